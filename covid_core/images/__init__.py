@@ -1,0 +1,1 @@
+"""Bytes to a grey picture to a model's input: one path, for training and for serving alike."""

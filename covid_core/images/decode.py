@@ -1,0 +1,160 @@
+"""Bytes of a PNG or JPEG to a grey picture; anything else is refused with a reason.
+
+The kind of a file is told from its content, never from its name. This module knows nothing of models: what a model wants
+of the picture is in `covid_core.images.preparation`.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from covid_core.errors import ImageRefusedError
+
+GreyImage = NDArray[np.float32]
+"""A grey picture: float32 (height, width) in [0, 1], 0 black and 1 white, upright."""
+
+FORMATS = ("PNG", "JPEG")
+MAX_PIXELS = 50_000_000
+"""Larger than any digital radiograph (a 43 cm detector at 100 um has 18 Mpx), small enough for a 1 GB host."""
+MIN_SIDE = 64
+"""A side shorter than this holds no readable chest."""
+MAX_BYTES = 50 * 2**20
+"""The same limit as the app's upload."""
+
+_UNSUPPORTED_SIGNATURES = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"RIFF": "WebP",
+    b"%PDF": "PDF",
+    b"PK\x03\x04": "ZIP",
+}
+# Every exception that Pillow's PNG and JPEG readers were seen to raise on damaged input.
+_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, NotImplementedError, RecursionError, IndexError, KeyError)
+
+
+def decode_file(path: Path) -> GreyImage:
+    """Read an image file; see `decode`.
+
+    Raises:
+        ImageRefusedError: as `decode`, and `missing_file` where there is no such file or it cannot be read.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageRefusedError("too_large", _too_many_bytes(path.stat().st_size))
+        data = path.read_bytes()
+    except OSError as cause:
+        raise ImageRefusedError("missing_file", f"The file cannot be read: {cause.strerror or cause}.") from cause
+    return decode(data)
+
+
+def decode(data: bytes) -> GreyImage:
+    """Decode a PNG or JPEG to a grey picture.
+
+    Transparency is composited on black, the EXIF orientation is applied, colours become luma (ITU-R BT.601), and 16-bit
+    greys are scaled by the range of their type (Pillow's own `convert("L")` would clip them at 255).
+
+    Args:
+        data: the content of the file.
+
+    Returns:
+        float32 (height, width) in [0, 1].
+
+    Raises:
+        ImageRefusedError: `empty_file`, `not_an_image`, `unsupported_format`, `damaged`, `too_large` or `too_small`.
+    """
+    if not data:
+        raise ImageRefusedError("empty_file", "The file is empty. Export the film again and retry.")
+    if len(data) > MAX_BYTES:
+        raise ImageRefusedError("too_large", _too_many_bytes(len(data)))
+    image = _open(data)
+    try:
+        with warnings.catch_warnings():
+            # A picture may be readable with broken metadata; what matters is whether its pixels load.
+            warnings.simplefilter("ignore")
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            return _to_grey(image)
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as cause:
+        raise ImageRefusedError(
+            "damaged", "The image is damaged or cut short: it begins well but cannot be read to its end."
+        ) from cause
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is checked below, by our own limit
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise _unidentified(data) from None
+    except Image.DecompressionBombError:
+        raise ImageRefusedError("too_large", _too_many_pixels()) from None
+    except _DECODER_ERRORS as cause:
+        raise ImageRefusedError("damaged", "The image is damaged: its header cannot be read.") from cause
+    if image.format not in FORMATS:  # a multi-picture MPO opens through the JPEG reader
+        raise ImageRefusedError(
+            "unsupported_format", f"{image.format} files are not supported. Save the film as PNG or JPEG."
+        )
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageRefusedError("too_large", _too_many_pixels(width, height))
+    if min(width, height) < MIN_SIDE:
+        raise ImageRefusedError(
+            "too_small", f"The image is {width} x {height} pixels; at least {MIN_SIDE} a side are needed to see a chest."
+        )
+    return image
+
+
+def _to_grey(image: Image.Image) -> GreyImage:
+    if image.mode in {"P", "PA"}:
+        image = image.convert("RGBA")
+    if image.mode == "F":
+        return _stretched(np.asarray(image, np.float32))
+    if image.mode == "I":
+        values = np.asarray(image)
+        return _scaled(values, 65535) if 0 <= values.min() and values.max() <= 65535 else _stretched(values)  # noqa: PLR2004
+    if image.mode.startswith("I;16"):
+        return _scaled(np.asarray(image), 65535)
+    alpha = image.getchannel("A") if "A" in image.getbands() else None
+    if alpha is not None or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.composite(rgba.convert("RGB"), Image.new("RGB", rgba.size), rgba.getchannel("A"))
+    return _scaled(np.asarray(image.convert("L")), 255)
+
+
+def _scaled(values: NDArray[np.generic], maximum: int) -> GreyImage:
+    return np.asarray(values, np.float32) / np.float32(maximum)
+
+
+def _stretched(values: NDArray[np.generic]) -> GreyImage:
+    """Scale numbers of no known range by their own minimum and maximum."""
+    if not np.isfinite(values).all():
+        raise ImageRefusedError("damaged", "The image holds values that are not numbers.")
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) / max(high - low, np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def _unidentified(data: bytes) -> ImageRefusedError:
+    if data[128:132] == b"DICM":
+        return ImageRefusedError(
+            "unsupported_format", "DICOM files are not supported yet. Export the film as PNG or JPEG."
+        )
+    for signature, name in _UNSUPPORTED_SIGNATURES.items():
+        if data.startswith(signature):
+            return ImageRefusedError("unsupported_format", f"{name} files are not supported. Save the film as PNG or JPEG.")
+    return ImageRefusedError("not_an_image", "This is not a PNG or JPEG image, whatever its name says.")
+
+
+def _too_many_pixels(width: int | None = None, height: int | None = None) -> str:
+    size = f" of {width} x {height} pixels" if width and height else ""
+    return f"The image{size} is too large: at most {MAX_PIXELS // 10**6} million pixels are read. Export it smaller."
+
+
+def _too_many_bytes(size: int) -> str:
+    return f"The file has {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read. Export it smaller."
