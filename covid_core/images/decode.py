@@ -25,6 +25,7 @@ MIN_SIDE = 64
 MAX_BYTES = 50 * 2**20
 """The same limit as the app's upload."""
 
+_MAX_16_BIT = 65535
 _UNSUPPORTED_SIGNATURES = {
     b"GIF8": "GIF",
     b"BM": "BMP",
@@ -35,7 +36,16 @@ _UNSUPPORTED_SIGNATURES = {
     b"PK\x03\x04": "ZIP",
 }
 # Every exception that Pillow's PNG and JPEG readers were seen to raise on damaged input.
-_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, NotImplementedError, RecursionError, IndexError, KeyError)
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+    IndexError,
+    KeyError,
+)
 
 
 def decode_file(path: Path) -> GreyImage:
@@ -106,7 +116,8 @@ def _open(data: bytes) -> Image.Image:
         raise ImageRefusedError("too_large", _too_many_pixels(width, height))
     if min(width, height) < MIN_SIDE:
         raise ImageRefusedError(
-            "too_small", f"The image is {width} x {height} pixels; at least {MIN_SIDE} a side are needed to see a chest."
+            "too_small",
+            f"The image is {width} x {height} pixels; at least {MIN_SIDE} a side are needed to see a chest.",
         )
     return image
 
@@ -116,11 +127,12 @@ def _to_grey(image: Image.Image) -> GreyImage:
         image = image.convert("RGBA")
     if image.mode == "F":
         return _stretched(np.asarray(image, np.float32))
-    if image.mode == "I":
+    if image.mode == "I":  # 32-bit integers; Pillow also reads some 16-bit greys into them
         values = np.asarray(image)
-        return _scaled(values, 65535) if 0 <= values.min() and values.max() <= 65535 else _stretched(values)  # noqa: PLR2004
+        fits_16_bit = values.min() >= 0 and values.max() <= _MAX_16_BIT
+        return _scaled(values, _MAX_16_BIT) if fits_16_bit else _stretched(values)
     if image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image), 65535)
+        return _scaled(np.asarray(image), _MAX_16_BIT)
     alpha = image.getchannel("A") if "A" in image.getbands() else None
     if alpha is not None or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -136,8 +148,10 @@ def _stretched(values: NDArray[np.generic]) -> GreyImage:
     """Scale numbers of no known range by their own minimum and maximum."""
     if not np.isfinite(values).all():
         raise ImageRefusedError("damaged", "The image holds values that are not numbers.")
-    low, high = float(values.min()), float(values.max())
-    return ((values - low) / max(high - low, np.finfo(np.float32).tiny)).astype(np.float32)
+    numbers = values.astype(np.float64)
+    low, high = float(numbers.min()), float(numbers.max())
+    stretched: GreyImage = ((numbers - low) / max(high - low, np.finfo(np.float64).tiny)).astype(np.float32)
+    return stretched
 
 
 def _unidentified(data: bytes) -> ImageRefusedError:
@@ -147,7 +161,9 @@ def _unidentified(data: bytes) -> ImageRefusedError:
         )
     for signature, name in _UNSUPPORTED_SIGNATURES.items():
         if data.startswith(signature):
-            return ImageRefusedError("unsupported_format", f"{name} files are not supported. Save the film as PNG or JPEG.")
+            return ImageRefusedError(
+                "unsupported_format", f"{name} files are not supported. Save the film as PNG or JPEG."
+            )
     return ImageRefusedError("not_an_image", "This is not a PNG or JPEG image, whatever its name says.")
 
 

@@ -1,13 +1,18 @@
 """A grey picture to a model's input. The settings are saved with each model; training and serving both call `prepare`."""
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from covid_core.images.decode import GreyImage
+from covid_core.errors import ImageRefusedError
+from covid_core.images.decode import GreyImage, decode_file
 
 ModelInput = NDArray[np.uint8]
 """What a model takes of one picture: uint8 (size, size); the model itself scales it to its backbone's range."""
@@ -71,4 +76,37 @@ def prepare(image: GreyImage, settings: Preparation) -> ModelInput:
     low, high = np.percentile(resized, [settings.low_percentile, settings.high_percentile])
     if high <= low:
         return np.zeros_like(resized, np.uint8)
-    return np.rint(np.clip((resized - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    film: ModelInput = np.rint(np.clip((resized - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return film
+
+
+def prepare_files(
+    paths: Sequence[Path], settings: Preparation, progress: Callable[[int, int], None] | None = None
+) -> NDArray[np.uint8]:
+    """Decode and prepare many files, in threads (Pillow lets go of the interpreter lock).
+
+    Args:
+        paths: n image files.
+        settings: what the model was, or will be, trained with.
+        progress: called with (done, total) after each film.
+
+    Returns:
+        uint8 (n, size, size), in the order of `paths`.
+
+    Raises:
+        ImageRefusedError: the first file that cannot be decoded, with its name in the sentence.
+    """
+    films = np.empty((len(paths), settings.size, settings.size), np.uint8)
+
+    def one(path: Path) -> ModelInput:
+        try:
+            return prepare(decode_file(path), settings)
+        except ImageRefusedError as refusal:
+            raise ImageRefusedError(refusal.reason, f"{path}: {refusal}") from refusal
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for index, film in enumerate(pool.map(one, paths)):
+            films[index] = film
+            if progress:
+                progress(index + 1, len(paths))
+    return films

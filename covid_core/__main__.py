@@ -1,0 +1,8 @@
+"""`python -m covid_core <verb>`."""
+
+import sys
+
+from covid_core.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

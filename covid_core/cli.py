@@ -1,0 +1,311 @@
+"""The command line: parse, call, print. Each verb imports only the rooms it needs, so that `predict` starts at once."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from covid_core import __version__
+from covid_core.errors import CovidCoreError, ImageRefusedError
+from covid_core.locations import DATASET_NAME, FETCHED_DATASET, default_model, models_dir
+
+if TYPE_CHECKING:
+    from covid_core.inference.bundle import Bundle
+    from covid_core.inference.predictor import Prediction
+
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+
+    Returns:
+        0 on success, 1 on failure (with one line on stderr), 130 when interrupted; bad usage leaves with 2.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except CovidCoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left; there is no one to tell
+        return EXIT_FAILURE
+    return code
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from covid_core.data.fetch import fetch_dataset
+
+    with _progress("fetching", "file") as progress:
+        fetched = fetch_dataset(
+            options.out, base_url=options.url, metadata_only=options.metadata_only, progress=progress
+        )
+    print(fetched.summary())
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from covid_core.data.cohort import CohortRules
+    from covid_core.data.prepare import prepare_dataset
+
+    rules = CohortRules(ambiguous=options.ambiguous, include_supine=not options.no_supine)
+    with _progress("reading films", "film") as progress:
+        prepared = prepare_dataset(
+            options.dataset,
+            options.out,
+            rules=rules,
+            fractions=tuple(options.fractions),
+            seed=options.seed,
+            progress=progress,
+        )
+    print(prepared.summary())
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from covid_core.images.preparation import Preparation
+    from covid_core.training import stages
+    from covid_core.training.recipe import Recipe, StageSettings, named_weights
+    from covid_core.training.run import discard
+
+    weights, sha256, weights_file = named_weights(options.weights)
+    recipe = Recipe(
+        backbone=options.backbone,
+        weights=weights,
+        weights_sha256=sha256,
+        seed=options.seed,
+        threads=options.threads,
+        batch_size=options.batch_size,
+        preparation=Preparation(size=options.size),
+        initial=StageSettings(max_epochs=options.epochs, learning_rate=1e-4),
+        finetune=StageSettings(max_epochs=options.finetune_epochs, learning_rate=1e-5),
+    )
+    if options.restart:
+        discard(options.out)
+    with _progress("decoding", "film") as progress:
+        run = stages.train(options.dataset, options.out, recipe, weights_file=weights_file, progress=progress)
+    _print_stage(run.record["stages"]["initial"])
+    return 0
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from covid_core.training import stages
+
+    with _progress("decoding", "film") as progress:
+        run = stages.finetune(options.run_folder, progress)
+    _print_stage(run.record["stages"]["finetune"])
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from covid_core.evaluation.report import summary_lines
+    from covid_core.workflows import evaluate_run
+
+    with _progress("decoding", "film") as progress:
+        evaluated = evaluate_run(options.run_folder, options.stage, progress)
+    print(summary_lines(evaluated.evaluation))
+    print(f"\nwritten: {evaluated.run.stage_folder(evaluated.stage) / 'evaluation.json'}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from covid_core.workflows import export_run
+
+    with _progress("decoding", "film") as progress:
+        bundle = export_run(options.run_folder, options.out, options.stage, progress)
+    parity = bundle.manifest["parity"]
+    print(
+        f"written: {bundle.folder} (version {bundle.version}); "
+        f"LiteRT agrees with Keras on {parity['films']} films to {parity['max_abs_difference']:.1e}"
+    )
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from covid_core.inference.bundle import load_bundle
+    from covid_core.inference.predictor import Prediction, Predictor, predict_files
+
+    folder = Path(options.model)
+    predictor = Predictor(load_bundle(folder if folder.is_dir() else models_dir() / options.model))
+    refused = 0
+    with _progress("predicting", "film", shown=len(options.images) > 1) as progress:
+        for index, (path, outcome) in enumerate(
+            zip(options.images, predict_files(predictor, options.images), strict=True), start=1
+        ):
+            progress(index, len(options.images))
+            if isinstance(outcome, Prediction):
+                text = _prediction_json(path, outcome, predictor.bundle) if options.json else _prediction_text(outcome)
+            else:
+                refused += 1
+                text = _refusal_json(path, outcome) if options.json else f"Refused:\n  {outcome}"
+            heading = f"{path}\n" if len(options.images) > 1 and not options.json else ""
+            print(heading + text, flush=True)
+    return EXIT_FAILURE if refused else 0
+
+
+def _print_stage(entry: dict[str, float]) -> None:
+    print(
+        f"best epoch {entry['best_epoch']} of {entry['epochs']}: validation loss {entry['val_loss']:.3f}, "
+        f"AUC {entry['val_auc']:.3f}; {entry['seconds']:.0f} s"
+    )
+
+
+def _prediction_text(prediction: "Prediction") -> str:
+    return f"Result:\n  Class      : {prediction.label}\n  Confidence : {prediction.confidence:.1%}"
+
+
+def _prediction_json(path: Path, prediction: "Prediction", bundle: "Bundle") -> str:
+    return json.dumps(
+        {
+            "file": str(path),
+            "status": "ok",
+            "label": prediction.label,
+            "probability_covid": round(prediction.probability_covid, 6),
+            "confidence": round(prediction.confidence, 6),
+            "threshold": prediction.threshold,
+            "model": bundle.name,
+            "version": bundle.version,
+        }
+    )
+
+
+def _refusal_json(path: Path, refusal: ImageRefusedError) -> str:
+    return json.dumps({"file": str(path), "status": "refused", "reason": refusal.reason, "message": str(refusal)})
+
+
+@contextmanager
+def _progress(title: str, unit: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, if that is a terminal."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit=unit, leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m covid_core",
+        description="A second reader for COVID-19 on chest X-rays. For research use only, not a medical device.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_data_verbs(verbs)
+    _add_training_verbs(verbs)
+    _add_use_verbs(verbs)
+    return parser
+
+
+def _add_data_verbs(verbs: "Verbs") -> None:
+    fetch = _verb(
+        verbs, "fetch", _fetch, "download the COVID-19 Image Data Collection; goes on where it was interrupted"
+    )
+    fetch.add_argument(
+        "--out", type=Path, default=FETCHED_DATASET, help=f"folder to fill; the app looks in data/{DATASET_NAME}"
+    )
+    fetch.add_argument("--metadata-only", action="store_true", help="only metadata.csv, under 1 MB")
+    fetch.add_argument("--url", default=None, help="another address that holds metadata.csv and images/")
+
+    prepare = _verb(verbs, "prepare", _prepare, "choose the cohort, find duplicates, split by patient, lay out folders")
+    prepare.add_argument("--dataset", type=Path, default=FETCHED_DATASET, help="folder with metadata.csv and images/")
+    prepare.add_argument("--out", type=Path, default=Path("dataset"), help="folder for split/, split.csv and flow.json")
+    prepare.add_argument(
+        "--ambiguous",
+        choices=("drop", "non_covid", "covid"),
+        default="drop",
+        help="No Finding films of patients with COVID-19",
+    )
+    prepare.add_argument("--no-supine", action="store_true", help="never add AP Supine views")
+    prepare.add_argument(
+        "--fractions",
+        type=float,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
+        default=(0.7, 0.15, 0.15),
+        help="must add up to 1",
+    )
+    prepare.add_argument("--seed", type=int, default=0, help="of the split")
+
+
+def _add_training_verbs(verbs: "Verbs") -> None:
+    train = _verb(
+        verbs, "train", _train, "initial training, lower 2/3 of the backbone frozen; goes on where it was interrupted"
+    )
+    train.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
+    train.add_argument("--backbone", choices=("mobilenetv2", "resnet50"), default="mobilenetv2", help="network")
+    train.add_argument(
+        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
+    )
+    train.add_argument("--out", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder")
+    train.add_argument("--epochs", type=int, default=15, help="most epochs of this stage")
+    train.add_argument("--finetune-epochs", type=int, default=15, help="most epochs of `finetune`")
+    train.add_argument("--batch-size", type=int, default=32, help="films a step")
+    train.add_argument("--size", type=int, default=224, help="side of the input, pixels")
+    train.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
+    train.add_argument("--threads", type=int, default=2, help="part of the recipe: another number gives other weights")
+    train.add_argument("--restart", action="store_true", help="throw away what --out holds and start anew")
+
+    finetune = _verb(
+        verbs, "finetune", _finetune, "train all layers on, at learning rate 1e-5; goes on where it was interrupted"
+    )
+    _add_run(finetune)
+
+    evaluate = _verb(
+        verbs, "evaluate", _evaluate, "classification report, sensitivity and specificity on the test part"
+    )
+    _add_run(evaluate)
+    _add_stage(evaluate)
+
+    export = _verb(verbs, "export", _export, "evaluate a run and write it as a model bundle, checked against Keras")
+    _add_run(export)
+    _add_stage(export)
+    export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
+
+
+def _add_use_verbs(verbs: "Verbs") -> None:
+    predict = _verb(verbs, "predict", _predict, "classify films (PNG or JPEG); exit code 1 if any is refused")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="film")
+    predict.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused film has one, too")
+
+
+def _verb(verbs: "Verbs", name: str, run: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary.capitalize() + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", dest="run_folder", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder"
+    )
+
+
+def _add_stage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", choices=("initial", "finetune"), default=None, help="default: the last finished one")

@@ -1,0 +1,206 @@
+"""A dataset folder to a prepared one: `split/`, `split.csv` and `flow.json`; and the way back, for training.
+
+This module puts the steps in order and owns the files they leave. What the steps do is in the modules beside it. The work
+is laid out aside and renamed, so that a killed run leaves the former split or none.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from covid_core.data.cohort import Cohort, CohortRules, FlowStep, exclude, flow_to_json, missing_files, select_cohort
+from covid_core.data.duplicates import Fingerprint, Progress, components, duplicate_pairs, fingerprint_files
+from covid_core.data.metadata import read_metadata, safe_image_path
+from covid_core.data.split import FRACTIONS, PARTS, Overlap, count_parts, group_ids, overlap, split_parts
+from covid_core.errors import DatasetError
+from covid_core.labels import CLASSES
+from covid_core.storage import sha256_of_file, write_json, written_aside
+
+METADATA_NAME = "metadata.csv"
+IMAGES_NAME = "images"
+SPLIT_NAME = "split"
+RECORD_NAME = "split.csv"
+FLOW_NAME = "flow.json"
+
+RECORD_COLUMNS = ("filename", "patientid", "label", "part", "sha256")
+"""The columns of `split.csv` that others rely on; the further ones are `FURTHER_COLUMNS`."""
+FURTHER_COLUMNS = ("group", "duplicate", "source", "view", "sex", "age", "finding")
+
+_ASIDE_NAME = ".split.partial"
+_FORMER_NAME = ".split.former"
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """What a preparation gave.
+
+    Attributes:
+        out_dir: the folder with `split/`, `split.csv` and `flow.json`.
+        split: the rows of `split.csv`: `RECORD_COLUMNS` and `FURTHER_COLUMNS`.
+        flow: the steps from the table to the cohort.
+        exclusions: one row per image left out, with its reason.
+        parts: images and patients per part and class, as `count_parts` gives them.
+        overlap: patients and duplicates in more than one part.
+        duplicate_pairs: pairs of file names with the same or almost the same picture.
+    """
+
+    out_dir: Path
+    split: pd.DataFrame
+    flow: tuple[FlowStep, ...]
+    exclusions: pd.DataFrame
+    parts: pd.DataFrame
+    overlap: Overlap
+    duplicate_pairs: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        return f"PreparedDataset({len(self.split)} images in {self.out_dir}, overlap {self.overlap})"
+
+
+def prepare_dataset(
+    dataset_dir: Path,
+    out_dir: Path,
+    *,
+    rules: CohortRules | None = None,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PreparedDataset:
+    """Select the cohort, find its duplicates, split it and lay the parts out as folders.
+
+    Args:
+        dataset_dir: holds `metadata.csv` and `images/`.
+        out_dir: gets `split/{train,val,test}/{non_covid,covid}/`, `split.csv` and `flow.json`; a former split of ours is
+            replaced.
+        rules: of the cohort; the defaults for None.
+        fractions: shares of train, val and test.
+        seed: of the split; the same seed gives the same bytes of `split.csv`.
+        progress: called after each image that was read.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DatasetError: the dataset cannot be used, or `out_dir` holds a `split` that is not ours.
+    """
+    rules = rules or CohortRules()
+    images_dir = dataset_dir / IMAGES_NAME
+    table = read_metadata(dataset_dir / METADATA_NAME)
+    _check_out_dir(out_dir)
+    if not images_dir.is_dir():
+        raise DatasetError(f"{images_dir} is missing. The dataset needs its images there; `fetch` downloads them.")
+    cohort, fingerprints = _readable(select_cohort(table, images_dir, rules), images_dir, progress)
+    if cohort.table.empty:
+        raise DatasetError(f"No image of {dataset_dir} can be used: no frontal X-ray with a label has a readable file.")
+    pairs = duplicate_pairs(fingerprints)
+    split = _split_table(cohort.table, fingerprints, pairs, fractions, seed)
+    names = split["filename"].tolist()
+    prepared = PreparedDataset(
+        out_dir=out_dir,
+        split=split,
+        flow=cohort.flow,
+        exclusions=cohort.exclusions,
+        parts=count_parts(split),
+        overlap=overlap(split, split["part"]),
+        duplicate_pairs=tuple((names[first], names[second]) for first, second in pairs),
+    )
+    account = {
+        "metadata_sha256": sha256_of_file(dataset_dir / METADATA_NAME),
+        "rules": asdict(rules),
+        "fractions": dict(zip(PARTS, fractions, strict=True)),
+        "seed": seed,
+        **_account(prepared),
+        "missing_files": _records(missing_files(table, images_dir)),
+    }
+    _write(prepared, images_dir, account)
+    return prepared
+
+
+def read_split(out_dir: Path) -> pd.DataFrame:
+    """Read a prepared split and check that it is whole.
+
+    Args:
+        out_dir: what `prepare` was given as `--out`.
+
+    Returns:
+        The rows of `split.csv`: `RECORD_COLUMNS` as text and any further column; `age` is float64, years.
+
+    Raises:
+        DatasetError: there is no split, a column or an image is missing, or a label or part is not known.
+    """
+    record = out_dir / RECORD_NAME
+    again = "Run `python -m covid_core prepare` again."
+    try:
+        split = pd.read_csv(record, dtype="str", keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{record} is missing. Run `python -m covid_core prepare --dataset DIR --out {out_dir}` first."
+        ) from None
+    except (OSError, ValueError) as cause:  # pandas' parser errors are ValueErrors
+        raise DatasetError(f"{record} cannot be read: {cause}. {again}") from cause
+    lacking = [name for name in RECORD_COLUMNS if name not in split.columns]
+    if lacking:
+        raise DatasetError(f"{record} lacks the columns {', '.join(lacking)}. {again}")
+    if split.empty or split[list(RECORD_COLUMNS)].isna().to_numpy().any():
+        raise DatasetError(f"{record} has no rows, or rows with blank fields. {again}")
+    for name, allowed in (("label", CLASSES), ("part", PARTS)):
+        strange = sorted(set(split[name]) - set(allowed))
+        if strange:
+            raise DatasetError(f"{record}: a {name} must be one of {', '.join(allowed)}. Received: {strange[0]!r}")
+    absent = [path for path in (split_image_path(out_dir, row) for _, row in split.iterrows()) if not path.is_file()]
+    if absent:
+        raise DatasetError(f"{len(absent)} images of {record} are missing, the first is {absent[0]}. {again}")
+    if "age" in split.columns:
+        split["age"] = pd.to_numeric(split["age"], errors="coerce").astype("float64")
+    return split
+
+
+def split_image_path(out_dir: Path, row: "pd.Series[Any]") -> Path:
+    """Where the image of a row of `split.csv` stands."""
+    return safe_image_path(out_dir / SPLIT_NAME / row["part"] / row["label"], row["filename"])
+
+
+def _readable(cohort: Cohort, images_dir: Path, progress: Progress | None) -> tuple[Cohort, list[Fingerprint]]:
+    """Take the last step of the flow: leave out what cannot be decoded. The fingerprints are those of the rest."""
+    paths = [safe_image_path(images_dir, name) for name in cohort.table["filename"]]
+    fingerprints = fingerprint_files(paths, progress)
+    problems = pd.Series([item.problem for item in fingerprints], index=cohort.table.index, dtype="str")
+    readable = exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
+    return readable, [item for item in fingerprints if not item.problem]
+
+
+def _split_table(
+    table: pd.DataFrame,
+    fingerprints: Sequence[Fingerprint],
+    pairs: Sequence[tuple[int, int]],
+    fractions: Sequence[float],
+    seed: int,
+) -> pd.DataFrame:
+    table = table.assign(
+        sha256=[item.sha256 for item in fingerprints],
+        group=group_ids(table["patientid"].tolist(), pairs),
+        duplicate=_duplicate_ids(len(table), pairs),
+    )
+    return table.assign(part=split_parts(table, fractions, seed))[[*RECORD_COLUMNS, *FURTHER_COLUMNS]]
+
+
+def _duplicate_ids(count: int, pairs: Sequence[tuple[int, int]]) -> "pd.Series[Any]":
+    """Number the groups of duplicates; NA for a picture on its own."""
+    numbers = pd.Series(components(count, pairs))
+    return numbers.where(numbers.duplicated(keep=False)).astype("Int64")
+
+
+def _account(prepared: PreparedDataset) -> dict[str, Any]:
+    unreadable_patients = prepared.exclusions["filename"]
+    del unreadable_patients
+    return {
+        "flow": flow_to_json(prepared.flow),
+        "parts": _records(prepared.parts),
+        "overlap": asdict(prepared.overlap),
+        "duplicates": [list(pair) for pair in prepared.duplicate_pairs],
+        "exclusions": _records(prepared.exclusions),
+    }

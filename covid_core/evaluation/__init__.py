@@ -1,0 +1,1 @@
+"""Predictions to figures with intervals to `evaluation.json`; no TensorFlow, no user interface."""

@@ -1,0 +1,158 @@
+"""How far a figure can be trusted: Wilson's interval for a share, and a bootstrap over patients for everything else.
+
+Knows nothing of metrics: what is estimated comes in as a function of weights. Where no honest interval can be given,
+the bounds are None and a sentence says why; NaN never comes out.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+Statistics = Callable[[FloatArray], Mapping[str, FloatArray]]
+"""Figures of weighted observations: weights float64 (b, n) -> name -> float64 (b,), NaN where undefined."""
+
+MIN_GROUPS = 5
+"""With fewer patients, resampling them says next to nothing, and no interval is given."""
+FEW_GROUPS = 20
+"""With fewer patients a percentile interval covers less than it claims; the estimate says so."""
+PATIENT_BOOTSTRAP = "patient bootstrap"
+WILSON = "Wilson"
+WILSON_PATIENTS = "Wilson, patients as the unit"
+NO_INTERVAL = "none"
+
+_CHUNK = 500  # resamples at a time: 500 x 700 weights are under 3 MB
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval.
+
+    Attributes:
+        value: the figure, None where it is undefined.
+        lower: lower bound, None where no interval can be given.
+        upper: upper bound, likewise.
+        method: how the interval came about; `none` where there is none.
+        n: observations (films) the figure rests on.
+        undefined: resamples in which the figure was undefined; they are left out of the interval.
+        note: a sentence on why something is missing or to be taken with care, else None.
+    """
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+    method: str
+    n: int
+    undefined: int = 0
+    note: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The estimate as plain values."""
+        return dict(vars(self))
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """Wilson's score interval for a share, without continuity correction.
+
+    Source: E. B. Wilson, JASA 22 (1927) 209; method 3 of R. G. Newcombe, Statistics in Medicine 17 (1998) 857.
+
+    Args:
+        successes: in [0, n].
+        n: independent observations; 0 gives an estimate without value.
+        level: confidence in (0, 1).
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"`successes` must be in [0, n]. Received: {successes} of {n}")
+    if n == 0:
+        return Estimate(None, None, None, NO_INTERVAL, 0, note="There is no observation.")
+    z = _z(level)
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # At 0 and at n the bound is exact; rounding would leave 1e-17 of it.
+    lower = 0.0 if successes == 0 else float(centre - half)
+    upper = 1.0 if successes == n else float(centre + half)
+    return Estimate(share, lower, upper, WILSON, n)
+
+
+def cluster_bootstrap(
+    statistics: Statistics, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> dict[str, Estimate]:
+    """Percentile intervals from resampling whole groups (patients) with replacement.
+
+    Films of one patient resemble each other; resampling films would treat them as independent and give intervals that
+    are too narrow. Source: C. M. Field and A. H. Welsh, J. R. Statist. Soc. B 69 (2007) 369; percentile interval as
+    in Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+
+    Args:
+        statistics: the figures as a function of weights; a resample is the weighting by how often each group was drawn.
+        groups: (n,), the group of each observation.
+        n_resamples: number of resamples, at least 1.
+        seed: of the random numbers; the same seed gives the same intervals.
+        level: confidence in (0, 1).
+
+    Returns:
+        name -> estimate, for every name that `statistics` returns. Bounds are None, with the reason in `note`, where
+        there are fewer than `MIN_GROUPS` groups, where the figure is undefined, is undefined in more than half of the
+        resamples, or is the same in all of them.
+    """
+    names, membership = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    if n_resamples < 1:
+        raise ValueError(f"`n_resamples` must be at least 1. Received: {n_resamples}")
+    values = {name: float(value[0]) for name, value in statistics(np.ones((1, membership.size))).items()}
+    if len(names) < MIN_GROUPS:
+        return {
+            name: _without_interval(value, membership.size, few_groups(len(names))) for name, value in values.items()
+        }
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[FloatArray]] = {name: [] for name in values}
+    for start in range(0, n_resamples, _CHUNK):
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=min(_CHUNK, n_resamples - start))
+        for name, drawn in statistics(times[:, membership].astype(np.float64)).items():
+            draws[name].append(drawn)
+    return {
+        name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, level, caution(len(names)))
+        for name, value in values.items()
+    }
+
+
+def few_groups(count: int) -> str:
+    """The sentence on why there is no interval from `count` patients."""
+    return (
+        f"No interval: it rests on {count} {'patient' if count == 1 else 'patients'}, at least {MIN_GROUPS} are needed."
+    )
+
+
+def caution(count: int) -> str | None:
+    """The sentence that goes with an interval from few patients; None for enough of them."""
+    if count >= FEW_GROUPS:
+        return None
+    return f"It rests on only {count} patients: the interval is likely too narrow."
+
+
+def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, note: str | None) -> Estimate:
+    defined = draws[np.isfinite(draws)]
+    undefined = int(draws.size - defined.size)
+    if not np.isfinite(value):
+        return _without_interval(value, n, "It is not defined for these films.", undefined)
+    if 2 * undefined > draws.size:
+        reason = f"No interval: the figure is undefined in {undefined} of {draws.size} resamples."
+        return _without_interval(value, n, reason, undefined)
+    lower, upper = (float(bound) for bound in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+    if upper - lower < 1e-12:  # noqa: PLR2004
+        return _without_interval(value, n, "No interval: the resamples do not differ.", undefined)
+    return Estimate(value, lower, upper, PATIENT_BOOTSTRAP, n, undefined, note)
+
+
+def _without_interval(value: float, n: int, note: str, undefined: int = 0) -> Estimate:
+    return Estimate(value if np.isfinite(value) else None, None, None, NO_INTERVAL, n, undefined, note)
+
+
+def _z(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must be in (0, 1). Received: {level}")
+    return NormalDist().inv_cdf((1 + level) / 2)

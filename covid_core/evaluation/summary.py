@@ -1,0 +1,112 @@
+"""An evaluation in words: the block for the terminal and the sentence that heads the report page.
+
+Knows the schema of `covid_core.evaluation.report` and nothing else; every number comes from the evaluation.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from covid_core.evaluation.metrics import ClassScores, format_classification_report
+from covid_core.labels import CLASSES
+
+_CHANCE = 0.5
+_PARTS = {"train": "training", "val": "validation"}
+
+
+def summary_lines(evaluation: Mapping[str, Any]) -> str:
+    """Lay an evaluation out for the terminal: what was read, the report, the matrix in words, the main figures.
+
+    Args:
+        evaluation: as of `report.evaluate`.
+
+    Returns:
+        Several lines, the last without a newline.
+    """
+    counts = evaluation["counts"]
+    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
+    scores = {name: ClassScores(**evaluation["classification_report"][name]) for name in CLASSES}
+    lines = [
+        f"Model {evaluation['model']}, part {evaluation['part']}: {_plural(counts['images'], 'film')} of "
+        f"{_plural(counts['patients'], 'patient')}, covid at P(covid) >= {evaluation['threshold']:.4g}",
+        "",
+        format_classification_report(scores),
+        "",
+        "Confusion matrix (rows: reference standard, columns: called)",
+        f"{'':12} {CLASSES[0]:>9} {CLASSES[1]:>9}",
+        f"{CLASSES[0]:>12} {tn:>9} {fp:>9}",
+        f"{CLASSES[1]:>12} {fn:>9} {tp:>9}",
+        f"COVID-19 films: {tp} found, {fn} missed. Other films: {tn} rightly not called, {fp} false alarms.",
+        "",
+    ]
+    lines += [
+        f"{title:<12}{described(evaluation['metrics'][name])}"
+        for title, name in (("Sensitivity", "sensitivity"), ("Specificity", "specificity"), ("ROC AUC", "roc_auc"))
+    ]
+    lines.append(
+        f"Intervals: {evaluation['bootstrap']['resamples']} resamples of patients; films of one are not independent."
+    )
+    if evaluation.get("note"):
+        lines.append(f"Note: {evaluation['note']}")
+    return "\n".join(lines)
+
+
+def verdict(evaluation: Mapping[str, Any]) -> str:
+    """Say in one plain sentence what the figures show, the misses and false alarms as well as the hits.
+
+    Args:
+        evaluation: as of `report.evaluate`.
+
+    Returns:
+        A sentence such as "On 105 test films of 62 patients the model found 7 of 10 COVID-19 films (sensitivity 0.70,
+        95% CI 0.43 to 0.89) and raised a false alarm on 15 of 95 films without COVID-19 (specificity 0.84, 95% CI
+        0.75 to 0.91); its area under the ROC curve is 0.81 (95% CI 0.70 to 0.90), where 0.5 is chance and 1 is
+        perfect."
+    """
+    counts, metrics = evaluation["counts"], evaluation["metrics"]
+    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
+    part = _PARTS.get(evaluation["part"], evaluation["part"])
+    clauses = []
+    if tp + fn:
+        clauses.append(
+            f"found {tp} of {_plural(tp + fn, 'COVID-19 film')} ({_in_sentence('sensitivity', metrics['sensitivity'])})"
+        )
+    if tn + fp:
+        clauses.append(
+            f"raised a false alarm on {fp} of {_plural(tn + fp, 'film')} without COVID-19 "
+            f"({_in_sentence('specificity', metrics['specificity'])})"
+        )
+    return (
+        f"On {_plural(counts['images'], f'{part} film')} of {_plural(counts['patients'], 'patient')} the model "
+        f"{' and '.join(clauses)}{_ranking(metrics['roc_auc'])}."
+    )
+
+
+def described(metric: Mapping[str, Any]) -> str:
+    """A metric in figures: `0.70 (95% CI 0.43 to 0.89, n = 10)`, or what of it there is, or why there is nothing."""
+    if metric["value"] is None:
+        return f"undefined. {metric['note'] or ''}".strip()
+    if metric["lower"] is None:
+        return f"{metric['value']:.2f} (n = {metric['n']}). {metric['note'] or ''}".strip()
+    return f"{metric['value']:.2f} (95% CI {metric['lower']:.2f} to {metric['upper']:.2f}, n = {metric['n']})"
+
+
+def _in_sentence(name: str, metric: Mapping[str, Any]) -> str:
+    """`sensitivity 0.70, 95% CI 0.43 to 0.89`; for a metric that has a value."""
+    if metric["lower"] is None:
+        return f"{name} {metric['value']:.2f}, too few patients for an interval"
+    return f"{name} {metric['value']:.2f}, 95% CI {metric['lower']:.2f} to {metric['upper']:.2f}"
+
+
+def _ranking(auc: Mapping[str, Any]) -> str:
+    if auc["value"] is None:
+        return "; with one class alone, nothing can be said about telling them apart"
+    if auc["lower"] is None:
+        return f"; its area under the ROC curve is {auc['value']:.2f}, without an interval"
+    interval = f"{auc['value']:.2f} (95% CI {auc['lower']:.2f} to {auc['upper']:.2f})"
+    if auc["lower"] <= _CHANCE:
+        return f"; its area under the ROC curve is {interval}, which cannot be told from chance (0.5)"
+    return f"; its area under the ROC curve is {interval}, where 0.5 is chance and 1 is perfect"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,157 @@
+"""A model bundle: a folder that holds a trained model with everything needed to serve it, to judge it and to go on training it.
+
+    bundle.json          what this is (schema below), with the SHA-256 of every other file
+    model.tflite         what serves: float32; P(covid) and the feature map before pooling
+    head.npz             the weights behind the pooling, for the exact Grad-CAM
+    model.keras          to go on training from
+    class_indices.json   the class order
+    evaluation.json, predictions.csv, history.csv, MODEL_CARD.md
+
+A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
+created, backbone, stage, preparation, threshold {value, method}, calibration, parity, training {recipe, dataset, runtime,
+versions, commit, stages}, starting_weights, licences, files.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from covid_core.errors import BundleError
+from covid_core.evaluation.calibration import Calibration
+from covid_core.images.preparation import Preparation
+from covid_core.labels import CLASS_INDICES
+from covid_core.locations import model_names, models_dir
+from covid_core.storage import read_json, sha256_of_file, write_json
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+FILES = (
+    "model.tflite",
+    "head.npz",
+    "model.keras",
+    "class_indices.json",
+    "evaluation.json",
+    "predictions.csv",
+    "history.csv",
+    "MODEL_CARD.md",
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        folder: where it is.
+        name: its name, that of its folder when it was exported.
+        version: date of the export and the beginning of the served model's hash.
+        preparation: how a picture becomes the model's input.
+        threshold: P(covid) from which a film is called covid, on the calibrated scale, in [0, 1].
+        threshold_method: how it was chosen, one sentence.
+        calibration: from the model's output to the probability that is shown.
+        manifest: the whole content of `bundle.json`.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    preparation: Preparation
+    threshold: float
+    threshold_method: str
+    calibration: Calibration
+    manifest: dict[str, Any]
+
+    def file(self, name: str) -> Path:
+        """The path of one of the bundle's files."""
+        return self.folder / name
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Args:
+        folder: for example `models/mobilenetv2`.
+
+    Raises:
+        BundleError: it is missing, incomplete, altered, of another schema, or its classes stand in another order.
+    """
+    if not (folder / MANIFEST).is_file():
+        known = ", ".join(model_names()) or "none"
+        raise BundleError(f"There is no model bundle in {folder}. Bundles in {models_dir()}: {known}.")
+    manifest = read_json(folder / MANIFEST, BundleError)
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise BundleError(f"{folder / MANIFEST} is not a bundle of this version (schema {SCHEMA}). Export it anew.")
+    _verify_files(folder, manifest)
+    order = read_json(folder / "class_indices.json", BundleError)
+    if order != CLASS_INDICES:
+        raise BundleError(f"{folder} has the classes in the order {order}; this program needs {CLASS_INDICES}.")
+    try:
+        return Bundle(
+            folder=folder,
+            name=str(manifest["name"]),
+            version=str(manifest["version"]),
+            preparation=Preparation(**manifest["preparation"]),
+            threshold=float(manifest["threshold"]["value"]),
+            threshold_method=str(manifest["threshold"]["method"]),
+            calibration=Calibration.from_json(manifest["calibration"]),
+            manifest=manifest,
+        )
+    except (KeyError, TypeError, ValueError) as cause:
+        raise BundleError(
+            f"{folder / MANIFEST} lacks a setting or has a wrong one: {cause}. Export it anew."
+        ) from cause
+
+
+@contextmanager
+def bundle_written_aside(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill with a bundle's files; it replaces `folder` when the block ends well.
+
+    Raises:
+        BundleError: `folder` exists and is not a bundle.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        raise BundleError(f"{folder} exists and is not a model bundle; it is left alone. Choose another --out.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as scratch:
+        fresh, former = Path(scratch) / "fresh", Path(scratch) / "former"
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(former)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if former.exists():
+                shutil.move(former, folder)
+            raise
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write `bundle.json` over the files of `folder`, whose hashes it adds.
+
+    Raises:
+        BundleError: a file is missing.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(f"A bundle needs {', '.join(missing)}.")
+    hashes = {name: sha256_of_file(folder / name) for name in FILES}
+    write_json(folder / MANIFEST, {"schema": SCHEMA, **manifest, "files": hashes})
+
+
+def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:
+    hashes = manifest.get("files")
+    if not isinstance(hashes, dict) or set(hashes) != set(FILES):
+        raise BundleError(f"{folder / MANIFEST} does not name the files of a bundle. Export it anew.")
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing. Export the bundle anew, or restore it from the repository.")
+        if sha256_of_file(path) != expected:
+            raise BundleError(
+                f"{path} was altered after the export; the bundle is refused. Restore it from the repository."
+            )

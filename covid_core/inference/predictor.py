@@ -1,0 +1,102 @@
+"""A film to a prediction: preparation, network, calibration, operating point and evidence, as one bundle fixes them."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.decode import GreyImage, decode_file
+from covid_core.images.preparation import ModelInput, prepare
+from covid_core.inference.bundle import Bundle
+from covid_core.inference.explanation import grad_cam, load_head
+from covid_core.inference.network import Network
+from covid_core.labels import COVID, NON_COVID, Label
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one film.
+
+    Attributes:
+        label: the class it is called.
+        probability_covid: calibrated P(covid), in [0, 1].
+        threshold: P(covid) from which a film is called covid.
+        heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
+    """
+
+    label: Label
+    probability_covid: float
+    threshold: float
+    heat: NDArray[np.float32]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the class it is called, in [0, 1]."""
+        return self.probability_covid if self.label == COVID else 1 - self.probability_covid
+
+
+class Predictor:
+    """Serves one bundle; safe to call from many threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.network = Network(bundle.file("model.tflite"))
+        self._head = load_head(bundle.file("head.npz"))
+
+    def predict(self, image: GreyImage) -> Prediction:
+        """Predict one film.
+
+        Args:
+            image: float32 (height, width) in [0, 1], from `covid_core.images.decode`.
+        """
+        return self.predict_prepared(prepare(image, self.bundle.preparation))
+
+    def predict_prepared(self, film: ModelInput) -> Prediction:
+        """Predict a film that is prepared already: uint8 (size, size)."""
+        raw, features = self.network.invoke(film)
+        probability = float(self.bundle.calibration.apply(np.array([raw]))[0])
+        return Prediction(
+            label=COVID if probability >= self.bundle.threshold else NON_COVID,
+            probability_covid=probability,
+            threshold=self.bundle.threshold,
+            heat=grad_cam(features, self._head),
+        )
+
+
+def predict_files(
+    predictor: Predictor, paths: Sequence[Path], workers: int = 2
+) -> Iterator[Prediction | ImageRefusedError]:
+    """Predict files in their order; a refused one does not stop the others.
+
+    A few films are decoded ahead while the network runs, and no more than that are in memory at a time.
+
+    Args:
+        predictor: serves the model.
+        paths: image files.
+        workers: threads that decode.
+
+    Yields:
+        For each path its prediction, or why it is refused.
+    """
+
+    def decode_and_prepare(path: Path) -> ModelInput:
+        return prepare(decode_file(path), predictor.bundle.preparation)
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        waiting = iter(paths)
+        ahead: deque[Future[ModelInput]] = deque(
+            pool.submit(decode_and_prepare, p) for p in islice(waiting, 2 * workers)
+        )
+        while ahead:
+            film = ahead.popleft()
+            ahead.extend(pool.submit(decode_and_prepare, path) for path in islice(waiting, 1))
+            try:
+                yield predictor.predict_prepared(film.result())
+            except ImageRefusedError as refusal:
+                yield refusal

