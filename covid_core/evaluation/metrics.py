@@ -268,13 +268,16 @@ def format_classification_report(report: Mapping[Label, ClassScores]) -> str:
     right = sum((row.recall or 0.0) * row.support for row in rows)
     macro = [_weighted_mean(column, [1] * len(rows)) for column in columns]
     weighted = [_weighted_mean(column, supports) for column in columns]
-    lines = [" " * width + "".join(f" {title:>9}" for title in ("precision", "recall", "f1-score", "support")), ""]
+    lines = [
+        " " * (width + 1) + "".join(f" {title:>9}" for title in ("precision", "recall", "f1-score", "support")),
+        "",
+    ]
     lines += [
         _report_line(name, width, [row.precision, row.recall, row.f1], row.support) for name, row in report.items()
     ]
     lines += [
         "",
-        f"{'accuracy':>{width}}{'':20} {_two_digits(right / total if total else None)} {total:>9}",
+        f"{'accuracy':>{width}} {'':20} {_two_digits(right / total if total else None)} {total:>9}",
         _report_line("macro avg", width, macro, total),
         _report_line("weighted avg", width, weighted, total),
     ]
@@ -282,7 +285,7 @@ def format_classification_report(report: Mapping[Label, ClassScores]) -> str:
 
 
 def _report_line(name: str, width: int, values: list[float | None], support: int) -> str:
-    return f"{name:>{width}}" + "".join(f" {_two_digits(value)}" for value in values) + f" {support:>9}"
+    return f"{name:>{width}} " + "".join(f" {_two_digits(value)}" for value in values) + f" {support:>9}"
 
 
 def _two_digits(value: float | None) -> str:

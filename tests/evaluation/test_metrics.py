@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from covid_core.evaluation import metrics
+from covid_core.labels import CLASSES, COVID, NON_COVID
+
+# 35 covid films of which 18 are called, 19 others of which 17 are not.
+KNOWN_LABELS = np.array([1] * 35 + [0] * 19)
+KNOWN_CALLED = np.array([1] * 18 + [0] * 17 + [0] * 17 + [1] * 2)
+
+
+def random_films(seed: int, n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores with many ties (one decimal)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(n) < 0.65
+    return labels, np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.25), 0, 1), 1)
+
+
+def test_a_known_predictor_gives_a_known_report() -> None:
+    matrix = metrics.confusion_matrix(KNOWN_LABELS, KNOWN_CALLED)
+    report = metrics.classification_report(matrix)
+
+    assert matrix.tolist() == [[17, 2], [17, 18]]
+    assert metrics.sensitivity(matrix) == pytest.approx(18 / 35)
+    assert metrics.specificity(matrix) == pytest.approx(17 / 19)
+    assert list(report) == ["non_covid", "covid"]
+    assert (report[COVID].precision, report[COVID].recall) == (pytest.approx(18 / 20), pytest.approx(18 / 35))
+    assert (report[NON_COVID].precision, report[NON_COVID].recall) == (pytest.approx(17 / 34), pytest.approx(17 / 19))
+    assert (report[COVID].support, report[NON_COVID].support) == (35, 19)
+
+
+def test_exchanging_the_classes_exchanges_the_figures() -> None:
+    matrix = metrics.confusion_matrix(1 - KNOWN_LABELS, 1 - KNOWN_CALLED)
+    report = metrics.classification_report(matrix)
+
+    assert matrix.tolist() == [[18, 17], [2, 17]]
+    assert metrics.sensitivity(matrix) == pytest.approx(17 / 19)
+    assert metrics.specificity(matrix) == pytest.approx(18 / 35)
+    assert (report[COVID].precision, report[COVID].recall) == (pytest.approx(17 / 34), pytest.approx(17 / 19))
+    assert (report[NON_COVID].precision, report[NON_COVID].recall) == (pytest.approx(18 / 20), pytest.approx(18 / 35))
+    assert (report[COVID].support, report[NON_COVID].support) == (19, 35)
+
+
+def test_the_other_figures_of_the_known_predictor_agree_with_a_calculation_by_hand() -> None:
+    matrix = [[17, 2], [17, 18]]
+    assert metrics.ppv(matrix) == pytest.approx(0.9)
+    assert metrics.npv(matrix) == pytest.approx(0.5)
+    assert metrics.accuracy(matrix) == pytest.approx(35 / 54)
+    assert metrics.balanced_accuracy(matrix) == pytest.approx((18 / 35 + 17 / 19) / 2)
+    assert metrics.f1_covid(matrix) == pytest.approx(36 / 55)
+    assert metrics.f1_non_covid(matrix) == pytest.approx(34 / 53)
+    assert metrics.lr_positive(matrix) == pytest.approx((18 / 35) / (2 / 19))
+    assert metrics.lr_negative(matrix) == pytest.approx((17 / 35) / (17 / 19))
+
+
+def test_a_film_exactly_at_the_threshold_is_called_covid() -> None:
+    assert metrics.is_called([0.4999, 0.5, 0.5001], 0.5).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_curves_and_areas_agree_with_scikit_learn_on_tied_scores(seed: int) -> None:
+    labels, scores = random_films(seed)
+    roc, pr = metrics.roc_curve(labels, scores), metrics.pr_curve(labels, scores)
+    fpr, tpr, thresholds = reference.roc_curve(labels, scores, drop_intermediate=False)
+    precision, recall, _ = reference.precision_recall_curve(labels, scores)
+
+    assert metrics.roc_auc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores))
+    assert metrics.average_precision(labels, scores) == pytest.approx(reference.average_precision_score(labels, scores))
+    assert roc is not None
+    assert pr is not None
+    np.testing.assert_allclose(roc.x, fpr)
+    np.testing.assert_allclose(roc.y, tpr)
+    np.testing.assert_allclose(roc.thresholds, thresholds)
+    np.testing.assert_allclose(pr.x, recall[-2::-1])  # scikit-learn's order is the other way, with an end point added
+    np.testing.assert_allclose(pr.y, precision[-2::-1])
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
+def test_the_report_agrees_with_scikit_learn_to_the_letter(threshold: float) -> None:
+    labels, scores = random_films(7)
+    called = metrics.is_called(scores, threshold)
+    matrix = metrics.confusion_matrix(labels, called)
+
+    expected = reference.classification_report(labels, called, target_names=list(CLASSES))
+    assert matrix.tolist() == reference.confusion_matrix(labels, called).tolist()
+    assert metrics.format_classification_report(metrics.classification_report(matrix)) == expected.rstrip("\n")
+
+
+def test_chance_and_perfect_scores_have_the_areas_they_must_have() -> None:
+    labels = np.array([0, 0, 1, 1])
+    assert metrics.roc_auc(labels, np.full(4, 0.3)) == 0.5
+    assert metrics.roc_auc(labels, [0.1, 0.2, 0.8, 0.9]) == 1.0
+    assert metrics.roc_auc(labels, [0.9, 0.8, 0.2, 0.1]) == 0.0
+    assert metrics.average_precision(labels, np.full(4, 0.3)) == 0.5
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_what_compares_the_classes_is_none_where_one_is_missing(label: int) -> None:
+    labels, scores = np.full(6, label), np.linspace(0, 1, 6)
+    assert metrics.roc_auc(labels, scores) is None
+    assert metrics.average_precision(labels, scores) is None
+    assert metrics.roc_curve(labels, scores) is None
+    assert metrics.pr_curve(labels, scores) is None
+
+
+def test_shares_of_nothing_are_none() -> None:
+    never_called = [[5, 0], [3, 0]]
+    assert metrics.ppv(never_called) is None
+    assert metrics.f1_covid(never_called) == 0.0
+    assert metrics.lr_positive(never_called) is None
+    only_covid = [[0, 0], [1, 4]]
+    assert metrics.specificity(only_covid) is None
+    assert metrics.balanced_accuracy(only_covid) is None
+    assert metrics.f1_non_covid(only_covid) is None
+    assert metrics.accuracy([[0, 0], [0, 0]]) is None
+
+
+def test_the_printed_report_shows_an_undefined_value_as_a_dash() -> None:
+    lines = metrics.format_classification_report(metrics.classification_report([[5, 0], [3, 0]])).splitlines()
+    assert lines[2].split() == ["non_covid", "0.62", "1.00", "0.77", "5"]
+    assert lines[3].split() == ["covid", "-", "0.00", "0.00", "3"]
+    assert lines[6].split() == ["macro", "avg", "-", "0.50", "0.38", "8"]
+
+
+def test_weighing_films_equals_repeating_them() -> None:
+    labels, scores = random_films(3, n=60)
+    weights = np.random.default_rng(1).integers(0, 4, size=(4, 60))
+    auc = metrics.weighted_roc_auc(labels, scores, weights.astype(float))
+    precision = metrics.weighted_average_precision(labels, scores, weights.astype(float))
+    matrices = metrics.weighted_confusion(labels, scores >= 0.5, weights.astype(float))
+    for row, times in enumerate(weights):
+        repeated_labels, repeated_scores = np.repeat(labels, times), np.repeat(scores, times)
+        assert auc[row] == pytest.approx(reference.roc_auc_score(repeated_labels, repeated_scores))
+        assert precision[row] == pytest.approx(reference.average_precision_score(repeated_labels, repeated_scores))
+        expected = reference.confusion_matrix(repeated_labels, repeated_scores >= 0.5)
+        np.testing.assert_allclose(matrices[row], expected)
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="same length"):
+        metrics.confusion_matrix([0, 1], [1])
+    with pytest.raises(ValueError, match="only 0 and 1"):
+        metrics.confusion_matrix([0, 2], [1, 0])
+    with pytest.raises(ValueError, match="finite"):
+        metrics.roc_auc([0, 1], [0.5, np.nan])

@@ -1,0 +1,321 @@
+import copy
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+
+from covid_core.errors import EvaluationError
+from covid_core.evaluation.report import METRICS, evaluate, read_evaluation, summary_lines, validated, verdict
+from covid_core.storage import write_json
+
+
+def predictions(
+    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray | None = None, part: str = "test"
+) -> pd.DataFrame:
+    """A predictions table; without `patients`, each film is of a patient of its own."""
+    patients = np.arange(len(labels)) if patients is None else patients
+    return pd.DataFrame(
+        {
+            "filename": [f"{part}_{index}.png" for index in range(len(labels))],
+            "patientid": patients.astype(str),
+            "group": patients.astype(str),
+            "label": np.where(labels, "covid", "non_covid"),
+            "part": part,
+            "probability_raw": probability,
+            "probability_covid": probability,
+        }
+    )
+
+
+def random_predictions(n: int, patients: int, seed: int = 0) -> pd.DataFrame:
+    """Films of patients of one class each, whose probabilities resemble each other within a patient."""
+    rng = np.random.default_rng(seed)
+    patient = rng.integers(0, patients, n)
+    labels = (rng.random(patients) < 0.6)[patient]
+    scores = rng.normal(size=patients)[patient] + 0.4 * rng.normal(size=n) + 1.5 * (labels - 0.5)
+    return predictions(labels, 1 / (1 + np.exp(-scores)), patient)
+
+
+def known_predictions() -> pd.DataFrame:
+    """The known predictor of test_metrics: 18 of 35 covid films called, 17 of 19 others not; each film its own patient."""
+    labels = np.array([True] * 35 + [False] * 19)
+    probability = np.array([0.9] * 18 + [0.2] * 17 + [0.1] * 17 + [0.8] * 2)
+    return predictions(labels, probability)
+
+
+def test_a_known_predictor_gives_a_known_evaluation() -> None:
+    evaluation = evaluate(known_predictions(), model="known", threshold=0.5, n_resamples=200)
+
+    assert evaluation["schema"] == 1
+    assert (evaluation["classes"], evaluation["positive_class"]) == (["non_covid", "covid"], "covid")
+    assert evaluation["confusion_matrix"] == [[17, 2], [17, 18]]
+    assert list(evaluation["classification_report"]) == ["non_covid", "covid"]
+    assert evaluation["classification_report"]["covid"] == {
+        "precision": pytest.approx(18 / 20),
+        "recall": pytest.approx(18 / 35),
+        "f1": pytest.approx(36 / 55),
+        "support": 35,
+    }
+    assert evaluation["classification_report"]["non_covid"] == {
+        "precision": pytest.approx(17 / 34),
+        "recall": pytest.approx(17 / 19),
+        "f1": pytest.approx(34 / 53),
+        "support": 19,
+    }
+    values = {name: metric["value"] for name, metric in evaluation["metrics"].items()}
+    assert list(values) == list(METRICS)
+    assert values["sensitivity"] == pytest.approx(18 / 35)
+    assert values["specificity"] == pytest.approx(17 / 19)
+    assert values["ppv"] == pytest.approx(18 / 20)
+    assert values["npv"] == pytest.approx(17 / 34)
+    # Pairs won by the covid film: 18 against all 19 others, 17 against the 17 others below them.
+    assert values["roc_auc"] == pytest.approx((18 * 19 + 17 * 17) / (35 * 19))
+    assert values["brier"] == pytest.approx((18 * 0.01 + 17 * 0.64 + 17 * 0.01 + 2 * 0.64) / 54)
+    assert {name: evaluation["metrics"][name]["n"] for name in ("sensitivity", "specificity", "ppv", "npv")} == {
+        "sensitivity": 35,
+        "specificity": 19,
+        "ppv": 20,
+        "npv": 34,
+    }
+
+
+def test_exchanging_the_classes_exchanges_sensitivity_and_specificity() -> None:
+    table = known_predictions()
+    table["label"] = table["label"].map({"covid": "non_covid", "non_covid": "covid"})
+    table["probability_covid"] = 1 - table["probability_covid"]
+    evaluation = evaluate(table, model="exchanged", threshold=0.5, n_resamples=200)
+
+    assert evaluation["confusion_matrix"] == [[18, 17], [2, 17]]
+    assert evaluation["metrics"]["sensitivity"]["value"] == pytest.approx(17 / 19)
+    assert evaluation["metrics"]["specificity"]["value"] == pytest.approx(18 / 35)
+    assert evaluation["classification_report"]["non_covid"]["precision"] == pytest.approx(18 / 20)
+    assert evaluation["classification_report"]["covid"]["precision"] == pytest.approx(17 / 34)
+
+
+def test_only_the_films_of_the_part_count() -> None:
+    others = predictions(np.array([True, False]), np.array([0.0, 1.0]), part="val")
+    both = pd.concat([known_predictions(), others], ignore_index=True)
+    assert evaluate(both, model="m", threshold=0.5, n_resamples=50)["counts"]["images"] == 54
+    assert evaluate(both, model="m", threshold=0.5, part="val", n_resamples=50)["confusion_matrix"] == [[0, 1], [1, 0]]
+
+
+def test_values_agree_with_scikit_learn_on_random_films() -> None:
+    table = random_predictions(120, 60)
+    evaluation = evaluate(table, model="m", threshold=0.4, n_resamples=50)
+    truth, scores = table["label"] == "covid", table["probability_covid"]
+    called = scores >= 0.4
+    expected = {
+        "sensitivity": reference.recall_score(truth, called),
+        "specificity": reference.recall_score(truth, called, pos_label=False),
+        "accuracy": reference.accuracy_score(truth, called),
+        "balanced_accuracy": reference.balanced_accuracy_score(truth, called),
+        "f1_covid": reference.f1_score(truth, called),
+        "f1_non_covid": reference.f1_score(truth, called, pos_label=False),
+        "roc_auc": reference.roc_auc_score(truth, scores),
+        "pr_auc": reference.average_precision_score(truth, scores),
+        "brier": reference.brier_score_loss(truth, scores),
+    }
+    assert {name: evaluation["metrics"][name]["value"] for name in expected} == pytest.approx(expected)
+
+
+def test_brier_score_and_bins_are_weighted_to_the_prevalence_the_probabilities_assume() -> None:
+    table = random_predictions(120, 60)
+    truth, scores = table["label"] == "covid", table["probability_covid"]
+    evaluation = evaluate(table, model="m", threshold=0.4, prevalence=0.5, n_resamples=50)
+    weights = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    assert evaluation["metrics"]["brier"]["value"] == pytest.approx(
+        reference.brier_score_loss(truth, scores, sample_weight=weights)
+    )
+    bins = evaluation["reliability"]["bins"]
+    assert evaluation["reliability"]["prevalence"] == 0.5
+    assert sum(one["weight"] * one["observed"] for one in bins) == pytest.approx(0.5)
+
+
+def test_intervals_enclose_their_value_and_come_from_patients() -> None:
+    evaluation = evaluate(random_predictions(120, 60), model="m", threshold=0.5)
+    for metric in evaluation["metrics"].values():
+        assert metric["lower"] < metric["value"] < metric["upper"]
+        assert metric["method"] == "patient bootstrap"
+
+
+def test_patients_with_many_films_widen_the_intervals() -> None:
+    clustered = random_predictions(300, 40)
+    independent = clustered.assign(group=clustered["filename"])
+    widths = []
+    for table in (clustered, independent):
+        auc = evaluate(table, model="m", threshold=0.5)["metrics"]["roc_auc"]
+        widths.append(auc["upper"] - auc["lower"])
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_the_same_seed_gives_the_same_evaluation() -> None:
+    table = random_predictions(80, 40)
+    first, again = (evaluate(table, model="m", threshold=0.5, n_resamples=100, seed=3) for _ in range(2))
+    assert {**first, "created": None} == {**again, "created": None}
+
+
+def test_a_perfect_sensitivity_gets_the_interval_of_its_patients_and_not_one_without_width() -> None:
+    labels = np.array([True] * 40 + [False] * 40)
+    probability = np.array([0.9] * 40 + [0.1, 0.8] * 20)
+    patients = np.array([*(np.arange(40) // 2), *range(100, 140)])  # 20 covid patients of two films each
+    metric = evaluate(predictions(labels, probability, patients), model="m", threshold=0.5)["metrics"]["sensitivity"]
+    assert (metric["value"], metric["upper"], metric["n"]) == (1.0, 1.0, 40)
+    assert metric["lower"] == pytest.approx(1 - 0.1611, abs=5e-5)  # Newcombe 1998: 0 of 20
+    assert metric["method"] == "Wilson, patients as the unit"
+
+
+def test_too_few_patients_of_one_class_withhold_only_what_rests_on_them() -> None:
+    labels = np.array([True] * 6 + [False] * 34)
+    probability = np.tile([0.9, 0.1], 20)
+    patients = np.array([0, 0, 0, 1, 1, 1, *range(10, 44)])
+    metrics = evaluate(predictions(labels, probability, patients), model="m", threshold=0.5)["metrics"]
+    assert metrics["sensitivity"]["lower"] is None
+    assert "2 patients" in metrics["sensitivity"]["note"]
+    assert metrics["roc_auc"]["lower"] is None
+    assert metrics["specificity"]["lower"] is not None
+
+
+def test_forty_films_give_a_report_that_is_json() -> None:
+    json.dumps(evaluate(random_predictions(40, 25), model="m", threshold=0.5), allow_nan=False)
+
+
+@pytest.mark.parametrize("prevalence", [None, 0.5])
+@pytest.mark.parametrize("is_covid", [True, False])
+def test_a_part_of_one_class_gives_none_with_a_sentence(is_covid: bool, prevalence: float | None) -> None:
+    table = predictions(np.full(30, is_covid), np.linspace(0, 1, 30))
+    evaluation = evaluate(table, model="m", threshold=0.5, prevalence=prevalence)
+    json.dumps(evaluation, allow_nan=False)
+    present, absent = ("sensitivity", "specificity") if is_covid else ("specificity", "sensitivity")
+    undefined = [absent, "ppv", "npv", "balanced_accuracy", "f1_covid", "f1_non_covid", "roc_auc", "pr_auc"]
+    assert [evaluation["metrics"][name]["value"] for name in undefined] == [None] * 8
+    assert all(evaluation["metrics"][name]["note"] for name in undefined)
+    assert evaluation["metrics"][present]["value"] == 0.5
+    assert evaluation["metrics"][present]["lower"] is not None
+    assert evaluation["roc"] is None
+    assert "only" in evaluation["note"]
+    assert "undefined" in summary_lines(evaluation)
+    assert "nothing can be said" in verdict(evaluation)
+
+
+def test_one_patient_gives_values_without_intervals() -> None:
+    table = predictions(np.array([True, False, True]), np.array([0.9, 0.2, 0.4]), np.zeros(3, int))
+    evaluation = evaluate(table, model="m", threshold=0.5)
+    json.dumps(evaluation, allow_nan=False)
+    assert evaluation["metrics"]["sensitivity"]["value"] == 0.5
+    assert all(metric["lower"] is None and metric["note"] for metric in evaluation["metrics"].values())
+    assert "too few patients" in verdict(evaluation)
+
+
+def test_a_single_film_is_enough_not_to_crash() -> None:
+    table = predictions(np.array([True]), np.array([0.9]))
+    evaluation = evaluate(table, model="m", threshold=0.5, prevalence=0.5)
+    json.dumps(evaluation, allow_nan=False)
+    assert verdict(evaluation).startswith("On 1 test film of 1 patient the model found 1 of 1 COVID-19 film (")
+    summary_lines(evaluation)
+
+
+def test_roc_points_run_from_corner_to_corner_without_infinity() -> None:
+    roc = evaluate(random_predictions(60, 30), model="m", threshold=0.5, n_resamples=50)["roc"]
+    assert (roc["fpr"][0], roc["tpr"][0], roc["thresholds"][0]) == (0.0, 0.0, None)
+    assert (roc["fpr"][-1], roc["tpr"][-1]) == (1.0, 1.0)
+    assert len(roc["fpr"]) == len(roc["tpr"]) == len(roc["thresholds"])
+
+
+def test_counts_name_films_and_patients_of_each_class() -> None:
+    table = predictions(np.array([True, True, False, False]), np.full(4, 0.5), np.array([1, 1, 1, 2]))
+    counts = evaluate(table, model="m", threshold=0.5, n_resamples=10)["counts"]
+    assert counts == {
+        "images": 4,
+        "patients": 2,
+        "prevalence": 0.5,
+        "by_class": {"non_covid": {"images": 2, "patients": 2}, "covid": {"images": 2, "patients": 1}},
+    }
+
+
+def test_the_time_of_the_evaluation_is_utc() -> None:
+    created = datetime.fromisoformat(evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=10)["created"])
+    assert created.utcoffset() is not None
+    assert created.utcoffset().total_seconds() == 0
+
+
+def test_two_thousand_resamples_of_seven_hundred_films_take_under_three_seconds() -> None:
+    table = random_predictions(700, 415)
+    begin = time.perf_counter()
+    evaluate(table, model="m", threshold=0.5, n_resamples=2000)
+    assert time.perf_counter() - begin < 3
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda table: table.drop(columns="group"), "lack the columns group"),
+        (lambda table: table.assign(part="val"), "no film of part 'test'. Parts: val"),
+        (lambda table: table.assign(label="COVID"), "Received: 'COVID'"),
+        (lambda table: table.assign(probability_covid=1.2), r"outside \[0, 1\]"),
+        (lambda table: table.assign(probability_covid=np.nan), "54 empty values"),
+        (lambda table: table.assign(filename="same.png"), "53 films occur more than once"),
+    ],
+)
+def test_predictions_that_cannot_be_used_are_refused(change: object, sentence: str) -> None:
+    with pytest.raises(EvaluationError, match=sentence):
+        evaluate(change(known_predictions()), model="m", threshold=0.5)  # type: ignore[operator]
+
+
+def test_a_threshold_outside_the_unit_interval_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="threshold"):
+        evaluate(known_predictions(), model="m", threshold=50)
+
+
+def test_an_evaluation_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    evaluation = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)
+    write_json(tmp_path / "evaluation.json", evaluation)
+    assert read_evaluation(tmp_path / "evaluation.json") == evaluation
+
+
+def test_an_evaluation_of_another_schema_or_class_order_is_refused(tmp_path: Path) -> None:
+    evaluation = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)
+    for wrong, sentence in (
+        ({**evaluation, "schema": 2}, "schema 2; this version reads 1"),
+        ([evaluation], "schema None"),
+        ({**evaluation, "classes": ["covid", "non_covid"]}, "they must be"),
+        ({key: value for key, value in evaluation.items() if key != "roc"}, "lacks roc"),
+    ):
+        with pytest.raises(EvaluationError, match=sentence):
+            validated(wrong)
+    with pytest.raises(EvaluationError, match="is missing"):
+        read_evaluation(tmp_path / "evaluation.json")
+
+
+def test_the_summary_shows_both_classes_the_matrix_and_the_main_figures() -> None:
+    lines = summary_lines(evaluate(known_predictions(), model="known", threshold=0.5)).splitlines()
+    words = [line.split() for line in lines]
+    assert lines[0] == "Model known, part test: 54 films of 54 patients, covid at P(covid) >= 0.5"
+    assert ["non_covid", "0.50", "0.89", "0.64", "19"] in words
+    assert ["covid", "0.90", "0.51", "0.65", "35"] in words
+    assert ["non_covid", "17", "2"] in words
+    assert ["covid", "17", "18"] in words
+    assert "COVID-19 films: 18 found, 17 missed. Other films: 17 rightly not called, 2 false alarms." in lines
+    assert any(line.startswith("Sensitivity 0.51 (95% CI 0.") for line in lines)
+    assert any(line.startswith("Specificity 0.89 (95% CI 0.") for line in lines)
+    assert any(line.startswith("ROC AUC     0.95 (95% CI 0.") for line in lines)
+
+
+def test_the_verdict_states_hits_false_alarms_and_ranking_in_one_sentence() -> None:
+    sentence = verdict(evaluate(known_predictions(), model="known", threshold=0.5))
+    assert sentence.startswith(
+        "On 54 test films of 54 patients the model found 18 of 35 COVID-19 films (sensitivity 0.51, 95% CI 0."
+    )
+    assert "raised a false alarm on 2 of 19 films without COVID-19 (specificity 0.89, 95% CI 0." in sentence
+    assert sentence.endswith("where 0.5 is chance and 1 is perfect.")
+    assert "\n" not in sentence
+
+
+def test_the_verdict_says_when_a_model_cannot_be_told_from_chance() -> None:
+    evaluation = copy.deepcopy(evaluate(known_predictions(), model="known", threshold=0.5))
+    evaluation["metrics"]["roc_auc"] |= {"value": 0.56, "lower": 0.47, "upper": 0.65}
+    assert "0.56 (95% CI 0.47 to 0.65), which cannot be told from chance" in verdict(evaluation)

@@ -1,0 +1,211 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from covid_core import figures
+from covid_core.evaluation.report import evaluate
+
+
+def evaluation_of(labels: np.ndarray) -> dict[str, Any]:
+    """An evaluation at threshold 0.5 of films whose probabilities run evenly from 0 to 1."""
+    names = [f"{index}.png" for index in range(len(labels))]
+    probability = np.linspace(0, 1, len(labels))
+    table = pd.DataFrame(
+        {
+            "filename": names,
+            "patientid": names,
+            "group": names,
+            "label": np.where(labels, "covid", "non_covid"),
+            "part": "test",
+            "probability_raw": probability,
+            "probability_covid": probability,
+        }
+    )
+    return evaluate(table, model="m", threshold=0.5, n_resamples=50)
+
+
+MIXED = np.array([0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1] * 3).astype(bool)
+HISTORY = pd.DataFrame(
+    {
+        "stage": ["initial", "initial", "initial", "finetune", "finetune"],
+        "epoch": [1, 2, 3, 1, 2],
+        "loss": [0.7, 0.6, 0.5, 0.45, 0.4],
+        "val_loss": [0.69, 0.60, 0.62, 0.58, 0.59],
+        "auc": [0.5, 0.6, 0.7, 0.75, 0.8],
+        "val_auc": [0.5, 0.61, 0.66, 0.70, 0.72],
+        "learning_rate": [1e-4, 1e-4, 1e-4, 1e-5, 1e-5],
+    }
+)
+FLOW = [
+    {"reason": "every row", "images": 10, "patients": 6, "excluded_images": 0, "excluded_patients": 0},
+    {"reason": "not an X-ray", "images": 7, "patients": 5, "excluded_images": 3, "excluded_patients": 1},
+]
+
+
+def every_figure() -> dict[str, go.Figure]:
+    evaluation = evaluation_of(MIXED)
+    return {
+        "confusion": figures.confusion([[17, 2], [17, 18]]),
+        "roc": figures.roc(evaluation),
+        "training_curves": figures.training_curves(HISTORY),
+        "reliability": figures.reliability(evaluation),
+        "probability_scale": figures.probability_scale(0.9, 0.5),
+        "counts_bar": figures.counts_bar(pd.Series({"covid": 3, "non_covid": 2}), "Class", "images"),
+        "flow": figures.flow(FLOW),
+    }
+
+
+def texts(figure: go.Figure) -> list[str]:
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+def trace(figure: go.Figure, name: str) -> Any:
+    (only,) = [one for one in figure.data if one.name is not None and one.name.startswith(name)]
+    return only
+
+
+def keys_of(value: Any, path: str = "") -> Iterator[str]:
+    """Every path of keys in nested dicts and lists."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{path}.{key}"
+            yield from keys_of(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner, path)
+
+
+@pytest.mark.parametrize("name", every_figure())
+def test_a_figure_leaves_background_and_text_colour_to_the_page(name: str) -> None:
+    content = json.loads(every_figure()[name].to_json())
+    content["layout"].pop("template", None)
+    assert content["layout"]["paper_bgcolor"] == content["layout"]["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
+    assert not [path for path in keys_of(content) if path.endswith("font.color")]
+
+
+@pytest.mark.parametrize("name", every_figure())
+def test_every_axis_that_is_shown_has_a_title(name: str) -> None:
+    figure = every_figure()[name]
+    axes = [*figure.select_xaxes(), *figure.select_yaxes()]
+    # In a column of panels only the lowest x axis carries the title and the numbers.
+    shown = [axis for axis in axes if axis.visible is not False and not (axis.matches and axis.showticklabels is False)]
+    assert all(axis.title.text for axis in shown)
+
+
+def test_the_titles_of_the_axes_say_how_many() -> None:
+    drawn = every_figure()
+    assert drawn["roc"].layout.xaxis.title.text == "1 - specificity (share of 18 other films)"
+    assert drawn["roc"].layout.yaxis.title.text == "Sensitivity (share of 18 COVID-19 films)"
+    assert drawn["reliability"].layout.xaxis.title.text == "Predicted P(COVID-19) (n = 36 films)"
+    assert drawn["training_curves"].layout.xaxis2.title.text == "Epoch (n = 5, all stages)"
+    assert drawn["counts_bar"].layout.xaxis.title.text == "Images (n = 5)"
+    assert drawn["flow"].layout.xaxis.title.text == "Images (n = 10 at the start)"
+
+
+def test_the_confusion_matrix_shows_counts_and_shares_of_the_row_in_their_cells() -> None:
+    figure = figures.confusion([[17, 2], [17, 18]])
+    assert list(figure.data[0].x) == ["Not COVID-19", "COVID-19"]
+    assert list(figure.data[0].y) == ["Not COVID-19<br>n = 19", "COVID-19<br>n = 35"]
+    cells = {(note.x, note.y): note.text for note in figure.layout.annotations}
+    assert cells == {
+        (0, 0): "<b>17</b><br>89%",
+        (1, 0): "<b>2</b><br>11%",
+        (0, 1): "<b>17</b><br>49%",
+        (1, 1): "<b>18</b><br>51%",
+    }
+    assert figure.layout.yaxis.autorange == "reversed"  # the first class on top, as in the table
+
+
+def test_a_confusion_matrix_without_films_of_a_class_is_drawn() -> None:
+    assert texts(figures.confusion([[0, 0], [1, 3]]))[:2] == ["<b>0</b>", "<b>0</b>"]
+
+
+def test_the_roc_curve_carries_the_operating_point_of_the_confusion_matrix_and_the_chance_line() -> None:
+    evaluation = evaluation_of(MIXED)
+    figure = figures.roc(evaluation)
+    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
+    point = trace(figure, "operating point")
+    assert (point.x[0], point.y[0]) == (pytest.approx(fp / (fp + tn)), pytest.approx(tp / (tp + fn)))
+    assert (point.x[0], point.y[0]) in [
+        (pytest.approx(x), pytest.approx(y))
+        for x, y in zip(*(trace(figure, "AUC")[axis] for axis in "xy"), strict=True)
+    ]
+    assert (list(trace(figure, "chance").x), list(trace(figure, "chance").y)) == ([0, 1], [0, 1])
+
+
+def test_a_part_of_one_class_gets_a_sentence_in_place_of_a_curve() -> None:
+    assert "no non_covid film" in texts(figures.roc(evaluation_of(np.ones(12, bool))))[0]
+
+
+def test_training_curves_run_on_through_the_stages_and_mark_the_best_epoch_of_each() -> None:
+    figure = figures.training_curves(HISTORY)
+    validation = next(one for one in figure.data if one.name == "validation")
+    best = [one for one in figure.data if one.name == "best epoch"]
+    assert list(validation.x) == [1, 2, 3, 4, 5]
+    assert (list(best[0].x), list(best[0].y)) == ([2, 4], [0.60, 0.58])
+    assert (list(best[1].x), list(best[1].y)) == ([2, 4], [0.61, 0.70])
+    assert {shape.x0 for shape in figure.layout.shapes} == {3.5}
+    assert {"initial", "finetune"} <= set(texts(figure))
+
+
+def test_an_epoch_without_a_validation_loss_is_never_the_best() -> None:
+    history = HISTORY.assign(val_loss=[np.nan, 0.60, 0.62, np.nan, 0.59])
+    best = [one for one in figures.training_curves(history).data if one.name == "best epoch"]
+    assert list(best[0].x) == [2, 5]
+
+
+def test_the_reliability_diagram_has_a_marker_and_bounds_for_every_bin() -> None:
+    evaluation = evaluation_of(MIXED)
+    bins = evaluation["reliability"]["bins"]
+    markers = trace(figures.reliability(evaluation), "films in bins")
+    assert list(markers.x) == [one["predicted"] for one in bins]
+    assert list(markers.y) == [one["observed"] for one in bins]
+    assert list(np.add(markers.y, markers.error_y.array)) == pytest.approx([one["upper"] for one in bins])
+    assert list(np.subtract(markers.y, markers.error_y.arrayminus)) == pytest.approx([one["lower"] for one in bins])
+
+
+@pytest.mark.parametrize(("probability", "colour"), [(0.62, "#D55E00"), (0.6, "#D55E00"), (0.59, "#0072B2")])
+def test_the_scale_shows_the_film_in_the_colour_of_its_call_beside_the_operating_point(
+    probability: float, colour: str
+) -> None:
+    figure = figures.probability_scale(probability, 0.6)
+    assert figure.data[0].x[0] == probability
+    assert figure.data[0].marker.color == colour
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.0, 0.6), (0.6, 1.0), (0.6, 0.6)]
+    assert texts(figure) == [f"<b>this film {probability:.2f}</b>", "operating point 0.60"]
+
+
+def test_count_bars_keep_names_apart_that_look_alike_when_cut_short() -> None:
+    names = ["Pneumonia/Bacterial/Streptococcus", "Pneumonia/Bacterial/Staphylococcus"]
+    figure = figures.counts_bar(pd.Series([5, 3], index=names), "Finding", "images")
+    assert list(figure.data[0].y) == [0, 1]
+    assert list(figure.data[0].hovertext) == names
+    assert figure.layout.xaxis.title.text == "Images (n = 8)"
+
+
+def test_count_bars_of_classes_take_the_colours_of_the_classes() -> None:
+    figure = figures.counts_bar(pd.Series({"covid": 3, "non_covid": 2}), "Class", "images")
+    assert list(figure.data[0].marker.color) == ["#D55E00", "#0072B2"]
+    assert list(figure.layout.yaxis.ticktext) == ["COVID-19", "Not COVID-19"]
+
+
+def test_the_flow_names_images_patients_and_the_reason_of_every_step() -> None:
+    figure = figures.flow(FLOW)
+    assert list(trace(figure, "images kept").x) == [10, 7]
+    assert list(trace(figure, "left out").x) == [0, 3]
+    assert texts(figure) == [
+        "<b>10 images, 6 patients</b><br>every row",
+        "<b>7 images, 5 patients</b><br>3 left out: not an X-ray",
+    ]
+
+
+def test_empty_counts_and_an_empty_flow_are_drawn_without_complaint() -> None:
+    assert (
+        figures.counts_bar(pd.Series([], dtype="int64"), "View", "images").layout.xaxis.title.text == "Images (n = 0)"
+    )
+    assert figures.flow([]).layout.annotations == ()
