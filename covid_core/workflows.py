@@ -93,7 +93,13 @@ def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | 
         ],
         ignore_index=True,
     )
-    evaluation = evaluate(predictions, model=f"{run.name} ({stage})", threshold=THRESHOLD, part="test")
+    evaluation = evaluate(
+        predictions,
+        model=f"{run.name} ({stage})",
+        threshold=THRESHOLD,
+        part="test",
+        prevalence=calibration.prevalence,
+    )
     evaluated = EvaluatedRun(run, stage, model, films["test"], calibration, predictions, evaluation)
     _write_figures(evaluated, run.stage_folder(stage))
     return evaluated

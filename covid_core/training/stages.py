@@ -125,7 +125,7 @@ def finetune(folder: Path, progress: Progress | None = None) -> Run:
     runtime.configure(run.recipe.seed, run.recipe.threads)
     films = load_films(run.dataset, ("train", "val"), run.recipe.preparation, progress)
     model = keras.models.load_model(run.best_model("initial"), compile=False)
-    model.trainable = True
+    backbones.freeze_lower(model, 0.0)
     return _fit(run, "finetune", model, films)
 
 
