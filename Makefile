@@ -1,0 +1,52 @@
+# make app     the app on http://localhost:8501
+# make test    every check and test
+# The other targets are what these two are made of.
+
+PYTHON ?= python3
+VENV := .venv
+SERVING_VENV := .venv-serving
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: app test check train-env format models benchmark readme clean
+
+app: $(VENV)/.app
+	$(VENV)/bin/python -m streamlit run streamlit_app.py --server.port 8501
+
+test: check $(SERVING_VENV)/.done
+	COVID_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(VENV)/bin/python -m pytest
+
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+train-env: $(VENV)/.train
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
+	touch $@
+
+$(VENV)/.train: requirements.txt requirements-train.txt | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP_INSTALL) -r requirements-train.txt
+	touch $@ $(VENV)/.app
+
+$(VENV)/.dev: requirements.txt requirements-train.txt requirements-dev.txt | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP_INSTALL) -r requirements-dev.txt
+	touch $@ $(VENV)/.app $(VENV)/.train
+
+# Has only what a host installs: the tests prove in it that the app runs without TensorFlow.
+$(SERVING_VENV)/.done: requirements.txt
+	$(PYTHON) -m venv $(SERVING_VENV)
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(SERVING_VENV) .mypy_cache .ruff_cache .pytest_cache

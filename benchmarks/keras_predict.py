@@ -1,0 +1,19 @@
+"""The plain Keras way to classify one film, for comparison: load the model, predict, print.
+
+    python benchmarks/keras_predict.py models/mobilenetv2-finetuned film.png
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from covid_core.images.decode import decode_file
+from covid_core.images.preparation import prepare
+from covid_core.inference.bundle import load_bundle
+
+bundle = load_bundle(Path(sys.argv[1]))
+model = keras.models.load_model(bundle.file("model.keras"))
+film = prepare(decode_file(Path(sys.argv[2])), bundle.preparation)
+print(float(model.predict(film[None, ..., None].astype(np.float32), verbose=0)[0, 0]))

@@ -1,0 +1,123 @@
+"""How fast and how light serving is. Needs the training environment, as it compares with Keras.
+
+    make benchmark        or        python benchmarks/serving.py
+
+1. One film, whole process: `predict` against the plain Keras way, in turn, median of 5 pairs: wall time and peak memory.
+2. 200 films in one process: films a second, and the share of the time that is the network itself.
+
+Writes benchmarks/serving.json, from which the README's table is made. The films are synthetic and made anew from a seed,
+1024 pixels a side, so that anyone measures the same work.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from covid_core.inference.bundle import load_bundle  # noqa: E402
+from covid_core.inference.predictor import Predictor, predict_files  # noqa: E402
+from covid_core.labels import CLASSES  # noqa: E402
+from covid_core.locations import default_model, models_dir  # noqa: E402
+from covid_core.storage import write_json  # noqa: E402
+from tests.phantom import phantom_film  # noqa: E402
+
+RESULT = PROJECT / "benchmarks" / "serving.json"
+FILM_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one process took."""
+
+    seconds: float
+    peak_mib: float
+
+
+def measure(command: list[str]) -> Cost:
+    """Run a command to its end and read its own peak memory from the kernel's account of it."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return Cost(seconds, usage.ru_maxrss / 1024)
+
+
+def one_film(film: Path, bundle: Path, runs: int) -> dict[str, float]:
+    """Median cost of one prediction, LiteRT against Keras, after one warm-up of each."""
+    served = [sys.executable, "-m", "covid_core", "predict", "--model", str(bundle), str(film)]
+    plain = [sys.executable, "benchmarks/keras_predict.py", str(bundle), str(film)]
+    pairs = [(measure(served), measure(plain)) for _ in range(runs + 1)][1:]
+    return {
+        "runs": runs,
+        "predict_seconds": statistics.median(ours.seconds for ours, _ in pairs),
+        "predict_peak_mib": statistics.median(ours.peak_mib for ours, _ in pairs),
+        "keras_seconds": statistics.median(keras.seconds for _, keras in pairs),
+        "keras_peak_mib": statistics.median(keras.peak_mib for _, keras in pairs),
+        "times_faster": statistics.median(keras.seconds / ours.seconds for ours, keras in pairs),
+        "times_less_memory": statistics.median(keras.peak_mib / ours.peak_mib for ours, keras in pairs),
+    }
+
+
+def many_films(films: list[Path], bundle: Path) -> dict[str, float]:
+    """Throughput of `predict_files`, and how much of it is the network's."""
+    predictor = Predictor(load_bundle(bundle))
+    invoke = predictor.network.invoke
+    inside = 0.0
+
+    def timed(film: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal inside
+        start = time.perf_counter()
+        result = invoke(film)
+        inside += time.perf_counter() - start
+        return result
+
+    predictor.network.invoke = timed
+    start = time.perf_counter()
+    count = sum(1 for _ in predict_files(predictor, films))
+    seconds = time.perf_counter() - start
+    return {"films": count, "films_per_second": count / seconds, "network_share": inside / seconds}
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=models_dir() / default_model(), help="bundle")
+    parser.add_argument("--runs", type=int, default=5, help="pairs of processes")
+    parser.add_argument("--films", type=int, default=200, help="films of the throughput measurement")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        films = []
+        for index in range(options.films):
+            path = Path(folder) / f"film{index}.png"
+            pixels = phantom_film(np.random.default_rng(index), CLASSES[index % 2], FILM_SIZE)
+            Image.fromarray(pixels).save(path, compress_level=1)
+            films.append(path)
+        result = {
+            "model": options.model.name,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            "film": f"PNG, {FILM_SIZE} x {FILM_SIZE}",
+            "one_film": one_film(films[0], options.model, options.runs),
+            "many_films": many_films(films, options.model),
+        }
+    write_json(RESULT, json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}")))
+    print(RESULT.read_text())
+
+
+if __name__ == "__main__":
+    main()
