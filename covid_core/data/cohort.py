@@ -68,7 +68,8 @@ class Cohort:
     Attributes:
         table: the rows of `read_metadata` that are used, in their order, numbered from 0; `label` is never NA.
         flow: the steps in their order; the first one counts all rows.
-        exclusions: one row per image left out, with `filename` (NA where the table has none), `patientid` and `reason`.
+        exclusions: one row per image left out, with `filename` (NA where the table has none), `patientid`, `reason` and
+            `step` (the name of the step that left it out).
     """
 
     table: pd.DataFrame
@@ -126,7 +127,9 @@ def exclude(
     table = before[~excluded].reset_index(drop=True)
     patients = table["patientid"].nunique()
     step = FlowStep(name, reason, len(table), patients, len(left_out), before["patientid"].nunique() - patients)
-    reasons = left_out[["filename", "patientid"]].assign(reason=reason if details is None else details[excluded])
+    reasons = left_out[["filename", "patientid"]].assign(
+        reason=reason if details is None else details[excluded], step=name
+    )
     return Cohort(table, (*cohort.flow, step), pd.concat([cohort.exclusions, reasons], ignore_index=True))
 
 
@@ -152,7 +155,9 @@ def flow_to_json(flow: tuple[FlowStep, ...]) -> list[dict[str, Any]]:
 def _everything(table: pd.DataFrame) -> Cohort:
     table = table.reset_index(drop=True)
     step = FlowStep("all", "every row of the table", len(table), table["patientid"].nunique(), 0, 0)
-    return Cohort(table, (step,), pd.DataFrame({"filename": [], "patientid": [], "reason": []}, dtype="str"))
+    return Cohort(
+        table, (step,), pd.DataFrame({"filename": [], "patientid": [], "reason": [], "step": []}, dtype="str")
+    )
 
 
 def _not(condition: "pd.Series[Any]") -> "pd.Series[bool]":

@@ -195,12 +195,77 @@ def _duplicate_ids(count: int, pairs: Sequence[tuple[int, int]]) -> "pd.Series[A
 
 
 def _account(prepared: PreparedDataset) -> dict[str, Any]:
-    unreadable_patients = prepared.exclusions["filename"]
-    del unreadable_patients
+    """What `flow.json` tells of the outcome."""
+    unreadable = prepared.exclusions[prepared.exclusions["step"] == "readable"]
     return {
         "flow": flow_to_json(prepared.flow),
         "parts": _records(prepared.parts),
         "overlap": asdict(prepared.overlap),
         "duplicates": [list(pair) for pair in prepared.duplicate_pairs],
+        "unreadable_files": _records(unreadable[["filename", "reason"]]),
         "exclusions": _records(prepared.exclusions),
     }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values, with None for NA (JSON has no NaN)."""
+    values = table.astype(object).where(table.notna(), None)
+    return [dict(zip(table.columns, row, strict=True)) for row in values.itertuples(index=False)]
+
+
+def _check_out_dir(out_dir: Path) -> None:
+    """Refuse to replace a `split` that this module did not write."""
+    split_dir = out_dir / SPLIT_NAME
+    ours = (out_dir / RECORD_NAME).is_file()
+    if split_dir.is_symlink() or (
+        split_dir.exists() and not ours and (split_dir.is_file() or any(split_dir.iterdir()))
+    ):
+        raise DatasetError(
+            f"{split_dir} exists but was not made by `prepare` (no {RECORD_NAME} beside it). Move it away, or choose "
+            "another --out."
+        )
+
+
+def _write(prepared: PreparedDataset, images_dir: Path, account: dict[str, Any]) -> None:
+    """Lay the parts out aside, then put folder, record and account in place."""
+    out_dir = prepared.out_dir
+    aside, former, final = out_dir / _ASIDE_NAME, out_dir / _FORMER_NAME, out_dir / SPLIT_NAME
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for leftover in (aside, former):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            _lay_out(aside, images_dir, prepared.split)
+            if final.exists():
+                final.rename(former)
+            aside.rename(final)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        with written_aside(out_dir / RECORD_NAME) as path:
+            prepared.split.to_csv(path, index=False, lineterminator="\n")
+        write_json(out_dir / FLOW_NAME, account)
+    except OSError as cause:
+        raise DatasetError(f"{out_dir} cannot be written: {cause.strerror or cause}.") from cause
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _lay_out(folder: Path, images_dir: Path, split: pd.DataFrame) -> None:
+    for part in PARTS:
+        for label in CLASSES:
+            (folder / part / label).mkdir(parents=True)
+    _link_or_copy(
+        (
+            safe_image_path(images_dir, row["filename"]),
+            safe_image_path(folder / row["part"] / row["label"], row["filename"]),
+        )
+        for _, row in split.iterrows()
+    )
+
+
+def _link_or_copy(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Give each file a second name; copy where the file system cannot link (another disk, or one without links)."""
+    for source, target in pairs:
+        try:
+            os.link(source.resolve(), target)
+        except OSError:
+            shutil.copyfile(source, target)

@@ -1,0 +1,34 @@
+"""What several tests share: a synthetic dataset, and the real one where it stands."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.phantom import write_phantom_dataset
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def phantom_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic dataset folder. Tests share it and must not change it."""
+    return write_phantom_dataset(tmp_path_factory.mktemp("phantom") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder that holds `data/`: `COVID_SHARED_DIR`, or `../shared` beside the project."""
+    folder = Path(os.environ.get("COVID_SHARED_DIR", PROJECT_DIR.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"there is no shared data at {folder}; set COVID_SHARED_DIR")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_dataset(shared_dir: Path) -> Path:
+    """The dataset folder with `metadata.csv` and `images/`."""
+    folder = shared_dir / "data" / "covid-chestxray-dataset"
+    if not (folder / "metadata.csv").is_file():
+        pytest.skip(f"the dataset is not at {folder}")
+    return folder

@@ -1,0 +1,154 @@
+"""The table of the collection, in every version and in every wrapping that spreadsheets give it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from covid_core.data.metadata import COLUMNS, read_metadata, safe_image_path
+from covid_core.errors import DatasetError
+
+MINIMAL = "patientid,finding,view,modality,filename\n1,COVID-19,PA,X-ray,a.png\n007,todo,AP,X-ray,b.png\n"
+
+
+def test_the_real_table_has_the_published_counts(real_dataset: Path) -> None:
+    table = read_metadata(real_dataset / "metadata.csv")
+    assert len(table) == 950
+    assert table["modality"].value_counts().to_dict() == {"X-ray": 866, "CT": 84}
+    assert (table["finding"] == "Pneumonia/Viral/COVID-19").sum() == 584
+    assert (table["label"] == "covid").sum() == 584
+    assert table["label"].isna().sum() == 84  # 83 todo, 1 Unknown
+    assert list(table.columns) == [*COLUMNS, "label", "source"]
+
+
+def test_rows_keep_the_order_of_the_file(real_dataset: Path) -> None:
+    table = read_metadata(real_dataset / "metadata.csv")
+    raw = pd.read_csv(real_dataset / "metadata.csv", dtype=str)
+    assert table["filename"].tolist() == raw["filename"].str.strip().tolist()
+
+
+def test_a_minimal_table_gets_the_other_columns_as_missing() -> None:
+    table = read_metadata(MINIMAL.encode())
+    assert table["patientid"].tolist() == ["1", "007"]
+    assert table["label"].tolist()[0] == "covid"
+    assert table["label"].isna().tolist() == [False, True]
+    assert table["url"].isna().all()
+    assert table["source"].isna().all()
+    assert table["age"].isna().all()
+    assert table["age"].dtype == "float64"
+
+
+def test_the_first_version_of_the_table_is_read() -> None:
+    # Header and row as published in February 2020, with the column `modality` that came a little later.
+    first = (
+        "Patientid,offset,sex,age,finding,survival,view,modality,date,location,filename,doi, url,license,clinical notes,\n"
+        '13,4,M,35,"COVID-19, ARDS",Y,PA,X-ray,"January 19, 2020","Snohomish County, Washington, USA",f1.jpeg,,'
+        "https://www.nejm.org/doi/full/10.1056/NEJMoa2001191,,No thoracic abnormalities were noted.,\n"
+    )
+    row = read_metadata(first.encode()).iloc[0]
+    assert (row["patientid"], row["label"], row["source"]) == ("13", "covid", "www.nejm.org")
+    assert (row["age"], row["offset"]) == (35.0, 4.0)
+    assert row["clinical_notes"] == "No thoracic abnormalities were noted."
+
+
+def test_text_is_stripped_and_blanks_are_missing() -> None:
+    table = read_metadata(b"patientid,finding,view,modality,filename,sex\n 1 , Herpes ,PA,X-ray, a.png,  \n")
+    row = table.iloc[0]
+    assert (row["patientid"], row["finding"], row["filename"]) == ("1", "Herpes", "a.png")
+    assert pd.isna(row["sex"])
+
+
+def test_numbers_that_cannot_be_read_are_missing() -> None:
+    content = MINIMAL.replace("filename\n", "filename,age,offset\n").replace("a.png", "a.png,elderly,-3.5")
+    row = read_metadata(content.encode()).iloc[0]
+    assert pd.isna(row["age"])
+    assert row["offset"] == -3.5
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        ("https://WWW.Eurorad.org/case/1", "www.eurorad.org"),
+        ("http://host.example:8080/x", "host.example"),
+        ("no address", None),
+        ("http://[broken", None),
+    ],
+)
+def test_the_source_is_the_domain_of_the_address(url: str, source: str | None) -> None:
+    content = MINIMAL.replace("filename\n", "filename,url\n").replace("a.png", f"a.png,{url}")
+    found = read_metadata(content.encode())["source"][0]
+    assert found == source if source else pd.isna(found)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_every_usual_encoding_is_read(encoding: str) -> None:
+    content = MINIMAL.replace("filename\n", "filename,location\n").replace("a.png", "a.png,Málaga")
+    assert read_metadata(content.encode(encoding))["location"][0] == "Málaga"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_other_delimiters_are_read(delimiter: str) -> None:
+    assert read_metadata(MINIMAL.replace(",", delimiter).encode())["filename"].tolist() == ["a.png", "b.png"]
+
+
+def test_windows_line_ends_blank_lines_and_quoted_line_breaks_are_read() -> None:
+    content = (
+        MINIMAL.replace("filename\n", "filename,clinical_notes\n").replace("a.png", 'a.png,"one\ntwo"') + "\n,,,,,\n"
+    )
+    table = read_metadata(content.replace("\n", "\r\n").encode())
+    assert len(table) == 2
+    assert table["clinical_notes"][0].split() == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "empty"),
+        (b" \n ", "empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
+        (b"\xff\xfea", "UTF-16"),
+        (b"hello world\n1\n", "hello world"),
+        (b"patientid,filename\n1,a.png\n", "finding, view, modality"),
+        (b"patientid,finding,view,modality,filename\n", "no rows"),
+        (b"patientid,finding,view,view,modality,filename\n1,x,PA,PA,X-ray,a.png\n", "view more than once"),
+        (b"patientid,finding,view,modality,filename\n1,x,PA,X-ray,a.png,b,c\n", "Row 1 of the table has 7 fields"),
+        (b"patientid,finding,view,modality,filename\n,x,PA,X-ray,a.png\n", "no patientid"),
+    ],
+)
+def test_what_is_no_such_table_is_refused_with_a_sentence(content: bytes, sentence: str) -> None:
+    with pytest.raises(DatasetError, match=sentence):
+        read_metadata(content)
+
+
+def test_a_missing_table_is_refused_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"metadata\.csv is missing"):
+        read_metadata(tmp_path / "metadata.csv")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../a.png",
+        "/etc/passwd",
+        "a/b.png",
+        "..\\a.png",
+        "C:\\a.png",
+        "C:a.png",
+        "a\0.png",
+        "a\n.png",
+        "é" * 128,
+    ],
+)
+def test_a_file_name_that_may_leave_the_folder_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="plain name"):
+        safe_image_path(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "1-s2.0-S0929664620300449-gr2_lrg-a.jpg", "a b (1).PNG", "..a.png", "röntgen.jpg"]
+)
+def test_a_plain_file_name_is_joined(name: str, tmp_path: Path) -> None:
+    assert safe_image_path(tmp_path, name) == tmp_path / name
