@@ -7,7 +7,7 @@ VENV := .venv
 SERVING_VENV := .venv-serving
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: app test check train-env format models benchmark readme clean
+.PHONY: app test check train-env format benchmark clean
 
 app: $(VENV)/.app
 	$(VENV)/bin/python -m streamlit run streamlit_app.py --server.port 8501
@@ -47,6 +47,10 @@ $(SERVING_VENV)/.done: requirements.txt
 	$(PYTHON) -m venv $(SERVING_VENV)
 	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
 	touch $@
+
+benchmark: $(VENV)/.dev
+	$(VENV)/bin/python benchmarks/serving.py
+	$(VENV)/bin/python benchmarks/readme.py
 
 clean:
 	rm -rf $(VENV) $(SERVING_VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 """Write the README's figures from the files that hold them: the bundles' evaluation.json and benchmarks/serving.json.
 
-    python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
-    python benchmarks/readme.py --check   exit code 1 if they are not up to date (a test calls this)
+python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
+python benchmarks/readme.py --check   exit code 1 if they are not up to date (a test calls this)
 """
 
 import argparse
@@ -63,7 +63,9 @@ def generated(text: str) -> str:
     """The README with its generated parts made anew."""
     for name, content in (("results", results()), ("serving", serving())):
         pattern = rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)"
-        text, count = re.subn(pattern, lambda match, content=content: match[1] + content + match[2], text, flags=re.DOTALL)
+        text, count = re.subn(
+            pattern, lambda match, content=content: match[1] + content + match[2], text, flags=re.DOTALL
+        )
         if count != 1:
             raise SystemExit(f"README.md must have one part marked `generated: {name}`. It has {count}.")
     return text
@@ -77,7 +79,9 @@ def main() -> int:
     text = README.read_text(encoding="utf-8")
     fresh = generated(text)
     if options.check:
-        print("README.md is up to date" if fresh == text else "README.md is out of date: run python benchmarks/readme.py")
+        print(
+            "README.md is up to date" if fresh == text else "README.md is out of date: run python benchmarks/readme.py"
+        )
         return int(fresh != text)
     write_text(README, fresh)
     return 0

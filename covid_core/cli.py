@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILURE = 1
 EXIT_INTERRUPTED = 130
+_STDERR = 2
+_MAX_SEED = 2**32 - 1  # NumPy's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,23 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left; there is no one to tell
         return EXIT_FAILURE
+    except OSError as error:  # a full disk, a folder without permission: no defect of ours
+        print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        return EXIT_FAILURE
     return code
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from covid_core.data.fetch import fetch_dataset
+    from covid_core.data.fetch import DEFAULT_URL, fetch_dataset
 
     with _progress("fetching", "file") as progress:
-        fetched = fetch_dataset(
-            options.out, base_url=options.url, metadata_only=options.metadata_only, progress=progress
+        report = fetch_dataset(
+            options.out, base_url=options.url or DEFAULT_URL, metadata_only=options.metadata_only, progress=progress
         )
-    print(fetched.summary())
+    print(report.summary())
     return 0
 
 
 def _prepare(options: argparse.Namespace) -> int:
     from covid_core.data.cohort import CohortRules
     from covid_core.data.prepare import prepare_dataset
+    from covid_core.data.summary import summary_lines
 
     rules = CohortRules(ambiguous=options.ambiguous, include_supine=not options.no_supine)
     with _progress("reading films", "film") as progress:
@@ -71,7 +78,7 @@ def _prepare(options: argparse.Namespace) -> int:
             seed=options.seed,
             progress=progress,
         )
-    print(prepared.summary())
+    print(summary_lines(prepared))
     return 0
 
 
@@ -139,7 +146,9 @@ def _predict(options: argparse.Namespace) -> int:
     from covid_core.inference.predictor import Prediction, Predictor, predict_files
 
     folder = Path(options.model)
-    predictor = Predictor(load_bundle(folder if folder.is_dir() else models_dir() / options.model))
+    bundle = load_bundle(folder if folder.is_dir() else models_dir() / options.model)
+    with _native_messages_hidden():
+        predictor = Predictor(bundle)
     refused = 0
     with _progress("predicting", "film", shown=len(options.images) > 1) as progress:
         for index, (path, outcome) in enumerate(
@@ -153,6 +162,8 @@ def _predict(options: argparse.Namespace) -> int:
                 text = _refusal_json(path, outcome) if options.json else f"Refused:\n  {outcome}"
             heading = f"{path}\n" if len(options.images) > 1 and not options.json else ""
             print(heading + text, flush=True)
+    if refused:
+        print(f"error: {refused} of {len(options.images)} refused, the reasons are in the output", file=sys.stderr)
     return EXIT_FAILURE if refused else 0
 
 
@@ -184,6 +195,27 @@ def _prediction_json(path: Path, prediction: "Prediction", bundle: "Bundle") -> 
 
 def _refusal_json(path: Path, refusal: ImageRefusedError) -> str:
     return json.dumps({"file": str(path), "status": "refused", "reason": refusal.reason, "message": str(refusal)})
+
+
+@contextmanager
+def _native_messages_hidden() -> Iterator[None]:
+    """Hide what native libraries write to file descriptor 2, such as LiteRT's notice that it uses XNNPACK.
+
+    Python's own `sys.stderr` cannot catch that. Errors still come as exceptions.
+    """
+    try:
+        saved = os.dup(_STDERR)
+    except OSError:  # the process was started without one
+        saved = None
+    try:
+        if saved is not None:
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        if saved is not None:
+            os.dup2(saved, _STDERR)
+            os.close(saved)
 
 
 @contextmanager
@@ -245,7 +277,7 @@ def _add_data_verbs(verbs: "Verbs") -> None:
         default=(0.7, 0.15, 0.15),
         help="must add up to 1",
     )
-    prepare.add_argument("--seed", type=int, default=0, help="of the split")
+    prepare.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of the split")
 
 
 def _add_training_verbs(verbs: "Verbs") -> None:
@@ -258,12 +290,14 @@ def _add_training_verbs(verbs: "Verbs") -> None:
         "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
     )
     train.add_argument("--out", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder")
-    train.add_argument("--epochs", type=int, default=15, help="most epochs of this stage")
-    train.add_argument("--finetune-epochs", type=int, default=15, help="most epochs of `finetune`")
-    train.add_argument("--batch-size", type=int, default=32, help="films a step")
-    train.add_argument("--size", type=int, default=224, help="side of the input, pixels")
-    train.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
-    train.add_argument("--threads", type=int, default=2, help="part of the recipe: another number gives other weights")
+    train.add_argument("--epochs", type=_whole(1), default=15, help="most epochs of this stage")
+    train.add_argument("--finetune-epochs", type=_whole(1), default=15, help="most epochs of `finetune`")
+    train.add_argument("--batch-size", type=_whole(1), default=32, help="films a step")
+    train.add_argument("--size", type=_whole(32, 1024), default=224, help="side of the input, pixels")
+    train.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of weights, order and augmentation")
+    train.add_argument(
+        "--threads", type=_whole(1), default=2, help="part of the recipe: another number gives other weights"
+    )
     train.add_argument("--restart", action="store_true", help="throw away what --out holds and start anew")
 
     finetune = _verb(
@@ -299,6 +333,18 @@ def _verb(verbs: "Verbs", name: str, run: Callable[[argparse.Namespace], int], s
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def _whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number within bounds; anything else is bad usage."""
+
+    def parsed(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < lowest or (highest is not None and int(text) > highest):
+            bounds = f"from {lowest} to {highest}" if highest is not None else f"of at least {lowest}"
+            raise argparse.ArgumentTypeError(f"must be a whole number {bounds}. Received: {text!r}")
+        return int(text)
+
+    return parsed
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ The sections follow Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
 from collections.abc import Mapping
 from typing import Any
 
-from covid_core.evaluation.report import described, verdict
+from covid_core.evaluation.summary import described, verdict
 from covid_core.labels import CLASSES
 
 RESEARCH_ONLY = "For research use only. Not a medical device: never decide about a patient by it."
@@ -36,9 +36,9 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
     sections = [
         f"# Model card: {manifest['name']}\n\n**{RESEARCH_ONLY}**\n\nVersion {manifest['version']}. {verdict(evaluation)}",
         _model(manifest),
-        "## Intended use\n\nA second opinion in research and teaching on single frontal chest X-rays (PA, AP, AP supine) of adults, "
-        "read beside the film by someone who can read it.\n\nOut of scope: diagnosis, triage, screening; CT, lateral views, "
-        "children; films that no one else looks at.",
+        "## Intended use\n\nA second opinion in research and teaching on single frontal chest X-rays (PA, AP, AP supine) "
+        "of adults, read beside the film by someone who can read it.\n\nOut of scope: diagnosis, triage, screening; CT, "
+        "lateral views, children; films that no one else looks at.",
         _training(manifest),
         _evaluation(manifest, evaluation),
         "## Limitations\n\n- The films come from publications and case collections, not from a clinic's daily work: what was "
@@ -72,19 +72,18 @@ def _model(manifest: Mapping[str, Any]) -> str:
 def _training(manifest: Mapping[str, Any]) -> str:
     training = manifest["training"]
     rows = "\n".join(
-        f"| {count['part']} | {count['label']} | {count['films']} | {count['patients']} |"
+        f"| {count['part']} | {count['label']} | {count['images']} | {count['patients']} |"
         for count in training["dataset"]["counts"]
     )
     stages = "\n".join(
         f"- {name}: {stage['epochs']} epochs in {stage['seconds']:.0f} s, best epoch {stage['best_epoch']} "
         f"(validation loss {stage['val_loss']:.3f}, AUC {stage['val_auc']:.3f})"
         for name, stage in training["stages"].items()
-        if manifest["stage"] == "finetune" or name == "initial"
     )
     versions = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
     return (
-        "## Training data\n\nCOVID-19 Image Data Collection, frontal X-rays with a finding. No patient and no duplicate film stands "
-        f"in two parts.\n\n| part | class | films | patients |\n|---|---|---:|---:|\n{rows}\n\n"
+        "## Training data\n\nCOVID-19 Image Data Collection, frontal X-rays with a finding. No patient and no duplicate film "
+        f"stands in two parts.\n\n| part | class | films | patients |\n|---|---|---:|---:|\n{rows}\n\n"
         f"## Training\n\n{stages}\n- Seed {training['runtime']['seed']}, {training['runtime']['threads']} threads, oneDNN "
         f"{'on' if training['runtime']['onednn'] else 'off'}; commit {training['commit'] or 'unknown'}; {versions}."
     )

@@ -32,6 +32,8 @@ THRESHOLD_METHOD = (
     "as the calibration holds; nothing was tuned on the test part"
 )
 PARITY_LIMIT = 1e-4
+PREDICTION_COLUMNS = ("filename", "patientid", "label", "part", "group", "source")
+"""Of `split.csv`, what predictions.csv repeats: no more of the metadata than the figures need, as it has its own licence."""
 LICENCES = {
     "model": "Apache-2.0, as the code; research use only",
     "training images": (
@@ -88,7 +90,9 @@ def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | 
     calibration = fit_platt(raw["val"], films["val"].labels, fitted_on="validation part")
     predictions = pd.concat(
         [
-            films[part].table.assign(probability_raw=raw[part], probability_covid=calibration.apply(raw[part]))
+            films[part]
+            .table[list(PREDICTION_COLUMNS)]
+            .assign(probability_raw=raw[part], probability_covid=calibration.apply(raw[part]))
             for part in films
         ],
         ignore_index=True,
@@ -164,7 +168,8 @@ def _manifest(evaluated: EvaluatedRun, name: str, served: Path) -> dict[str, Any
         "training": {
             "recipe": run.recipe.to_json(),
             "dataset": {key: value for key, value in run.record["dataset"].items() if key != "folder"},
-            **{key: run.record[key] for key in ("runtime", "versions", "commit", "stages")},
+            **{key: run.record[key] for key in ("runtime", "versions", "commit")},
+            "stages": {stage: run.record["stages"][stage] for stage in run.stages_until(evaluated.stage)},
         },
         "licences": LICENCES,
     }

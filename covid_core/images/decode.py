@@ -5,12 +5,15 @@ of the picture is in `covid_core.images.preparation`.
 """
 
 import io
+import struct
+import threading
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from covid_core.errors import ImageRefusedError
 
@@ -45,7 +48,49 @@ _DECODER_ERRORS = (
     RecursionError,
     IndexError,
     KeyError,
+    struct.error,
+    zlib.error,
 )
+# What makes a picture upright, by its EXIF orientation; 1 is upright. Source: EXIF 2.32, tag 0x0112.
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class _Unwarned:
+    """A block in which Python's warnings are off; many threads may be in it at once.
+
+    `warnings.catch_warnings` alone is not safe there: it sets the filters of the whole process, and whoever leaves
+    first puts them back under the others (2 of 2000 decodings in 8 threads raised, and the filters stayed changed).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_unwarned = _Unwarned()
 
 
 def decode_file(path: Path) -> GreyImage:
@@ -84,12 +129,9 @@ def decode(data: bytes) -> GreyImage:
         raise ImageRefusedError("too_large", _too_many_bytes(len(data)))
     image = _open(data)
     try:
-        with warnings.catch_warnings():
-            # A picture may be readable with broken metadata; what matters is whether its pixels load.
-            warnings.simplefilter("ignore")
+        with _unwarned:  # a picture may be readable with broken metadata; what matters is whether its pixels load
             image.load()
-            image = ImageOps.exif_transpose(image)
-            return _to_grey(image)
+            return _to_grey(_upright(image))
     except (*_DECODER_ERRORS, Image.DecompressionBombError) as cause:
         raise ImageRefusedError(
             "damaged", "The image is damaged or cut short: it begins well but cannot be read to its end."
@@ -98,8 +140,7 @@ def decode(data: bytes) -> GreyImage:
 
 def _open(data: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is checked below, by our own limit
+        with _unwarned:  # the size is checked below, by our own limit
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise _unidentified(data) from None
@@ -122,6 +163,15 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _DECODER_ERRORS:  # the EXIF block is broken, the pixels are not
+        return image
+    method = _TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
 def _to_grey(image: Image.Image) -> GreyImage:
     if image.mode in {"P", "PA"}:
         image = image.convert("RGBA")
@@ -132,7 +182,9 @@ def _to_grey(image: Image.Image) -> GreyImage:
         fits_16_bit = values.min() >= 0 and values.max() <= _MAX_16_BIT
         return _scaled(values, _MAX_16_BIT) if fits_16_bit else _stretched(values)
     if image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image), _MAX_16_BIT)
+        values = np.asarray(image)
+        transparent = image.info.get("transparency")  # one grey that stands for "nothing here"
+        return _scaled(values if transparent is None else np.where(values == transparent, 0, values), _MAX_16_BIT)
     alpha = image.getchannel("A") if "A" in image.getbands() else None
     if alpha is not None or "transparency" in image.info:
         rgba = image.convert("RGBA")

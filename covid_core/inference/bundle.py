@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from covid_core.errors import BundleError
+from covid_core.errors import BundleError, EvaluationError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.images.preparation import Preparation
 from covid_core.labels import CLASS_INDICES
@@ -95,12 +95,12 @@ def load_bundle(folder: Path) -> Bundle:
             name=str(manifest["name"]),
             version=str(manifest["version"]),
             preparation=Preparation(**manifest["preparation"]),
-            threshold=float(manifest["threshold"]["value"]),
+            threshold=_share(manifest["threshold"]["value"]),
             threshold_method=str(manifest["threshold"]["method"]),
             calibration=Calibration.from_json(manifest["calibration"]),
             manifest=manifest,
         )
-    except (KeyError, TypeError, ValueError) as cause:
+    except (KeyError, TypeError, ValueError, EvaluationError) as cause:
         raise BundleError(
             f"{folder / MANIFEST} lacks a setting or has a wrong one: {cause}. Export it anew."
         ) from cause
@@ -113,7 +113,7 @@ def bundle_written_aside(folder: Path) -> Iterator[Path]:
     Raises:
         BundleError: `folder` exists and is not a bundle.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+    if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is not a model bundle; it is left alone. Choose another --out.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as scratch:
@@ -141,6 +141,13 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         raise BundleError(f"A bundle needs {', '.join(missing)}.")
     hashes = {name: sha256_of_file(folder / name) for name in FILES}
     write_json(folder / MANIFEST, {"schema": SCHEMA, **manifest, "files": hashes})
+
+
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"the threshold must be in [0, 1]. Received: {share}")
+    return share
 
 
 def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:

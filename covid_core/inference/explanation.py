@@ -5,6 +5,8 @@ Behind global average pooling the derivative of the logit with respect to a cell
 Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391) have a closed form.
 """
 
+import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +45,9 @@ def load_head(path: Path) -> Head:
         BundleError: the file is not one.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return Head(**{name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, TypeError) as cause:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as cause:
         raise BundleError(f"{path} does not hold the head's weights: {cause}.") from cause
 
 

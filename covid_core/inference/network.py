@@ -14,7 +14,11 @@ _FEATURE_MAP_RANK = 4
 
 
 class Network:
-    """The network of a bundle: uint8 film in, P(covid) and feature map out."""
+    """The network of a bundle: uint8 film in, P(covid) and feature map out.
+
+    Attributes:
+        size: side of the film it takes, pixels.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -27,7 +31,9 @@ class Network:
         ranks = [len(output["shape"]) for output in outputs]
         if len(outputs) != 2 or ranks.count(_FEATURE_MAP_RANK) != 1:  # noqa: PLR2004
             raise BundleError(f"{path} must have two outputs, P(covid) and a feature map. Its ranks are {ranks}.")
-        self._input = self._interpreter.get_input_details()[0]["index"]
+        entry = self._interpreter.get_input_details()[0]
+        self.size = int(entry["shape"][1])
+        self._input = entry["index"]
         # The converter does not keep the order of the outputs, so they are told apart by their rank.
         self._features = outputs[ranks.index(_FEATURE_MAP_RANK)]["index"]
         self._probability = outputs[1 - ranks.index(_FEATURE_MAP_RANK)]["index"]

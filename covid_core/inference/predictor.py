@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import BundleError, ImageRefusedError
 from covid_core.images.decode import GreyImage, decode_file
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.inference.bundle import Bundle
@@ -42,11 +42,20 @@ class Prediction:
 
 
 class Predictor:
-    """Serves one bundle; safe to call from many threads."""
+    """Serves one bundle; safe to call from many threads.
+
+    Raises:
+        BundleError: the network cannot be loaded, or takes films of another size than the bundle prepares.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.network = Network(bundle.file("model.tflite"))
+        if self.network.size != bundle.preparation.size:
+            raise BundleError(
+                f"{bundle.folder} prepares films of {bundle.preparation.size} pixels a side, its network takes "
+                f"{self.network.size}. Export it anew."
+            )
         self._head = load_head(bundle.file("head.npz"))
 
     def predict(self, image: GreyImage) -> Prediction:

@@ -70,6 +70,10 @@ class Run:
             raise TrainingError(f"The initial training of {self.folder} is not finished. Go on with it: `train`.")
         return finished[-1]
 
+    def stages_until(self, last: Stage) -> tuple[Stage, ...]:
+        """The stages a model of stage `last` went through."""
+        return STAGES[: STAGES.index(last) + 1]
+
     def require(self, stage: Stage) -> None:
         """Check that a stage is finished.
 
@@ -83,7 +87,7 @@ class Run:
     def history(self, last: Stage) -> pd.DataFrame:
         """The epochs of every stage up to and including `last`: stage, epoch (from 1), loss, val_loss, auc, val_auc, ..."""
         tables = []
-        for stage in STAGES[: STAGES.index(last) + 1]:
+        for stage in self.stages_until(last):
             table = read_history(self.stage_folder(stage) / "history.csv")
             table.insert(0, "stage", stage)
             tables.append(table)
@@ -103,7 +107,7 @@ def start_or_resume(folder: Path, recipe: Recipe, dataset: dict[str, Any], origi
         TrainingError: the folder holds something else, or a run with another recipe or dataset.
     """
     if not (folder / "run.json").exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.is_file() or (folder.exists() and any(folder.iterdir())):
             raise TrainingError(f"{folder} exists and is not a run. Choose another --out.")
         record = {
             "schema": SCHEMA,
@@ -133,7 +137,7 @@ def open_run(folder: Path) -> Run:
     record = read_json(folder / "run.json", TrainingError)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise TrainingError(f"{folder / 'run.json'} is not a record of this version (schema {SCHEMA}). Train it anew.")
-    return Run(folder, Recipe.from_json(record["recipe"]), record)
+    return Run(folder, Recipe.from_json(record.get("recipe", {})), record)
 
 
 def record_finished(run: Run, stage: Stage, entry: dict[str, Any]) -> Run:
@@ -151,7 +155,7 @@ def discard(folder: Path) -> None:
         TrainingError: the folder holds something else.
     """
     if folder.exists():
-        if not (folder / "run.json").exists() and any(folder.iterdir()):
+        if folder.is_file() or (not (folder / "run.json").exists() and any(folder.iterdir())):
             raise TrainingError(f"{folder} is not a run; it is left alone. Choose another --out.")
         shutil.rmtree(folder)
 

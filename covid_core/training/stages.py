@@ -15,12 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from covid_core.data.prepare import read_split, split_image_path
+from covid_core.data.split import count_parts
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import Preparation, prepare_files
 from covid_core.labels import CLASS_INDICES
 from covid_core.storage import sha256_of_file
 from covid_core.training import backbones, pipeline, runtime
 from covid_core.training.callbacks import MONITOR, stage_callbacks
+from covid_core.training.export import load_trained
 from covid_core.training.recipe import Recipe, Stage
 from covid_core.training.run import Run, open_run, read_history, record_finished, start_or_resume
 
@@ -64,7 +66,7 @@ def load_films(
     table = table[table["part"].isin(parts)].reset_index(drop=True)
     paths = [split_image_path(dataset, row) for _, row in table.iterrows()]
     pixels = prepare_files(paths, preparation, progress)
-    labels = table["label"].map(CLASS_INDICES).to_numpy(np.int64)
+    labels = np.array([CLASS_INDICES[label] for label in table["label"]], np.int64)
     films = {}
     for part in parts:
         rows = (table["part"] == part).to_numpy()
@@ -124,7 +126,7 @@ def finetune(folder: Path, progress: Progress | None = None) -> Run:
     check_dataset(run)
     runtime.configure(run.recipe.seed, run.recipe.threads)
     films = load_films(run.dataset, ("train", "val"), run.recipe.preparation, progress)
-    model = keras.models.load_model(run.best_model("initial"), compile=False)
+    model = load_trained(run.best_model("initial"))
     backbones.freeze_lower(model, 0.0)
     return _fit(run, "finetune", model, films)
 
@@ -164,6 +166,7 @@ def _fit(run: Run, stage: Stage, model: keras.Model, films: dict[str, Films]) ->
         class_weight=pipeline.balanced_class_weights(train_part.labels),
         callbacks=stage_callbacks(folder, settings, title=stage),
         verbose=0,
+        shuffle=False,  # the dataset shuffles itself
     )
     return record_finished(run, stage, _stage_record(folder))
 
@@ -181,13 +184,8 @@ def _stage_record(folder: Path) -> dict[str, Any]:
 
 
 def _dataset_record(dataset: Path) -> dict[str, Any]:
-    table = read_split(dataset)
-    counts = table.groupby(["part", "label"]).agg(films=("filename", "size"), patients=("patientid", "nunique"))
     return {
         "folder": str(dataset),
         "split_sha256": sha256_of_file(dataset / "split.csv"),
-        "counts": [
-            {"part": part, "label": label, "films": int(row.films), "patients": int(row.patients)}
-            for (part, label), row in counts.iterrows()
-        ],
+        "counts": count_parts(read_split(dataset)).to_dict("records"),
     }

@@ -1,0 +1,113 @@
+"""What a model says of one film or of many, as rows for a table, as a sentence and as CSV.
+
+Knows predictions and refusals, not where the films come from. The names of the files are the user's: nothing here reads them
+as anything but text, and in the CSV none of them can become a formula.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.decode import decode
+from covid_core.inference.bundle import Bundle
+from covid_core.inference.predictor import Prediction, Predictor
+from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
+
+CSV_COLUMNS = (
+    *("file", "status", "class", "probability_covid", "confidence", "threshold"),
+    *("model", "version", "reason", "message"),
+)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """One film and what became of it.
+
+    Attributes:
+        file: its name, as the user gave it.
+        outcome: the prediction, or why the film is refused.
+    """
+
+    file: str
+    outcome: Prediction | ImageRefusedError
+
+
+def predict_bytes(predictor: Predictor, file: str, data: bytes) -> FilmResult:
+    """Predict a film from the content of its file; a refusal is a result as well.
+
+    Args:
+        predictor: serves the model.
+        file: the name to keep with the result.
+        data: the content.
+    """
+    try:
+        return FilmResult(file, predictor.predict(decode(data)))
+    except ImageRefusedError as refusal:
+        return FilmResult(file, refusal)
+
+
+def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | float | None]]:
+    """The results as people read them, one row a film, numbered from 1.
+
+    Returns:
+        Rows with `Number`, `File`, `Class`, `P(COVID-19)` in [0, 1], `Status` and `Reason`; None for what a film has not.
+    """
+    return [{"Number": number, "File": one.file, **_cells(one.outcome)} for number, one in enumerate(results, start=1)]
+
+
+def summary_sentence(results: Sequence[FilmResult]) -> str:
+    """Count the results, such as `5 films: 2 called COVID-19, 2 called not COVID-19, 1 refused`, in a sentence."""
+    counts = Counter(one.outcome.label if isinstance(one.outcome, Prediction) else "refused" for one in results)
+    films = f"{len(results)} film" + ("" if len(results) == 1 else "s")
+    return f"{films}: {counts[COVID]} called COVID-19, {counts[NON_COVID]} called not COVID-19, {counts['refused']} refused."
+
+
+def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
+    """Lay the results out as CSV with `CSV_COLUMNS`, one row a film, classes by their names in `CLASSES`.
+
+    Args:
+        results: one for each film.
+        bundle: the model they come from.
+
+    Returns:
+        UTF-8 with the mark that spreadsheets recognise it by.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(CSV_COLUMNS)
+    for one in results:
+        writer.writerow([safe_cell(cell) for cell in _record(one, bundle)])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def safe_cell(text: str) -> str:
+    """Keep a spreadsheet from running a text as a formula: what begins like one gets an apostrophe before it.
+
+    Source: OWASP, CSV Injection (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | None]:
+    if isinstance(outcome, ImageRefusedError):
+        return {"Class": None, "P(COVID-19)": None, "Status": "refused", "Reason": str(outcome)}
+    return {
+        "Class": CLASS_TITLES[outcome.label],
+        "P(COVID-19)": outcome.probability_covid,
+        "Status": "ok",
+        "Reason": None,
+    }
+
+
+def _record(one: FilmResult, bundle: Bundle) -> list[str]:
+    outcome = one.outcome
+    if isinstance(outcome, ImageRefusedError):
+        values = ["refused", "", "", "", "", bundle.name, bundle.version, outcome.reason, str(outcome)]
+    else:
+        numbers = [f"{value:.6f}" for value in (outcome.probability_covid, outcome.confidence)]
+        values = ["ok", outcome.label, *numbers, f"{outcome.threshold:g}", bundle.name, bundle.version, "", ""]
+    return [one.file, *values]

@@ -1,0 +1,71 @@
+"""The app in a process of its own and a Chromium to look at it with; for the browser tests and for docs/screenshots.py."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+PROJECT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+START_SECONDS = 60
+
+
+@contextmanager
+def running_app(log: Path, **environment: str) -> Iterator[str]:
+    """Start the app on a free port of this machine.
+
+    Args:
+        log: gets what the app prints.
+        environment: variables on top of ours.
+
+    Yields:
+        The address of its front page.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
+    options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
+    with log.open("wb") as output:
+        app = subprocess.Popen(
+            [*command, *options], cwd=PROJECT, stdout=output, stderr=output, env={**os.environ, **environment}
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_until_healthy(f"{address}/_stcore/health", app)
+            yield address
+        finally:
+            app.terminate()
+            app.wait(timeout=30)
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Start Chromium without a screen."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+def _wait_until_healthy(address: str, app: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except OSError:
+            if app.poll() is not None:
+                break
+            time.sleep(0.2)
+    raise RuntimeError(f"The app did not answer at {address} within {START_SECONDS} s.")
