@@ -1,0 +1,90 @@
+"""An evaluation as tables for people: the figures with their intervals, the confusion matrix and the report by class.
+
+Knows the schema of `covid_core.evaluation.report` and computes nothing but shares of a row.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from covid_core.labels import CLASS_TITLES, CLASSES
+
+MEANINGS = {
+    "sensitivity": ("Sensitivity", "share of COVID-19 films that are called COVID-19"),
+    "specificity": ("Specificity", "share of other films that are not called COVID-19"),
+    "roc_auc": ("ROC AUC", "how often a COVID-19 film scores higher than another one; 0.5 is chance"),
+    "balanced_accuracy": ("Balanced accuracy", "mean of sensitivity and specificity"),
+    "ppv": ("Positive predictive value", "share of the COVID-19 calls that are right, at the share of COVID-19 here"),
+    "npv": ("Negative predictive value", "share of the other calls that are right, at the share of COVID-19 here"),
+    "accuracy": ("Accuracy", "share of all calls that are right"),
+    "f1_covid": ("F1, COVID-19", "harmonic mean of sensitivity and positive predictive value"),
+    "f1_non_covid": ("F1, not COVID-19", "harmonic mean of specificity and negative predictive value"),
+    "lr_positive": ("Likelihood ratio +", "how many times a COVID-19 call raises the odds of COVID-19"),
+    "lr_negative": ("Likelihood ratio -", "what another call multiplies the odds of COVID-19 by"),
+    "pr_auc": ("PR AUC", "area under the precision-recall curve; chance is the share of COVID-19 films"),
+    "brier": ("Brier score", "mean squared error of the probability; 0 is perfect, 0.25 is a coin's"),
+}
+"""Metric of an evaluation -> its title and what it says, in the order they are shown."""
+
+
+def metric_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The figures: one row a metric with `Figure`, `Value`, `95% interval`, `Films` and `Meaning`, all of them text."""
+    rows = []
+    for name, (title, meaning) in MEANINGS.items():
+        metric = evaluation["metrics"][name]
+        rows.append(
+            {
+                "Figure": title,
+                "Value": "undefined" if metric["value"] is None else f"{metric['value']:.2f}",
+                "95% interval": interval(metric) or metric["note"] or "none",
+                "Films": str(metric["n"]),
+                "Meaning": meaning,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def interval(metric: Mapping[str, Any]) -> str:
+    """`0.43 to 0.89`, empty where there is none."""
+    return "" if metric["lower"] is None else f"{metric['lower']:.2f} to {metric['upper']:.2f}"
+
+
+def confusion_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The confusion matrix in counts and shares of the row, rows reference standard, columns call, in class order."""
+    rows = []
+    for name, counts in zip(CLASSES, evaluation["confusion_matrix"], strict=True):
+        total = sum(counts)
+        cells = {
+            f"Called: {CLASS_TITLES[called]}": f"{count} ({count / total:.0%})" if total else "0"
+            for called, count in zip(CLASSES, counts, strict=True)
+        }
+        rows.append({"Reference standard": CLASS_TITLES[name], **cells, "Films": str(total)})
+    return pd.DataFrame(rows)
+
+
+def class_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The classification report, one row a class in class order; a dash where a share is undefined."""
+    return pd.DataFrame(
+        [
+            {
+                "Class": CLASS_TITLES[name],
+                **{
+                    title: "-" if row[key] is None else f"{row[key]:.2f}"
+                    for title, key in (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1"))
+                },
+                "Films": str(row["support"]),
+            }
+            for name, row in ((name, evaluation["classification_report"][name]) for name in CLASSES)
+        ]
+    )
+
+
+def how_made(evaluation: Mapping[str, Any]) -> str:
+    """Say how the intervals were made."""
+    bootstrap = evaluation["bootstrap"]
+    return (
+        f"Intervals: {bootstrap['level']:.0%}, from {bootstrap['resamples']} resamples of whole patients (bootstrap), since the "
+        "films of one patient are not independent. Where all films agree (a share of 0 or 1) it is Wilson's interval with "
+        "patients as the unit."
+    )

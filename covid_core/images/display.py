@@ -1,0 +1,29 @@
+"""A grey picture as it is shown on a screen: no larger than needed. Nothing that a model sees passes through here."""
+
+import numpy as np
+from PIL import Image
+
+from covid_core.images.decode import GreyImage
+
+LONGEST_SIDE = 1024
+"""Of a picture that is shown, pixels: as large as a screen has room for, and quick to send."""
+
+
+def fitted(image: GreyImage, longest_side: int = LONGEST_SIDE) -> GreyImage:
+    """Reduce a picture that is too large to be shown; its aspect is kept, a smaller one is left as it is.
+
+    Args:
+        image: float32 (height, width) in [0, 1].
+        longest_side: of the result at most, pixels.
+
+    Returns:
+        float32 (h, w) in [0, 1].
+    """
+    height, width = image.shape
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    reduced = Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR)
+    shown: GreyImage = np.clip(np.asarray(reduced), 0, 1)
+    return shown
