@@ -6,6 +6,7 @@
 This module builds models; it knows nothing of datasets or training.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,9 @@ def _load_weights(backbone: keras.Model, path: Path, name: str) -> None:
     if not path.is_file():
         raise TrainingError(f"There is no weights file {path}. Check --weights.")
     try:
-        backbone.load_weights(path)
+        with warnings.catch_warnings():  # Keras warns of each layer that it does not find, then raises what counts
+            warnings.filterwarnings("ignore", message="Skipping nested container", category=UserWarning)
+            backbone.load_weights(path)
     except (ValueError, OSError, KeyError, TypeError) as cause:
         raise TrainingError(
             f"{path} does not hold weights of {name} without its top ({_first_line(cause)}). Check --weights and --backbone."
@@ -149,4 +152,4 @@ def _load_weights(backbone: keras.Model, path: Path, name: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".:")

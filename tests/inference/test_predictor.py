@@ -1,0 +1,183 @@
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from covid_core.errors import BundleError, ImageRefusedError
+from covid_core.evaluation.calibration import Calibration
+from covid_core.images.decode import decode_file
+from covid_core.images.preparation import prepare, prepare_files
+from covid_core.inference import predictor as predicting
+from covid_core.inference.bundle import load_bundle
+from covid_core.inference.network import Network
+from covid_core.inference.predictor import Prediction, Predictor, predict_files
+from tests.fake_bundle import (
+    CALIBRATION,
+    PREPARATION,
+    change_manifest,
+    replace_file,
+    tiny_classifier,
+    write_fake_bundle,
+    write_film,
+)
+
+
+@pytest.fixture(scope="session")
+def predictor(bundle_folder):
+    return Predictor(load_bundle(bundle_folder))
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    return [write_film(folder / f"{seed}.png", seed, height=120 + seed) for seed in range(12)]
+
+
+@pytest.fixture
+def own(bundle_folder, tmp_path):
+    return shutil.copytree(bundle_folder, tmp_path / "own")
+
+
+def test_litert_agrees_with_keras_and_the_films_differ(bundle_folder, films):
+    from covid_core.training.export import predict_films  # noqa: PLC0415
+
+    prepared = prepare_files(films, PREPARATION)
+    expected = predict_films(tiny_classifier(), prepared)
+    network = Network(bundle_folder / "model.tflite")
+    served = np.array([network.invoke(film)[0] for film in prepared])
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(served, expected, atol=1e-4)
+
+
+def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
+    for path in films:
+        film = prepare(decode_file(path), PREPARATION)
+        raw, _ = predictor.network.invoke(film)
+        logit = np.log(raw / (1 - raw))
+        expected = 1 / (1 + np.exp(-(CALIBRATION.slope * logit + CALIBRATION.intercept)))
+        prediction = predictor.predict(decode_file(path))
+        assert prediction.probability_covid == pytest.approx(expected, abs=1e-6)
+        assert abs(expected - raw) > 1e-3  # so that a forgotten calibration shows
+
+
+def test_without_a_calibration_the_output_is_the_probability(tmp_path, films):
+    plain = Calibration("none", slope=1.0, intercept=0.0, prevalence=None, fitted_on="nothing", n=0)
+    predictor = Predictor(load_bundle(write_fake_bundle(tmp_path / "plain", calibration=plain)))
+    raw, _ = predictor.network.invoke(prepare(decode_file(films[0]), PREPARATION))
+    assert predictor.predict(decode_file(films[0])).probability_covid == pytest.approx(raw, abs=1e-7)
+
+
+def test_the_label_is_the_side_of_0_5_and_the_confidence_that_of_the_label(predictor, films):
+    predictions = [predictor.predict(decode_file(path)) for path in films]
+    assert {prediction.label for prediction in predictions} == {"covid", "non_covid"}
+    for prediction in predictions:
+        probability = prediction.probability_covid
+        assert prediction.label == ("covid" if probability >= 0.5 else "non_covid")
+        assert prediction.confidence == pytest.approx(max(probability, 1 - probability))
+
+
+def test_the_threshold_is_the_bundles_and_a_film_on_it_is_covid(own, films):
+    image = decode_file(films[0])
+    probability = Predictor(load_bundle(own)).predict(image).probability_covid
+    calls = {}
+    for threshold in (probability, float(np.nextafter(probability, 1))):
+        change_manifest(own, lambda manifest, value=threshold: manifest["threshold"].update(value=value))
+        prediction = Predictor(load_bundle(own)).predict(image)
+        assert prediction.threshold == threshold
+        assert prediction.probability_covid == probability
+        calls[threshold] = prediction.label
+    assert list(calls.values()) == ["covid", "non_covid"]
+
+
+def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films):
+    images = [decode_file(path) for path in films]
+    expected = [predictor.predict(image) for image in images]
+    begin = threading.Barrier(8)
+
+    def fifty(worker):
+        begin.wait()
+        order = np.random.default_rng(worker).integers(0, len(images), 50)
+        return [(index, predictor.predict(images[index])) for index in order]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [answer for answers in pool.map(fifty, range(8)) for answer in answers]
+    assert len(answers) == 400
+    for index, prediction in answers:
+        assert prediction.probability_covid == expected[index].probability_covid
+        np.testing.assert_array_equal(prediction.heat, expected[index].heat)
+
+
+def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_film(predictor, films):
+    first, second = prepare_files(films[:2], PREPARATION)
+    _, features = predictor.network.invoke(first)
+    before = features.copy()
+    predictor.network.invoke(second)
+    np.testing.assert_array_equal(features, before)
+
+
+def test_files_are_predicted_in_their_order_and_bad_ones_do_not_stop_the_others(predictor, films, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("words")
+    paths = [films[3], tmp_path / "empty.png", films[1], tmp_path / "none.png", tmp_path / "notes.txt", films[7]]
+    outcomes = list(predict_files(predictor, paths))
+    reasons = [getattr(outcome, "reason", "ok") for outcome in outcomes]
+    assert reasons == ["ok", "empty_file", "ok", "missing_file", "not_an_image", "ok"]
+    assert all(isinstance(outcome, Prediction | ImageRefusedError) for outcome in outcomes)
+    for place, path in ((0, films[3]), (2, films[1]), (5, films[7])):
+        expected = predictor.predict(decode_file(path)).probability_covid
+        assert outcomes[place].probability_covid == expected
+
+
+def test_no_files_give_no_predictions(predictor):
+    assert list(predict_files(predictor, [])) == []
+
+
+def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
+    decoded = []
+    real = decode_file
+
+    def counted(path):
+        decoded.append(path)
+        return real(path)
+
+    monkeypatch.setattr(predicting, "decode_file", counted)
+    outcomes = predict_files(predictor, films * 20, workers=2)
+    for taken in range(1, 31):
+        next(outcomes)
+        time.sleep(0.005)  # lets the decoding threads run ahead, if anything lets them
+        assert len(decoded) <= taken + 2 * 2
+    outcomes.close()
+    assert len(decoded) < 60
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x1c\0\0\0TFL3" + b"\0" * 100])
+def test_a_file_that_is_no_network_is_refused(own, content):
+    replace_file(own, "model.tflite", content)
+    with pytest.raises(BundleError, match=r"model\.tflite"):
+        Predictor(load_bundle(own))
+
+
+def test_a_bundle_whose_preparation_does_not_fit_its_network_is_refused(own):
+    change_manifest(own, lambda manifest: manifest["preparation"].update(size=96))
+    with pytest.raises(BundleError, match="96 pixels a side, its network takes 64"):
+        Predictor(load_bundle(own))
+
+
+def test_serving_loads_neither_tensorflow_nor_pandas_nor_scikit_learn():
+    script = (
+        "import json, pkgutil, sys, importlib\n"
+        "import covid_core.cli, covid_core.inference\n"
+        "for module in pkgutil.iter_modules(covid_core.inference.__path__):\n"
+        "    importlib.import_module(f'covid_core.inference.{module.name}')\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert {"covid_core", "numpy", "PIL", "ai_edge_litert"} <= loaded
+    assert loaded.isdisjoint({"tensorflow", "keras", "pandas", "sklearn", "scipy", "streamlit", "plotly"})

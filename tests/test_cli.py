@@ -1,0 +1,276 @@
+"""The command line as its user meets it: exit codes, what is on which stream, and what a script can rely on."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from covid_core import __version__
+from covid_core.cli import _native_messages_hidden, main
+from covid_core.images.decode import decode_file
+from covid_core.inference.bundle import load_bundle
+from covid_core.inference.predictor import Predictor
+from tests.conftest import PROJECT_DIR
+from tests.fake_bundle import change_manifest, start_tensorflow, write_fake_bundle, write_film
+
+VERBS = ("fetch", "prepare", "train", "finetune", "evaluate", "export", "predict")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_fake_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return write_film(tmp_path_factory.mktemp("films") / "film.png", seed=1)
+
+
+@pytest.fixture
+def not_a_film(tmp_path):
+    path = tmp_path / "notes.png"
+    path.write_text("not a picture")
+    return path
+
+
+def probability_of(bundle, film):
+    return Predictor(load_bundle(bundle)).predict(decode_file(film)).probability_covid
+
+
+def run(*arguments):
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "covid_core", *map(str, arguments)],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_that_names_its_defaults(verb, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    assert f"python -m covid_core {verb}" in text
+    if "--out" in text or "--run" in text or "--model" in text:
+        assert "(default:" in text
+
+
+def test_the_help_lists_every_verb_and_says_what_this_is_not(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for verb in VERBS:
+        assert re.search(rf"^    {verb} ", text, re.MULTILINE), verb
+    assert "not a medical device" in " ".join(text.split())
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["diagnose"],
+        ["predict"],
+        ["predict", "a.png", "--verbose"],
+        ["train", "--backbone", "vgg16"],
+        ["train", "--size", "16"],
+        ["train", "--size", "2000"],
+        ["train", "--epochs", "0"],
+        ["train", "--batch-size", "-4"],
+        ["train", "--threads", "two"],
+        ["train", "--seed", "4294967296"],
+        ["prepare", "--seed", "-1"],
+        ["prepare", "--ambiguous", "maybe"],
+        ["prepare", "--fractions", "0.5", "0.5"],
+        ["evaluate", "--stage", "middle"],
+        ["export"],
+    ],
+)
+def test_bad_usage_leaves_with_2_and_says_how_it_is_used(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "usage: " in streams.err
+    assert streams.err.rstrip().rsplit("\n", maxsplit=1)[-1].startswith("python -m covid_core")
+
+
+def one_line(text):
+    assert text.startswith("error: ")
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+    return text
+
+
+def test_a_missing_model_is_one_line_that_names_those_there_are(bundle, film, capsys, monkeypatch):
+    monkeypatch.setenv("COVID_MODELS_DIR", str(bundle.parent))
+    assert main(["predict", str(film), "--model", "large"]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "tiny" in one_line(streams.err)
+
+
+def test_an_altered_model_is_one_line(tmp_path, film, capsys):
+    folder = write_fake_bundle(tmp_path / "own")
+    (folder / "head.npz").write_bytes(b"other")
+    assert main(["predict", str(film), "--model", str(folder)]) == 1
+    assert "head.npz was altered" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prepare", "--dataset", "{folder}/none", "--out", "{folder}/out"],
+        ["train", "--dataset", "{folder}/none", "--weights", "none", "--out", "{folder}/run"],
+        ["train", "--dataset", "{folder}/none", "--weights", "{folder}/none.h5", "--out", "{folder}/run"],
+        ["train", "--dataset", "{folder}/none", "--weights", "none", "--out", "{folder}/thesis", "--restart"],
+        ["finetune", "--run", "{folder}/none"],
+        ["evaluate", "--run", "{folder}/none"],
+        ["export", "--run", "{folder}/none", "--out", "{folder}/bundle"],
+    ],
+)
+def test_work_without_its_input_fails_with_one_line_and_touches_nothing(arguments, tmp_path, capsys):
+    if arguments[0] != "prepare":
+        start_tensorflow()
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("words")
+    assert main([argument.format(folder=tmp_path) for argument in arguments]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    one_line(streams.err)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "thesis",
+        "thesis/chapter.tex",
+    ]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, phantom_dataset, capsys):
+    (tmp_path / "file").write_text("words")
+    assert main(["prepare", "--dataset", str(phantom_dataset), "--out", str(tmp_path / "file" / "out")]) == 1
+    one_line(capsys.readouterr().err)
+
+
+def test_predict_prints_the_class_and_its_confidence_for_people(bundle, film, capsys):
+    probability = probability_of(bundle, film)
+    capsys.readouterr()
+    assert main(["predict", str(film), "--model", str(bundle)]) == 0
+    label = "covid" if probability >= 0.5 else "non_covid"
+    confidence = max(probability, 1 - probability) * 100
+    streams = capsys.readouterr()
+    assert streams.out == f"Result:\n  Class      : {label}\n  Confidence : {confidence:.1f}%\n"
+
+
+def test_the_confidence_of_a_negative_call_is_that_of_the_negative(tmp_path, film, capsys):
+    folder = write_fake_bundle(tmp_path / "strict", threshold=1.0)
+    probability = probability_of(folder, film)
+    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert out == f"Result:\n  Class      : non_covid\n  Confidence : {(1 - probability) * 100:.1f}%\n"
+
+
+def test_several_films_are_headed_by_their_names_and_a_refused_one_says_why(bundle, film, not_a_film, capsys):
+    assert main(["predict", str(film), str(not_a_film), str(film), "--model", str(bundle)]) == 1
+    streams = capsys.readouterr()
+    first, second, third = re.split(r"^(?=/)", streams.out, flags=re.MULTILINE)[1:]
+    assert first == third
+    assert first.startswith(f"{film}\nResult:\n  Class      : ")
+    assert second.startswith(f"{not_a_film}\nRefused:\n  ")
+    assert "not a PNG or JPEG" in second
+    assert "1 of 3" in streams.err
+    one_line(streams.err)
+
+
+def test_json_gives_one_object_a_line_and_goes_on_past_bad_files(bundle, film, not_a_film, capsys):
+    missing = film.with_name("none.dcm")
+    assert main(["predict", "--json", "--model", str(bundle), str(missing), str(film), str(not_a_film)]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == [str(missing), str(film), str(not_a_film)]
+    assert [line["status"] for line in lines] == ["refused", "ok", "refused"]
+    assert [line.get("reason") for line in lines] == ["missing_file", None, "not_an_image"]
+    assert all(line["message"] for line in lines if line["status"] == "refused")
+    probability = probability_of(bundle, film)
+    assert lines[1] == {
+        "file": str(film),
+        "status": "ok",
+        "label": "covid" if probability >= 0.5 else "non_covid",
+        "probability_covid": pytest.approx(probability, abs=1e-6),
+        "confidence": pytest.approx(max(probability, 1 - probability), abs=1e-6),
+        "threshold": 0.5,
+        "model": "tiny",
+        "version": "2000-01-01-00000000",
+    }
+
+
+def test_json_of_good_films_alone_leaves_with_0(bundle, film, capsys):
+    assert main(["predict", "--json", "--model", str(bundle), str(film), str(film)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
+def test_the_label_follows_the_exact_probability_and_not_the_rounded_one(bundle, film, tmp_path, capsys):
+    folder = write_fake_bundle(tmp_path / "close")
+    just_above = probability_of(bundle, film) + 1e-9
+    change_manifest(folder, lambda manifest: manifest["threshold"].update(value=just_above))
+    main(["predict", "--json", "--model", str(folder), str(film)])
+    line = json.loads(capsys.readouterr().out)
+    assert line["label"] == "non_covid"
+    assert line["threshold"] == just_above
+
+
+def test_the_default_model_and_its_folder_come_from_the_environment(bundle, film, capsys, monkeypatch):
+    monkeypatch.setenv("COVID_MODELS_DIR", str(bundle.parent))
+    monkeypatch.setenv("COVID_MODEL", "tiny")
+    assert main(["predict", "--json", str(film)]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "tiny"
+
+
+def test_a_process_of_its_own_has_nothing_on_stderr_but_its_errors(bundle, film, not_a_film):
+    good = run("predict", "--json", "--model", bundle, film)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["status"] == "ok"
+    bad = run("predict", "--model", bundle, not_a_film)
+    assert bad.returncode == 1
+    one_line(bad.stderr)
+    assert run("predict").returncode == 2
+
+
+def test_what_native_libraries_write_is_hidden_while_they_start_and_only_then(capfd):
+    with _native_messages_hidden():
+        os.write(2, b"INFO: native notice\n")
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == "later\n"
+
+
+def test_stderr_comes_back_when_the_start_fails(capfd):
+    before = len(list(Path("/dev/fd").iterdir())) if Path("/dev/fd").exists() else None
+    with pytest.raises(RuntimeError), _native_messages_hidden():
+        os.write(2, b"INFO: native notice\n")
+        raise RuntimeError
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == "later\n"
+    assert before is None or len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_an_interruption_leaves_with_130_and_no_traceback(bundle, film, capsys, monkeypatch):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("covid_core.inference.predictor.predict_files", interrupted)
+    assert main(["predict", str(film), "--model", str(bundle)]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
+
+from covid_core.training.pipeline import (
+    augmentation_layers,
+    balanced_class_weights,
+    fixed_batches,
+    training_batches,
+)
+from covid_core.training.recipe import Augmentation
+
+SIZE = 32
+NONE = Augmentation(rotation=0.0, shift=0.0, zoom=0.0, brightness=0.0, flip=False)
+
+
+def noisy_films(count=12):
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE), dtype=np.uint8)
+
+
+def gathered(dataset):
+    """The films and labels of one pass."""
+    films, labels = zip(*((batch.numpy(), targets.numpy()) for batch, targets in dataset), strict=True)
+    return np.concatenate(films), np.concatenate(labels)
+
+
+@pytest.mark.parametrize("n_covid", [1, 5, 47])
+def test_class_weights_are_those_of_scikit_learn(n_covid):
+    labels = np.array([1] * n_covid + [0] * 20)
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    assert balanced_class_weights(labels) == {0: pytest.approx(expected[0]), 1: pytest.approx(expected[1])}
+
+
+def test_both_classes_weigh_the_same_in_sum():
+    labels = np.array([1] * 471 + [0] * 215)
+    weights = balanced_class_weights(labels)
+    assert 471 * weights[1] == pytest.approx(215 * weights[0])
+
+
+def test_validation_batches_are_the_films_as_they_are_in_their_order():
+    films, labels = noisy_films(), np.arange(12) % 2
+    batches = list(fixed_batches(films, labels, batch_size=5))
+    assert [batch.shape for batch, _ in batches] == [(5, SIZE, SIZE, 1), (5, SIZE, SIZE, 1), (2, SIZE, SIZE, 1)]
+    given, targets = gathered(fixed_batches(films, labels, batch_size=5))
+    assert given.dtype == targets.dtype == np.float32
+    np.testing.assert_array_equal(given[..., 0], films)
+    np.testing.assert_array_equal(targets[:, 0], labels)
+
+
+def numbered_films():
+    """Films whose every pixel is their number, and labels that follow from it."""
+    numbers = np.arange(40)
+    return np.broadcast_to(numbers[:, None, None], (40, SIZE, SIZE)).astype(np.uint8), (numbers % 3 == 0).astype(int)
+
+
+def test_each_epoch_brings_every_film_once_in_a_new_order_with_its_own_label():
+    films, labels = numbered_films()
+    dataset = training_batches(films, labels, batch_size=16, augmentation=NONE, seed=0)
+    orders = []
+    for _ in range(2):
+        given, targets = gathered(dataset)
+        order = np.rint(given[:, 0, 0, 0]).astype(int)
+        assert sorted(order) == list(range(40))
+        np.testing.assert_array_equal(targets[:, 0], labels[order])
+        orders.append(order.tolist())
+    assert orders[0] != orders[1]
+    assert orders[0] != list(range(40))
+
+
+def two_epochs(seed):
+    dataset = training_batches(noisy_films(), np.arange(12) % 2, batch_size=5, augmentation=Augmentation(), seed=seed)
+    return [gathered(dataset)[0] for _ in range(2)]
+
+
+def test_augmented_films_keep_their_shape_and_range_and_are_repeatable():
+    first, second = two_epochs(seed=3)
+    assert first.shape == (12, SIZE, SIZE, 1)
+    assert first.dtype == np.float32
+    assert min(first.min(), second.min()) >= 0
+    assert max(first.max(), second.max()) <= 255
+    again = two_epochs(seed=3)
+    np.testing.assert_array_equal(first, again[0])
+    np.testing.assert_array_equal(second, again[1])
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, two_epochs(seed=4)[0])
+
+
+def test_augmentation_changes_films_but_none_of_it_changes_nothing():
+    films = noisy_films().astype(np.float32)[..., None]
+    changed = films
+    for layer in augmentation_layers(Augmentation(), seed=0):
+        changed = layer(changed, training=True)
+    assert (np.abs(np.asarray(changed) - films).mean(axis=(1, 2, 3)) > 1).all()
+    same = films
+    for layer in augmentation_layers(NONE, seed=0):
+        same = layer(same, training=True)
+    np.testing.assert_allclose(np.asarray(same), films, atol=1e-3)
+
+
+def test_films_are_mirrored_only_where_that_is_asked_for():
+    kinds = [type(layer).__name__ for layer in augmentation_layers(Augmentation(flip=False), seed=0)]
+    assert kinds == ["RandomRotation", "RandomTranslation", "RandomZoom", "RandomBrightness"]
+    assert type(augmentation_layers(Augmentation(flip=True), seed=0)[-1]).__name__ == "RandomFlip"

@@ -1,0 +1,63 @@
+import hashlib
+import json
+
+import pytest
+
+from covid_core.errors import TrainingError
+from covid_core.images.preparation import Preparation
+from covid_core.training.recipe import Augmentation, Recipe, StageSettings, named_weights
+
+
+def test_a_recipe_survives_the_way_through_json():
+    recipe = Recipe(
+        backbone="resnet50",
+        weights="file.h5",
+        weights_sha256="a" * 64,
+        seed=7,
+        preparation=Preparation(size=96, border_crop=0.1),
+        augmentation=Augmentation(rotation=0.01, flip=False),
+        initial=StageSettings(max_epochs=3, learning_rate=1e-3),
+        finetune=StageSettings(max_epochs=4, learning_rate=1e-6, stop_patience=1),
+    )
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_each_stage_has_its_own_settings_and_finetuning_learns_at_1e_5():
+    recipe = Recipe()
+    assert recipe.stage("initial") is recipe.initial
+    assert recipe.stage("finetune") is recipe.finetune
+    assert recipe.finetune.learning_rate == 1e-5
+    assert recipe.frozen_share == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.pop("initial"),
+        lambda values: values.update(surprise=1),
+        lambda values: values["preparation"].update(size=5),
+        lambda values: values["augmentation"].update(blur=1),
+        lambda values: values.update(preparation=None),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_refused(change):
+    values = Recipe().to_json()
+    change(values)
+    with pytest.raises(TrainingError, match="cannot be read"):
+        Recipe.from_json(values)
+
+
+@pytest.mark.parametrize("choice", ["imagenet", "none"])
+def test_weights_by_name_need_no_file(choice):
+    assert named_weights(choice) == (choice, None, None)
+
+
+def test_a_weights_file_is_known_by_its_name_and_its_content(tmp_path):
+    path = tmp_path / "mine.weights.h5"
+    path.write_bytes(b"numbers")
+    assert named_weights(str(path)) == ("mine.weights.h5", hashlib.sha256(b"numbers").hexdigest(), path)
+
+
+def test_a_missing_weights_file_is_refused_with_what_weights_may_be(tmp_path):
+    with pytest.raises(TrainingError, match=r"--weights must be imagenet, none or a file.*none\.h5"):
+        named_weights(str(tmp_path / "none.h5"))
