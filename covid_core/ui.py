@@ -50,7 +50,6 @@ _ICON = PROJECT / "docs" / "icon.png"
 _RESULTS, _ON_SHOW, _CHOSEN, _RESULT_ROWS = "results", "film_on_show", "chosen_film", "result_rows"
 _RESULT_TABLE: dict[str, Any] = {
     "hide_index": True,
-    "height": 216,
     "placeholder": "",
     "column_config": {
         "Number": st.column_config.NumberColumn("#", width=36),
@@ -65,13 +64,16 @@ _RESULT_TABLE: dict[str, Any] = {
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])")
 
 
-def page(title: str, purpose: str = "") -> None:
+def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
     """Begin a page: its configuration, the way to the others, its title, and the line that never goes away.
 
     Args:
         title: of the page.
         purpose: a sentence on what the page is for, Markdown.
+        keeps_uploads: whether the films uploaded before are still needed; any other page drops what is kept of them.
     """
+    if not keeps_uploads:
+        forget_uploads()
     st.set_page_config(
         page_title=f"{title} · COVID-19 X-ray reader",
         page_icon=str(_ICON),
@@ -240,9 +242,9 @@ def film_of(upload: UploadedFile) -> GreyImage:
     return on_show[1]
 
 
-def results_table(place: DeltaGenerator, rows: Sequence[Mapping[str, object]]) -> None:
-    """Show the results of many films in a place where they may be shown anew."""
-    place.dataframe(pd.DataFrame(rows), **_RESULT_TABLE)
+def results_table(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], **selection: Any) -> None:
+    """Show the results of many films in a place where they may be shown anew; `selection` as of `st.dataframe`."""
+    place.dataframe(pd.DataFrame(rows), height=_table_height(len(rows), 5), **_RESULT_TABLE, **selection)
 
 
 def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], uploads: Sequence[UploadedFile]) -> int:
@@ -263,9 +265,7 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], upl
         if selected:
             st.session_state[_CHOSEN] = uploads[selected[0]].file_id
 
-    place.dataframe(
-        pd.DataFrame(rows), **_RESULT_TABLE, key=_RESULT_ROWS, on_select=choose_row, selection_mode="single-row"
-    )
+    results_table(place, rows, key=_RESULT_ROWS, on_select=choose_row, selection_mode="single-row")
     chosen = st.selectbox(
         "Show film",
         list(positions),
@@ -278,25 +278,27 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], upl
 def images_table(table: pd.DataFrame) -> None:
     """Show the rows of the collection, as `overview.shown_table` lays them out."""
     column = st.column_config
+    narrow = {
+        "patientid": "Patient",
+        "view": "View",
+        "modality": "Modality",
+        "sex": "Sex",
+        "date": "Date",
+        "license": "Licence",
+    }
+    wider = {"filename": "File", "finding": "Finding", "location": "Place"}
     st.dataframe(
         table,
         hide_index=True,
-        height=min(38 + 35 * len(table), 320),
+        height=_table_height(len(table), 8),
         placeholder="",
         column_config={
-            "filename": column.TextColumn("File", width="medium"),
-            "patientid": column.TextColumn("Patient", width="small"),
-            "finding": column.TextColumn("Finding", width="medium"),
+            **{name: column.TextColumn(title, width="small") for name, title in narrow.items()},
+            **{name: column.TextColumn(title, width="medium") for name, title in wider.items()},
             "label": column.TextColumn("Class", width=110),
-            "view": column.TextColumn("View", width="small"),
-            "modality": column.TextColumn("Modality", width="small"),
-            "sex": column.TextColumn("Sex", width="small"),
             "age": column.NumberColumn("Age", format="%d", width="small"),
             "offset": column.NumberColumn("Day", format="%d", width="small", help="Days since onset or admission"),
-            "location": column.TextColumn("Place", width="medium"),
-            "date": column.TextColumn("Date", width="small"),
             "url": column.LinkColumn("Source", width="medium"),
-            "license": column.TextColumn("Licence", width="small"),
             "notes": column.TextColumn("Notes", width="large"),
         },
         alt="The images that meet the filters",
@@ -384,6 +386,11 @@ def choose_table() -> tuple[pd.DataFrame, Path | None] | None:
     except OSError as error:
         problem(DatasetError(f"The table of the installed dataset cannot be read: {error.strerror}."))
     return None
+
+
+def _table_height(rows: int, most: int) -> int:
+    """Pixels for a header and the rows, of which `most` are seen at once and a bit of the next."""
+    return 38 + 35 * rows if rows <= most else 41 + 35 * most
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking the model")

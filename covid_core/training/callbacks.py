@@ -24,20 +24,38 @@ def stage_callbacks(folder: Path, settings: StageSettings, *, title: str) -> lis
         settings: bounds and patience.
         title: begins the progress line.
     """
+    aside = folder / "best.partial.keras"
     return [
         EpochClock(),
         keras.callbacks.ModelCheckpoint(
-            folder / "best.keras",
+            aside,
             monitor=MONITOR,
             save_best_only=True,
             initial_value_threshold=_best_so_far(folder / "history.csv"),
         ),
+        PutInPlace(aside, folder / "best.keras"),
         keras.callbacks.EarlyStopping(monitor=MONITOR, patience=settings.stop_patience, restore_best_weights=True),
         keras.callbacks.ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.reduce_patience),
         keras.callbacks.CSVLogger(folder / "history.csv", append=True),
         ProgressBar(title, settings.max_epochs),
         keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False),
     ]
+
+
+class PutInPlace(keras.callbacks.Callback):
+    """Moves a checkpoint that was written whole to its place: Keras writes it bit by bit, and may be killed meanwhile."""
+
+    def __init__(self, aside: Path, final: Path) -> None:
+        super().__init__()
+        self._aside = aside
+        self._final = final
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002, D102
+        self._aside.unlink(missing_ok=True)  # half written by a run that was killed
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002, D102
+        if self._aside.exists():
+            self._aside.replace(self._final)
 
 
 class EpochClock(keras.callbacks.Callback):

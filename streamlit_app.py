@@ -1,0 +1,39 @@
+"""The front door: what this is, which model is loaded, and where to go."""
+
+import streamlit as st
+
+from covid_core import ui
+from covid_core.evaluation.report import verdict
+
+ui.page(
+    "COVID-19 on chest X-rays",
+    "Reads a frontal chest X-ray and gives the probability of COVID-19, the places in the film that speak for it, and how far "
+    "the answer can be trusted. A second reader for research and teaching.",
+)
+
+bundle = ui.choose_bundle()
+if bundle is not None:
+    st.subheader(f"The model in use: {ui.plain(bundle.name)}", anchor=False)
+    evaluation = ui.evaluation_of(bundle)
+    if evaluation is not None:
+        ui.key_figures(evaluation)
+        st.markdown(ui.plain(verdict(evaluation)))
+
+st.subheader("Where to go", anchor=False)
+with st.grid(3, min_column_width=200, border=True) as grid:
+    for path, label, icon, purpose in ui.PAGES[1:]:
+        with grid.cell():
+            ui.link(path, f"**{label}**", icon)
+            st.caption(purpose)
+
+st.subheader("How to read a result", anchor=False)
+st.markdown(
+    "- **Probability of COVID-19**: how likely the film shows COVID-19 if films with and without it were equally common. Where "
+    "COVID-19 is rarer, it is less likely than the number says.\n"
+    "- **Operating point**: from this probability on, the film is called COVID-19.\n"
+    "- **Not COVID-19** does not mean healthy: other kinds of pneumonia are in this class as well.\n"
+    "- **Heat map**: where the model looked, not where disease is. A heat map beside the lungs or on a label is a reason to "
+    "distrust the result.\n"
+    "- The model does not notice when a picture is no chest X-ray: whatever is uploaded gets an answer.\n"
+    "- An uploaded film stays in memory for your session; it is not stored, logged or passed on."
+)

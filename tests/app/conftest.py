@@ -1,0 +1,95 @@
+"""The app without a browser, with the committed models and a dataset that a test may look through by hand."""
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from covid_core.locations import PROJECT, model_names, models_dir
+from tests.phantom import phantom_film
+
+OpenPage = Callable[..., AppTest]
+
+METADATA = """\
+patientid,sex,age,finding,view,modality,filename,url,clinical_notes
+1,M,60,Pneumonia/Viral/COVID-19,PA,X-ray,a.png,https://one.example/1,first film
+1,M,60,Pneumonia/Viral/COVID-19,AP Supine,X-ray,b.png,https://one.example/2,
+2,F,50,Pneumonia/Viral/SARS,PA,X-ray,c.png,https://two.example/1,
+3,F,,No Finding,AP,X-ray,d.png,https://two.example/2,
+4,,40,todo,PA,X-ray,e.png,https://two.example/3,
+5,M,70,Pneumonia/Viral/COVID-19,Axial,CT,f.nii,https://one.example/3,
+"""
+"""6 images of 5 patients from 2 sources: 3 covid, 2 non_covid, 1 without a finding."""
+
+
+@pytest.fixture
+def open_page() -> OpenPage:
+    """Opens a page of the app as a visitor does, through its front door: `open_page("pages/1_Predict.py")`."""
+
+    def open_it(page: str = "streamlit_app.py", **query: str) -> AppTest:
+        app = AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.run() if page == "streamlit_app.py" else app.switch_page(page).run()
+
+    return open_it
+
+
+@pytest.fixture
+def models() -> list[str]:
+    """The names of the committed bundles."""
+    names = model_names()
+    if not names:
+        pytest.skip(f"there is no model bundle in {models_dir()}")
+    return names
+
+
+@pytest.fixture
+def own_bundle(models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a committed bundle that a test may change; the app sees no other."""
+    folder = tmp_path / "models" / models[0]
+    shutil.copytree(models_dir() / models[0], folder)
+    monkeypatch.setenv("COVID_MODELS_DIR", str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bundle is installed."""
+    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path / "no models"))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`METADATA` is the installed dataset; of its files only a.png and c.png are there."""
+    folder = tmp_path / "dataset"
+    (folder / "images").mkdir(parents=True)
+    (folder / "metadata.csv").write_text(METADATA, encoding="utf-8")
+    for name in ("a.png", "c.png"):
+        (folder / "images" / name).write_bytes(b"")
+    monkeypatch.setenv("COVID_DATASET_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No dataset is installed."""
+    monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path / "no dataset"))
+
+
+def film_png(seed: int = 0, label: str = "covid", size: int = 256) -> bytes:
+    """A phantom film as the content of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(phantom_film(np.random.default_rng(seed), label, size)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def texts(app: AppTest) -> str:
+    """Everything the page says in words, Markdown escapes taken away."""
+    kinds = ("title", "subheader", "markdown", "caption", "text", "error", "warning", "info", "code")
+    return "\n".join(str(one.value) for kind in kinds for one in app.get(kind)).replace("\\", "")

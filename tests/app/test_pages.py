@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from covid_core.locations import PROJECT
+from covid_core.model_card import RESEARCH_ONLY
+from tests.app.conftest import OpenPage, texts
+
+PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/3_Model_report.py")
+
+
+@pytest.mark.usefixtures("models", "dataset")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_renders_with_a_model_and_a_dataset(page: str, open_page: OpenPage) -> None:
+    app = open_page(page)
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value
+
+
+@pytest.mark.usefixtures("no_models", "no_dataset")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_renders_where_nothing_is_installed_and_says_what_to_do(page: str, open_page: OpenPage) -> None:
+    app = open_page(page)
+    assert not app.exception
+    assert "python -m covid_core fetch" in texts(app)
+
+
+@pytest.mark.usefixtures("no_models", "no_dataset")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_that_it_is_no_medical_device(page: str, open_page: OpenPage) -> None:
+    assert RESEARCH_ONLY in texts(open_page(page))
+
+
+@pytest.mark.usefixtures("models", "dataset")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_stands_alone(page: str) -> None:
+    app = AppTest.from_file(str(PROJECT / page), default_timeout=60).run()
+    assert not app.exception
+    assert RESEARCH_ONLY in texts(app)
+
+
+def test_the_front_page_links_to_the_other_three(open_page: OpenPage) -> None:
+    links = [link.value.strip("*") for link in open_page().main.get("page_link")]
+    assert links == ["Predict", "Dataset", "Model report"]
+
+
+def test_a_model_is_chosen_by_the_address(models: list[str], open_page: OpenPage) -> None:
+    other = models[-1]
+    app = open_page("pages/3_Model_report.py", model=other)
+    assert app.selectbox(key="model").value == other
+
+
+def test_an_unknown_model_in_the_address_gives_the_default_one(models: list[str], open_page: OpenPage) -> None:
+    app = open_page("pages/3_Model_report.py", model="../../etc")
+    assert not app.exception
+    assert app.selectbox(key="model").value == models[0]
+
+
+def test_the_app_needs_no_training_package() -> None:
+    modules = "covid_core.ui, covid_core.figures, covid_core.figures_by_class, covid_core.data.cohort"
+    code = (
+        f"import {modules}, covid_core.inference.results, covid_core.data.overview, covid_core.evaluation.tables, sys; "
+        "print(sorted({'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
