@@ -10,7 +10,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 .PHONY: app test check train-env format benchmark clean
 
 app: $(VENV)/.app
-	$(VENV)/bin/python -m streamlit run streamlit_app.py --server.port 8501
+	$(VENV)/bin/python -m streamlit run streamlit_app.py --server.address localhost --server.port 8501
 
 test: check $(SERVING_VENV)/.done
 	COVID_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(VENV)/bin/python -m pytest
@@ -28,7 +28,7 @@ format: $(VENV)/.dev
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.app: requirements.txt | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
@@ -44,7 +44,7 @@ $(VENV)/.dev: requirements.txt requirements-train.txt requirements-dev.txt | $(V
 
 # Has only what a host installs: the tests prove in it that the app runs without TensorFlow.
 $(SERVING_VENV)/.done: requirements.txt
-	$(PYTHON) -m venv $(SERVING_VENV)
+	$(PYTHON) -m venv $(SERVING_VENV) || { rm -rf $(SERVING_VENV); exit 1; }
 	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
 	touch $@
 

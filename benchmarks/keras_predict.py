@@ -6,6 +6,8 @@ python benchmarks/keras_predict.py models/mobilenetv2-finetuned film.png
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import keras
 import numpy as np
 

@@ -15,7 +15,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from covid_core.errors import BundleError  # noqa: E402
-from covid_core.evaluation.report import described, read_evaluation  # noqa: E402
+from covid_core.evaluation.report import read_evaluation  # noqa: E402
+from covid_core.evaluation.summary import described  # noqa: E402
 from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
@@ -41,6 +42,9 @@ def results() -> str:
             f"| `{name}` | {counts['images']} ({counts['patients']}) | {' | '.join(cells)} "
             f"| {parity['max_abs_difference']:.0e} |"
         )
+    stages = read_json(PROJECT / "models" / MODELS[-1] / "bundle.json", BundleError)["training"]["stages"]
+    minutes = sum(stage["seconds"] for stage in stages.values()) / 60
+    lines += ["", f"Both stages of the training took {minutes:.0f} minutes on two cores."]
     return "\n".join(lines)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILURE = 1
 EXIT_INTERRUPTED = 130
+TRAINING_PACKAGES = ("keras", "scipy", "sklearn", "tensorflow")
+_GOES_ON = "; the same command goes on from here"
 _STDERR = 2
 _MAX_SEED = 2**32 - 1  # NumPy's
 
@@ -41,8 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"interrupted{options.after_interrupt}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING_PACKAGES:
+            raise
+        print(f"error: this verb needs {error.name}: pip install -r requirements-train.txt", file=sys.stderr)
+        return EXIT_FAILURE
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left; there is no one to tell
         return EXIT_FAILURE
@@ -84,11 +91,11 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from covid_core.images.preparation import Preparation
-    from covid_core.training import stages
     from covid_core.training.recipe import Recipe, StageSettings, named_weights
-    from covid_core.training.run import discard
 
     weights, sha256, weights_file = named_weights(options.weights)
+    with _native_messages_hidden():  # TensorFlow greets on import
+        from covid_core.training import stages
     recipe = Recipe(
         backbone=options.backbone,
         weights=weights,
@@ -100,26 +107,39 @@ def _train(options: argparse.Namespace) -> int:
         initial=StageSettings(max_epochs=options.epochs, learning_rate=1e-4),
         finetune=StageSettings(max_epochs=options.finetune_epochs, learning_rate=1e-5),
     )
-    if options.restart:
-        discard(options.out)
     with _progress("decoding", "film") as progress:
-        run = stages.train(options.dataset, options.out, recipe, weights_file=weights_file, progress=progress)
+        run = stages.train(
+            options.dataset,
+            options.out,
+            recipe,
+            weights_file=weights_file,
+            restart=options.restart,
+            progress=progress,
+        )
     _print_stage(run.record["stages"]["initial"])
     return 0
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from covid_core.training import stages
+    with _native_messages_hidden():
+        from covid_core.training import stages
 
     with _progress("decoding", "film") as progress:
         run = stages.finetune(options.run_folder, progress)
-    _print_stage(run.record["stages"]["finetune"])
+    initial, tuned = (run.record["stages"][stage] for stage in ("initial", "finetune"))
+    _print_stage(tuned)
+    if tuned["val_loss"] >= initial["val_loss"]:
+        print(
+            "fine-tuning did not lower the validation loss; `export --stage initial` exports the model from before it"
+        )
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from covid_core.evaluation.report import summary_lines
-    from covid_core.workflows import evaluate_run
+
+    with _native_messages_hidden():
+        from covid_core.workflows import evaluate_run
 
     with _progress("decoding", "film") as progress:
         evaluated = evaluate_run(options.run_folder, options.stage, progress)
@@ -129,7 +149,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from covid_core.workflows import export_run
+    with _native_messages_hidden():
+        from covid_core.workflows import export_run
 
     with _progress("decoding", "film") as progress:
         bundle = export_run(options.run_folder, options.out, options.stage, progress)
@@ -142,11 +163,11 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from covid_core.inference.bundle import load_bundle
+    from covid_core.inference.bundle import MANIFEST, load_bundle
     from covid_core.inference.predictor import Prediction, Predictor, predict_files
 
     folder = Path(options.model)
-    bundle = load_bundle(folder if folder.is_dir() else models_dir() / options.model)
+    bundle = load_bundle(folder if (folder / MANIFEST).is_file() else models_dir() / options.model)
     with _native_messages_hidden():
         predictor = Predictor(bundle)
     refused = 0
@@ -256,6 +277,7 @@ def _add_data_verbs(verbs: "Verbs") -> None:
     fetch.add_argument(
         "--out", type=Path, default=FETCHED_DATASET, help=f"folder to fill; the app looks in data/{DATASET_NAME}"
     )
+    fetch.set_defaults(after_interrupt=_GOES_ON)
     fetch.add_argument("--metadata-only", action="store_true", help="only metadata.csv, under 1 MB")
     fetch.add_argument("--url", default=None, help="another address that holds metadata.csv and images/")
 
@@ -298,11 +320,13 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     train.add_argument(
         "--threads", type=_whole(1), default=2, help="part of the recipe: another number gives other weights"
     )
+    train.set_defaults(after_interrupt=f"{_GOES_ON} (without --restart)")
     train.add_argument("--restart", action="store_true", help="throw away what --out holds and start anew")
 
     finetune = _verb(
         verbs, "finetune", _finetune, "train all layers on, at learning rate 1e-5; goes on where it was interrupted"
     )
+    finetune.set_defaults(after_interrupt=_GOES_ON)
     _add_run(finetune)
 
     evaluate = _verb(
@@ -331,7 +355,7 @@ def _verb(verbs: "Verbs", name: str, run: Callable[[argparse.Namespace], int], s
         description=summary.capitalize() + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, after_interrupt="")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The model card of a bundle, generated from its manifest and its evaluation; nothing in it is typed by hand.
+"""The model card of a bundle: every figure in it comes from the bundle's manifest and its evaluation.
 
 The sections follow Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
 """
@@ -45,8 +45,9 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         "published is unusual, and some publishers show one class only. A model can earn part of its score by recognising the "
         "publisher; the figures above do not take that out.\n- The reference standard is the finding given by the source; "
         "not every case is confirmed by RT-PCR.\n- Age, sex and country are missing for many films; fairness between groups was "
-        "not tested.\n- The probability assumes that both classes are equally common. Where COVID-19 is rarer, it is less likely "
-        "than the number says.",
+        "not tested.\n- The way films are cropped and stretched was chosen in a pilot on films of the same collection, patients "
+        "apart, test patients included.\n- COVID-19 is less likely than the number says wherever it is rarer than the "
+        "calibration assumes.",
         _licences(manifest),
     ]
     return "\n\n".join(sections) + "\n"
@@ -63,9 +64,18 @@ def _model(manifest: Mapping[str, Any]) -> str:
         f"- Stage: {manifest['stage']}.\n"
         f"- Starting weights: {weights['name']} ({weights['origin']}).\n"
         f"- Operating point: {manifest['threshold']['value']:g}; {manifest['threshold']['method']}.\n"
-        f"- Calibration: {manifest['calibration']['method']}, fitted on the {manifest['calibration']['fitted_on']}.\n"
+        f"- Calibration: {_calibration(manifest['calibration'])}.\n"
         f"- LiteRT against Keras on {manifest['parity']['films']} films: largest difference "
         f"{manifest['parity']['max_abs_difference']:.1e}."
+    )
+
+
+def _calibration(calibration: Mapping[str, Any]) -> str:
+    if calibration["method"] == "none":
+        return f"none; {calibration['note'] or 'the output is shown as it is'}".rstrip(".")
+    return (
+        f"{calibration['method']}, fitted on the {calibration['fitted_on']} ({calibration['n']} films), for a share of "
+        f"COVID-19 films of {calibration['prevalence']:.0%}"
     )
 
 

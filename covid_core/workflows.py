@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -24,6 +23,9 @@ from covid_core.training.recipe import Stage
 from covid_core.training.run import Run, open_run
 from covid_core.training.stages import Films, check_dataset, load_films
 
+if TYPE_CHECKING:
+    import keras
+
 Progress = Callable[[int, int], None]
 
 THRESHOLD = 0.5
@@ -35,7 +37,10 @@ PARITY_LIMIT = 1e-4
 PREDICTION_COLUMNS = ("filename", "patientid", "label", "part", "group", "source")
 """Of `split.csv`, what predictions.csv repeats: no more of the metadata than the figures need, as it has its own licence."""
 LICENCES = {
-    "model": "Apache-2.0, as the code; research use only",
+    "model": (
+        "Apache-2.0 as far as it is ours to give; whether the licences of the training images reach a model trained on them "
+        "is not settled, so treat commercial use as not permitted"
+    ),
     "training images": (
         "COVID-19 Image Data Collection (Cohen et al. 2020): one licence per image, column `license` of its metadata.csv; "
         "many are CC BY-NC-SA, about a third are not stated"
@@ -60,7 +65,7 @@ class EvaluatedRun:
 
     run: Run
     stage: Stage
-    model: keras.Model
+    model: "keras.Model"
     test: Films
     calibration: Calibration
     predictions: pd.DataFrame
@@ -161,7 +166,7 @@ def _manifest(evaluated: EvaluatedRun, name: str, served: Path) -> dict[str, Any
         "backbone": run.recipe.backbone,
         "stage": evaluated.stage,
         "preparation": run.recipe.preparation.to_json(),
-        "threshold": {"value": THRESHOLD, "method": THRESHOLD_METHOD},
+        "threshold": {"value": THRESHOLD, "method": _threshold_method(evaluated.calibration)},
         "calibration": evaluated.calibration.to_json(),
         "parity": _parity(evaluated, served),
         "starting_weights": starting_weights(run.recipe),
@@ -173,6 +178,12 @@ def _manifest(evaluated: EvaluatedRun, name: str, served: Path) -> dict[str, Any
         },
         "licences": LICENCES,
     }
+
+
+def _threshold_method(calibration: Calibration) -> str:
+    if calibration.method == "none":
+        return f"{THRESHOLD:g} on the model's own output; {calibration.note or 'it is not calibrated'}"
+    return THRESHOLD_METHOD
 
 
 def _parity(evaluated: EvaluatedRun, served: Path) -> dict[str, Any]:

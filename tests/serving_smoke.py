@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
         app = AppTest.from_file(str(PROJECT / page), default_timeout=60).run()
         assert not app.exception, f"{page}: {app.exception}"
         if "Predict" in page:
-            app.file_uploader[0].upload(("film.png", film.read_bytes(), "image/png")).run()
+            app.file_uploader[0].upload("film.png", film.read_bytes(), "image/png").run()
             assert not app.exception, f"{page} with a film: {app.exception}"
         print(f"{page} runs")
 

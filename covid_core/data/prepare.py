@@ -1,7 +1,8 @@
 """A dataset folder to a prepared one: `split/`, `split.csv` and `flow.json`; and the way back, for training.
 
 This module puts the steps in order and owns the files they leave. What the steps do is in the modules beside it. The work
-is laid out aside and renamed, so that a killed run leaves the former split or none.
+is laid out aside and renamed, so that a killed run leaves the former split, or one that `read_split` refuses and the next
+`prepare` replaces.
 """
 
 import os
@@ -127,7 +128,8 @@ def read_split(out_dir: Path) -> pd.DataFrame:
         out_dir: what `prepare` was given as `--out`.
 
     Returns:
-        The rows of `split.csv`: `RECORD_COLUMNS` as text and any further column; `age` is float64, years.
+        The rows of `split.csv`: `RECORD_COLUMNS` as text, `group` (the patient where the file has none), `source` (NA where
+        it has none), and any further column; `age` is float64, years.
 
     Raises:
         DatasetError: there is no split, a column or an image is missing, or a label or part is not known.
@@ -154,6 +156,10 @@ def read_split(out_dir: Path) -> pd.DataFrame:
     absent = [path for path in (split_image_path(out_dir, row) for _, row in split.iterrows()) if not path.is_file()]
     if absent:
         raise DatasetError(f"{len(absent)} images of {record} are missing, the first is {absent[0]}. {again}")
+    if "group" not in split.columns:
+        split["group"] = split["patientid"]
+    if "source" not in split.columns:
+        split["source"] = pd.Series(pd.NA, index=split.index, dtype="str")
     if "age" in split.columns:
         split["age"] = pd.to_numeric(split["age"], errors="coerce").astype("float64")
     return split
@@ -236,13 +242,13 @@ def _write(prepared: PreparedDataset, images_dir: Path, account: dict[str, Any])
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             _lay_out(aside, images_dir, prepared.split)
+            with written_aside(out_dir / RECORD_NAME) as path:  # first: it says that what follows is ours
+                prepared.split.to_csv(path, index=False, lineterminator="\n")
             if final.exists():
                 final.rename(former)
             aside.rename(final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        with written_aside(out_dir / RECORD_NAME) as path:
-            prepared.split.to_csv(path, index=False, lineterminator="\n")
         write_json(out_dir / FLOW_NAME, account)
     except OSError as cause:
         raise DatasetError(f"{out_dir} cannot be written: {cause.strerror or cause}.") from cause

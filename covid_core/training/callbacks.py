@@ -1,5 +1,6 @@
 """What happens after each epoch: time, checkpoint, patience, log, backup, and a line for the person who waits."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ class ProgressBar(keras.callbacks.Callback):
             f"  loss {logs['loss']:.3f}  AUC {logs['auc']:.3f}"
             f"  validation loss {logs['val_loss']:.3f}  AUC {logs['val_auc']:.3f}  {logs['seconds']:.0f} s"
         )
+        sys.stdout.flush()  # into a log, too, each epoch shows when it is done
 
 
 def _best_so_far(history: Path) -> float | None:

@@ -21,6 +21,7 @@ from covid_core.storage import read_json, write_json
 from covid_core.training.recipe import STAGES, Recipe, Stage
 
 SCHEMA = 1
+_RECORD_KEYS = {"recipe", "dataset", "stages"}
 
 
 @dataclass(frozen=True)
@@ -104,26 +105,42 @@ def start_or_resume(folder: Path, recipe: Recipe, dataset: dict[str, Any], origi
         origin: runtime, versions and commit, recorded at the first start.
 
     Raises:
-        TrainingError: the folder holds something else, or a run with another recipe or dataset.
+        TrainingError: as `resumable`.
+    """
+    run = resumable(folder, recipe, dataset)
+    if run is not None:
+        return run
+    record = {
+        "schema": SCHEMA,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": recipe.to_json(),
+        "dataset": dataset,
+        **origin,
+        "stages": {},
+    }
+    write_json(folder / "run.json", record)
+    return Run(folder, recipe, record)
+
+
+def resumable(folder: Path, recipe: Recipe, dataset: dict[str, Any]) -> Run | None:
+    """Open a run to go on with its initial training; None where there is nothing yet. Nothing is written.
+
+    Raises:
+        TrainingError: the folder holds something else, a run with another recipe or dataset, or one that is finished.
     """
     if not (folder / "run.json").exists():
         if folder.is_file() or (folder.exists() and any(folder.iterdir())):
             raise TrainingError(f"{folder} exists and is not a run. Choose another --out.")
-        record = {
-            "schema": SCHEMA,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "recipe": recipe.to_json(),
-            "dataset": dataset,
-            **origin,
-            "stages": {},
-        }
-        write_json(folder / "run.json", record)
-        return Run(folder, recipe, record)
+        return None
     run = open_run(folder)
     if run.recipe != recipe or run.record["dataset"]["split_sha256"] != dataset["split_sha256"]:
         raise TrainingError(
             f"{folder} was started with another recipe or dataset. Repeat its settings to go on with it, choose another "
             "--out, or give --restart to throw it away."
+        )
+    if run.is_finished("initial"):
+        raise TrainingError(
+            f"The initial training of {folder} is finished. Go on with `finetune`, or choose another --out."
         )
     return run
 
@@ -135,7 +152,7 @@ def open_run(folder: Path) -> Run:
         TrainingError: there is none, or its record cannot be read.
     """
     record = read_json(folder / "run.json", TrainingError)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or not set(record) >= _RECORD_KEYS:
         raise TrainingError(f"{folder / 'run.json'} is not a record of this version (schema {SCHEMA}). Train it anew.")
     return Run(folder, Recipe.from_json(record.get("recipe", {})), record)
 

@@ -24,7 +24,15 @@ from covid_core.training import backbones, pipeline, runtime
 from covid_core.training.callbacks import MONITOR, stage_callbacks
 from covid_core.training.export import load_trained
 from covid_core.training.recipe import Recipe, Stage
-from covid_core.training.run import Run, open_run, read_history, record_finished, start_or_resume
+from covid_core.training.run import (
+    Run,
+    discard,
+    open_run,
+    read_history,
+    record_finished,
+    resumable,
+    start_or_resume,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +83,13 @@ def load_films(
 
 
 def train(
-    dataset: Path, out: Path, recipe: Recipe, *, weights_file: Path | None = None, progress: Progress | None = None
+    dataset: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    weights_file: Path | None = None,
+    restart: bool = False,
+    progress: Progress | None = None,
 ) -> Run:
     """Run the initial training, or go on with it where it was interrupted.
 
@@ -84,6 +98,7 @@ def train(
         out: the run's folder.
         recipe: every choice; `weights_sha256` is filled in from `weights_file`.
         weights_file: the backbone's weights when `recipe.weights` names a file.
+        restart: throw away what `out` holds, once everything else is found in order.
         progress: called with (done, total) while films are decoded.
 
     Returns:
@@ -93,20 +108,22 @@ def train(
         TrainingError: the run is finished already, was started differently, or its weights cannot be had.
         DatasetError: the dataset is not prepared.
     """
+    dataset_record = _dataset_record(dataset)
+    existing = None if restart else resumable(out, recipe, dataset_record)
+    current = runtime.configure(recipe.seed, recipe.threads)
+    if existing is not None:
+        _check_runtime(existing, current)
+    films = load_films(dataset, ("train", "val"), recipe.preparation, progress)
+    model = backbones.build_classifier(recipe, weights_file)
+    backbones.freeze_lower(model, recipe.frozen_share)
+    if restart:  # not before everything that can fail has not
+        discard(out)
     origin = {
-        "runtime": asdict(runtime.configure(recipe.seed, recipe.threads)),
+        "runtime": asdict(current),
         "versions": runtime.package_versions(),
         "commit": runtime.source_commit(),
     }
-    films = load_films(dataset, ("train", "val"), recipe.preparation, progress)
-    run = start_or_resume(out, recipe, _dataset_record(dataset), origin)
-    if run.is_finished("initial"):
-        raise TrainingError(
-            f"The initial training of {out} is finished. Go on with `finetune`, or choose another --out."
-        )
-    model = backbones.build_classifier(recipe, weights_file)
-    backbones.freeze_lower(model, recipe.frozen_share)
-    return _fit(run, "initial", model, films)
+    return _fit(start_or_resume(out, recipe, dataset_record, origin), "initial", model, films)
 
 
 def finetune(folder: Path, progress: Progress | None = None) -> Run:
@@ -124,7 +141,7 @@ def finetune(folder: Path, progress: Progress | None = None) -> Run:
     if run.is_finished("finetune"):
         raise TrainingError(f"{folder} is fine-tuned already. Train another run to try again.")
     check_dataset(run)
-    runtime.configure(run.recipe.seed, run.recipe.threads)
+    _check_runtime(run, runtime.configure(run.recipe.seed, run.recipe.threads))
     films = load_films(run.dataset, ("train", "val"), run.recipe.preparation, progress)
     model = load_trained(run.best_model("initial"))
     backbones.freeze_lower(model, 0.0)
@@ -141,6 +158,15 @@ def check_dataset(run: Run) -> None:
         raise TrainingError(
             f"{run.dataset / 'split.csv'} has changed since {run.folder} was trained: films of its training part could "
             "stand in the test part now. Prepare the dataset again with the former settings, or train a new run."
+        )
+
+
+def _check_runtime(run: Run, current: runtime.Runtime) -> None:
+    """Refuse to go on under settings that give other sums than those the run has recorded."""
+    if run.record.get("runtime", asdict(current)) != asdict(current):
+        raise TrainingError(
+            f"{run.folder} was started with {run.record['runtime']}, now it is {asdict(current)}. Set TF_ENABLE_ONEDNN_OPTS "
+            "as it was to go on, or train a new run."
         )
 
 
@@ -185,7 +211,7 @@ def _stage_record(folder: Path) -> dict[str, Any]:
 
 def _dataset_record(dataset: Path) -> dict[str, Any]:
     return {
-        "folder": str(dataset),
+        "folder": str(dataset.resolve()),
         "split_sha256": sha256_of_file(dataset / "split.csv"),
         "counts": count_parts(read_split(dataset)).to_dict("records"),
     }

@@ -19,7 +19,7 @@ from covid_core.images.decode import decode_file
 from covid_core.images.preparation import Preparation, prepare
 from covid_core.training import stages
 from covid_core.training.backbones import BACKBONES, backbone_of
-from covid_core.training.callbacks import stage_callbacks
+from covid_core.training.callbacks import PutInPlace, stage_callbacks
 from covid_core.training.export import load_trained, predict_films
 from covid_core.training.recipe import StageSettings
 from covid_core.training.run import open_run, read_history
@@ -215,18 +215,29 @@ def test_a_killed_run_goes_on_where_it_was_and_keeps_the_best_of_all_epochs(tiny
 
 def test_a_worse_epoch_after_the_resumption_does_not_replace_the_best_model(tmp_path):
     (tmp_path / "history.csv").write_text("epoch,val_loss\n0,0.5\n1,0.4\n2,0.6\n")
-    checkpoint = next(
+    keepers = [
         callback
         for callback in stage_callbacks(tmp_path, StageSettings(9, 1e-4), title="initial")
-        if isinstance(callback, keras.callbacks.ModelCheckpoint)
-    )
+        if isinstance(callback, keras.callbacks.ModelCheckpoint | PutInPlace)
+    ]
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
-    checkpoint.set_model(model)
-    checkpoint.on_epoch_end(3, {"val_loss": 0.45})
+    for keeper in keepers:
+        keeper.set_model(model)
+        keeper.on_epoch_end(3, {"val_loss": 0.45})
     assert not (tmp_path / "best.keras").exists()
-    checkpoint.on_epoch_end(4, {"val_loss": 0.35})
+    for keeper in keepers:
+        keeper.on_epoch_end(4, {"val_loss": 0.35})
     assert (tmp_path / "best.keras").exists()
+
+
+def test_a_checkpoint_that_was_cut_short_by_a_kill_is_not_put_in_place(tmp_path):
+    (tmp_path / "best.keras").write_bytes(b"whole")
+    (tmp_path / "best.partial.keras").write_bytes(b"hal")
+    keeper = PutInPlace(tmp_path / "best.partial.keras", tmp_path / "best.keras")
+    keeper.on_train_begin()
+    keeper.on_epoch_end(0)
+    assert (tmp_path / "best.keras").read_bytes() == b"whole"
 
 
 def weights_in(path):
