@@ -17,21 +17,17 @@ sys.path.insert(0, str(PROJECT))
 from covid_core.errors import BundleError  # noqa: E402
 from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
+from covid_core.evaluation.tables import MEANINGS  # noqa: E402
 from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
 MODELS = ("mobilenetv2", "mobilenetv2-finetuned")
-METRICS = {
-    "roc_auc": "ROC AUC",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "balanced_accuracy": "Balanced accuracy",
-}
+METRICS = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy")
 
 
 def results() -> str:
     """The table of test results, one row a model."""
-    head = f"| model | films (patients) | {' | '.join(METRICS.values())} | LiteRT against Keras |"
+    head = f"| model | films (patients) | {' | '.join(MEANINGS[name][0] for name in METRICS)} | LiteRT against Keras |"
     lines = [head, "|---" * (len(METRICS) + 3) + "|"]
     for name in MODELS:
         evaluation = read_evaluation(PROJECT / "models" / name / "evaluation.json")
@@ -53,7 +49,7 @@ def serving() -> str:
     measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "serving.json").read_text())
     one, many = measured["one_film"], measured["many_films"]
     return (
-        f"Measured on {measured['machine']}, with a film of {measured['film']}:\n\n"
+        f"Measured on {measured['machine']}, one film being a {measured['film']}:\n\n"
         "| one film, whole process (median) | `predict` | Keras | ratio |\n|---|---:|---:|---:|\n"
         f"| time | {one['predict_seconds']:.2f} s | {one['keras_seconds']:.1f} s | {one['times_faster']:.0f} times faster |\n"
         f"| peak memory | {one['predict_peak_mib']:.0f} MiB | {one['keras_peak_mib']:.0f} MiB "
@@ -66,9 +62,9 @@ def serving() -> str:
 def generated(text: str) -> str:
     """The README with its generated parts made anew."""
     for name, content in (("results", results()), ("serving", serving())):
-        pattern = rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)"
+        pattern = rf"(<!-- generated: {name} -->\n)(?:.*?\n)??(<!-- end -->)"
         text, count = re.subn(
-            pattern, lambda match, content=content: match[1] + content + match[2], text, flags=re.DOTALL
+            pattern, lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text, flags=re.DOTALL
         )
         if count != 1:
             raise SystemExit(f"README.md must have one part marked `generated: {name}`. It has {count}.")

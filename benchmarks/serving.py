@@ -123,7 +123,7 @@ def main() -> None:
         result = {
             "model": options.model.name,
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-            "film": f"PNG, {FILM_SIZE} x {FILM_SIZE}",
+            "film": f"PNG of {FILM_SIZE} x {FILM_SIZE} pixels",
             "one_film": one_film(films[0], options.model, options.runs),
             "many_films": many_films(films, options.model),
         }

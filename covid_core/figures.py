@@ -5,6 +5,7 @@ leaves the colour of text to the surrounding theme, so that it reads on a light 
 their colours everywhere; labels are short enough for 400 px.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ _ACCENT = "#009E73"  # Okabe and Ito's bluish green, for what is no class
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
 _BLUE_RGB, _ORANGE_RGB = "0, 114, 178", "213, 94, 0"
+_COLOURS: dict[str, str] = {str(name): colour for name, colour in CLASS_COLOURS.items()}
 _TITLES: dict[str, str] = {str(name): title for name, title in CLASS_TITLES.items()}
 
 
@@ -45,7 +47,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
             y=[f"{title}<br>n = {sum(row)}" for title, row in zip(titles, rows, strict=True)],
             zmin=0,
             zmax=1,
-            colorscale=[[0, f"rgba({_BLUE_RGB}, 0)"], [1, f"rgba({_BLUE_RGB}, 0.55)"]],
+            colorscale=[[0, f"rgba({_BLUE_RGB}, 0)"], [1, f"rgba({_BLUE_RGB}, 0.35)"]],
             showscale=False,
             xgap=3,
             ygap=3,
@@ -253,6 +255,35 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
     return _framed(figure, height=110 + 34 * max(len(names), 1))
 
 
+def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
+    """Draw counts as horizontal bars, each made of the classes.
+
+    Args:
+        table: counts, the index holding the names of the bars, the columns the classes; another column is drawn in grey
+            under its own name.
+        title: what the names are, e.g. `View`.
+        axis: what is counted, e.g. `images`.
+    """
+    figure = counts_bar(table.sum(axis=1), title, axis)
+    totals = figure.data[0]
+    positions = list(totals.y)
+    figure.data = ()
+    for column in table.columns:
+        name = _TITLES.get(str(column), str(column))
+        figure.add_bar(
+            x=[int(count) for count in table[column]],
+            y=positions,
+            orientation="h",
+            name=name,
+            marker_color=_COLOURS.get(str(column), NEUTRAL),
+            hovertext=[str(one) for one in table.index],
+            hovertemplate="%{hovertext}, " + name + ": %{x} " + axis + "<extra></extra>",
+        )
+    for position, total in zip(positions, totals.x, strict=True):
+        figure.add_annotation(x=total, y=position, text=str(total), showarrow=False, xanchor="left", xshift=4)
+    return figure.update_layout(barmode="stack", legend_traceorder="normal", height=figure.layout.height + 30)
+
+
 def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Draw the cohort flow: what remains after each step in images and patients, and what was left out on the way.
 
@@ -293,9 +324,10 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def _flow_text(step: Mapping[str, Any]) -> str:
     remaining = f"<b>{step['images']} images, {step['patients']} patients</b>"
-    reason = _short(str(step["reason"]), 48)
-    left_out = f"{step['excluded_images']} left out: {reason}" if step["excluded_images"] else reason
-    return f"{remaining}<br>{left_out}"
+    left_out = (
+        f"{step['excluded_images']} left out: {step['reason']}" if step["excluded_images"] else str(step["reason"])
+    )
+    return "<br>".join([remaining, *textwrap.wrap(left_out, 46)])
 
 
 def _mark_stages(figure: go.Figure, table: pd.DataFrame) -> None:

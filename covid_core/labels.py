@@ -17,7 +17,8 @@ CLASS_INDICES: dict[str, int] = {name: index for index, name in enumerate(CLASSE
 CLASS_TITLES: dict[Label, str] = {NON_COVID: "Not COVID-19", COVID: "COVID-19"}
 """The classes as people read them."""
 
-MISSING_FINDINGS = frozenset({"", "todo", "unknown"})
+MISSING_FINDINGS = frozenset({"todo", "unknown"})
+"""Findings, in lower case, that say that there is none yet."""
 NO_FINDING = "no finding"
 _COVID_COMPONENT = "covid-19"
 

@@ -3,24 +3,17 @@
 The sections follow Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from covid_core.evaluation.summary import described, verdict
+from covid_core.evaluation.tables import MEANINGS
 from covid_core.labels import CLASSES
 
 RESEARCH_ONLY = "For research use only. Not a medical device: never decide about a patient by it."
 
-_METRICS = {
-    "roc_auc": "ROC AUC",
-    "sensitivity": "Sensitivity (covid)",
-    "specificity": "Specificity (non_covid)",
-    "balanced_accuracy": "Balanced accuracy",
-    "ppv": "Positive predictive value",
-    "npv": "Negative predictive value",
-    "pr_auc": "PR AUC",
-    "brier": "Brier score",
-}
+_METRICS = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy", "ppv", "npv", "pr_auc", "brier")
 
 
 def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
@@ -51,6 +44,12 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         _licences(manifest),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def card_sections(card: str) -> dict[str, str]:
+    """Take a card apart: the title of each section -> its Markdown. What stands before the first section is left out."""
+    parts = (part.split("\n", 1) for part in re.split(r"^## ", card, flags=re.MULTILINE)[1:])
+    return {part[0].strip(): part[-1].strip() for part in parts}
 
 
 def _model(manifest: Mapping[str, Any]) -> str:
@@ -101,7 +100,7 @@ def _training(manifest: Mapping[str, Any]) -> str:
 
 def _evaluation(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
     counts = evaluation["counts"]
-    rows = "\n".join(f"| {title} | {described(evaluation['metrics'][name])} |" for name, title in _METRICS.items())
+    rows = "\n".join(f"| {MEANINGS[name][0]} | {described(evaluation['metrics'][name])} |" for name in _METRICS)
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     return (
         f"## Evaluation\n\nThe {evaluation['part']} part: {counts['images']} films of {counts['patients']} patients that neither "

@@ -25,10 +25,10 @@ from covid_core.evaluation.tables import interval
 from covid_core.images.decode import GreyImage, decode
 from covid_core.images.display import fitted
 from covid_core.inference.bundle import MANIFEST, Bundle, load_bundle
-from covid_core.inference.predictor import Prediction, Predictor
+from covid_core.inference.predictor import Predictor
 from covid_core.inference.results import FilmResult, predict_bytes
 from covid_core.locations import PROJECT, dataset_dir, model_names, models_dir
-from covid_core.model_card import RESEARCH_ONLY
+from covid_core.model_card import RESEARCH_ONLY, card_sections
 from covid_core.storage import sha256_of_file
 
 HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "learning_rate")
@@ -45,7 +45,20 @@ PAGES = (
     ("pages/3_Model_report.py", "Model report", ":material/analytics:", "See how often the model is right and wrong."),
 )
 """File, title, icon and purpose of each page."""
+FILM = "film"
+"""Begins the key of a container whose picture is kept as low as the window allows."""
 _SIDEBAR_WIDTH = 280
+# Streamlit writes on charts in a grey too weak for a light page; and a film as wide as its column would run below the fold.
+_STYLE = f"""<style>
+[data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) {{ fill: currentColor !important; }}
+@media (min-width: 640px) {{
+  [class*="st-key-{FILM}-"] [data-testid="stImage"] img {{
+    max-height: max(20rem, calc(100vh - 27.5rem));
+    object-fit: contain;
+    object-position: left top;
+  }}
+}}
+</style>"""
 _ICON = PROJECT / "docs" / "icon.png"
 _RESULTS, _ON_SHOW, _CHOSEN, _RESULT_ROWS = "results", "film_on_show", "chosen_film", "result_rows"
 _RESULT_TABLE: dict[str, Any] = {
@@ -80,6 +93,7 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
         layout="wide",
         initial_sidebar_state=_SIDEBAR_WIDTH,
     )
+    st.html(_STYLE)
     with st.sidebar:
         for path, label, icon, _ in PAGES:
             link(path, label, icon)
@@ -179,14 +193,13 @@ def history_of(bundle: Bundle) -> pd.DataFrame | None:
     return history
 
 
-def card_sections(bundle: Bundle) -> dict[str, str]:
+def card_of(bundle: Bundle) -> dict[str, str]:
     """The model card of a bundle by section: title -> Markdown."""
     try:
         card = bundle.file("MODEL_CARD.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return {}
-    parts = (part.split("\n", 1) for part in re.split(r"^## ", card, flags=re.MULTILINE)[1:])
-    return {part[0].strip(): part[-1].strip() for part in parts}
+    return card_sections(card)
 
 
 def key_figures(evaluation: Mapping[str, Any]) -> None:
@@ -337,27 +350,6 @@ def download(bundle: Bundle, name: str, mime: str) -> None:
         icon=":material/download:",
         on_click="ignore",
         key=f"download {name}",
-    )
-
-
-def assumption(bundle: Bundle) -> str:
-    """Say what the probability of a bundle assumes."""
-    prevalence = bundle.calibration.prevalence
-    if prevalence is None:
-        return "The probability is the model's own and is not calibrated: take it as a score, not as a chance."
-    return (
-        f"The probability assumes that {prevalence:.0%} of the films show COVID-19. Where it is rarer, COVID-19 is less likely "
-        "than the number says."
-    )
-
-
-def heat_caption(prediction: Prediction) -> str:
-    """Say what the heat map of a prediction is, and what it is not."""
-    if not prediction.heat.any():
-        return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
-    return (
-        "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film. The "
-        "border of the film is not shown to the model."
     )
 
 

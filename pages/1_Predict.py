@@ -5,7 +5,7 @@ import streamlit as st
 from covid_core import figures, ui
 from covid_core.errors import ImageRefusedError
 from covid_core.inference.explanation import overlay
-from covid_core.inference.results import results_csv, summary_sentence, table_rows
+from covid_core.inference.results import assumption, heat_caption, results_csv, summary_sentence, table_rows
 from covid_core.labels import CLASS_TITLES, COVID
 
 ui.page("Predict", keeps_uploads=True)
@@ -59,26 +59,25 @@ if isinstance(outcome, ImageRefusedError):
 
 with words:
     st.subheader(CLASS_TITLES[outcome.label], anchor=False)
-    st.markdown(
-        f"Confidence **{outcome.confidence:.0%}**. P(COVID-19) is **{outcome.probability_covid:.3f}**; from the operating point, "
-        f"{outcome.threshold:g}, on a film is called COVID-19."
-    )
+    st.markdown(f"Confidence **{outcome.confidence:.0%}**; P(COVID-19) **{outcome.probability_covid:.3f}**")
 with scale:
     ui.chart(
-        figures.probability_scale(outcome.probability_covid, outcome.threshold).update_layout(margin_t=0, height=120),
+        figures.probability_scale(outcome.probability_covid, outcome.threshold).update_layout(
+            margin_t=0, margin_b=0, height=92, xaxis_title=None
+        ),
         alt=f"Scale from 0 to 1: this film at {outcome.probability_covid:.2f}, operating point at {outcome.threshold:.2f}",
     )
 
 film = ui.film_of(uploads[chosen])
 film_column, heat_column = st.columns(2, gap="medium")
-with film_column:
+with film_column.container(key=f"{ui.FILM}-uploaded"):
     st.image(film, clamp=True, width="stretch", output_format="JPEG", alt="The film as it was uploaded")
     st.text(results[chosen].file)
     if outcome.label != COVID:
         st.caption("Not COVID-19 does not mean healthy: other kinds of pneumonia are in this class as well.")
-    st.caption(ui.assumption(bundle))
+    st.caption(assumption(bundle))
     st.caption(f"Model {ui.plain(bundle.name)}, version {ui.plain(bundle.version)}.")
-with heat_column:
+with heat_column.container(key=f"{ui.FILM}-heat"):
     picture = st.empty()
     with st.container(horizontal=True, vertical_alignment="center", gap="large"):
         shown = st.toggle("Heat map", value=True, key="heat", persist_state="session")
@@ -87,4 +86,4 @@ with heat_column:
         box = bundle.preparation.crop_box(film.shape[1], film.shape[0])
         drawn = overlay(film, outcome.heat, box, opacity)
         picture.image(drawn, width="stretch", output_format="JPEG", alt="The film with the model's heat map over it")
-        st.caption(ui.heat_caption(outcome))
+        st.caption(heat_caption(outcome))

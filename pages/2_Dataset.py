@@ -5,7 +5,6 @@ import streamlit as st
 from covid_core import figures, ui
 from covid_core.data import overview
 from covid_core.data.cohort import Ambiguous, CohortRules, flow_to_json, select_cohort
-from covid_core.figures_by_class import stacked_counts
 from covid_core.labels import CLASS_TITLES
 
 AMBIGUOUS: dict[Ambiguous, str] = {"drop": "leave out", "non_covid": "as labelled", "covid": "as COVID-19"}
@@ -54,7 +53,7 @@ else:
     with view_chart:
         st.subheader("Images by view and class", anchor=False)
         by_view = overview.view_by_label(kept)
-        ui.chart(stacked_counts(by_view, "View", "images"), alt="Bars: images by view, each divided by class")
+        ui.chart(figures.stacked_counts(by_view, "View", "images"), alt="Bars: images by view, each divided by class")
     st.subheader("The images", anchor=False)
     ui.images_table(overview.shown_table(kept))
 

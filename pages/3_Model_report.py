@@ -5,6 +5,7 @@ import streamlit as st
 from covid_core import figures, ui
 from covid_core.evaluation import tables
 from covid_core.evaluation.report import verdict
+from covid_core.inference.results import assumption
 
 CARD_SECTIONS = ("Intended use", "Limitations", "Model", "Training data", "Training", "Licences")
 
@@ -49,7 +50,7 @@ if evaluation is not None:
         st.subheader("Can the probability be taken at its word?", anchor=False)
         ui.chart(figures.reliability(evaluation), alt="Observed share of COVID-19 over the predicted probability")
         st.caption(
-            "On the dotted line, of the films given a probability of 0.7, 70% are COVID-19. " + ui.assumption(bundle)
+            "On the dotted line, of the films given a probability of 0.7, 70% are COVID-19. " + assumption(bundle)
         )
 
 history = ui.history_of(bundle)
@@ -58,7 +59,7 @@ if history is not None:
     ui.chart(figures.training_curves(history), alt="Loss and ROC AUC of training and validation over the epochs")
 
 st.subheader("How it was made, and its limits", anchor=False)
-sections = ui.card_sections(bundle)
+sections = ui.card_of(bundle)
 for title in CARD_SECTIONS:
     if title in sections:
         with st.expander(title, expanded=title == "Limitations"):

@@ -209,3 +209,29 @@ def test_empty_counts_and_an_empty_flow_are_drawn_without_complaint() -> None:
         figures.counts_bar(pd.Series([], dtype="int64"), "View", "images").layout.xaxis.title.text == "Images (n = 0)"
     )
     assert figures.flow([]).layout.annotations == ()
+
+
+BY_CLASS = pd.DataFrame({"non_covid": [3, 0], "covid": [5, 2], "not given": [1, 0]}, index=["PA", "AP"])
+
+
+def test_every_class_is_a_part_of_each_bar_in_its_own_colour() -> None:
+    figure = figures.stacked_counts(BY_CLASS, "View", "images")
+    assert [(bar.name, list(bar.x), bar.marker.color) for bar in figure.data] == [
+        ("Not COVID-19", [3, 0], figures.CLASS_COLOURS["non_covid"]),
+        ("COVID-19", [5, 2], figures.CLASS_COLOURS["covid"]),
+        ("not given", [1, 0], figures.NEUTRAL),
+    ]
+    assert figure.layout.barmode == "stack"
+
+
+def test_the_whole_of_each_bar_is_written_at_its_end() -> None:
+    notes = [
+        (note.x, note.y, note.text) for note in figures.stacked_counts(BY_CLASS, "View", "images").layout.annotations
+    ]
+    assert notes == [(9, 0, "9"), (2, 1, "2")]
+
+
+def test_the_bars_are_named_and_counted() -> None:
+    figure = figures.stacked_counts(BY_CLASS, "View", "images")
+    assert list(figure.layout.yaxis.ticktext) == ["PA", "AP"]
+    assert figure.layout.xaxis.title.text == "Images (n = 11)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from covid_core.labels import CLASS_TITLES, CLASSES, Label, finding_components
+from covid_core.labels import CLASS_TITLES, CLASSES, MISSING_FINDINGS, Label, finding_components
 
 NOT_GIVEN = "not given"
 """Stands for a blank value, and for the findings `todo` and `Unknown`."""
@@ -153,7 +153,7 @@ def shown_table(table: pd.DataFrame) -> pd.DataFrame:
 def _components(finding: object) -> tuple[str, ...]:
     """The components of a finding that is given, else `NOT_GIVEN` alone."""
     parts = finding_components(finding if isinstance(finding, str) else None)
-    given = tuple(part for part in parts if part.lower() not in {"todo", "unknown"})
+    given = tuple(part for part in parts if part.lower() not in MISSING_FINDINGS)
     return given or (NOT_GIVEN,)
 
 

@@ -328,6 +328,6 @@ def _note(films: _Films, part: str) -> str | None:
         return f"Part {part} has only {present} films: what compares the classes is undefined without {absent} films."
     scarce = [name for name, count in _counts(films)["by_class"].items() if count["patients"] < intervals.FEW_GROUPS]
     if scarce:
-        few = f"fewer than {intervals.FEW_GROUPS} patients of class {' and of class '.join(scarce)}"
-        return f"Part {part} has {few}: every figure is rough."
+        which = " and those ".join("with COVID-19" if name == COVID else "without COVID-19" for name in scarce)
+        return f"The films {which} come from fewer than {intervals.FEW_GROUPS} patients: every figure is rough."
     return None

@@ -66,6 +66,27 @@ def summary_sentence(results: Sequence[FilmResult]) -> str:
     return f"{films}: {counts[COVID]} called COVID-19, {counts[NON_COVID]} called not COVID-19, {counts['refused']} refused."
 
 
+def assumption(bundle: Bundle) -> str:
+    """Say what the probability of a bundle assumes."""
+    prevalence = bundle.calibration.prevalence
+    if prevalence is None:
+        return "The probability is the model's own and is not calibrated: take it as a score, not as a chance."
+    return (
+        f"The probability assumes that {prevalence:.0%} of the films show COVID-19. Where it is rarer, COVID-19 is less likely "
+        "than the number says."
+    )
+
+
+def heat_caption(prediction: Prediction) -> str:
+    """Say what the heat map of a prediction is, and what it is not."""
+    if not prediction.heat.any():
+        return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
+    return (
+        "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film. The "
+        "border of the film is not shown to the model."
+    )
+
+
 def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
     """Lay the results out as CSV with `CSV_COLUMNS`, one row a film, classes by their names in `CLASSES`.
 
