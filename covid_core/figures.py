@@ -24,7 +24,9 @@ NEUTRAL = "#8C8C8C"
 """A grey that stands out from white and from black alike."""
 _ACCENT = "#009E73"  # Okabe and Ito's bluish green, for what is no class
 _GRID = "rgba(128, 128, 128, 0.25)"
+_FLOW_LINE = 46  # characters that stand beside each other at 400 px
 _CLEAR = "rgba(0, 0, 0, 0)"
+_LONGEST_NAME = 24  # characters of the name of a bar
 _BLUE_RGB, _ORANGE_RGB = "0, 114, 178", "213, 94, 0"
 _COLOURS: dict[str, str] = {str(name): colour for name, colour in CLASS_COLOURS.items()}
 _TITLES: dict[str, str] = {str(name): title for name, title in CLASS_TITLES.items()}
@@ -291,7 +293,7 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
         steps: the content of `flow.json`, from the whole table to the cohort; each with `reason`, `images`, `patients`
             (remaining), `excluded_images` and `excluded_patients`.
     """
-    figure, rows = go.Figure(), list(range(len(steps)))
+    figure, rows, texts = go.Figure(), list(range(len(steps))), [_flow_text(step) for step in steps]
     figure.add_bar(
         y=rows,
         x=[step["images"] for step in steps],
@@ -309,17 +311,20 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
         marker={"color": "rgba(140, 140, 140, 0.35)", "line": {"color": NEUTRAL, "width": 1}},
         hovertemplate="%{x} images, %{customdata[1]} patients left out<br>%{customdata[0]}<extra></extra>",
     )
-    for row, step in enumerate(steps):
+    for row, text in enumerate(texts):
         figure.add_annotation(
-            x=0, y=row, text=_flow_text(step), align="left", showarrow=False, xanchor="left", yanchor="bottom", yshift=9
+            x=0, y=row, text=text, align="left", showarrow=False, xanchor="left", yanchor="bottom", yshift=9
         )
     total = steps[0]["images"] + steps[0]["excluded_images"] if steps else 0
-    figure.update_layout(barmode="stack", bargap=0.75, legend_traceorder="normal")
+    # A step is as high, in pixels, as its bar and the longest text that stands above one.
+    lines = max((text.count("<br>") + 1 for text in texts), default=1)
+    step_height = 34 + 16 * lines
+    figure.update_layout(barmode="stack", bargap=1 - 16 / step_height, legend_traceorder="normal")
     figure.update_xaxes(title=f"Images (n = {total} at the start)")
     figure.update_yaxes(
         title="Steps, first to last", range=[len(steps) - 0.7, -0.75], showticklabels=False, showgrid=False
     )
-    return _framed(figure, height=110 + 66 * max(len(steps), 1))
+    return _framed(figure, height=110 + step_height * max(len(steps), 1))
 
 
 def _flow_text(step: Mapping[str, Any]) -> str:
@@ -327,7 +332,7 @@ def _flow_text(step: Mapping[str, Any]) -> str:
     left_out = (
         f"{step['excluded_images']} left out: {step['reason']}" if step["excluded_images"] else str(step["reason"])
     )
-    return "<br>".join([remaining, *textwrap.wrap(left_out, 46)])
+    return "<br>".join([remaining, *textwrap.wrap(left_out, _FLOW_LINE)])
 
 
 def _mark_stages(figure: go.Figure, table: pd.DataFrame) -> None:
@@ -397,5 +402,5 @@ def _say(figure: go.Figure, sentence: str) -> None:
     figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text=sentence, showarrow=False)
 
 
-def _short(text: str, longest: int = 24) -> str:
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1].rstrip() + "…"

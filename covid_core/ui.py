@@ -56,6 +56,7 @@ _STYLE = f"""<style>
     max-height: max(20rem, calc(100vh - 27.5rem));
     object-fit: contain;
     object-position: left top;
+    border-radius: 0;
   }}
 }}
 </style>"""

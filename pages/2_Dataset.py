@@ -71,7 +71,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         format_func=lambda choice: AMBIGUOUS[choice],
         key="ambiguous",
     )
-    supine = st.toggle("Add AP Supine films where a class has too few others", value=True, key="supine")
+    supine = st.toggle("Add AP Supine films where others are few", value=True, key="supine")
 cohort = select_cohort(table, images_dir, CohortRules(ambiguous=ambiguous, include_supine=supine))
 steps = flow_to_json(cohort.flow)
 st.markdown(overview.cohort_sentence(cohort.table))

@@ -1,4 +1,6 @@
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from covid_core import figures
 from covid_core.evaluation.report import evaluate
+from covid_core.locations import PROJECT
 
 
 def evaluation_of(labels: np.ndarray) -> dict[str, Any]:
@@ -45,6 +48,7 @@ FLOW = [
     {"reason": "every row", "images": 10, "patients": 6, "excluded_images": 0, "excluded_patients": 0},
     {"reason": "not an X-ray", "images": 7, "patients": 5, "excluded_images": 3, "excluded_patients": 1},
 ]
+BY_CLASS = pd.DataFrame({"non_covid": [3, 0], "covid": [5, 2], "not given": [1, 0]}, index=["PA", "AP"])
 
 
 def every_figure() -> dict[str, go.Figure]:
@@ -56,6 +60,7 @@ def every_figure() -> dict[str, go.Figure]:
         "reliability": figures.reliability(evaluation),
         "probability_scale": figures.probability_scale(0.9, 0.5),
         "counts_bar": figures.counts_bar(pd.Series({"covid": 3, "non_covid": 2}), "Class", "images"),
+        "stacked_counts": figures.stacked_counts(BY_CLASS, "View", "images"),
         "flow": figures.flow(FLOW),
     }
 
@@ -119,6 +124,24 @@ def test_the_confusion_matrix_shows_counts_and_shares_of_the_row_in_their_cells(
         (1, 1): "<b>18</b><br>51%",
     }
     assert figure.layout.yaxis.autorange == "reversed"  # the first class on top, as in the table
+
+
+def luminance(rgb: np.ndarray) -> float:
+    """Relative luminance of 8 bit sRGB, as of WCAG 2.2."""
+    share = rgb / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_text_of_the_page_is_legible_on_the_fullest_cell_of_a_confusion_matrix(theme: str) -> None:
+    colours = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"][theme]
+    text, page = (np.array(list(bytes.fromhex(colours[name][1:]))) for name in ("textColor", "backgroundColor"))
+    fullest = figures.confusion([[1, 0], [0, 1]]).data[0].colorscale[-1][1]
+    *shade, opacity = map(float, re.findall(r"[\d.]+", fullest))
+    cell = opacity * np.array(shade) + (1 - opacity) * page
+    low, high = sorted((luminance(text), luminance(cell)))
+    assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, level AA
 
 
 def test_a_confusion_matrix_without_films_of_a_class_is_drawn() -> None:
@@ -204,14 +227,20 @@ def test_the_flow_names_images_patients_and_the_reason_of_every_step() -> None:
     ]
 
 
+def test_a_long_reason_in_the_flow_is_told_whole_on_lines_that_fit_a_narrow_screen() -> None:
+    reason = "No Finding in a patient who has COVID-19 elsewhere, on a film taken before or after this one"
+    figure = figures.flow([*FLOW, {**FLOW[1], "reason": reason}])
+    _, *lines = texts(figure)[-1].split("<br>")
+    assert " ".join(lines) == f"3 left out: {reason}"
+    assert max(map(len, lines)) <= 50
+    assert figure.layout.height > figures.flow([*FLOW, FLOW[1]]).layout.height
+
+
 def test_empty_counts_and_an_empty_flow_are_drawn_without_complaint() -> None:
     assert (
         figures.counts_bar(pd.Series([], dtype="int64"), "View", "images").layout.xaxis.title.text == "Images (n = 0)"
     )
     assert figures.flow([]).layout.annotations == ()
-
-
-BY_CLASS = pd.DataFrame({"non_covid": [3, 0], "covid": [5, 2], "not given": [1, 0]}, index=["PA", "AP"])
 
 
 def test_every_class_is_a_part_of_each_bar_in_its_own_colour() -> None:

@@ -328,6 +328,7 @@ def _note(films: _Films, part: str) -> str | None:
         return f"Part {part} has only {present} films: what compares the classes is undefined without {absent} films."
     scarce = [name for name, count in _counts(films)["by_class"].items() if count["patients"] < intervals.FEW_GROUPS]
     if scarce:
+        each = " each" if len(scarce) > 1 else ""
         which = " and those ".join("with COVID-19" if name == COVID else "without COVID-19" for name in scarce)
-        return f"The films {which} come from fewer than {intervals.FEW_GROUPS} patients: every figure is rough."
+        return f"The films {which} come from fewer than {intervals.FEW_GROUPS} patients{each}: every figure is rough."
     return None

@@ -202,6 +202,13 @@ def test_a_part_of_one_class_gives_none_with_a_sentence(is_covid: bool, prevalen
     assert "nothing can be said" in verdict(evaluation)
 
 
+def test_a_class_of_few_patients_is_noted_in_words_that_a_reader_knows() -> None:
+    truth = np.array([True] * 40 + [False] * 5)
+    note = evaluate(predictions(truth, np.linspace(0, 1, 45)), model="m", threshold=0.5, n_resamples=10)["note"]
+    assert "films without COVID-19 come from fewer than 20 patients" in note
+    assert "films with COVID-19" not in note
+
+
 def test_one_patient_gives_values_without_intervals() -> None:
     table = predictions(np.array([True, False, True]), np.array([0.9, 0.2, 0.4]), np.zeros(3, int))
     evaluation = evaluate(table, model="m", threshold=0.5)
