@@ -273,4 +273,21 @@ def test_an_interruption_leaves_with_130_and_no_traceback(bundle, film, capsys, 
 
     monkeypatch.setattr("covid_core.inference.predictor.predict_files", interrupted)
     assert main(["predict", str(film), "--model", str(bundle)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupted_verb_that_can_go_on_says_so(capsys, monkeypatch):
+    def interrupted(*_arguments, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("covid_core.data.fetch.fetch_dataset", interrupted)
+    assert main(["fetch"]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+
+
+def test_a_verb_whose_packages_are_not_installed_names_the_file_that_lists_them(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    monkeypatch.delitem(sys.modules, "covid_core.data.duplicates", raising=False)
+    monkeypatch.delitem(sys.modules, "covid_core.data.prepare", raising=False)
+    assert main(["prepare"]) == 1
+    assert "pip install -r requirements-train.txt" in capsys.readouterr().err
