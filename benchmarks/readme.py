@@ -22,7 +22,7 @@ from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
 MODELS = ("mobilenetv2", "mobilenetv2-finetuned")
-METRICS = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy")
+METRICS = ("roc_auc", "within_source_auc", "sensitivity", "specificity", "balanced_accuracy")
 
 
 def results() -> str:

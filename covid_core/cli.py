@@ -16,6 +16,7 @@ from covid_core.locations import DATASET_NAME, FETCHED_DATASET, default_model, m
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
     from covid_core.inference.predictor import Prediction
+    from covid_core.training.recipe import Recipe
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -91,23 +92,9 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from covid_core.images.preparation import Preparation
-    from covid_core.training.recipe import Recipe, StageSettings, named_weights
-
-    weights, sha256, weights_file = named_weights(options.weights)
+    recipe, weights_file = _recipe(options)
     with _native_messages_hidden():  # TensorFlow greets on import
         from covid_core.training import stages
-    recipe = Recipe(
-        backbone=options.backbone,
-        weights=weights,
-        weights_sha256=sha256,
-        seed=options.seed,
-        threads=options.threads,
-        batch_size=options.batch_size,
-        preparation=Preparation(size=options.size),
-        initial=StageSettings(max_epochs=options.epochs, learning_rate=1e-4),
-        finetune=StageSettings(max_epochs=options.finetune_epochs, learning_rate=1e-5),
-    )
     with _progress("decoding", "film") as progress:
         run = stages.train(
             options.dataset,
@@ -119,6 +106,47 @@ def _train(options: argparse.Namespace) -> int:
         )
     _print_stage(run.record["stages"]["initial"])
     return 0
+
+
+def _crossval(options: argparse.Namespace) -> int:
+    from covid_core.evaluation.report import summary_lines
+
+    recipe, weights_file = _recipe(options)
+    with _native_messages_hidden():
+        from covid_core.crossval import cross_validate
+    with _progress("folds", "fold") as progress:
+        result = cross_validate(
+            options.dataset,
+            options.out,
+            recipe,
+            folds_file=options.folds,
+            last_stage=options.stage,
+            weights_file=weights_file,
+            progress=progress,
+        )
+    print(summary_lines(result.evaluation))
+    print(f"\nwritten: {options.out / 'evaluation.json'}, predictions.csv")
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> "tuple[Recipe, Path | None]":
+    """The recipe that the options ask for, and the file of its weights if they name one."""
+    from covid_core.images.preparation import Preparation
+    from covid_core.training.recipe import Recipe, StageSettings, named_weights
+
+    weights, sha256, weights_file = named_weights(options.weights)
+    recipe = Recipe(
+        backbone=options.backbone,
+        weights=weights,
+        weights_sha256=sha256,
+        seed=options.seed,
+        threads=options.threads,
+        batch_size=options.batch_size,
+        preparation=Preparation(size=options.size),
+        initial=StageSettings(max_epochs=options.epochs, learning_rate=1e-4),
+        finetune=StageSettings(max_epochs=options.finetune_epochs, learning_rate=1e-5),
+    )
+    return recipe, weights_file
 
 
 def _finetune(options: argparse.Namespace) -> int:
@@ -307,20 +335,8 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     train = _verb(
         verbs, "train", _train, "initial training, lower 2/3 of the backbone frozen; goes on where it was interrupted"
     )
-    train.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
-    train.add_argument("--backbone", choices=("mobilenetv2", "resnet50"), default="mobilenetv2", help="network")
-    train.add_argument(
-        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
-    )
+    _add_recipe(train)
     train.add_argument("--out", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder")
-    train.add_argument("--epochs", type=_whole(1), default=15, help="most epochs of this stage")
-    train.add_argument("--finetune-epochs", type=_whole(1), default=15, help="most epochs of `finetune`")
-    train.add_argument("--batch-size", type=_whole(1), default=32, help="films a step")
-    train.add_argument("--size", type=_whole(32, 1024), default=224, help="side of the input, pixels")
-    train.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of weights, order and augmentation")
-    train.add_argument(
-        "--threads", type=_whole(1), default=2, help="part of the recipe: another number gives other weights"
-    )
     train.set_defaults(after_interrupt=f"{_GOES_ON} (without --restart)")
     train.add_argument("--restart", action="store_true", help="throw away what --out holds and start anew")
 
@@ -329,6 +345,20 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     )
     finetune.set_defaults(after_interrupt=_GOES_ON)
     _add_run(finetune)
+
+    crossval = _verb(
+        verbs,
+        "crossval",
+        _crossval,
+        "train and evaluate a recipe on patient-grouped folds; goes on where it was interrupted",
+    )
+    _add_recipe(crossval)
+    crossval.add_argument("--out", type=Path, default=Path("runs/crossval"), help="folder of the folds' runs")
+    crossval.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
+    crossval.add_argument(
+        "--stage", choices=("initial", "finetune"), default="finetune", help="the last stage, whose model is judged"
+    )
+    crossval.set_defaults(after_interrupt=_GOES_ON)
 
     evaluate = _verb(
         verbs, "evaluate", _evaluate, "classification report, sensitivity and specificity on the test part"
@@ -340,6 +370,22 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     _add_run(export)
     _add_stage(export)
     export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
+    parser.add_argument("--backbone", choices=("mobilenetv2", "resnet50"), default="mobilenetv2", help="network")
+    parser.add_argument(
+        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
+    )
+    parser.add_argument("--epochs", type=_whole(1), default=15, help="most epochs of the initial training")
+    parser.add_argument("--finetune-epochs", type=_whole(1), default=15, help="most epochs of the fine-tuning")
+    parser.add_argument("--batch-size", type=_whole(1), default=32, help="films a step")
+    parser.add_argument("--size", type=_whole(32, 1024), default=224, help="side of the input, pixels")
+    parser.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of weights, order and augmentation")
+    parser.add_argument(
+        "--threads", type=_whole(1), default=2, help="part of the recipe: another number gives other weights"
+    )
 
 
 def _add_use_verbs(verbs: "Verbs") -> None:

@@ -13,7 +13,17 @@ from covid_core.labels import CLASSES
 
 RESEARCH_ONLY = "For research use only. Not a medical device: never decide about a patient by it."
 
-_METRICS = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy", "ppv", "npv", "pr_auc", "brier")
+_METRICS = (
+    "roc_auc",
+    "within_source_auc",
+    "sensitivity",
+    "specificity",
+    "balanced_accuracy",
+    "ppv",
+    "npv",
+    "pr_auc",
+    "brier",
+)
 
 
 def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:

@@ -233,38 +233,48 @@ def _check_out_dir(out_dir: Path) -> None:
 
 
 def _write(prepared: PreparedDataset, images_dir: Path, account: dict[str, Any]) -> None:
-    """Lay the parts out aside, then put folder, record and account in place."""
-    out_dir = prepared.out_dir
+    sources = [safe_image_path(images_dir, name) for name in prepared.split["filename"]]
+    write_split(prepared.out_dir, prepared.split, sources)
+    write_json(prepared.out_dir / FLOW_NAME, account)
+
+
+def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> None:
+    """Lay the parts out aside, then put record and folder in place.
+
+    Args:
+        out_dir: gets `split/` and `split.csv`.
+        split: rows with `RECORD_COLUMNS` and any further ones.
+        sources: the image of each row.
+
+    Raises:
+        DatasetError: the folder cannot be written.
+    """
     aside, former, final = out_dir / _ASIDE_NAME, out_dir / _FORMER_NAME, out_dir / SPLIT_NAME
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         for leftover in (aside, former):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
-            _lay_out(aside, images_dir, prepared.split)
+            _lay_out(aside, split, sources)
             with written_aside(out_dir / RECORD_NAME) as path:  # first: it says that what follows is ours
-                prepared.split.to_csv(path, index=False, lineterminator="\n")
+                split.to_csv(path, index=False, lineterminator="\n")
             if final.exists():
                 final.rename(former)
             aside.rename(final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        write_json(out_dir / FLOW_NAME, account)
     except OSError as cause:
         raise DatasetError(f"{out_dir} cannot be written: {cause.strerror or cause}.") from cause
     shutil.rmtree(former, ignore_errors=True)
 
 
-def _lay_out(folder: Path, images_dir: Path, split: pd.DataFrame) -> None:
+def _lay_out(folder: Path, split: pd.DataFrame, sources: Sequence[Path]) -> None:
     for part in PARTS:
         for label in CLASSES:
             (folder / part / label).mkdir(parents=True)
     _link_or_copy(
-        (
-            safe_image_path(images_dir, row["filename"]),
-            safe_image_path(folder / row["part"] / row["label"], row["filename"]),
-        )
-        for _, row in split.iterrows()
+        (source, safe_image_path(folder / row["part"] / row["label"], row["filename"]))
+        for source, (_, row) in zip(sources, split.iterrows(), strict=True)
     )
 
 

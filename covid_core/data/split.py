@@ -93,6 +93,25 @@ def assign_folds(table: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> "pd.Se
     return folds
 
 
+def hold_out(table: pd.DataFrame, share: float, seed: int = 0) -> "pd.Series[bool]":
+    """Choose the films of one part of a given size, stratified by class and grouped.
+
+    Args:
+        table: with columns `label` and `group`.
+        share: of the films, in (0, 1).
+        seed: the same seed gives the same films.
+
+    Returns:
+        Whether each row is chosen, on the table's index.
+
+    Raises:
+        DatasetError: the chosen films or the others would lack a class.
+    """
+    chosen = pd.Series(_allocate(table, np.array([1 - share, share]), seed), index=table.index)
+    _check_classes(table, chosen, range(2))
+    return chosen == 1
+
+
 def overlap(table: pd.DataFrame, part: "pd.Series[str]") -> Overlap:
     """Count what stands in more than one part.
 

@@ -217,6 +217,34 @@ def weighted_roc_auc(labels: BoolArray, scores: FloatArray, weights: FloatArray)
     return _ratio(wins, positive.sum(axis=1) * negative.sum(axis=1))
 
 
+def weighted_within_source_auc(
+    labels: BoolArray, scores: FloatArray, sources: NDArray[np.str_], weights: FloatArray
+) -> FloatArray:
+    """ROC AUC over the pairs of a covid and another film that come from one source, pooled over the sources.
+
+    A model that recognises the publisher earns nothing here: within a pair it is the same. Sources with one class give no
+    pair, and a source counts by how many pairs it gives.
+
+    Args:
+        labels: bool (n,).
+        scores: float64 (n,).
+        sources: str (n,); an empty one is unknown and pairs with no other.
+        weights: float64 (b, n), not negative.
+
+    Returns:
+        float64 (b,), NaN where no pair has weight.
+    """
+    wins, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    for source in np.unique(sources[sources != ""]):
+        positive, negative = labels & (sources == source), ~labels & (sources == source)
+        if positive.any() and negative.any():
+            difference = scores[positive][:, None] - scores[negative]
+            won = (difference > 0) + 0.5 * (difference == 0)
+            wins += np.einsum("bp,pn,bn->b", weights[:, positive], won, weights[:, negative], optimize=True)
+            pairs += weights[:, positive].sum(axis=1) * weights[:, negative].sum(axis=1)
+    return _ratio(wins, pairs)
+
+
 def weighted_average_precision(labels: BoolArray, scores: FloatArray, weights: FloatArray) -> FloatArray:
     """`average_precision` for many weightings of the same films; arguments and result as `weighted_roc_auc`."""
     positive, negative = (blocks[:, ::-1] for blocks in _tied_blocks(labels, scores, weights))

@@ -61,6 +61,7 @@ METRICS = (
     "lr_positive",
     "lr_negative",
     "roc_auc",
+    "within_source_auc",
     "pr_auc",
     "brier",
 )
@@ -95,6 +96,7 @@ class _Films:
     probability: NDArray[np.float64]
     groups: NDArray[np.str_]
     patients: NDArray[np.str_]
+    sources: NDArray[np.str_]
     prevalence: float | None
 
 
@@ -223,8 +225,16 @@ def _films(table: pd.DataFrame, threshold: float, prevalence: float | None) -> _
         probability=probability,
         groups=np.asarray(table["group"].astype(str), dtype=np.str_),
         patients=np.asarray(table["patientid"].astype(str), dtype=np.str_),
+        sources=_sources(table),
         prevalence=prevalence,
     )
+
+
+def _sources(table: pd.DataFrame) -> NDArray[np.str_]:
+    """Where each film comes from; empty where the predictions do not say."""
+    if "source" not in table.columns:
+        return np.full(len(table), "")
+    return np.asarray(table["source"].astype("str").where(table["source"].notna(), ""), dtype=np.str_)
 
 
 def _weighted_metrics(films: _Films, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -234,6 +244,9 @@ def _weighted_metrics(films: _Films, weights: NDArray[np.float64]) -> dict[str, 
     """
     values = metrics.rates(metrics.weighted_confusion(films.truth, films.called, weights))
     values["roc_auc"] = metrics.weighted_roc_auc(films.truth, films.probability, weights)
+    values["within_source_auc"] = metrics.weighted_within_source_auc(
+        films.truth, films.probability, films.sources, weights
+    )
     values["pr_auc"] = metrics.weighted_average_precision(films.truth, films.probability, weights)
     values["brier"] = _weighted_brier(films, weights)
     both = (weights @ films.truth > 0) & (weights @ ~films.truth > 0)
@@ -293,12 +306,22 @@ def _bases(name: str, films: _Films) -> list[NDArray[np.bool_]]:
         return [single[name]]
     if name == "brier" and films.prevalence is None:
         return [np.ones_like(films.truth)]
+    if name == "within_source_auc":
+        paired = np.isin(films.sources, _paired_sources(films))
+        return [films.truth & paired, ~films.truth & paired]
     return [films.truth, ~films.truth]
+
+
+def _paired_sources(films: _Films) -> list[str]:
+    """The sources that have films of both classes."""
+    return sorted((set(films.sources[films.truth]) & set(films.sources[~films.truth])) - {""})
 
 
 def _undefined_note(films: _Films, estimate: Estimate) -> str | None:
     if films.truth.all() or not films.truth.any():
         return f"Not defined: there is no {NON_COVID if films.truth.all() else COVID} film."
+    if not _paired_sources(films):
+        return "Not defined: no source has films of both classes."
     return estimate.note
 
 

@@ -14,6 +14,10 @@ MEANINGS = {
     "sensitivity": ("Sensitivity", "share of COVID-19 films that are called COVID-19"),
     "specificity": ("Specificity", "share of other films that are not called COVID-19"),
     "roc_auc": ("ROC AUC", "how often a COVID-19 film scores higher than another one; 0.5 is chance"),
+    "within_source_auc": (
+        "ROC AUC within a source",
+        "the same over pairs of films from one publisher, so that recognising the publisher earns nothing",
+    ),
     "balanced_accuracy": ("Balanced accuracy", "mean of sensitivity and specificity"),
     "ppv": ("Positive predictive value", "share of the COVID-19 calls that are right, at the share of COVID-19 here"),
     "npv": ("Negative predictive value", "share of the other calls that are right, at the share of COVID-19 here"),

@@ -137,6 +137,24 @@ def test_weighing_films_equals_repeating_them() -> None:
         np.testing.assert_allclose(matrices[row], expected)
 
 
+def test_pairs_within_a_source_are_counted_by_hand() -> None:
+    # a: 0.8 > 0.7 and 0.6 < 0.7: 1 of 2. b: 0.3 > 0.1 and a tie: 1.5 of 2. c has one class; unknown sources are no pair.
+    scores = np.array([0.8, 0.6, 0.7, 0.3, 0.1, 0.3, 0.9, 0.9, 0.0])
+    labels = np.array([1, 1, 0, 1, 0, 0, 1, 1, 0], bool)
+    sources = np.array(["a", "a", "a", "b", "b", "b", "c", "", ""])
+    once = np.ones((1, 9))
+    assert metrics.weighted_within_source_auc(labels, scores, sources, once)[0] == pytest.approx(2.5 / 4)
+    assert np.isnan(metrics.weighted_within_source_auc(labels, scores, np.full(9, ""), once)[0])
+
+
+def test_within_one_source_the_figure_is_the_auc_whatever_the_weights() -> None:
+    labels, scores = random_films(5, n=60)
+    weights = np.random.default_rng(2).integers(0, 4, size=(4, 60)).astype(float)
+    within = metrics.weighted_within_source_auc(labels, scores, np.full(60, "a"), weights)
+    for row, times in enumerate(weights):
+        assert within[row] == pytest.approx(reference.roc_auc_score(labels, scores, sample_weight=times))
+
+
 def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="same length"):
         metrics.confusion_matrix([0, 1], [1])

@@ -38,7 +38,8 @@ def random_predictions(n: int, patients: int, seed: int = 0) -> pd.DataFrame:
     patient = rng.integers(0, patients, n)
     labels = (rng.random(patients) < 0.6)[patient]
     scores = rng.normal(size=patients)[patient] + 0.4 * rng.normal(size=n) + 1.5 * (labels - 0.5)
-    return predictions(labels, 1 / (1 + np.exp(-scores)), patient)
+    table = predictions(labels, 1 / (1 + np.exp(-scores)), patient)
+    return table.assign(source=rng.choice(["a.org", "b.org"], size=patients)[patient])
 
 
 def known_predictions() -> pd.DataFrame:
@@ -326,3 +327,19 @@ def test_the_verdict_says_when_a_model_cannot_be_told_from_chance() -> None:
     evaluation = copy.deepcopy(evaluate(known_predictions(), model="known", threshold=0.5))
     evaluation["metrics"]["roc_auc"] |= {"value": 0.56, "lower": 0.47, "upper": 0.65}
     assert "0.56 (95% CI 0.47 to 0.65), which cannot be told from chance" in verdict(evaluation)
+
+
+def test_recognising_the_publisher_earns_nothing_within_a_source() -> None:
+    labels = np.array([True] * 30 + [False] * 30)
+    of_covid = np.arange(60) % 10 < 8
+    source = np.where(labels == of_covid, "covid-cases.org", "others.org")
+    by_publisher = predictions(labels, np.where(source == "covid-cases.org", 0.9, 0.1)).assign(source=source)
+    found = evaluate(by_publisher, model="m", threshold=0.5, n_resamples=200)["metrics"]
+    assert found["roc_auc"]["value"] > 0.7
+    assert found["within_source_auc"]["value"] == 0.5
+
+
+def test_without_sources_the_figure_within_a_source_is_withheld_with_a_sentence() -> None:
+    found = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)["metrics"]["within_source_auc"]
+    assert found["value"] is None
+    assert found["note"] == "Not defined: no source has films of both classes."

@@ -1,0 +1,129 @@
+"""Patient-grouped cross-validation of a recipe: an out-of-fold prediction for every film of the cohort.
+
+    python -m covid_core crossval --dataset dataset --weights FILE --out runs/crossval
+
+Each fold is a run of its own, `runs/crossval/fold-K/`, trained, calibrated on its validation films and evaluated on the
+fold it never saw, by the same code as a single run. It goes on where it was interrupted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from covid_core.data.folds import lay_out_fold, make_folds, read_folds, write_folds
+from covid_core.data.prepare import read_split
+from covid_core.errors import TrainingError
+from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
+from covid_core.evaluation.report import evaluate
+from covid_core.storage import write_json, written_aside
+from covid_core.training import stages
+from covid_core.training.recipe import Recipe, Stage
+from covid_core.training.run import open_run
+from covid_core.workflows import THRESHOLD, evaluate_run
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation gave.
+
+    Attributes:
+        predictions: one row a film, `part` being `out_of_fold`; `fold` is where it was held out.
+        evaluation: as of `covid_core.evaluation.report.evaluate`, and `baselines`: what the same folds give without a
+            pixel, {name: {`roc_auc`, `within_source_auc`}}.
+    """
+
+    predictions: pd.DataFrame
+    evaluation: dict[str, Any]
+
+
+def cross_validate(
+    dataset: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    folds_file: Path,
+    last_stage: Stage = "finetune",
+    weights_file: Path | None = None,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Train and evaluate a recipe once for each fold; writes `evaluation.json` and `predictions.csv` into `out`.
+
+    Args:
+        dataset: a prepared dataset.
+        out: folder of the folds' runs.
+        recipe: what is validated.
+        folds_file: the folds; made, with seed 0, if it is not there yet.
+        last_stage: the stage whose model is judged.
+        weights_file: as of `stages.train`.
+        progress: called with (folds done, folds).
+
+    Raises:
+        DatasetError: the dataset is not prepared, or the folds do not fit it.
+        TrainingError: `out` holds a cross-validation of another recipe.
+    """
+    if not folds_file.exists():
+        write_folds(make_folds(dataset), folds_file)
+    folds = read_folds(folds_file, dataset)
+    names = sorted(folds["fold"].unique())
+    tables = []
+    for done, fold in enumerate(names):
+        folder = out / f"fold-{fold}"
+        if not (folder / "dataset" / "split.csv").exists():
+            lay_out_fold(dataset, folds, int(fold), folder / "dataset")
+        table = _one_fold(folder, recipe, last_stage, weights_file)
+        if set(table["filename"]) != set(folds.loc[folds["fold"] == fold, "filename"]):
+            raise TrainingError(f"{folder} was trained with other folds. Choose another --out.")
+        tables.append(table.assign(part="out_of_fold", fold=fold))
+        if progress:
+            progress(done + 1, len(names))
+    predictions = pd.concat(tables, ignore_index=True)
+    evaluation = evaluate(
+        predictions,
+        model=f"{recipe.backbone} ({last_stage}), {len(names)} folds",
+        threshold=THRESHOLD,
+        part="out_of_fold",
+        prevalence=0.5,
+    )
+    evaluation["baselines"] = _baselines(dataset, folds)
+    write_json(out / "evaluation.json", evaluation)
+    with written_aside(out / "predictions.csv") as aside:
+        predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
+    return CrossValidation(predictions, evaluation)
+
+
+def _baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, Any]:
+    """ROC AUC, with its interval, of what can be told through the same folds without a pixel: name -> metric."""
+    table = read_split(dataset).merge(folds, on="filename").assign(part="out_of_fold")
+    found = {}
+    for name, columns in BASELINES.items():
+        probability = pixel_free_predictions(table, table["fold"], columns)
+        guessed = table.assign(probability_raw=probability, probability_covid=probability)
+        evaluation = evaluate(guessed, model=f"{name}, without pixels", threshold=THRESHOLD, part="out_of_fold")
+        found[name] = {metric: evaluation["metrics"][metric] for metric in ("roc_auc", "within_source_auc")}
+    return found
+
+
+def _one_fold(folder: Path, recipe: Recipe, last_stage: Stage, weights_file: Path | None) -> pd.DataFrame:
+    """Bring the run of one fold to its end and give its predictions on the films that were held out."""
+    run_folder = folder / "run"
+    finished = _finished_stages(run_folder, recipe)
+    if "initial" not in finished:
+        stages.train(folder / "dataset", run_folder, recipe, weights_file=weights_file)
+    if last_stage == "finetune" and "finetune" not in finished:
+        stages.finetune(run_folder)
+    predictions = evaluate_run(run_folder, last_stage).predictions
+    return predictions[predictions["part"] == "test"]
+
+
+def _finished_stages(folder: Path, recipe: Recipe) -> set[str]:
+    if not (folder / "run.json").exists():
+        return set()
+    run = open_run(folder)
+    if run.recipe != recipe:
+        raise TrainingError(f"{folder} was started with another recipe. Repeat its settings, or choose another --out.")
+    return set(run.record["stages"])
