@@ -1,4 +1,7 @@
-"""Write the README's figures from the files that hold them: the bundles' evaluation.json and benchmarks/serving.json.
+"""Write the figures of README.md and docs/EXPERIMENTS.md from the files that hold them.
+
+These are the bundles' evaluation.json, benchmarks/serving.json and docs/experiments/*.json (cross-validations, as `crossval`
+writes them to its --out as evaluation.json).
 
 python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
 python benchmarks/readme.py --check   exit code 1 if they are not up to date (a test calls this)
@@ -8,19 +11,21 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from covid_core.errors import BundleError  # noqa: E402
+from covid_core.errors import BundleError, EvaluationError  # noqa: E402
 from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
 from covid_core.evaluation.tables import MEANINGS  # noqa: E402
 from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
+EXPERIMENTS = PROJECT / "docs" / "EXPERIMENTS.md"
 MODELS = ("mobilenetv2", "mobilenetv2-finetuned")
 METRICS = ("roc_auc", "within_source_auc", "sensitivity", "specificity", "balanced_accuracy")
 
@@ -59,32 +64,58 @@ def serving() -> str:
     )
 
 
-def generated(text: str) -> str:
-    """The README with its generated parts made anew."""
-    for name, content in (("results", results()), ("serving", serving())):
+def experiments() -> str:
+    """The table of cross-validations, each followed by what its folds give without a pixel."""
+    lines = ["| recipe or baseline | films (patients) | ROC AUC | within a source |", "|---|---|---|---|"]
+    for path in sorted((PROJECT / "docs" / "experiments").glob("*.json")):
+        evaluation = read_json(path, EvaluationError)
+        counts = evaluation["counts"]
+        films = f"{counts['images']} ({counts['patients']})"
+        lines.append(f"| **{path.stem}** | {films} | {_aucs(evaluation['metrics'])} |")
+        lines += [
+            f"| {name}, no pixels | {films} | {_aucs(found)} |" for name, found in evaluation["baselines"].items()
+        ]
+    return "\n".join(lines)
+
+
+def _aucs(metrics: dict[str, Any]) -> str:
+    names = ("roc_auc", "within_source_auc")
+    return " | ".join(described(metrics[name]) if name in metrics else "-" for name in names)
+
+
+def generated(document: Path, parts: dict[str, Callable[[], str]]) -> tuple[str, str]:
+    """A document as it is, and with its generated parts made anew."""
+    text = fresh = document.read_text(encoding="utf-8")
+    for name, make in parts.items():
         pattern = rf"(<!-- generated: {name} -->\n)(?:.*?\n)??(<!-- end -->)"
-        text, count = re.subn(
-            pattern, lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text, flags=re.DOTALL
+        content = make()
+        fresh, count = re.subn(
+            pattern, lambda match, content=content: f"{match[1]}{content}\n{match[2]}", fresh, flags=re.DOTALL
         )
         if count != 1:
-            raise SystemExit(f"README.md must have one part marked `generated: {name}`. It has {count}.")
-    return text
+            raise SystemExit(f"{document.name} must have one part marked `generated: {name}`. It has {count}.")
+    return text, fresh
 
 
 def main() -> int:
     """Rewrite or check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only say whether the README is up to date")
+    parser.add_argument("--check", action="store_true", help="only say whether the documents are up to date")
     options = parser.parse_args()
-    text = README.read_text(encoding="utf-8")
-    fresh = generated(text)
-    if options.check:
-        print(
-            "README.md is up to date" if fresh == text else "README.md is out of date: run python benchmarks/readme.py"
-        )
-        return int(fresh != text)
-    write_text(README, fresh)
-    return 0
+    outdated = 0
+    for document, parts in (
+        (README, {"results": results, "crossval": experiments, "serving": serving}),
+        (EXPERIMENTS, {"experiments": experiments}),
+    ):
+        text, fresh = generated(document, parts)
+        if fresh == text:
+            continue
+        if options.check:
+            print(f"{document.name} is out of date: run python benchmarks/readme.py")
+            outdated += 1
+        else:
+            write_text(document, fresh)
+    return int(outdated > 0)
 
 
 if __name__ == "__main__":
