@@ -18,11 +18,10 @@ from covid_core.data.prepare import read_split
 from covid_core.errors import TrainingError
 from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 from covid_core.evaluation.report import evaluate
-from covid_core.storage import write_json, written_aside
 from covid_core.training import stages
 from covid_core.training.recipe import Recipe, Stage
 from covid_core.training.run import open_run
-from covid_core.workflows import THRESHOLD, evaluate_run
+from covid_core.workflows import PREVALENCE, THRESHOLD, evaluate_run, write_figures
 
 Progress = Callable[[int, int], None]
 
@@ -87,12 +86,10 @@ def cross_validate(
         model=f"{recipe.backbone} ({last_stage}), {len(names)} folds",
         threshold=THRESHOLD,
         part="out_of_fold",
-        prevalence=0.5,
+        prevalence=PREVALENCE,
     )
     evaluation["baselines"] = _baselines(dataset, folds)
-    write_json(out / "evaluation.json", evaluation)
-    with written_aside(out / "predictions.csv") as aside:
-        predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
+    write_figures(out, evaluation, predictions)
     return CrossValidation(predictions, evaluation)
 
 

@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 from covid_core.evaluation.metrics import rates
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 
-CLASS_COLOURS = {NON_COVID: "#0072B2", COVID: "#D55E00"}
+CLASS_COLOURS: dict[str, str] = {NON_COVID: "#0072B2", COVID: "#D55E00"}
 """From the palette of Okabe and Ito (2008), told apart with every common colour vision deficiency."""
 NEUTRAL = "#8C8C8C"
 """A grey that stands out from white and from black alike."""
@@ -28,8 +28,6 @@ _FLOW_LINE = 46  # characters that stand beside each other at 400 px
 _CLEAR = "rgba(0, 0, 0, 0)"
 _LONGEST_NAME = 24  # characters of the name of a bar
 _BLUE_RGB, _ORANGE_RGB = "0, 114, 178", "213, 94, 0"
-_COLOURS: dict[str, str] = {str(name): colour for name, colour in CLASS_COLOURS.items()}
-_TITLES: dict[str, str] = {str(name): title for name, title in CLASS_TITLES.items()}
 
 
 def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
@@ -40,7 +38,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
         classes: the class order.
     """
     rows: list[list[int]] = np.asarray(matrix, np.int64).tolist()
-    titles = [_TITLES.get(name, name) for name in classes]
+    titles = [CLASS_TITLES.get(name, name) for name in classes]
     shares = [[count / sum(row) if sum(row) else 0.0 for count in row] for row in rows]
     figure = go.Figure(
         go.Heatmap(
@@ -234,7 +232,6 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
     """
     names = [str(name) for name in series.index]
     counts = [int(count) for count in series]
-    colours: dict[str, str] = {str(name): colour for name, colour in CLASS_COLOURS.items()}
     figure = go.Figure(
         go.Bar(
             x=counts,
@@ -243,14 +240,14 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
             text=counts,
             textposition="outside",
             cliponaxis=False,
-            marker_color=[colours.get(name, NEUTRAL) for name in names],
+            marker_color=[CLASS_COLOURS.get(name, NEUTRAL) for name in names],
             hovertext=names,
             hovertemplate="%{hovertext}: %{x} " + axis + "<extra></extra>",
         )
     )
     figure.update_xaxes(title=f"{axis.capitalize()} (n = {sum(counts)})", range=[0, 1.15 * max([*counts, 1])])
     # Positions, not names, make the axis: two long names cut short may look alike and must not share a bar.
-    labels = [_short(_TITLES.get(name, name)) for name in names]
+    labels = [_short(CLASS_TITLES.get(name, name)) for name in names]
     figure.update_yaxes(
         title=title, autorange="reversed", tickvals=list(range(len(names))), ticktext=labels, showgrid=False
     )
@@ -271,13 +268,13 @@ def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
     positions = list(totals.y)
     figure.data = ()
     for column in table.columns:
-        name = _TITLES.get(str(column), str(column))
+        name = CLASS_TITLES.get(str(column), str(column))
         figure.add_bar(
             x=[int(count) for count in table[column]],
             y=positions,
             orientation="h",
             name=name,
-            marker_color=_COLOURS.get(str(column), NEUTRAL),
+            marker_color=CLASS_COLOURS.get(str(column), NEUTRAL),
             hovertext=[str(one) for one in table.index],
             hovertemplate="%{hovertext}, " + name + ": %{x} " + axis + "<extra></extra>",
         )

@@ -14,7 +14,7 @@ COVID: Label = "covid"
 CLASSES: tuple[Label, Label] = (NON_COVID, COVID)
 CLASS_INDICES: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 
-CLASS_TITLES: dict[Label, str] = {NON_COVID: "Not COVID-19", COVID: "COVID-19"}
+CLASS_TITLES: dict[str, str] = {NON_COVID: "Not COVID-19", COVID: "COVID-19"}
 """The classes as people read them."""
 
 MISSING_FINDINGS = frozenset({"todo", "unknown"})

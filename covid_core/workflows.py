@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
+PREVALENCE = 0.5
+"""The share of covid films that every probability assumes."""
 THRESHOLD = 0.5
 THRESHOLD_METHOD = (
     "0.5 on the scale calibrated to classes that are equally common, where it maximises sensitivity plus specificity as far "
@@ -92,7 +94,7 @@ def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | 
     films = load_films(run.dataset, ("val", "test"), run.recipe.preparation, progress)
     model = load_trained(run.best_model(stage))
     raw = {part: predict_films(model, films[part].pixels) for part in films}
-    calibration = fit_platt(raw["val"], films["val"].labels, fitted_on="validation part")
+    calibration = fit_platt(raw["val"], films["val"].labels, prevalence=PREVALENCE, fitted_on="validation part")
     predictions = pd.concat(
         [
             films[part]
@@ -110,7 +112,7 @@ def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | 
         prevalence=calibration.prevalence,
     )
     evaluated = EvaluatedRun(run, stage, model, films["test"], calibration, predictions, evaluation)
-    _write_figures(evaluated, run.stage_folder(stage))
+    write_figures(run.stage_folder(stage), evaluation, predictions)
     return evaluated
 
 
@@ -134,7 +136,7 @@ def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Pr
     evaluated.evaluation["model"] = out.name
     with bundle_written_aside(out) as fresh:
         _write_model(evaluated, fresh)
-        _write_figures(evaluated, fresh)
+        write_figures(fresh, evaluated.evaluation, evaluated.predictions)
         with written_aside(fresh / "history.csv") as aside:
             evaluated.run.history(evaluated.stage).to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
         manifest = _manifest(evaluated, out.name, fresh / "model.tflite")
@@ -143,10 +145,11 @@ def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Pr
     return load_bundle(out)
 
 
-def _write_figures(evaluated: EvaluatedRun, folder: Path) -> None:
-    write_json(folder / "evaluation.json", evaluated.evaluation)
+def write_figures(folder: Path, evaluation: dict[str, Any], predictions: pd.DataFrame) -> None:
+    """Write `evaluation.json` and the `predictions.csv` it was made from into a folder."""
+    write_json(folder / "evaluation.json", evaluation)
     with written_aside(folder / "predictions.csv") as aside:
-        evaluated.predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
+        predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
 
 
 def _write_model(evaluated: EvaluatedRun, folder: Path) -> None:
@@ -189,8 +192,8 @@ def _threshold_method(calibration: Calibration) -> str:
 def _parity(evaluated: EvaluatedRun, served: Path) -> dict[str, Any]:
     network = Network(served)
     litert = np.array([network.invoke(film)[0] for film in evaluated.test.pixels])
-    keras_raw = predict_films(evaluated.model, evaluated.test.pixels)
-    difference = float(np.abs(litert - keras_raw).max())
+    by_keras = evaluated.predictions.loc[evaluated.predictions["part"] == "test", "probability_raw"].to_numpy()
+    difference = float(np.abs(litert - by_keras).max())
     if difference > PARITY_LIMIT:
         raise TrainingError(
             f"The exported model differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT:g}); it is not kept."

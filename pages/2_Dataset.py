@@ -8,7 +8,6 @@ from covid_core.data.cohort import Ambiguous, CohortRules, flow_to_json, select_
 from covid_core.labels import CLASS_TITLES
 
 AMBIGUOUS: dict[Ambiguous, str] = {"drop": "leave out", "non_covid": "as labelled", "covid": "as COVID-19"}
-TITLES = {str(name): title for name, title in CLASS_TITLES.items()}
 
 ui.page(
     "Dataset", "The COVID-19 Image Data Collection (Cohen et al., 2020): what is in it, and which films a model uses."
@@ -29,7 +28,7 @@ with st.grid(5, min_column_width=130):
         overview.choices(explored, "label"),
         key="label",
         placeholder="All",
-        format_func=lambda name: TITLES.get(name, name),
+        format_func=lambda name: CLASS_TITLES.get(name, name),
     )
 kept = overview.filtered(explored, overview.Filters(findings, views, sexes, modalities, labels))
 counts = overview.counts(kept)

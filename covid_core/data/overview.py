@@ -146,8 +146,7 @@ def shown_table(table: pd.DataFrame) -> pd.DataFrame:
         "date",
     )
     shown = table[[*names, "url", "license"]].reset_index(drop=True)
-    titles = {str(name): title for name, title in CLASS_TITLES.items()}
-    return shown.assign(label=shown["label"].replace(titles), notes=table["clinical_notes"].map(_cut).to_numpy())
+    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=table["clinical_notes"].map(_cut).to_numpy())
 
 
 def _components(finding: object) -> tuple[str, ...]:
