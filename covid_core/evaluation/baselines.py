@@ -1,7 +1,8 @@
 """How far the class can be told without looking at a pixel: what a model must beat before it has seen anything.
 
-Where a publisher shows one class only, its name is almost the label. A model that cannot beat these figures may have learned
-no more than they use. Needs scikit-learn, so it runs where models are trained, not where they are served.
+Where a publisher shows one class only, its name is almost the label, and its way of saving pictures (size, file type) tells
+its name. A model that cannot beat these figures may have learned no more than they use. Needs scikit-learn, so it runs
+where models are trained, not where they are served.
 """
 
 import numpy as np
@@ -13,15 +14,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from covid_core.errors import EvaluationError
 from covid_core.labels import COVID
 
 BASELINES: dict[str, tuple[str, ...]] = {
     "source": ("source",),
     "view": ("view",),
     "sex, age and view": ("sex", "age", "view"),
+    "image size and file type": ("width", "height", "file_type"),
 }
-"""What each baseline may know of a film: columns of `split.csv`."""
-_NUMBERS = frozenset({"age"})
+"""What each baseline may know of a film: columns of `split.csv`; `width` and `height` in pixels, `file_type` a name."""
+_NUMBERS = frozenset({"age", "log width", "log height", "aspect ratio"})
 
 
 def pixel_free_predictions(table: pd.DataFrame, folds: ArrayLike, columns: tuple[str, ...]) -> NDArray[np.float64]:
@@ -31,24 +34,45 @@ def pixel_free_predictions(table: pd.DataFrame, folds: ArrayLike, columns: tuple
     them, and on standardised numbers with an indicator of those missing.
 
     Args:
-        table: rows with `label` and the columns.
+        table: rows with `label` and the columns. Of `width` and `height`, given together, the model gets the logarithms and
+            the ratio.
         folds: (n,), the fold of each row.
         columns: what the model may know.
 
     Returns:
         float64 (n,) in [0, 1].
+
+    Raises:
+        EvaluationError: the table lacks a column.
     """
+    missing = [name for name in ("label", *columns) if name not in table.columns]
+    if missing:
+        raise EvaluationError(
+            f"A baseline needs the columns {', '.join(missing)}. Received: {', '.join(map(str, table.columns))}"
+        )
     fold = np.asarray(folds)
     truth = (table["label"] == COVID).to_numpy()
-    known = table[list(columns)].copy()
-    for name in columns:
-        known[name] = known[name].astype("float64") if name in _NUMBERS else known[name].astype("object").fillna("")
+    known = _known(table, columns)
     probability = np.empty(len(table))
     for held_out in np.unique(fold):
-        model = make_pipeline(_encoder(columns), LogisticRegression(class_weight="balanced", max_iter=1000))
+        model = make_pipeline(
+            _encoder(tuple(known.columns)), LogisticRegression(class_weight="balanced", max_iter=1000)
+        )
         model.fit(known[fold != held_out], truth[fold != held_out])
         probability[fold == held_out] = model.predict_proba(known[fold == held_out])[:, 1]
     return probability
+
+
+def _known(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """What the model gets of the columns: numbers as float64, categories as text with missing ones empty."""
+    known = table[list(columns)].copy()
+    if {"width", "height"} <= set(columns):
+        width, height = (known.pop(name).astype("float64") for name in ("width", "height"))
+        # In logarithms, half and double the size are equally far away.
+        known["log width"], known["log height"], known["aspect ratio"] = np.log(width), np.log(height), width / height
+    for name in known.columns:
+        known[name] = known[name].astype("float64") if name in _NUMBERS else known[name].astype("object").fillna("")
+    return known
 
 
 def _encoder(columns: tuple[str, ...]) -> object:

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from covid_core.errors import EvaluationError
+from covid_core.evaluation.checks import labels_and_probability, unit_interval
 from covid_core.evaluation.intervals import wilson
+from covid_core.evaluation.logistic import fit_logistic, logistic, logit
 
 FloatArray = NDArray[np.float64]
 Method = Literal["none", "platt"]
 
 N_BINS = 10
-_CLIP = 1e-6  # a float32 sigmoid saturates at 1 - 6e-8; beyond this a logit carries no information
-_MAX_STEPS = 100
 _MIN_SPREAD = 1e-9  # of the logits: a constant output cannot be calibrated
 _MAX_SLOPE = 1e6  # of a curve that has become a step
 
@@ -64,10 +64,10 @@ class Calibration:
         Returns:
             P(covid), float64 in [0, 1], of the same shape.
         """
-        raw = _unit_interval("probability_raw", probability_raw)
+        raw = unit_interval("probability_raw", probability_raw)
         if self.method == "none":
             return raw
-        return _logistic(self.slope * _logit(raw) + self.intercept)
+        return logistic(self.slope * logit(raw) + self.intercept)
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as plain values."""
@@ -104,10 +104,9 @@ def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: floa
     """Fit Platt's logistic curve to held-out raw outputs.
 
     Source: J. Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin Classifiers
-    (1999), with his smoothed targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2); Newton's method with halved steps as in
-    Lin, Lin and Weng, Machine Learning 68 (2007) 267. The classes are weighted to `prevalence`, whatever their shares
-    in the data: those of a collection of published cases are those of no hospital. (The smoothed targets pull towards
-    0.5, the rarer class more; with 30 films or more a class, the prevalence is off by at most 0.03.)
+    (1999), with his smoothed targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2). The classes are weighted to `prevalence`,
+    whatever their shares in the data: those of a collection of published cases are those of no hospital. (The smoothed
+    targets pull towards 0.5, the rarer class more; with 30 films or more a class, the prevalence is off by at most 0.03.)
 
     With equally common classes (0.5), and as far as the calibration holds, the threshold 0.5 is the one that maximises
     Youden's J = sensitivity + specificity - 1: there the two classes' densities are equal.
@@ -122,19 +121,19 @@ def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: floa
         A calibration of method `platt`, or `none` with a note where a class has no film, all outputs are the same, or
         the curve would fall (a slope of 0 or below would turn the model's order around).
     """
-    raw, truth = _unit_interval("probability_raw", probability_raw), np.asarray(labels).astype(np.bool_)
-    if raw.ndim != 1 or raw.shape != truth.shape:
-        raise ValueError(f"`probability_raw` and `labels` must be (n,) both. Received: {raw.shape}, {truth.shape}")
+    truth, raw = labels_and_probability(labels, probability_raw, "probability_raw")
     if not 0 < prevalence < 1:
         raise ValueError(f"`prevalence` must be in (0, 1). Received: {prevalence}")
     n, positives = truth.size, int(truth.sum())
     if positives in {0, n}:
         return no_calibration(fitted_on=fitted_on, n=n, note="Not calibrated: a class has no film.")
-    logits = _logit(raw)
+    logits = logit(raw)
     if np.ptp(logits) < _MIN_SPREAD:
         return no_calibration(fitted_on=fitted_on, n=n, note="Not calibrated: the model's outputs are all the same.")
     targets = np.where(truth, (positives + 1) / (positives + 2), 1 / (n - positives + 2))
-    slope, intercept = _newton(logits, targets, class_weights(truth, prevalence))
+    (slope, intercept), *_ = fit_logistic(
+        np.stack([logits, np.ones(n)], axis=1), targets, class_weights(truth, prevalence)[None], np.zeros(n)
+    ).tolist()
     if not 0 < slope < _MAX_SLOPE:
         return no_calibration(
             fitted_on=fitted_on, n=n, note="Not calibrated: on these films a higher output does not mean more COVID-19."
@@ -172,7 +171,7 @@ def brier_score(labels: ArrayLike, probability: ArrayLike, *, prevalence: float 
     Returns:
         A value in [0, 1], None without films or where one class alone was to be weighted.
     """
-    truth, values = np.asarray(labels).astype(np.bool_), _unit_interval("probability", probability)
+    truth, values = labels_and_probability(labels, probability)
     if not _can_be_weighted(truth, prevalence):
         return None
     return float(np.average((values - truth) ** 2, weights=class_weights(truth, prevalence)))
@@ -222,7 +221,7 @@ def reliability_bins(
     Returns:
         The bins that hold films, probabilities rising; none where one class alone was to be weighted.
     """
-    truth, values = np.asarray(labels).astype(np.bool_), _unit_interval("probability", probability)
+    truth, values = labels_and_probability(labels, probability)
     if not _can_be_weighted(truth, prevalence):
         return []
     weights = class_weights(truth, prevalence)
@@ -257,40 +256,70 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     return sum(one.weight * abs(one.predicted - one.observed) for one in bins)
 
 
-def _newton(logits: FloatArray, targets: FloatArray, weights: FloatArray) -> tuple[float, float]:
-    """Minimise the weighted cross entropy of logistic(slope * logits + intercept) against soft targets."""
-    design = np.stack([logits, np.ones_like(logits)], axis=1)
-    parameters = np.zeros(2)
-    loss = _cross_entropy(design @ parameters, targets, weights)
-    for _ in range(_MAX_STEPS):
-        fitted = _logistic(design @ parameters)
-        gradient = design.T @ (weights * (fitted - targets))
-        if np.abs(gradient).max() < 1e-9 * weights.sum():
-            break
-        hessian = design.T @ (design * (weights * fitted * (1 - fitted))[:, None]) + 1e-12 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        for halving in 0.5 ** np.arange(30):
-            candidate = parameters - halving * step
-            candidate_loss = _cross_entropy(design @ candidate, targets, weights)
-            if candidate_loss < loss:
-                break
-        else:
-            break  # no descent left at this precision
-        parameters, loss = candidate, candidate_loss
-    return float(parameters[0]), float(parameters[1])
+def calibration_line(
+    labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None
+) -> tuple[float, float] | None:
+    """The intercept and slope of logistic recalibration: 0 and 1 where the probabilities hold.
+
+    Sources: D. R. Cox, Biometrika 45 (1958) 562; B. Van Calster et al., BMC Medicine 17 (2019) 230. The intercept is
+    calibration in the large, fitted with the slope held at 1: below 0 the probabilities are too high on the whole. The
+    slope is fitted with an intercept of its own: below 1 the probabilities are too extreme. Probabilities count as at
+    least 1e-6 and at most 1 - 1e-6.
+
+    Args:
+        labels: bool or 0/1 (n,), true for covid.
+        probability: P(covid), float (n,) in [0, 1].
+        prevalence: what the probabilities assume; the classes are weighted to it. None takes the films as they are.
+
+    Returns:
+        Intercept and slope; None where a class has no film, or no probability lies among those of the other class
+        (separated classes, constant probabilities): the slope is then infinite or anything.
+    """
+    truth, values = labels_and_probability(labels, probability)
+    intercepts, slopes = weighted_calibration_line(truth, values, np.ones((1, truth.size)), prevalence=prevalence)
+    return (float(intercepts[0]), float(slopes[0])) if np.isfinite(slopes[0]) else None
 
 
-def _cross_entropy(scores: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
-    return float(weights @ (np.logaddexp(0, scores) - targets * scores))
+def weighted_calibration_line(
+    labels: NDArray[np.bool_], probability: FloatArray, weights: FloatArray, *, prevalence: float | None
+) -> tuple[FloatArray, FloatArray]:
+    """`calibration_line` for many weightings of the same films.
+
+    Args:
+        labels: bool (n,).
+        probability: float64 (n,) in [0, 1].
+        weights: float64 (b, n), not negative.
+        prevalence: as of `calibration_line`; each weighting is brought to it.
+
+    Returns:
+        Intercepts and slopes, float64 (b,) each, NaN where undefined.
+    """
+    logits, ones = logit(probability), np.ones((labels.size, 1))
+    overlap = _classes_overlap(labels, logits, weights)
+    weights = weights[overlap]
+    if prevalence is not None:
+        covid, other = weights @ labels, weights @ ~labels
+        weights = weights * np.where(labels, (prevalence / covid)[:, None], ((1 - prevalence) / other)[:, None])
+    targets = labels.astype(np.float64)
+    intercepts, slopes = np.full((2, overlap.size), np.nan)
+    intercepts[overlap] = fit_logistic(ones, targets, weights, logits)[:, 0]
+    slopes[overlap] = fit_logistic(np.column_stack([logits, ones]), targets, weights, np.zeros_like(logits))[:, 0]
+    return intercepts, slopes
 
 
-def _logit(probability: FloatArray) -> FloatArray:
-    clipped = np.clip(probability, _CLIP, 1 - _CLIP)
-    return np.log(clipped) - np.log1p(-clipped)
+def _classes_overlap(labels: NDArray[np.bool_], logits: FloatArray, weights: FloatArray) -> NDArray[np.bool_]:
+    """Tell which weightings (b, n) leave a film of each class above one of the other: only these have a finite slope."""
+    covid, other = weights[:, labels] > 0, weights[:, ~labels] > 0
+    return _above(logits[labels], covid, logits[~labels], other) & _above(logits[~labels], other, logits[labels], covid)
 
 
-def _logistic(scores: FloatArray) -> FloatArray:
-    return 0.5 * (1 + np.tanh(scores / 2))
+def _above(
+    values: FloatArray, counts: NDArray[np.bool_], others: FloatArray, others_count: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Tell where the highest of the values (p,) that count (b, p) is above the lowest of the others (q,): bool (b,)."""
+    highest = np.max(np.where(counts, values, -np.inf), axis=1, initial=-np.inf)
+    lowest = np.min(np.where(others_count, others, np.inf), axis=1, initial=np.inf)
+    return np.asarray(highest > lowest, np.bool_)
 
 
 def _can_be_weighted(labels: NDArray[np.bool_], prevalence: float | None) -> bool:
@@ -305,10 +334,3 @@ def _shifted(share: float | None, prevalence: float, target: float | None) -> fl
         return share
     covid, other = share * target / prevalence, (1 - share) * (1 - target) / (1 - prevalence)
     return float(covid / (covid + other))
-
-
-def _unit_interval(name: str, values: ArrayLike) -> FloatArray:
-    array = np.asarray(values, np.float64)
-    if not ((array >= 0) & (array <= 1)).all():  # false for NaN too
-        raise ValueError(f"`{name}` must be in [0, 1]. Received: {array!r}")
-    return array

@@ -5,7 +5,7 @@ the bounds are None and a sentence says why; NaN never comes out.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -25,7 +25,7 @@ WILSON = "Wilson"
 WILSON_PATIENTS = "Wilson, patients as the unit"
 NO_INTERVAL = "none"
 
-_CHUNK = 500  # resamples at a time: 500 x 700 weights are under 3 MB
+_CHUNK = 100  # resamples at a time: 100 x 700 weights, 0.6 MB, stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,37 @@ def cluster_bootstrap(
         name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, level, caution(len(names)))
         for name, value in values.items()
     }
+
+
+def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, level: float = 0.95) -> Estimate:
+    """Hold an estimate of `cluster_bootstrap` to the patients it rests on, where these are not all that were resampled.
+
+    Args:
+        estimate: what the bootstrap gave.
+        n: films the figure rests on.
+        patients: patients it rests on; where it compares the classes, those of the class that has fewer.
+        is_share: whether it is a share of films. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
+            with patients as the unit.
+        level: confidence in (0, 1).
+
+    Returns:
+        The estimate with this `n`; its interval is withheld, with the reason in `note`, below `MIN_GROUPS` patients.
+    """
+    estimate = replace(estimate, n=n)
+    if estimate.value is None:
+        return estimate
+    if patients < MIN_GROUPS:
+        return replace(estimate, lower=None, upper=None, method=NO_INTERVAL, note=few_groups(patients))
+    if is_share and estimate.value in {0.0, 1.0}:
+        by_patient = wilson(patients if estimate.value else 0, patients, level)
+        return replace(
+            estimate,
+            lower=by_patient.lower,
+            upper=by_patient.upper,
+            method=WILSON_PATIENTS,
+            note=f"All films agree; the interval is that of {patients} independent patients.",
+        )
+    return replace(estimate, note=estimate.note or caution(patients))
 
 
 def few_groups(count: int) -> str:

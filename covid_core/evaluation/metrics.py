@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from covid_core.evaluation.checks import flags
 from covid_core.labels import CLASS_INDICES, CLASSES, COVID, NON_COVID, Label
 
 FloatArray = NDArray[np.float64]
@@ -62,7 +63,7 @@ def confusion_matrix(labels: ArrayLike, called: ArrayLike) -> NDArray[np.int64]:
     Returns:
         int64 (2, 2); rows are the reference standard, columns the call, both in class order: `[[TN, FP], [FN, TP]]`.
     """
-    truth, call = _flags("labels", labels), _flags("called", called)
+    truth, call = flags("labels", labels), flags("called", called)
     if truth.shape != call.shape:
         raise ValueError(f"`labels` and `called` must have the same length. Received: {truth.size}, {call.size}")
     return np.bincount(2 * truth.astype(np.int64) + call, minlength=4).reshape(2, 2)
@@ -341,15 +342,8 @@ def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def _flags(name: str, values: ArrayLike) -> BoolArray:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.dtype != np.bool_ and not np.isin(array, (0, 1)).all()):
-        raise ValueError(f"`{name}` must be one-dimensional and hold only 0 and 1. Received: {array!r}")
-    return array.astype(np.bool_)
-
-
 def _scored(labels: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, FloatArray]:
-    truth, values = _flags("labels", labels), np.asarray(scores, np.float64)
+    truth, values = flags("labels", labels), np.asarray(scores, np.float64)
     if truth.shape != values.shape or not np.isfinite(values).all():
         raise ValueError(f"`scores` must be {truth.size} finite numbers, one for each label. Received: {values!r}")
     return truth, values

@@ -10,7 +10,14 @@ from covid_core.evaluation.metrics import ClassScores, format_classification_rep
 from covid_core.labels import CLASSES
 
 _CHANCE = 0.5
-_PARTS = {"train": "training", "val": "validation"}
+_PARTS = {"train": "training", "val": "validation", "out_of_fold": "held-out"}
+_HELD_OUT = " (each judged by a model that never saw its patient)"
+_MAIN = {
+    "Sensitivity": "sensitivity",
+    "Specificity": "specificity",
+    "ROC AUC": "roc_auc",
+    "  within a source": "within_source_auc",
+}
 
 
 def summary_lines(evaluation: Mapping[str, Any]) -> str:
@@ -22,12 +29,10 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
     Returns:
         Several lines, the last without a newline.
     """
-    counts = evaluation["counts"]
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     scores = {name: ClassScores(**evaluation["classification_report"][name]) for name in CLASSES}
     lines = [
-        f"Model {evaluation['model']}, part {evaluation['part']}: {_plural(counts['images'], 'film')} of "
-        f"{_plural(counts['patients'], 'patient')}, covid at P(covid) >= {evaluation['threshold']:.4g}",
+        f"Model {evaluation['model']}: {films_in_words(evaluation)}, covid at P(covid) >= {evaluation['threshold']:.4g}",
         "",
         format_classification_report(scores),
         "",
@@ -38,10 +43,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
         f"COVID-19 films: {tp} found, {fn} missed. Other films: {tn} rightly not called, {fp} false alarms.",
         "",
     ]
-    lines += [
-        f"{title:<12}{described(evaluation['metrics'][name])}"
-        for title, name in (("Sensitivity", "sensitivity"), ("Specificity", "specificity"), ("ROC AUC", "roc_auc"))
-    ]
+    lines += [f"{title:<18}{described(evaluation['metrics'][name])}" for title, name in _MAIN.items()]
     lines.append(
         f"Intervals: {evaluation['bootstrap']['resamples']} resamples of patients; films of one are not independent."
     )
@@ -60,11 +62,10 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
         A sentence such as "On 105 test films of 62 patients the model found 7 of 10 COVID-19 films (sensitivity 0.70,
         95% CI 0.43 to 0.89) and raised a false alarm on 15 of 95 films without COVID-19 (specificity 0.84, 95% CI
         0.75 to 0.91); its area under the ROC curve is 0.81 (95% CI 0.70 to 0.90), where 0.5 is chance and 1 is
-        perfect."
+        perfect." Where the evaluation has baselines and one of them does better, the sentence goes on to say so.
     """
-    counts, metrics = evaluation["counts"], evaluation["metrics"]
+    metrics = evaluation["metrics"]
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
-    part = _PARTS.get(evaluation["part"], evaluation["part"])
     clauses = []
     if tp + fn:
         clauses.append(
@@ -76,9 +77,24 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
             f"({_in_sentence('specificity', metrics['specificity'])})"
         )
     return (
-        f"On {_plural(counts['images'], f'{part} film')} of {_plural(counts['patients'], 'patient')} the model "
-        f"{' and '.join(clauses)}{_ranking(metrics['roc_auc'])}."
+        f"On {films_in_words(evaluation)} the model {' and '.join(clauses)}{_ranking(metrics['roc_auc'])}"
+        f"{_better_baseline(evaluation)}."
     )
+
+
+def films_in_words(evaluation: Mapping[str, Any]) -> str:
+    """Which films were judged: `100 test films of 63 patients`.
+
+    Those of a cross-validation are `672 held-out films (each judged by a model that never saw its patient) of 412 patients`.
+    """
+    counts, part = evaluation["counts"], evaluation["part"]
+    films = _plural(counts["images"], f"{part_in_words(part)} film")
+    return f"{films}{_HELD_OUT if part == 'out_of_fold' else ''} of {_plural(counts['patients'], 'patient')}"
+
+
+def part_in_words(part: str) -> str:
+    """The word before `films` for a part: `validation` for `val`, `held-out` for `out_of_fold`."""
+    return _PARTS.get(part, part)
 
 
 def described(metric: Mapping[str, Any]) -> str:
@@ -106,6 +122,19 @@ def _ranking(auc: Mapping[str, Any]) -> str:
     if auc["lower"] <= _CHANCE:
         return f"; its area under the ROC curve is {interval}, which cannot be told from chance (0.5)"
     return f"; its area under the ROC curve is {interval}, where 0.5 is chance and 1 is perfect"
+
+
+def _better_baseline(evaluation: Mapping[str, Any]) -> str:
+    """Name the best baseline where it ranks the films better than the model; empty where none does."""
+    of_model = evaluation["metrics"]["roc_auc"]["value"]
+    areas = {name: found["roc_auc"]["value"] for name, found in evaluation.get("baselines", {}).items()}
+    defined = {name: area for name, area in areas.items() if area is not None}
+    if of_model is None or not defined:
+        return ""
+    best = max(defined, key=lambda name: defined[name])
+    if round(defined[best], 2) <= round(of_model, 2):  # as the two figures are shown
+        return ""
+    return f"; a baseline that sees no pixel, only the {best}, does better than the model: {defined[best]:.2f}"
 
 
 def _plural(count: int, noun: str) -> str:

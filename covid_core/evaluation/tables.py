@@ -28,6 +28,15 @@ MEANINGS = {
     "lr_negative": ("Likelihood ratio -", "what another call multiplies the odds of COVID-19 by"),
     "pr_auc": ("PR AUC", "area under the precision-recall curve; chance is the share of COVID-19 films"),
     "brier": ("Brier score", "mean squared error of the probability; 0 is perfect, 0.25 is a coin's"),
+    "calibration_intercept": (
+        "Calibration intercept",
+        "0 where the probabilities are right on the whole; below 0 they are too high, above 0 too low",
+    ),
+    "calibration_slope": (
+        "Calibration slope",
+        "1 where the probabilities spread as they should; below 1 they are too extreme, above 1 not extreme enough",
+    ),
+    "ece": ("Calibration error (ECE)", "mean distance of the probability from the observed share; 0 is perfect"),
 }
 """Metric of an evaluation -> its title and what it says, in the order they are shown."""
 

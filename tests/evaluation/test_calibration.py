@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
@@ -172,3 +173,84 @@ def test_one_class_alone_cannot_be_weighted() -> None:
     assert calibration.brier_score(labels, np.full(5, 0.5)) == 0.25
     assert calibration.reliability_bins(labels, np.full(5, 0.5), prevalence=0.5) == []
     assert calibration.expected_calibration_error([]) is None
+
+
+def line_by_other_means(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Intercept at slope 1 as the root of the mean error, slope from scikit-learn."""
+    logits = np.log(probability / (1 - probability))
+    intercept = brentq(lambda shift: weights @ (logistic(logits + shift) - labels), -20, 20, xtol=1e-12)
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logits[:, None], labels, sample_weight=weights)
+    return intercept, model.coef_[0, 0]
+
+
+@pytest.mark.parametrize("prevalence", [None, 0.5, 0.1])
+def test_the_calibration_line_agrees_with_scikit_learn_and_a_root_finder(prevalence: float | None) -> None:
+    raw, labels = films(150, slope=0.7, intercept=0.6)
+    share = labels.mean() if prevalence is None else prevalence
+    weights = 150 * np.where(labels, share / labels.sum(), (1 - share) / (~labels).sum())
+    found = calibration.calibration_line(labels, raw, prevalence=prevalence)
+    assert found == pytest.approx(line_by_other_means(labels, raw, weights), abs=1e-5)
+
+
+def test_the_calibration_line_of_probabilities_that_hold_is_zero_and_one() -> None:
+    raw, labels = films(60_000, slope=1.0, intercept=0.0)
+    assert calibration.calibration_line(labels, raw) == pytest.approx((0.0, 1.0), abs=0.03)
+
+
+def test_too_extreme_and_too_high_probabilities_have_a_small_slope_and_a_negative_intercept() -> None:
+    too_extreme, labels = films(60_000, slope=0.5, intercept=0.0)
+    line = calibration.calibration_line(labels, too_extreme)
+    assert line is not None
+    assert line[1] == pytest.approx(0.5, abs=0.02)
+    too_high, labels = films(60_000, slope=1.0, intercept=-0.8)
+    assert calibration.calibration_line(labels, too_high) == pytest.approx((-0.8, 1.0), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probability"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]),
+        ([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]),
+        ([0, 0, 1, 1], [0.1, 0.5, 0.5, 0.9]),  # touching is not overlapping: the likelihood has no maximum
+        ([0, 1, 0, 1], [0.3, 0.3, 0.3, 0.3]),
+        ([1, 1, 1], [0.1, 0.5, 0.9]),
+        ([0, 0, 0], [0.1, 0.5, 0.9]),
+        ([], []),
+    ],
+)
+@pytest.mark.parametrize("prevalence", [None, 0.5])
+def test_separated_constant_or_one_sided_films_have_no_calibration_line(
+    labels: list[int], probability: list[float], prevalence: float | None
+) -> None:
+    assert calibration.calibration_line(labels, probability, prevalence=prevalence) is None
+
+
+def test_a_few_saturated_and_wrong_probabilities_do_not_lead_the_fit_astray() -> None:
+    raw, labels = films(200, slope=0.3, intercept=0.0, seed=3)
+    raw, labels = np.append(raw, [1e-6] * 3), np.append(labels, [True] * 3)
+    found = calibration.calibration_line(labels, raw)
+    assert found == pytest.approx(line_by_other_means(labels, raw, np.ones(203)), abs=1e-5)
+
+
+def test_probabilities_near_one_for_every_film_are_found_far_too_high() -> None:
+    # Where all are saturated a full step of Newton's method goes a thousand times too far.
+    labels, probability = np.arange(20) % 2 == 0, np.linspace(0.9990, 0.9999, 20)
+    found = calibration.calibration_line(labels, probability)
+    assert found == pytest.approx(line_by_other_means(labels, probability, np.ones(20)), abs=1e-4)
+
+
+@pytest.mark.parametrize("prevalence", [None, 0.4])
+def test_weighing_films_gives_the_calibration_line_of_repeated_films(prevalence: float | None) -> None:
+    raw, labels = films(60, slope=0.8, intercept=0.3)
+    times = np.random.default_rng(4).integers(0, 3, size=(5, 60))
+    times[3] *= labels  # no film of the other class
+    intercepts, slopes = calibration.weighted_calibration_line(labels, raw, times.astype(float), prevalence=prevalence)
+    for row, repeated in enumerate(times):
+        expected = calibration.calibration_line(
+            np.repeat(labels, repeated), np.repeat(raw, repeated), prevalence=prevalence
+        )
+        if row == 3:
+            assert expected is None
+            assert np.isnan([intercepts[row], slopes[row]]).all()
+        else:
+            assert (intercepts[row], slopes[row]) == pytest.approx(expected, abs=1e-7)

@@ -8,9 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.report import METRICS, evaluate, read_evaluation, summary_lines, validated, verdict
+from covid_core.evaluation.report import (
+    METRICS,
+    evaluate,
+    read_evaluation,
+    source_table,
+    summary_lines,
+    validated,
+    verdict,
+)
 from covid_core.storage import write_json
 
 
@@ -52,7 +61,7 @@ def known_predictions() -> pd.DataFrame:
 def test_a_known_predictor_gives_a_known_evaluation() -> None:
     evaluation = evaluate(known_predictions(), model="known", threshold=0.5, n_resamples=200)
 
-    assert evaluation["schema"] == 1
+    assert evaluation["schema"] == 2
     assert (evaluation["classes"], evaluation["positive_class"]) == (["non_covid", "covid"], "covid")
     assert evaluation["confusion_matrix"] == [[17, 2], [17, 18]]
     assert list(evaluation["classification_report"]) == ["non_covid", "covid"]
@@ -139,9 +148,18 @@ def test_brier_score_and_bins_are_weighted_to_the_prevalence_the_probabilities_a
 
 def test_intervals_enclose_their_value_and_come_from_patients() -> None:
     evaluation = evaluate(random_predictions(120, 60), model="m", threshold=0.5)
-    for metric in evaluation["metrics"].values():
-        assert metric["lower"] < metric["value"] < metric["upper"]
-        assert metric["method"] == "patient bootstrap"
+    for name, metric in evaluation["metrics"].items():
+        if name != "ece":
+            assert metric["lower"] < metric["value"] < metric["upper"]
+            assert metric["method"] == "patient bootstrap"
+
+
+def test_the_calibration_error_has_no_interval_and_says_why() -> None:
+    evaluation = evaluate(random_predictions(120, 60), model="m", threshold=0.5, n_resamples=50)
+    error = evaluation["metrics"]["ece"]
+    assert (error["lower"], error["upper"], error["method"], error["n"]) == (None, None, "none", 120)
+    assert "would be biased" in error["note"]
+    assert error["value"] == evaluation["reliability"]["ece"]
 
 
 def test_patients_with_many_films_widen_the_intervals() -> None:
@@ -264,7 +282,8 @@ def test_two_thousand_resamples_of_seven_hundred_films_take_under_three_seconds(
         (lambda table: table.drop(columns="group"), "lack the columns group"),
         (lambda table: table.assign(part="val"), "no film of part 'test'. Parts: val"),
         (lambda table: table.assign(label="COVID"), "Received: 'COVID'"),
-        (lambda table: table.assign(probability_covid=1.2), r"outside \[0, 1\]"),
+        (lambda table: table.assign(probability_covid=1.2), r"probability_covid .* outside \[0, 1\]"),
+        (lambda table: table.assign(probability_raw=-3.0), r"probability_raw .* outside \[0, 1\]"),
         (lambda table: table.assign(probability_covid=np.nan), "54 empty values"),
         (lambda table: table.assign(filename="same.png"), "53 films occur more than once"),
     ],
@@ -288,10 +307,14 @@ def test_an_evaluation_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_an_evaluation_of_another_schema_or_class_order_is_refused(tmp_path: Path) -> None:
     evaluation = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)
     for wrong, sentence in (
-        ({**evaluation, "schema": 2}, "schema 2; this version reads 1"),
+        (
+            {**evaluation, "schema": 1},
+            "schema 1; this version reads 2. Evaluate the model again with `covid_core evaluate --model NAME`",
+        ),
         ([evaluation], "schema None"),
         ({**evaluation, "classes": ["covid", "non_covid"]}, "they must be"),
         ({key: value for key, value in evaluation.items() if key != "roc"}, "lacks roc"),
+        ({**evaluation, "metrics": {"sensitivity": {}}}, "lacks metrics.specificity"),
     ):
         with pytest.raises(EvaluationError, match=sentence):
             validated(wrong)
@@ -302,15 +325,16 @@ def test_an_evaluation_of_another_schema_or_class_order_is_refused(tmp_path: Pat
 def test_the_summary_shows_both_classes_the_matrix_and_the_main_figures() -> None:
     lines = summary_lines(evaluate(known_predictions(), model="known", threshold=0.5)).splitlines()
     words = [line.split() for line in lines]
-    assert lines[0] == "Model known, part test: 54 films of 54 patients, covid at P(covid) >= 0.5"
+    assert lines[0] == "Model known: 54 test films of 54 patients, covid at P(covid) >= 0.5"
     assert ["non_covid", "0.50", "0.89", "0.64", "19"] in words
     assert ["covid", "0.90", "0.51", "0.65", "35"] in words
     assert ["non_covid", "17", "2"] in words
     assert ["covid", "17", "18"] in words
     assert "COVID-19 films: 18 found, 17 missed. Other films: 17 rightly not called, 2 false alarms." in lines
-    assert any(line.startswith("Sensitivity 0.51 (95% CI 0.") for line in lines)
-    assert any(line.startswith("Specificity 0.89 (95% CI 0.") for line in lines)
-    assert any(line.startswith("ROC AUC     0.95 (95% CI 0.") for line in lines)
+    at = next(index for index, line in enumerate(lines) if line.startswith("Sensitivity       0.51 (95% CI 0."))
+    assert lines[at + 1].startswith("Specificity       0.89 (95% CI 0.")
+    assert lines[at + 2].startswith("ROC AUC           0.95 (95% CI 0.")
+    assert lines[at + 3].startswith("  within a source undefined. Not defined: no source has films of both classes.")
 
 
 def test_the_verdict_states_hits_false_alarms_and_ranking_in_one_sentence() -> None:
@@ -343,3 +367,77 @@ def test_without_sources_the_figure_within_a_source_is_withheld_with_a_sentence(
     found = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)["metrics"]["within_source_auc"]
     assert found["value"] is None
     assert found["note"] == "Not defined: no source has films of both classes."
+
+
+def test_calibration_is_reported_of_the_raw_output_and_of_the_calibrated_one() -> None:
+    table = random_predictions(150, 80)
+    truth, raw = (table["label"] == "covid").to_numpy(), np.sqrt(table["probability_covid"])
+    weights = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    found = evaluate(table.assign(probability_raw=raw), model="m", threshold=0.5, prevalence=0.5, n_resamples=50)
+    for name, probability in (("before", raw), ("after", table["probability_covid"])):
+        logits = np.log(probability / (1 - probability)).to_numpy()[:, None]
+        fitted = LogisticRegression(C=np.inf, tol=1e-10).fit(logits, truth, sample_weight=150 * weights)
+        brier = reference.brier_score_loss(truth, probability, sample_weight=weights)
+        assert found["calibration"][name]["brier"] == pytest.approx(brier)
+        assert found["calibration"][name]["slope"] == pytest.approx(fitted.coef_[0, 0], abs=1e-4)
+    after = found["calibration"]["after"]
+    metrics = ("brier", "ece", "calibration_intercept", "calibration_slope")
+    assert [found["metrics"][name]["value"] for name in metrics] == pytest.approx(list(after.values()))
+    # A square root makes every probability higher.
+    assert found["calibration"]["before"]["intercept"] < after["intercept"]
+    assert found["calibration"]["before"]["ece"] > after["ece"]
+
+
+def test_separated_classes_have_no_calibration_line_but_a_reason() -> None:
+    labels = np.arange(40) < 20
+    found = evaluate(predictions(labels, np.where(labels, 0.9, 0.1)), model="m", threshold=0.5, n_resamples=50)
+    assert found["calibration"]["after"]["slope"] is None
+    assert found["metrics"]["calibration_slope"]["value"] is None
+    assert found["metrics"]["calibration_slope"]["note"].startswith(
+        "Not defined: the probabilities separate the classes"
+    )
+
+
+def test_every_source_of_ten_films_with_both_classes_has_an_area_of_its_own() -> None:
+    table = random_predictions(80, 80)
+    table["source"] = ["a.org"] * 30 + ["b.org"] * 40 + ["small.org"] * 9 + [None]
+    table.loc[70, "label"], table.loc[71, "label"] = "covid", "non_covid"
+    rows = evaluate(table, model="m", threshold=0.5, n_resamples=200)["sources"]
+    assert [(row["source"], row["films"]) for row in rows] == [("b.org", 40), ("a.org", 30)]
+    for row in rows:
+        films = table[table["source"] == row["source"]]
+        truth = films["label"] == "covid"
+        assert (row["covid"], row["non_covid"]) == (truth.sum(), (~truth).sum())
+        assert row["pairs"] == row["covid"] * row["non_covid"]
+        assert row["roc_auc"]["value"] == pytest.approx(reference.roc_auc_score(truth, films["probability_covid"]))
+        assert row["roc_auc"]["lower"] < row["roc_auc"]["value"] < row["roc_auc"]["upper"]
+        assert row["roc_auc"]["n"] == row["films"]
+    assert source_table(table, n_resamples=200) == rows
+    one_class = table.assign(source=table["label"])
+    assert evaluate(one_class, model="m", threshold=0.5, n_resamples=50)["sources"] == []
+
+
+def test_films_of_a_cross_validation_are_called_held_out() -> None:
+    table = known_predictions().assign(part="out_of_fold")
+    evaluation = evaluate(table, model="known", threshold=0.5, part="out_of_fold", n_resamples=50)
+    words = "54 held-out films (each judged by a model that never saw its patient) of 54 patients"
+    assert verdict(evaluation).startswith(f"On {words} the model found 18 of 35 COVID-19 films")
+    assert summary_lines(evaluation).startswith(f"Model known: {words}, covid at")
+
+
+def test_the_verdict_names_a_baseline_only_where_it_does_better() -> None:
+    evaluation = evaluate(known_predictions(), model="known", threshold=0.5, n_resamples=50)
+    model = evaluation["metrics"]["roc_auc"]
+
+    def with_baselines(**areas: float | None) -> str:
+        return verdict(
+            evaluation | {"baselines": {name: {"roc_auc": model | {"value": area}} for name, area in areas.items()}}
+        )
+
+    assert with_baselines(source=0.99, view=0.97, age=None).endswith(
+        "; a baseline that sees no pixel, only the source, does better than the model: 0.99."
+    )
+    assert with_baselines(source=0.94, view=0.6) == verdict(evaluation)
+    assert model["value"] < 0.951
+    assert with_baselines(source=0.951) == verdict(evaluation)  # both are shown as 0.95
+    assert with_baselines(source=None) == verdict(evaluation)

@@ -1,0 +1,151 @@
+"""Films to figures with intervals: every metric as a function of weights, resampled by patient, held to what it rests on.
+
+Knows which films each metric needs. A metric that is undefined or rests on too few patients says so in its note.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covid_core.evaluation import calibration, intervals, metrics
+from covid_core.evaluation.films import Films
+from covid_core.evaluation.intervals import Estimate
+from covid_core.labels import COVID, NON_COVID
+
+FloatArray = NDArray[np.float64]
+
+LEVEL = 0.95
+METRICS = (
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "accuracy",
+    "balanced_accuracy",
+    "f1_covid",
+    "f1_non_covid",
+    "lr_positive",
+    "lr_negative",
+    "roc_auc",
+    "within_source_auc",
+    "pr_auc",
+    "brier",
+    "calibration_intercept",
+    "calibration_slope",
+    "ece",
+)
+"""The names in `metrics` of an evaluation, in the order they are shown."""
+_ONE_CLASS = frozenset({"sensitivity", "specificity", "accuracy", "brier"})
+_SHARES = frozenset({"sensitivity", "specificity", "ppv", "npv", "accuracy"})
+_CALIBRATION_LINE = frozenset({"calibration_intercept", "calibration_slope"})
+
+
+def all_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+    """Every one of `METRICS`, in their order."""
+    found = _estimates(_weighted_metrics, films, n_resamples=n_resamples, seed=seed)
+    found["ece"] = _calibration_error(films)
+    return {name: found[name] for name in METRICS}
+
+
+def area_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+    """`roc_auc` and `within_source_auc`, which need no threshold and no calibration."""
+    return _estimates(_weighted_areas, films, n_resamples=n_resamples, seed=seed)
+
+
+def _estimates(
+    statistics: Callable[[Films, FloatArray], Mapping[str, FloatArray]], films: Films, *, n_resamples: int, seed: int
+) -> dict[str, Estimate]:
+    estimates = intervals.cluster_bootstrap(
+        lambda weights: statistics(films, weights), films.groups, n_resamples=n_resamples, seed=seed, level=LEVEL
+    )
+    return {name: _honest(name, estimate, films) for name, estimate in estimates.items()}
+
+
+def _weighted_metrics(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
+    """Every metric that has an interval, for weights (b, n): name -> (b,), NaN where undefined.
+
+    What compares the classes is undefined where one of them has no weight: a PPV of 1 without negatives is no merit.
+    """
+    values = metrics.rates(metrics.weighted_confusion(films.truth, films.called, weights))
+    values |= _weighted_areas(films, weights)
+    values["pr_auc"] = metrics.weighted_average_precision(films.truth, films.probability, weights)
+    values["brier"] = _weighted_brier(films, weights)
+    values["calibration_intercept"], values["calibration_slope"] = calibration.weighted_calibration_line(
+        films.truth, films.probability, weights, prevalence=films.prevalence
+    )
+    both = (weights @ films.truth > 0) & (weights @ ~films.truth > 0)
+    return {name: value if name in _ONE_CLASS else np.where(both, value, np.nan) for name, value in values.items()}
+
+
+def _weighted_areas(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
+    return {
+        "roc_auc": metrics.weighted_roc_auc(films.truth, films.probability, weights),
+        "within_source_auc": metrics.weighted_within_source_auc(films.truth, films.probability, films.sources, weights),
+    }
+
+
+def _weighted_brier(films: Films, weights: FloatArray) -> FloatArray:
+    errors = (films.probability - films.truth) ** 2
+    if films.prevalence is None:
+        return np.asarray((weights @ errors) / weights.sum(axis=1), np.float64)
+    with np.errstate(invalid="ignore"):
+        covid = (weights @ (errors * films.truth)) / (weights @ films.truth)
+        other = (weights @ (errors * ~films.truth)) / (weights @ ~films.truth)
+    return np.asarray(films.prevalence * covid + (1 - films.prevalence) * other, np.float64)
+
+
+def _calibration_error(films: Films) -> Estimate:
+    bins = calibration.reliability_bins(films.truth, films.probability, prevalence=films.prevalence)
+    value = calibration.expected_calibration_error(bins)
+    note = "No interval: a mean of absolute values; a resampled interval would be biased."
+    if value is None:
+        note = _one_class_note(films)
+    return Estimate(value, None, None, intervals.NO_INTERVAL, films.truth.size, note=note)
+
+
+def _honest(name: str, estimate: Estimate, films: Films) -> Estimate:
+    """Hold a metric to the films it rests on, and say why it is undefined."""
+    bases = _bases(name, films)
+    estimate = intervals.resting_on(
+        estimate,
+        n=int(np.any(bases, axis=0).sum()),
+        patients=min(np.unique(films.groups[base]).size for base in bases),
+        is_share=name in _SHARES,
+        level=LEVEL,
+    )
+    return replace(estimate, note=_undefined_note(name, films)) if estimate.value is None else estimate
+
+
+def _bases(name: str, films: Films) -> list[NDArray[np.bool_]]:
+    """The films a metric rests on: one mask (n,), or one for each class where it compares them."""
+    single = {
+        "sensitivity": films.truth,
+        "specificity": ~films.truth,
+        "ppv": films.called,
+        "npv": ~films.called,
+        "accuracy": np.ones_like(films.truth),
+    }
+    if name in single:
+        return [single[name]]
+    if name == "brier" and films.prevalence is None:
+        return [np.ones_like(films.truth)]
+    if name == "within_source_auc":
+        paired = np.isin(films.sources, films.paired_sources())
+        return [films.truth & paired, ~films.truth & paired]
+    return [films.truth, ~films.truth]
+
+
+def _undefined_note(name: str, films: Films) -> str:
+    if not films.has_both_classes():
+        return _one_class_note(films)
+    if name == "within_source_auc":
+        return "Not defined: no source has films of both classes."
+    if name in _CALIBRATION_LINE:
+        return "Not defined: the probabilities separate the classes, or are all the same."
+    return "Not defined: its denominator is 0."
+
+
+def _one_class_note(films: Films) -> str:
+    return f"Not defined: there is no {NON_COVID if films.truth.all() else COVID} film."

@@ -1,0 +1,123 @@
+"""A table of predictions as arrays, once it has been checked: what every figure of an evaluation starts from.
+
+Knows the columns of `predictions.csv`, not the model behind them nor any figure.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from covid_core.errors import EvaluationError
+from covid_core.evaluation import metrics
+from covid_core.labels import CLASSES, COVID
+
+REQUIRED_COLUMNS = ("filename", "patientid", "group", "label", "part", "probability_raw", "probability_covid")
+PAIRED_COLUMNS = ("filename", "patientid", "group", "label", "probability_covid")
+"""What suffices where films are only ranked: no threshold, no calibration, no part."""
+_PROBABILITIES = ("probability_raw", "probability_covid")
+
+
+@dataclass(frozen=True)
+class Films:
+    """Films as arrays (n,).
+
+    Attributes:
+        truth: bool, true for covid.
+        called: bool, true for films called covid.
+        probability: P(covid), float64 in [0, 1].
+        groups: what never crosses parts (a patient, or several linked by duplicate films).
+        patients: the patient.
+        sources: where the film comes from; empty where that is not known.
+        prevalence: the share of covid films that `probability` assumes, None for that of the films themselves.
+    """
+
+    truth: NDArray[np.bool_]
+    called: NDArray[np.bool_]
+    probability: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    patients: NDArray[np.str_]
+    sources: NDArray[np.str_]
+    prevalence: float | None
+
+    def has_both_classes(self) -> bool:
+        """Tell whether there are covid films and others."""
+        return bool(self.truth.any()) and not bool(self.truth.all())
+
+    def paired_sources(self) -> list[str]:
+        """The sources that have films of both classes."""
+        return sorted((set(self.sources[self.truth].tolist()) & set(self.sources[~self.truth].tolist())) - {""})
+
+    def of_source(self, source: str) -> "Films":
+        """The films of one source."""
+        here: NDArray[np.bool_] = self.sources == source
+        names = ("truth", "called", "probability", "groups", "patients", "sources")
+        return replace(self, **{name: getattr(self, name)[here] for name in names})
+
+
+def checked_table(
+    predictions: pd.DataFrame,
+    columns: tuple[str, ...] = REQUIRED_COLUMNS,
+    *,
+    part: str | None = None,
+    may_be_blank: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    """Give back the rows of a part of the predictions, if figures can be made of them.
+
+    Args:
+        predictions: one row a film.
+        columns: what it must have, `filename`, `label` and `probability_covid` among them.
+        part: the value of column `part` to keep; None keeps all rows.
+        may_be_blank: the columns that may have empty values.
+
+    Raises:
+        EvaluationError: columns, the part or values are missing or wrong, or a film occurs twice.
+    """
+    missing = [name for name in columns if name not in predictions.columns]
+    if missing:
+        raise EvaluationError(
+            f"The predictions lack the columns {', '.join(missing)}. Received: {', '.join(map(str, predictions.columns))}"
+        )
+    table = predictions if part is None else predictions[predictions["part"] == part]
+    if part is not None and table.empty:
+        parts = sorted(predictions["part"].dropna().astype(str).unique())
+        raise EvaluationError(f"The predictions have no film of part {part!r}. Parts: {', '.join(parts) or 'none'}.")
+    if table.empty:
+        raise EvaluationError("The predictions have no film. Received: an empty table")
+    for name in columns:
+        if name not in may_be_blank and table[name].isna().any():
+            raise EvaluationError(f"Column {name} of the predictions has {int(table[name].isna().sum())} empty values.")
+    unknown = sorted(set(table["label"].dropna()) - set(CLASSES))
+    if unknown:
+        raise EvaluationError(f"Labels must be among {', '.join(CLASSES)}. Received: {', '.join(map(repr, unknown))}")
+    repeated = table.loc[table["filename"].duplicated(), "filename"]
+    if not repeated.empty:
+        raise EvaluationError(f"{len(repeated)} films occur more than once, the first is {repeated.iloc[0]}.")
+    for name in _PROBABILITIES:
+        if name in columns and not table[name].between(0, 1).all():
+            raise EvaluationError(f"Column {name} of the predictions has values outside [0, 1].")
+    return table
+
+
+def films_of(table: pd.DataFrame, *, threshold: float = 0.5, prevalence: float | None = None) -> Films:
+    """Take the films out of a checked table with `patientid` and `group`; column `source` may be missing.
+
+    What needs no call may leave the threshold as it is.
+    """
+    probability = table["probability_covid"].to_numpy(np.float64)
+    return Films(
+        truth=(table["label"] == COVID).to_numpy(np.bool_),
+        called=metrics.is_called(probability, threshold),
+        probability=probability,
+        groups=np.asarray(table["group"].astype(str), dtype=np.str_),
+        patients=np.asarray(table["patientid"].astype(str), dtype=np.str_),
+        sources=_sources(table),
+        prevalence=prevalence,
+    )
+
+
+def _sources(table: pd.DataFrame) -> NDArray[np.str_]:
+    if "source" not in table.columns:
+        return np.full(len(table), "")
+    return np.asarray(table["source"].astype("str").where(table["source"].notna(), ""), dtype=np.str_)

@@ -1,0 +1,205 @@
+"""What an evaluation holds beyond the figures of one part, as titled tables for the model card and the report page.
+
+Knows the further blocks of `evaluation.json` (`covid_core.evaluation.report`) and computes nothing; a block that was not
+measured has no table.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from covid_core.evaluation.summary import described
+from covid_core.labels import CLASS_TITLES, CLASSES
+
+_AREAS = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source"}
+_SPREAD = {
+    **_AREAS,
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "balanced_accuracy": "Balanced accuracy",
+}
+_SEEN_AS = {"whole": "the whole film", "lungs_only": "the lungs alone", "lungs_out": "the film without lungs"}
+
+
+@dataclass(frozen=True)
+class FurtherTable:
+    """One measurement.
+
+    Attributes:
+        title: what was measured.
+        note: one or two sentences on how to read it.
+        table: text in every cell.
+    """
+
+    title: str
+    note: str
+    table: pd.DataFrame
+
+
+def further_tables(evaluation: Mapping[str, Any]) -> list[FurtherTable]:
+    """The tables of what was measured, those on shortcuts first."""
+    makers: dict[str, Callable[[Mapping[str, Any]], FurtherTable]] = {
+        "baselines": _baselines,
+        "sources": _sources,
+        "lungs": _lungs,
+        "external": _external,
+        "three_way": _three_way,
+        "calibration": _calibration,
+        "seeds": _seeds,
+        "original_protocol": _original_protocol,
+    }
+    return [make(evaluation) for block, make in makers.items() if evaluation.get(block)]
+
+
+def _baselines(evaluation: Mapping[str, Any]) -> FurtherTable:
+    rows = {"this model": evaluation["metrics"], **{f"{k}, no pixels": v for k, v in evaluation["baselines"].items()}}
+    return FurtherTable(
+        "Against what can be told without a pixel",
+        "Logistic regressions on columns of the table, through the same folds. A model that does not beat them may know no more "
+        "than they do. Within a source the publisher tells nothing.",
+        pd.DataFrame([{"": name, **_areas(row)} for name, row in rows.items()]),
+    )
+
+
+def _sources(evaluation: Mapping[str, Any]) -> FurtherTable:
+    left_out = {row["source"]: row for row in (evaluation.get("left_out_sources") or {}).get("sources", [])}
+    rows = []
+    for row in evaluation["sources"]:
+        cells = {
+            "Source": row["source"],
+            "Films": str(row["films"]),
+            CLASS_TITLES["covid"]: str(row["covid"]),
+            "ROC AUC": described(row["roc_auc"]),
+        }
+        if left_out:
+            known = left_out.get(row["source"])
+            cells["ROC AUC, source left out"] = described(known["roc_auc"]) if known else "not measured"
+        rows.append(cells)
+    note = "ROC AUC among the films of one source, those with both classes and enough films."
+    if left_out:
+        pooled = described(evaluation["left_out_sources"]["within_source_auc"])
+        note += (
+            " Left out: by a model that was trained without any film of that source, which is nearest to a hospital that the "
+            f"model has never seen. Pooled over the pairs of these sources: {pooled}."
+        )
+    return FurtherTable("Source by source", note, pd.DataFrame(rows))
+
+
+def _lungs(evaluation: Mapping[str, Any]) -> FurtherTable:
+    lungs = evaluation["lungs"]
+    return FurtherTable(
+        "Is it looking at the lungs?",
+        f"The {lungs['films']} films that have a lung mask ({lungs['n_covid']} with COVID-19, {lungs['n_non_covid']} without, of "
+        f"{lungs['patients']} patients), with everything but the lungs blacked out, or the lungs. What is left without lungs is "
+        "not disease. A film with black in it is strange to a model, so what is lost says less than what is left.",
+        pd.DataFrame([{"Seen": title, **_areas(lungs[name])} for name, title in _SEEN_AS.items()]),
+    )
+
+
+def _external(evaluation: Mapping[str, Any]) -> FurtherTable:
+    rows = []
+    for name, block in evaluation["external"].items():
+        for finding, entry in block["by_finding"].items():
+            figure = next((kind for kind in ("sensitivity", "specificity") if kind in entry), None)
+            rows.append(
+                {
+                    "Set": name,
+                    "Finding": finding,
+                    "Films": str(entry["n"]),
+                    "Called COVID-19": str(entry["called_covid"]),
+                    "Figure": f"{figure} {described(entry[figure])}" if figure else "not scored",
+                }
+            )
+    return FurtherTable(
+        "External films",
+        "Films of other collections, at the same operating point. Nothing was trained on them or chosen by them.",
+        pd.DataFrame(rows),
+    )
+
+
+def _three_way(evaluation: Mapping[str, Any]) -> FurtherTable:
+    block = evaluation["three_way"]
+    rows = [{"Figure": f"Covered, {word}", "Value": described(block["covered"][key])} for key, word in _by_class()]
+    rows += [
+        {"Figure": f"Indeterminate, {word}", "Value": described(block["indeterminate"][key])}
+        for key, word in _by_class()
+    ]
+    rows += [
+        {"Figure": f"{name.capitalize()} among the decided", "Value": described(block[name])}
+        for name in ("sensitivity", "specificity")
+    ]
+    return FurtherTable(
+        "Three-way decision",
+        f"Indeterminate from {block['lower']:.3f} to {block['upper']:.3f}: class-conditional split-conformal prediction asking "
+        f"for {block['coverage']:.0%} coverage of each class, measured on folds that the bounds were not fitted on.",
+        pd.DataFrame(rows),
+    )
+
+
+def _calibration(evaluation: Mapping[str, Any]) -> FurtherTable:
+    names = {
+        "brier": "Brier score",
+        "ece": "Calibration error (ECE)",
+        "intercept": "Calibration intercept",
+        "slope": "Calibration slope",
+    }
+    rows = [
+        {
+            "Figure": title,
+            **{when.capitalize(): _number(evaluation["calibration"][when][key]) for when in ("before", "after")},
+        }
+        for key, title in names.items()
+    ]
+    return FurtherTable(
+        "Calibration, before and after",
+        "Before: the model's own output read as a probability. After: calibrated on films that the model and the calibration of "
+        "the film did not see. Perfect are 0, 0, 0 and 1.",
+        pd.DataFrame(rows),
+    )
+
+
+def _seeds(evaluation: Mapping[str, Any]) -> FurtherTable:
+    return FurtherTable(
+        "Repeated with other folds",
+        f"{len(evaluation['seeds'])} cross-validations with patients divided anew.",
+        _spread(evaluation["seed_means"]),
+    )
+
+
+def _original_protocol(evaluation: Mapping[str, Any]) -> FurtherTable:
+    block = evaluation["original_protocol"]
+    return FurtherTable(
+        "The original protocol",
+        f"{block['note']} {block['repetitions']} repetitions on {block['images']} films.",
+        _spread(block),
+    )
+
+
+def _spread(figures: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "Figure": title,
+                "Mean": _number(figures[name]["mean"]),
+                "SD": _number(figures[name]["sd"], 3),
+                "Lowest": _number(figures[name]["lowest"]),
+                "Highest": _number(figures[name]["highest"]),
+            }
+            for name, title in _SPREAD.items()
+            if name in figures
+        ]
+    )
+
+
+def _areas(row: Mapping[str, Any]) -> dict[str, str]:
+    return {title: described(row[name]) if name in row else "nothing" for name, title in _AREAS.items()}
+
+
+def _by_class() -> list[tuple[str, str]]:
+    return [("overall", "all films"), *((name, CLASS_TITLES[name]) for name in CLASSES)]
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
