@@ -187,26 +187,32 @@ def reliability(evaluation: Mapping[str, Any]) -> go.Figure:
     return _framed(figure, height=400)
 
 
-def probability_scale(probability: float, threshold: float) -> go.Figure:
+def probability_scale(
+    probability: float, threshold: float, indeterminate: tuple[float, float] | None = None
+) -> go.Figure:
     """Draw one film's probability on a bar from 0 to 1, split where the call changes.
 
     Args:
         probability: P(covid) in [0, 1].
         threshold: the operating point in [0, 1].
+        indeterminate: the lowest and the highest probability of an indeterminate film, hatched and named in a legend;
+            None where every film is called.
     """
     figure = go.Figure()
-    for start, end, rgb in ((0.0, threshold, _BLUE_RGB), (threshold, 1.0, _ORANGE_RGB)):
+    lower, upper = (threshold, threshold) if indeterminate is None else indeterminate
+    for start, end, rgb in ((0.0, lower, _BLUE_RGB), (upper, 1.0, _ORANGE_RGB)):
         figure.add_shape(
             type="rect", x0=start, x1=end, y0=-0.5, y1=0.5, fillcolor=f"rgba({rgb}, 0.35)", line_width=0, layer="below"
         )
     figure.add_shape(type="line", x0=threshold, x1=threshold, y0=-0.7, y1=0.7, line={"color": NEUTRAL, "width": 3})
     called = COVID if probability >= threshold else NON_COVID
+    undecided = indeterminate is not None and lower <= probability <= upper
     figure.add_scatter(
         x=[probability],
         y=[0],
         mode="markers",
         marker={
-            "color": CLASS_COLOURS[called],
+            "color": NEUTRAL if undecided else CLASS_COLOURS[called],
             "size": 18,
             "symbol": "diamond",
             "line": {"color": "white", "width": 2},
@@ -215,6 +221,8 @@ def probability_scale(probability: float, threshold: float) -> go.Figure:
         cliponaxis=False,
         showlegend=False,
     )
+    if indeterminate is not None:
+        _hatch(figure, lower, upper)
     figure.add_annotation(**_over(probability, f"<b>this film {probability:.2f}</b>"), y=0.75, yanchor="bottom")
     figure.add_annotation(**_over(threshold, f"operating point {threshold:.2f}"), y=-0.75, yanchor="top")
     figure.update_xaxes(title="P(COVID-19), calibrated (1 film)", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1])
@@ -387,6 +395,26 @@ def _over(x: float, text: str) -> dict[str, Any]:
     """An annotation at `x` of a scale from 0 to 1 that does not run over its ends."""
     anchor = "left" if x < 0.25 else "right" if x > 0.75 else "center"  # noqa: PLR2004
     return {"x": x, "text": text, "showarrow": False, "xanchor": anchor}
+
+
+def _hatch(figure: go.Figure, lower: float, upper: float) -> None:
+    """Hatch the indeterminate part of a scale: told from the classes' plain colours by its lines, whatever the colours."""
+    figure.add_bar(
+        x=[upper - lower],
+        base=[lower],
+        y=[0],
+        width=1,
+        orientation="h",
+        name=f"indeterminate {lower:.2f} to {upper:.2f}",
+        marker={
+            "pattern": {"shape": "/", "fillmode": "replace", "fgcolor": NEUTRAL, "bgcolor": _CLEAR, "size": 6},
+            "line": {"color": NEUTRAL, "width": 1},
+        },
+        hovertemplate="%{fullData.name}<extra></extra>",
+        showlegend=True,
+    )
+    # A click on the legend would hide the only thing that says that a film is not called.
+    figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False)
 
 
 def _with_interval(metric: Mapping[str, Any]) -> str:

@@ -4,9 +4,20 @@ import streamlit as st
 
 from covid_core import figures, ui
 from covid_core.errors import ImageRefusedError
+from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.inference.explanation import overlay
-from covid_core.inference.results import assumption, heat_caption, results_csv, summary_sentence, table_rows
-from covid_core.labels import CLASS_TITLES, COVID
+from covid_core.inference.results import (
+    assumption,
+    headline,
+    heat_caption,
+    indeterminate_sentence,
+    key_numbers,
+    results_csv,
+    scale_words,
+    summary_sentence,
+    table_rows,
+)
+from covid_core.labels import COVID
 
 ui.page("Predict", keeps_uploads=True)
 bundle = ui.choose_bundle()
@@ -51,21 +62,24 @@ if len(uploads) > 1:
     chosen = ui.choose_film(table, table_rows(results), uploads)
     words, scale = st.columns(2, gap="medium", vertical_alignment="center")
 
-outcome = results[chosen].outcome
+outcome, three_way = results[chosen].outcome, bundle.three_way
 if isinstance(outcome, ImageRefusedError):
     st.text(results[chosen].file)
     ui.problem(outcome)
     st.stop()
 
 with words:
-    st.subheader(CLASS_TITLES[outcome.label], anchor=False)
-    st.markdown(f"Confidence **{outcome.confidence:.0%}**; P(COVID-19) **{outcome.probability_covid:.3f}**")
+    st.subheader(headline(outcome), anchor=False)
+    st.markdown(key_numbers(outcome))
+    if three_way is not None and outcome.decision == INDETERMINATE:
+        st.markdown(indeterminate_sentence(outcome, three_way))
 with scale:
+    band = None if three_way is None else (three_way.lower, three_way.upper)
     ui.chart(
-        figures.probability_scale(outcome.probability_covid, outcome.threshold).update_layout(
-            margin_t=0, margin_b=0, height=92, xaxis_title=None
+        figures.probability_scale(outcome.probability_covid, outcome.threshold, band).update_layout(
+            margin_t=0, margin_b=0, height=92 if band is None else 116, xaxis_title=None
         ),
-        alt=f"Scale from 0 to 1: this film at {outcome.probability_covid:.2f}, operating point at {outcome.threshold:.2f}",
+        alt=scale_words(outcome, three_way),
     )
 
 film = ui.film_of(uploads[chosen])
@@ -86,4 +100,4 @@ with heat_column.container(key=f"{ui.FILM}-heat"):
         box = bundle.preparation.crop_box(film.shape[1], film.shape[0])
         drawn = overlay(film, outcome.heat, box, opacity)
         picture.image(drawn, width="stretch", output_format="JPEG", alt="The film with the model's heat map over it")
-        st.caption(heat_caption(outcome))
+        st.caption(heat_caption(outcome, bundle.preparation))

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import ThreeWay
 from covid_core.evaluation.report import evaluate
 from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import write_manifest
@@ -70,13 +71,20 @@ def tiny_classifier() -> Any:
     return model
 
 
-def write_fake_bundle(folder: Path, *, threshold: float = 0.5, calibration: Calibration = CALIBRATION) -> Path:
+def write_fake_bundle(
+    folder: Path,
+    *,
+    threshold: float = 0.5,
+    calibration: Calibration = CALIBRATION,
+    three_way: ThreeWay | None = None,
+) -> Path:
     """Write a bundle whose every file is well formed; its figures are invented.
 
     Args:
         folder: is made; its name becomes the model's name.
         threshold: P(covid) from which a film is called covid.
         calibration: from the network's output to P(covid).
+        three_way: its three-way decision; a bundle without one has no such key.
 
     Returns:
         `folder`.
@@ -91,6 +99,8 @@ def write_fake_bundle(folder: Path, *, threshold: float = 0.5, calibration: Cali
     predictions.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
     _history().to_csv(folder / "history.csv", index=False, lineterminator="\n")
     manifest = _manifest(folder.name, threshold, calibration)
+    if three_way is not None:
+        manifest["three_way"] = three_way.to_json()
     write_text(folder / "MODEL_CARD.md", model_card(manifest, evaluation))
     write_manifest(folder, manifest)
     return folder
@@ -174,6 +184,7 @@ def _history() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "stage": stage,
+            "architecture": "global average pooling, Dense 4, Dropout 0.3, one sigmoid",
             "epoch": epoch,
             "auc": 1 - loss / 2,
             "learning_rate": np.where(np.array(stage) == "initial", 1e-4, 1e-5),
@@ -198,6 +209,7 @@ def _manifest(name: str, threshold: float, calibration: Calibration) -> dict[str
         "created": "2000-01-01T00:00:00+00:00",
         "backbone": "tiny",
         "stage": "finetune",
+        "architecture": "global average pooling, Dense 4, Dropout 0.3, one sigmoid",
         "preparation": PREPARATION.to_json(),
         "threshold": {"value": threshold, "method": "chosen for a test"},
         "calibration": calibration.to_json(),

@@ -59,6 +59,7 @@ def every_figure() -> dict[str, go.Figure]:
         "training_curves": figures.training_curves(HISTORY),
         "reliability": figures.reliability(evaluation),
         "probability_scale": figures.probability_scale(0.9, 0.5),
+        "probability_scale with three answers": figures.probability_scale(0.6, 0.5, (0.3, 0.7)),
         "counts_bar": figures.counts_bar(pd.Series({"covid": 3, "non_covid": 2}), "Class", "images"),
         "stacked_counts": figures.stacked_counts(BY_CLASS, "View", "images"),
         "flow": figures.flow(FLOW),
@@ -201,6 +202,34 @@ def test_the_scale_shows_the_film_in_the_colour_of_its_call_beside_the_operating
     assert figure.data[0].marker.color == colour
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.0, 0.6), (0.6, 1.0), (0.6, 0.6)]
     assert texts(figure) == [f"<b>this film {probability:.2f}</b>", "operating point 0.60"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "colour"),
+    [(0.71, "#D55E00"), (0.7, "#8C8C8C"), (0.5, "#8C8C8C"), (0.3, "#8C8C8C"), (0.29, "#0072B2")],
+)
+def test_the_indeterminate_part_of_the_scale_is_hatched_and_named_and_its_films_have_no_classs_colour(
+    probability: float, colour: str
+) -> None:
+    figure = figures.probability_scale(probability, 0.6, (0.3, 0.7))
+    film, band = figure.data
+    assert film.marker.color == colour
+    assert (band.base[0], band.base[0] + band.x[0]) == (0.3, pytest.approx(0.7))
+    assert (band.name, band.showlegend) == ("indeterminate 0.30 to 0.70", True)
+    assert band.marker.pattern.shape == "/"
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.0, 0.3), (0.7, 1.0), (0.6, 0.6)]
+    assert texts(figure) == [f"<b>this film {probability:.2f}</b>", "operating point 0.60"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_hatching_of_the_scale_is_seen_on_the_page(theme: str) -> None:
+    colours = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"][theme]
+    pattern = figures.probability_scale(0.5, 0.5, (0.3, 0.7)).data[1].marker.pattern
+    hatching, page = (
+        np.array(list(bytes.fromhex(colour[1:]))) for colour in (pattern.fgcolor, colours["backgroundColor"])
+    )
+    low, high = sorted((luminance(hatching), luminance(page)))
+    assert (high + 0.05) / (low + 0.05) >= 3  # WCAG 2.2, level AA, for what is not text
 
 
 def test_count_bars_keep_names_apart_that_look_alike_when_cut_short() -> None:

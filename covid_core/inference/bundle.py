@@ -2,32 +2,35 @@
 
     bundle.json          what this is (schema below), with the SHA-256 of every other file
     model.tflite         what serves: float32; P(covid) and the feature map before pooling
-    head.npz             the weights behind the pooling, for the exact Grad-CAM
+    head.npz             what stands behind the pooling, for the exact Grad-CAM: two dense layers or a support vector machine
     model.keras          to go on training from
     class_indices.json   the class order
     evaluation.json, predictions.csv, history.csv, MODEL_CARD.md
 
 A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
-created, backbone, stage, preparation, threshold {value, method}, calibration, parity, training {recipe, dataset, runtime,
-versions, commit, stages}, starting_weights, licences, files.
+created, backbone, stage, preparation, threshold {value, method}, calibration, three_way (only where it was fitted), parity,
+training {recipe, dataset, runtime, versions, commit, stages}, starting_weights, licences, files.
 """
 
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from covid_core.errors import BundleError, EvaluationError
 from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.preparation import Preparation
 from covid_core.labels import CLASS_INDICES
 from covid_core.locations import model_names, models_dir
 from covid_core.storage import read_json, sha256_of_file, write_json
 
 SCHEMA = 1
+KERNEL_STAGE = "kernel"
+"""`stage` of a bundle whose head was not trained by gradient: its `history.csv` holds the loss of its lung map alone."""
 MANIFEST = "bundle.json"
 FILES = (
     "model.tflite",
@@ -54,6 +57,8 @@ class Bundle:
         threshold_method: how it was chosen, one sentence.
         calibration: from the model's output to the probability that is shown.
         manifest: the whole content of `bundle.json`.
+        three_way: between which probabilities a film is indeterminate; None for a bundle that decides between two
+            classes only. It always holds the threshold, see `_three_way`.
     """
 
     folder: Path
@@ -64,6 +69,7 @@ class Bundle:
     threshold_method: str
     calibration: Calibration
     manifest: dict[str, Any]
+    three_way: ThreeWay | None = None
 
     def file(self, name: str) -> Path:
         """The path of one of the bundle's files."""
@@ -90,15 +96,17 @@ def load_bundle(folder: Path) -> Bundle:
     if order != CLASS_INDICES:
         raise BundleError(f"{folder} has the classes in the order {order}; this program needs {CLASS_INDICES}.")
     try:
+        threshold = _share(manifest["threshold"]["value"])
         return Bundle(
             folder=folder,
             name=str(manifest["name"]),
             version=str(manifest["version"]),
             preparation=Preparation(**manifest["preparation"]),
-            threshold=_share(manifest["threshold"]["value"]),
+            threshold=threshold,
             threshold_method=str(manifest["threshold"]["method"]),
             calibration=Calibration.from_json(manifest["calibration"]),
             manifest=manifest,
+            three_way=_three_way(manifest.get("three_way"), threshold),
         )
     except (KeyError, TypeError, ValueError, EvaluationError) as cause:
         raise BundleError(
@@ -148,6 +156,18 @@ def _share(value: Any) -> float:
     if not 0 <= share <= 1:
         raise ValueError(f"the threshold must be in [0, 1]. Received: {share}")
     return share
+
+
+def _three_way(value: Any, threshold: float) -> ThreeWay | None:
+    """The three-way decision of a manifest, its bounds moved apart as far as it takes to hold the threshold.
+
+    Both come from the same films by different rules, so that the threshold may lie a hair outside. Then a film between the
+    two would be called one class and decided to be the other. More indeterminate films never lower the coverage.
+    """
+    if value is None:
+        return None
+    fitted = ThreeWay.from_json(value)
+    return replace(fitted, lower=min(fitted.lower, threshold), upper=max(fitted.upper, threshold))
 
 
 def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:

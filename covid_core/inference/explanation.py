@@ -1,13 +1,20 @@
 """Why: the exact Grad-CAM of P(covid), without gradients, and its drawing over the film.
 
-Behind global average pooling the derivative of the logit with respect to a cell of the feature map is the same in every cell:
-`W1 diag(h > 0) w2 / cells` for a hidden layer `h = relu(W1' mean(A) + b1)` and an output `w2' h + b2`. So the weights of
-Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391) have a closed form.
+Knows the feature map that a network gives and the head behind its pooling, not how either was trained. Behind global average
+pooling, `p = mean(A)` over the cells of the feature map A, the derivative of the logit with respect to a cell is that with
+respect to p, divided by the number of cells: the same in every cell. So the weights of Grad-CAM (Selvaraju et al. 2017,
+https://arxiv.org/abs/1610.02391) have a closed form:
+
+- two dense layers, `h = relu(W1' p + b1)` and the logit `w2' h + b2`: `W1 diag(h > 0) w2`;
+- a support vector machine with a radial basis function (Cortes and Vapnik 1995, https://doi.org/10.1007/BF00994018) on
+  standardised features, `x = (p - mean) / scale` and the logit `sum_i a_i k_i + b` with `k_i = exp(-gamma |x - s_i|^2)`:
+  `-2 gamma (sum_i a_i k_i (x - s_i)) / scale`.
 """
 
 import io
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +29,8 @@ _INFERNO = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [25
 
 
 @dataclass(frozen=True)
-class Head:
-    """The layers behind the pooling.
+class DenseHead:
+    """Two dense layers behind the pooling.
 
     Attributes:
         hidden_kernel: float32 (c, u).
@@ -37,16 +44,74 @@ class Head:
     output_kernel: NDArray[np.float32]
     output_bias: NDArray[np.float32]
 
+    def __post_init__(self) -> None:
+        _check_shapes(self, hidden_kernel="cu", hidden_bias="u", output_kernel="u1", output_bias="1")
+
+    @property
+    def channels(self) -> int:
+        """The number of pooled features it takes."""
+        return len(self.hidden_kernel)
+
+    def gradient(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The derivative of the logit with respect to the pooled features, both float32 (c,)."""
+        hidden = pooled @ self.hidden_kernel + self.hidden_bias
+        derivative: NDArray[np.float32] = (self.hidden_kernel * (hidden > 0)) @ self.output_kernel[:, 0]
+        return derivative
+
+
+@dataclass(frozen=True)
+class KernelHead:
+    """A support vector machine with a radial basis function, on the standardised pooled features.
+
+    Attributes:
+        support_vectors: standardised, float32 (s, c).
+        coefficients: dual coefficients, positive for support vectors of class covid, float32 (s,).
+        intercept: float32 (1,).
+        gamma: of the radial basis function, above 0, float32 (1,).
+        mean: of the pooled features, float32 (c,).
+        scale: their standard deviation, above 0, float32 (c,).
+    """
+
+    support_vectors: NDArray[np.float32]
+    coefficients: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+    gamma: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        _check_shapes(self, support_vectors="sc", coefficients="s", intercept="1", gamma="1", mean="c", scale="c")
+        for name in ("gamma", "scale"):
+            lowest = getattr(self, name).min()
+            if not lowest > 0:
+                raise ValueError(f"`{name}` must be above 0. Received: {lowest}")
+
+    @property
+    def channels(self) -> int:
+        """The number of pooled features it takes."""
+        return len(self.mean)
+
+    def gradient(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The derivative of the logit with respect to the pooled features, both float32 (c,)."""
+        # Differences first: |x|^2 - 2 x's + |s|^2 would lose digits in float32.
+        away = (pooled - self.mean) / self.scale - self.support_vectors
+        pull = self.coefficients * np.exp(-self.gamma * np.square(away).sum(axis=1))
+        derivative: NDArray[np.float32] = -2 * self.gamma * (pull @ away) / self.scale
+        return derivative
+
+
+Head = DenseHead | KernelHead
+
 
 def load_head(path: Path) -> Head:
-    """Read `head.npz` of a bundle.
+    """Read `head.npz` of a bundle; its arrays are the attributes of one of the heads, and tell which.
 
     Raises:
-        BundleError: the file is not one.
+        BundleError: the file is not one, or its arrays do not fit each other.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return Head(**{name: arrays[name] for name in arrays.files})
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            return _head_of({name: archive[name] for name in archive.files})
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as cause:
         raise BundleError(f"{path} does not hold the head's weights: {cause}.") from cause
 
@@ -61,9 +126,7 @@ def grad_cam(features: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
     Returns:
         float32 (h, w) in [0, 1], scaled so that the largest is 1; all zero where nothing raised it.
     """
-    hidden = features.mean(axis=(0, 1)) @ head.hidden_kernel + head.hidden_bias
-    gradient = (head.hidden_kernel * (hidden > 0)) @ head.output_kernel[:, 0]
-    heat = np.maximum(features @ gradient, 0)
+    heat = np.maximum(features @ head.gradient(features.mean(axis=(0, 1))), 0)
     peak = float(heat.max())
     scaled: NDArray[np.float32] = (heat / peak if peak > 0 else heat).astype(np.float32)
     return scaled
@@ -99,3 +162,22 @@ def _colours(values: NDArray[np.float32]) -> NDArray[np.float32]:
     fraction = (position - lower)[..., None]
     mixed: NDArray[np.float32] = _INFERNO[lower] * (1 - fraction) + _INFERNO[lower + 1] * fraction
     return mixed
+
+
+def _head_of(arrays: Mapping[str, NDArray[np.float32]]) -> Head:
+    kinds: tuple[type[Head], ...] = (DenseHead, KernelHead)
+    for kind in kinds:
+        if {field.name for field in fields(kind)} == set(arrays):
+            return kind(**arrays)
+    raise ValueError(f"the arrays are those of no head. Received: {', '.join(sorted(arrays)) or 'none'}")
+
+
+def _check_shapes(head: Head, **axes: str) -> None:
+    """Compare each array with its axes, a letter each: the same letter is the same length, and `1` is one."""
+    lengths = {"1": 1}
+    for name, letters in axes.items():
+        array: NDArray[np.float32] = getattr(head, name)
+        fits = array.ndim == len(letters) and array.size > 0
+        if not fits or any(lengths.setdefault(*axis) != axis[1] for axis in zip(letters, array.shape, strict=True)):
+            wanted = ", ".join(str(lengths.get(letter, letter)) for letter in letters)
+            raise ValueError(f"`{name}` must be of the shape ({wanted}). Received: {array.shape}")

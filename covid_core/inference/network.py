@@ -18,6 +18,7 @@ class Network:
 
     Attributes:
         size: side of the film it takes, pixels.
+        channels: of the feature map it gives.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +36,9 @@ class Network:
         self.size = int(entry["shape"][1])
         self._input = entry["index"]
         # The converter does not keep the order of the outputs, so they are told apart by their rank.
-        self._features = outputs[ranks.index(_FEATURE_MAP_RANK)]["index"]
+        features = outputs[ranks.index(_FEATURE_MAP_RANK)]
+        self.channels = int(features["shape"][-1])
+        self._features = features["index"]
         self._probability = outputs[1 - ranks.index(_FEATURE_MAP_RANK)]["index"]
 
     def invoke(self, film: ModelInput) -> tuple[float, NDArray[np.float32]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.errors import BundleError, ImageRefusedError
+from covid_core.evaluation.conformal import Decision
 from covid_core.images.decode import GreyImage, decode_file
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.inference.bundle import Bundle
@@ -28,12 +29,14 @@ class Prediction:
         probability_covid: calibrated P(covid), in [0, 1].
         threshold: P(covid) from which a film is called covid.
         heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
+        decision: the label, or `indeterminate`, by the bundle's three-way decision; None where it has none.
     """
 
     label: Label
     probability_covid: float
     threshold: float
     heat: NDArray[np.float32]
+    decision: Decision | None = None
 
     @property
     def confidence(self) -> float:
@@ -45,7 +48,8 @@ class Predictor:
     """Serves one bundle; safe to call from many threads.
 
     Raises:
-        BundleError: the network cannot be loaded, or takes films of another size than the bundle prepares.
+        BundleError: the network cannot be loaded, takes films of another size than the bundle prepares, or gives a feature
+            map that the head does not fit.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -57,6 +61,11 @@ class Predictor:
                 f"{self.network.size}. Export it anew."
             )
         self._head = load_head(bundle.file("head.npz"))
+        if self.network.channels != self._head.channels:
+            raise BundleError(
+                f"{bundle.folder} has a head for {self._head.channels} channels, its network gives "
+                f"{self.network.channels}. Export it anew."
+            )
 
     def predict(self, image: GreyImage) -> Prediction:
         """Predict one film.
@@ -70,11 +79,13 @@ class Predictor:
         """Predict a film that is prepared already: uint8 (size, size)."""
         raw, features = self.network.invoke(film)
         probability = float(self.bundle.calibration.apply(np.array([raw]))[0])
+        three_way = self.bundle.three_way
         return Prediction(
             label=COVID if probability >= self.bundle.threshold else NON_COVID,
             probability_covid=probability,
             threshold=self.bundle.threshold,
             heat=grad_cam(features, self._head),
+            decision=None if three_way is None else three_way.decide(probability),
         )
 
 

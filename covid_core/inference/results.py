@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from covid_core.errors import ImageRefusedError
+from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
 from covid_core.images.decode import decode
+from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.predictor import Prediction, Predictor
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
 CSV_COLUMNS = (
-    *("file", "status", "class", "probability_covid", "confidence", "threshold"),
+    *("file", "status", "class", "decision", "probability_covid", "confidence", "threshold"),
     *("model", "version", "reason", "message"),
 )
+INDETERMINATE_TITLE = "Indeterminate"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -60,10 +63,54 @@ def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | floa
 
 
 def summary_sentence(results: Sequence[FilmResult]) -> str:
-    """Count the results, such as `5 films: 2 called COVID-19, 2 called not COVID-19, 1 refused`, in a sentence."""
-    counts = Counter(one.outcome.label if isinstance(one.outcome, Prediction) else "refused" for one in results)
+    """Count the results, such as `5 films: 2 called COVID-19, 2 called not COVID-19, 1 refused`, in a sentence.
+
+    A model with a three-way decision has its indeterminate films counted by themselves, and in neither class.
+    """
+    predictions = [one.outcome for one in results if isinstance(one.outcome, Prediction)]
+    counts = Counter(one.decision or one.label for one in predictions)
+    parts = [f"{counts[COVID]} called COVID-19", f"{counts[NON_COVID]} called not COVID-19"]
+    if any(one.decision for one in predictions):
+        parts.append(f"{counts[INDETERMINATE]} indeterminate")
     films = f"{len(results)} film" + ("" if len(results) == 1 else "s")
-    return f"{films}: {counts[COVID]} called COVID-19, {counts[NON_COVID]} called not COVID-19, {counts['refused']} refused."
+    return f"{films}: {', '.join(parts)}, {len(results) - len(predictions)} refused."
+
+
+def headline(prediction: Prediction) -> str:
+    """Say in a word or two what a film is called."""
+    return INDETERMINATE_TITLE if prediction.decision == INDETERMINATE else CLASS_TITLES[prediction.label]
+
+
+def key_numbers(prediction: Prediction) -> str:
+    """Give the numbers of a prediction, in Markdown; an indeterminate film has no call to be confident of."""
+    probability = f"P(COVID-19) **{prediction.probability_covid:.3f}**"
+    if prediction.decision == INDETERMINATE:
+        return probability
+    return f"Confidence **{prediction.confidence:.0%}**; {probability}"
+
+
+def indeterminate_range(three_way: ThreeWay) -> str:
+    """Say where a film is indeterminate, as a clause.
+
+    Both classes are kept there even where the fit kept neither (see `fit_three_way`): that can only raise the coverage.
+    """
+    return f"between {three_way.lower:.2f} and {three_way.upper:.2f} both classes are kept, at {three_way.coverage:.0%} coverage"
+
+
+def indeterminate_sentence(prediction: Prediction, three_way: ThreeWay) -> str:
+    """Say what it means that a film is indeterminate, and on which side of the operating point it lies all the same."""
+    leaning = "to" if prediction.label == COVID else "away from"
+    return (
+        f"The model can rule out neither class: {indeterminate_range(three_way)}. This film leans {leaning} COVID-19."
+    )
+
+
+def scale_words(prediction: Prediction, three_way: ThreeWay | None) -> str:
+    """Say what the scale of a prediction shows, for those who do not see it."""
+    words = f"Scale from 0 to 1: this film at {prediction.probability_covid:.2f}, operating point at {prediction.threshold:.2f}"
+    if three_way is None:
+        return words
+    return f"{words}, indeterminate from {three_way.lower:.2f} to {three_way.upper:.2f}"
 
 
 def assumption(bundle: Bundle) -> str:
@@ -77,13 +124,13 @@ def assumption(bundle: Bundle) -> str:
     )
 
 
-def heat_caption(prediction: Prediction) -> str:
+def heat_caption(prediction: Prediction, preparation: Preparation) -> str:
     """Say what the heat map of a prediction is, and what it is not."""
     if not prediction.heat.any():
         return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
     return (
-        "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film. The "
-        "border of the film is not shown to the model."
+        "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
+        + (" The border of the film is not shown to the model." if preparation.border_crop else "")
     )
 
 
@@ -117,7 +164,7 @@ def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | N
     if isinstance(outcome, ImageRefusedError):
         return {"Class": None, "P(COVID-19)": None, "Status": "refused", "Reason": str(outcome)}
     return {
-        "Class": CLASS_TITLES[outcome.label],
+        "Class": headline(outcome),
         "P(COVID-19)": outcome.probability_covid,
         "Status": "ok",
         "Reason": None,
@@ -127,8 +174,9 @@ def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | N
 def _record(one: FilmResult, bundle: Bundle) -> list[str]:
     outcome = one.outcome
     if isinstance(outcome, ImageRefusedError):
-        values = ["refused", "", "", "", "", bundle.name, bundle.version, outcome.reason, str(outcome)]
+        values = ["refused", "", "", "", "", "", bundle.name, bundle.version, outcome.reason, str(outcome)]
     else:
         numbers = [f"{value:.6f}" for value in (outcome.probability_covid, outcome.confidence)]
-        values = ["ok", outcome.label, *numbers, f"{outcome.threshold:g}", bundle.name, bundle.version, "", ""]
+        calls = [outcome.label, outcome.decision or ""]
+        values = ["ok", *calls, *numbers, f"{outcome.threshold:g}", bundle.name, bundle.version, "", ""]
     return [one.file, *values]

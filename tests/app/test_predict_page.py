@@ -3,12 +3,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import models_dir
 from tests.app.conftest import OpenPage, film_png, texts
+from tests.fake_bundle import change_manifest
 
 PAGE = "pages/1_Predict.py"
 IMAGE = "image/png"
@@ -23,7 +25,8 @@ def test_a_film_gets_the_result_that_the_model_gives_it(page: AppTest, models: l
     expected = Predictor(load_bundle(models_dir() / models[0])).predict(decode(film_png(1)))
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
     assert not page.exception
-    assert page.subheader[0].value == CLASS_TITLES[expected.label]
+    titles = {**CLASS_TITLES, "indeterminate": "Indeterminate"}
+    assert page.subheader[0].value == titles[expected.decision or expected.label]
     assert f"{expected.probability_covid:.3f}" in texts(page)
     assert "not where disease is" in texts(page)
     assert "assumes that 50%" in texts(page)
@@ -120,3 +123,52 @@ def test_a_changed_bundle_is_loaded_anew(own_bundle: Path, open_page: OpenPage) 
         manifest.read_text(encoding="utf-8").replace('"version": "', '"version": "new-'), encoding="utf-8"
     )
     assert "Version new-" in texts(app.run())
+
+
+def with_three_way(bundle: Path, lower: float, upper: float) -> None:
+    three_way = ThreeWay(lower, upper, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="by hand")
+    change_manifest(bundle, lambda manifest: manifest.update(three_way=three_way.to_json()))
+
+
+def alt_text(app: AppTest) -> str:
+    return app.get("plotly_chart")[0].proto.alt
+
+
+def test_an_indeterminate_film_is_called_so_with_what_that_means(own_bundle: Path, open_page: OpenPage) -> None:
+    with_three_way(own_bundle, 0.004, 0.996)
+    app = open_page(PAGE)
+    app.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    assert not app.exception
+    assert app.subheader[0].value == "Indeterminate"
+    assert "can rule out neither class: between 0.00 and 1.00 both classes are kept, at 90% coverage." in texts(app)
+    probability = Predictor(load_bundle(own_bundle)).predict(decode(film_png(1))).probability_covid
+    leaning = "to" if probability >= load_bundle(own_bundle).threshold else "away from"
+    assert f"leans {leaning} COVID-19." in texts(app)
+    assert "Confidence" not in texts(app)
+    assert alt_text(app).endswith("indeterminate from 0.00 to 1.00")
+
+
+def test_a_decided_film_of_a_model_with_three_answers_reads_as_before(own_bundle: Path, open_page: OpenPage) -> None:
+    threshold = load_bundle(own_bundle).threshold
+    with_three_way(own_bundle, threshold, threshold)
+    expected = Predictor(load_bundle(own_bundle)).predict(decode(film_png(1)))
+    app = open_page(PAGE)
+    app.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    assert app.subheader[0].value == CLASS_TITLES[expected.label]
+    assert f"Confidence **{expected.confidence:.0%}**" in texts(app)
+    assert "rule out" not in texts(app)
+
+
+def test_indeterminate_films_are_counted_by_themselves(own_bundle: Path, open_page: OpenPage) -> None:
+    with_three_way(own_bundle, 0.0, 1.0)
+    app = open_page(PAGE)
+    app.file_uploader[0].set_value([("a.png", film_png(1), IMAGE), ("b.png", film_png(2), IMAGE)]).run()
+    assert list(app.dataframe[0].value["Class"]) == ["Indeterminate", "Indeterminate"]
+    assert "2 films: 0 called COVID-19, 0 called not COVID-19, 2 indeterminate, 0 refused." in texts(app)
+
+
+def test_a_model_with_two_answers_shows_nothing_of_a_third(own_bundle: Path, open_page: OpenPage) -> None:
+    change_manifest(own_bundle, lambda manifest: manifest.pop("three_way", None))
+    app = open_page(PAGE)
+    app.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    assert "ndeterminate" not in texts(app) + alt_text(app)

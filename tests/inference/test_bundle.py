@@ -4,8 +4,11 @@ import shutil
 import pytest
 
 from covid_core.errors import BundleError
+from covid_core.evaluation.conformal import ThreeWay
 from covid_core.inference.bundle import FILES, bundle_written_aside, load_bundle, write_manifest
 from tests.fake_bundle import CALIBRATION, PREPARATION, change_manifest, replace_file
+
+THREE_WAY = ThreeWay(0.31, 0.68, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="validation part")
 
 
 @pytest.fixture
@@ -21,6 +24,25 @@ def test_a_bundle_is_read_with_the_settings_of_its_manifest(bundle_folder):
     assert bundle.calibration == CALIBRATION
     assert (bundle.threshold, bundle.threshold_method) == (0.5, "chosen for a test")
     assert bundle.file("model.tflite").is_file()
+
+
+def test_a_bundle_without_a_three_way_decision_has_none(bundle_folder):
+    assert load_bundle(bundle_folder).three_way is None
+
+
+def test_a_three_way_decision_is_read_whatever_else_its_entry_says(own):
+    entry = {**THREE_WAY.to_json(), "method": "split conformal"}
+    change_manifest(own, lambda manifest: manifest.update(three_way=entry))
+    assert load_bundle(own).three_way == THREE_WAY
+
+
+@pytest.mark.parametrize(("threshold", "bounds"), [(0.3, (0.3, 0.68)), (0.7, (0.31, 0.7)), (0.31, (0.31, 0.68))])
+def test_the_indeterminate_range_is_widened_until_it_holds_the_threshold(own, threshold, bounds):
+    change_manifest(own, lambda manifest: manifest.update(three_way=THREE_WAY.to_json()))
+    change_manifest(own, lambda manifest: manifest["threshold"].update(value=threshold))
+    three_way = load_bundle(own).three_way
+    assert (three_way.lower, three_way.upper) == bounds
+    assert (three_way.coverage, three_way.n_covid, three_way.fitted_on) == (0.9, 20, "validation part")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -80,6 +102,10 @@ def test_a_manifest_that_is_none_is_refused(own, content):
         lambda manifest: manifest["calibration"].update(slope=-1.0),
         lambda manifest: manifest.pop("calibration"),
         lambda manifest: manifest.update(calibration=None),
+        lambda manifest: manifest.update(three_way={}),
+        lambda manifest: manifest.update(three_way=0.9),
+        lambda manifest: manifest.update(three_way={**THREE_WAY.to_json(), "lower": 0.7}),
+        lambda manifest: manifest.update(three_way={**THREE_WAY.to_json(), "upper": float("nan")}),
     ],
 )
 def test_a_manifest_with_a_missing_or_impossible_setting_is_refused(own, change):

@@ -3,18 +3,21 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from covid_core.errors import BundleError
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare
 from covid_core.inference.bundle import load_bundle
-from covid_core.inference.explanation import Head, grad_cam, load_head, overlay
+from covid_core.inference.explanation import DenseHead, KernelHead, grad_cam, load_head, overlay
 from covid_core.inference.predictor import Predictor
 from tests.fake_bundle import PREPARATION, tiny_classifier, write_film
 
 
 def head_of(hidden_kernel, hidden_bias, output_kernel):
-    return Head(
+    return DenseHead(
         np.array(hidden_kernel, np.float32),
         np.array(hidden_bias, np.float32),
         np.array(output_kernel, np.float32)[:, None],
@@ -67,6 +70,96 @@ def test_the_closed_form_equals_the_gradients_of_tensorflow(bundle_folder, tmp_p
     np.testing.assert_allclose(served, expected / expected.max(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def machine():
+    """A support vector machine on standardised features of six channels, of very different means and scales."""
+    rng = np.random.default_rng(3)
+    features = rng.normal([0.1, 5, -2, 0.7, 30, 0], [0.05, 2, 1, 0.3, 9, 1], (60, 6))
+    curved = (features[:, 0] - 0.1) ** 2 / 0.0025 + (features[:, 1] - 5) / 2 > 1
+    return make_pipeline(StandardScaler(), SVC(C=3.0, gamma=0.2)).fit(features, curved)
+
+
+def kernel_arrays(machine):
+    """What `head.npz` of a bundle holds of a fitted machine, in scikit-learn's precision."""
+    scaler, svc = machine[0], machine[1]
+    return {
+        "support_vectors": svc.support_vectors_,
+        "coefficients": svc.dual_coef_[0],
+        "intercept": svc.intercept_,
+        "gamma": np.array([svc.gamma]),
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+    }
+
+
+def kernel_head(arrays):
+    return KernelHead(**{name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def decision_of(arrays, pooled):
+    """The logit in float64, a sum over support vectors as it stands in the textbook."""
+    total = float(arrays["intercept"][0])
+    for vector, coefficient in zip(arrays["support_vectors"], arrays["coefficients"], strict=True):
+        distance = sum(
+            ((p - m) / s - v) ** 2 for p, m, s, v in zip(pooled, arrays["mean"], arrays["scale"], vector, strict=True)
+        )
+        total += coefficient * np.exp(-arrays["gamma"][0] * distance)
+    return total
+
+
+def test_the_arrays_of_a_kernel_head_are_those_of_scikit_learns_decision_function(machine):
+    pooled = machine[0].inverse_transform(np.random.default_rng(4).normal(0, 1, (8, 6)))
+    mine = [decision_of(kernel_arrays(machine), one) for one in pooled]
+    np.testing.assert_allclose(mine, machine.decision_function(pooled), rtol=1e-9)
+    assert {value > 0 for value in mine} == {True, False}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_gradient_of_a_kernel_head_is_that_of_finite_differences(machine, seed):
+    arrays = kernel_arrays(machine)
+    pooled = machine[0].inverse_transform(np.random.default_rng(seed).normal(0, 1, (1, 6)))[0]
+    steps = np.diag(1e-5 * arrays["scale"])
+    expected = [
+        (decision_of(arrays, pooled + step) - decision_of(arrays, pooled - step)) / (2 * step.sum()) for step in steps
+    ]
+    gradient = kernel_head(arrays).gradient(pooled.astype(np.float32))
+    assert gradient.dtype == np.float32
+    np.testing.assert_allclose(gradient * arrays["scale"], expected * arrays["scale"], rtol=2e-4, atol=2e-6)
+
+
+def test_the_gradient_of_a_single_support_vector_worked_out_by_hand():
+    # x = ((4 - 2) / 2, (3 - 3) / 1) = (1, 0) is 1 away from the origin, so the kernel is exp(-ln 2) = 1/2, and the
+    # derivative -2 ln 2 * 4 * 1/2 * (1, 0) / (2, 1) = (-2 ln 2, 0).
+    arrays = {
+        "support_vectors": np.zeros((1, 2)),
+        "coefficients": np.array([4]),
+        "intercept": np.array([7]),
+        "gamma": np.array([np.log(2)]),
+        "mean": np.array([2, 3]),
+        "scale": np.array([2, 1]),
+    }
+    gradient = kernel_head(arrays).gradient(np.array([4, 3], np.float32))
+    np.testing.assert_allclose(gradient, [-2 * np.log(2), 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_grad_cam_of_a_kernel_head_weighs_the_channels_by_finite_differences_over_the_cells(machine, seed):
+    """Grad-CAM of Selvaraju et al. (2017) from its definition, each cell of each channel moved by itself."""
+    arrays, rng = kernel_arrays(machine), np.random.default_rng(seed)
+    film = machine[0].inverse_transform(rng.normal(0, 1, (1, 6)))[0]
+    features = film + rng.normal(0, 1, (2, 3, 6)) * arrays["scale"]
+    slopes = np.empty_like(features)
+    for cell in np.ndindex(features.shape):
+        step = np.zeros_like(features)
+        step[cell] = 1e-4 * arrays["scale"][cell[-1]]
+        ends = [decision_of(arrays, (features + sign * step).mean(axis=(0, 1))) for sign in (1, -1)]
+        slopes[cell] = (ends[0] - ends[1]) / (2 * step[cell])
+    expected = np.maximum((features * slopes.mean(axis=(0, 1))).sum(axis=-1), 0)
+    assert expected.max() > 0
+    heat = grad_cam(features.astype(np.float32), kernel_head(arrays))
+    np.testing.assert_allclose(heat, expected / expected.max(), rtol=1e-3, atol=1e-4)
+
+
 def test_the_overlay_leaves_the_film_outside_the_box_as_it_is():
     film = np.random.default_rng(0).random((60, 80)).astype(np.float32)
     box = (10, 5, 70, 50)
@@ -102,15 +195,9 @@ def test_a_warm_corner_of_the_map_is_drawn_in_that_corner_of_the_box():
     assert column >= 175
 
 
-def truncated_archive():
+def archive(**arrays):
     stream = io.BytesIO()
-    np.savez(stream, hidden_kernel=np.zeros((2, 2)))
-    return stream.getvalue()[:60]
-
-
-def wrong_arrays():
-    stream = io.BytesIO()
-    np.savez(stream, kernel=np.zeros((2, 2)))
+    np.savez(stream, **{name: np.asarray(array, np.float32) for name, array in arrays.items()})
     return stream.getvalue()
 
 
@@ -120,12 +207,71 @@ def png():
     return stream.getvalue()
 
 
+DENSE = {
+    "hidden_kernel": np.ones((3, 2)),
+    "hidden_bias": np.ones(2),
+    "output_kernel": np.ones((2, 1)),
+    "output_bias": np.ones(1),
+}
+KERNEL = {
+    "support_vectors": np.ones((4, 3)),
+    "coefficients": np.ones(4),
+    "intercept": np.ones(1),
+    "gamma": np.ones(1),
+    "mean": np.ones(3),
+    "scale": np.ones(3),
+}
+
+
+@pytest.mark.parametrize(("arrays", "kind"), [(DENSE, DenseHead), (KERNEL, KernelHead)])
+def test_the_arrays_tell_which_head_it_is(tmp_path, arrays, kind):
+    (tmp_path / "head.npz").write_bytes(archive(**arrays))
+    head = load_head(tmp_path / "head.npz")
+    assert type(head) is kind
+    assert head.channels == 3
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(getattr(head, name), array)
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", truncated_archive(), wrong_arrays(), png()],
-    ids=["empty", "cut short", "other arrays", "a picture"],
+    [b"", archive(**DENSE)[:60], archive(kernel=np.zeros((2, 2))), archive(**DENSE, **KERNEL), archive(), png()],
+    ids=["empty", "cut short", "other arrays", "two heads", "no arrays", "a picture"],
 )
 def test_a_file_that_holds_no_head_is_refused(tmp_path, content):
     (tmp_path / "head.npz").write_bytes(content)
     with pytest.raises(BundleError, match="does not hold the head's weights"):
+        load_head(tmp_path / "head.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "name", "shape"),
+    [
+        (DENSE, "hidden_kernel", (3,)),
+        (DENSE, "hidden_bias", (3,)),
+        (DENSE, "output_kernel", (2, 2)),
+        (DENSE, "output_kernel", (2,)),
+        (DENSE, "output_bias", (2,)),
+        (KERNEL, "support_vectors", (0, 3)),
+        (KERNEL, "support_vectors", (4, 3, 1)),
+        (KERNEL, "coefficients", (1, 4)),
+        (KERNEL, "coefficients", (5,)),
+        (KERNEL, "intercept", ()),
+        (KERNEL, "gamma", (3,)),
+        (KERNEL, "mean", (4,)),
+        (KERNEL, "scale", (1,)),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_refused_by_name(tmp_path, arrays, name, shape):
+    (tmp_path / "head.npz").write_bytes(archive(**{**arrays, name: np.ones(shape)}))
+    with pytest.raises(BundleError, match=rf"`{name}` must be of the shape .*Received: \({', '.join(map(str, shape))}"):
+        load_head(tmp_path / "head.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("gamma", [0]), ("gamma", [-1]), ("scale", [1, 0, 1]), ("scale", [np.nan, 1, 1])]
+)
+def test_what_a_kernel_head_divides_or_decays_by_is_above_0(tmp_path, name, value):
+    (tmp_path / "head.npz").write_bytes(archive(**{**KERNEL, name: value}))
+    with pytest.raises(BundleError, match=rf"`{name}` must be above 0"):
         load_head(tmp_path / "head.npz")

@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from covid_core.errors import BundleError, ImageRefusedError
 from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare, prepare_files
 from covid_core.inference import predictor as predicting
@@ -93,6 +95,72 @@ def test_the_threshold_is_the_bundles_and_a_film_on_it_is_covid(own, films):
         assert prediction.probability_covid == probability
         calls[threshold] = prediction.label
     assert list(calls.values()) == ["covid", "non_covid"]
+
+
+def test_a_bundle_without_a_three_way_decision_decides_nothing(predictor, films):
+    assert predictor.predict(decode_file(films[0])).decision is None
+
+
+def test_between_the_bounds_a_film_is_indeterminate_and_beyond_them_it_is_what_it_is_called(predictor, own, films):
+    probabilities = sorted(predictor.predict(decode_file(path)).probability_covid for path in films)
+    lower, upper = probabilities[2], probabilities[-3]  # each the probability of a film, which is indeterminate
+    assert lower < 0.5 < upper
+    three_way = ThreeWay(lower, upper, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
+    change_manifest(own, lambda manifest: manifest.update(three_way=three_way.to_json()))
+    deciding = Predictor(load_bundle(own))
+    predictions = sorted((deciding.predict(decode_file(path)) for path in films), key=lambda one: one.probability_covid)
+    assert [one.decision for one in predictions] == ["non_covid"] * 2 + ["indeterminate"] * 8 + ["covid"] * 2
+    assert [one.label for one in predictions] == ["covid" if one >= 0.5 else "non_covid" for one in probabilities]
+
+
+def test_a_film_that_is_decided_is_never_decided_against_its_class(own, films):
+    three_way = ThreeWay(0.4, 0.4, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
+    change_manifest(own, lambda manifest: manifest.update(three_way=three_way.to_json()))
+    for threshold in (0.05, 0.4, 0.95):
+        change_manifest(own, lambda manifest, value=threshold: manifest["threshold"].update(value=value))
+        predictor = Predictor(load_bundle(own))
+        for prediction in (predictor.predict(decode_file(path)) for path in films):
+            assert prediction.decision in {prediction.label, "indeterminate"}
+
+
+def kernel_archive(channels):
+    """A `head.npz` with a support vector machine for so many channels."""
+    rng, stream = np.random.default_rng(6), io.BytesIO()
+    arrays = {
+        "support_vectors": rng.normal(0, 1, (4, channels)),
+        "coefficients": np.array([0.5, -1, 1.5, -1]),
+        "intercept": np.array([0.2]),
+        "gamma": np.array([0.1]),
+        "mean": np.full(channels, 0.4),
+        "scale": np.full(channels, 0.5),
+    }
+    np.savez(stream, **{name: array.astype(np.float32) for name, array in arrays.items()})
+    return stream.getvalue()
+
+
+def test_the_heat_of_a_bundle_with_a_kernel_head_is_that_of_its_support_vectors(own, films):
+    content = kernel_archive(channels=8)
+    replace_file(own, "head.npz", content)
+    predictor, image = Predictor(load_bundle(own)), decode_file(films[0])
+    _, features = predictor.network.invoke(prepare(image, PREPARATION))
+    arrays = {name: array.astype(float) for name, array in np.load(io.BytesIO(content)).items()}
+
+    def decision(pooled):
+        standardised = (pooled - arrays["mean"]) / arrays["scale"]
+        distances = ((standardised - arrays["support_vectors"]) ** 2).sum(axis=1)
+        return np.exp(-arrays["gamma"] * distances) @ arrays["coefficients"] + arrays["intercept"][0]
+
+    pooled, steps = features.astype(float).mean(axis=(0, 1)), 1e-5 * np.eye(8)
+    gradient = [(decision(pooled + step) - decision(pooled - step)) / 2e-5 for step in steps]
+    expected = np.maximum(features @ gradient, 0)
+    assert expected.max() > 0
+    np.testing.assert_allclose(predictor.predict(image).heat, expected / expected.max(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_head_for_another_network_is_refused(own):
+    replace_file(own, "head.npz", kernel_archive(channels=9))
+    with pytest.raises(BundleError, match="a head for 9 channels, its network gives 8"):
+        Predictor(load_bundle(own))
 
 
 def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films):
