@@ -31,6 +31,7 @@ st.markdown(
     "- **Probability of COVID-19**: how likely the film shows COVID-19 if films with and without it were equally common. Where "
     "COVID-19 is rarer, it is less likely than the number says.\n"
     "- **Operating point**: from this probability on, the film is called COVID-19.\n"
+    "- **Indeterminate**: the probability is too near the middle to rule out either class; take it as no answer.\n"
     "- **Not COVID-19** does not mean healthy: other kinds of pneumonia are in this class as well.\n"
     "- **Heat map**: where the model looked, not where disease is. A heat map beside the lungs or on a label is a reason to "
     "distrust the result.\n"

@@ -4,14 +4,22 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from covid_core import __version__
-from covid_core.errors import CovidCoreError, ImageRefusedError
-from covid_core.locations import DATASET_NAME, FETCHED_DATASET, default_model, models_dir
+from covid_core.errors import CovidCoreError, EvaluationError, ImageRefusedError
+from covid_core.locations import (
+    DATASET_NAME,
+    DEFAULT_MODEL,
+    FETCHED_DATASET,
+    dataset_dir,
+    default_model,
+    models_dir,
+)
 
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
@@ -149,6 +157,35 @@ def _recipe(options: argparse.Namespace) -> "tuple[Recipe, Path | None]":
     return recipe, weights_file
 
 
+def _build(options: argparse.Namespace) -> int:
+    from covid_core.evaluation.report import read_evaluation, summary_lines
+    from covid_core.training.recipe import named_weights
+
+    with _native_messages_hidden():
+        from covid_core.build import Materials, build
+        from covid_core.training.lung_reader import LungRecipe
+
+    weights, sha256, weights_file = named_weights(options.weights)
+    materials = Materials(
+        dataset=options.dataset,
+        annotations=options.annotations,
+        folds=options.folds,
+        weights=weights_file,
+        auxiliary=options.auxiliary,
+        external=options.external,
+    )
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - started:4.0f} s] {line}", file=sys.stderr, flush=True)
+
+    recipe = LungRecipe(weights=weights, weights_sha256=sha256, seed=options.seed, threads=options.threads)
+    bundle = build(materials, options.out, recipe, say)
+    print(summary_lines(read_evaluation(bundle.file("evaluation.json"))))
+    print(f"\nwritten: {bundle.folder} (version {bundle.version}) in {time.monotonic() - started:.0f} s")
+    return 0
+
+
 def _finetune(options: argparse.Namespace) -> int:
     with _native_messages_hidden():
         from covid_core.training import stages
@@ -168,8 +205,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     from covid_core.evaluation.report import summary_lines
 
     with _native_messages_hidden():
-        from covid_core.workflows import evaluate_run
+        from covid_core.workflows import evaluate_bundle, evaluate_run
 
+    if options.model is not None:
+        folder = _bundle_folder(options.model)
+        with _progress("predicting", "film") as progress:
+            evaluation = evaluate_bundle(folder, options.external, progress)
+        print(summary_lines(evaluation))
+        print(f"\nwritten: {folder / 'evaluation.json'}, MODEL_CARD.md")
+        return 0
+    if options.external:
+        raise EvaluationError("--external tests a model bundle: name it with --model.")
     with _progress("decoding", "film") as progress:
         evaluated = evaluate_run(options.run_folder, options.stage, progress)
     print(summary_lines(evaluated.evaluation))
@@ -192,11 +238,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from covid_core.inference.bundle import MANIFEST, load_bundle
+    from covid_core.inference.bundle import load_bundle
     from covid_core.inference.predictor import Prediction, Predictor, predict_files
 
-    folder = Path(options.model)
-    bundle = load_bundle(folder if (folder / MANIFEST).is_file() else models_dir() / options.model)
+    bundle = load_bundle(_bundle_folder(options.model))
     with _native_messages_hidden():
         predictor = Predictor(bundle)
     refused = 0
@@ -206,7 +251,7 @@ def _predict(options: argparse.Namespace) -> int:
         ):
             progress(index, len(options.images))
             if isinstance(outcome, Prediction):
-                text = _prediction_json(path, outcome, predictor.bundle) if options.json else _prediction_text(outcome)
+                text = _prediction_json(path, outcome, bundle) if options.json else _prediction_text(outcome, bundle)
             else:
                 refused += 1
                 text = _refusal_json(path, outcome) if options.json else f"Refused:\n  {outcome}"
@@ -217,6 +262,14 @@ def _predict(options: argparse.Namespace) -> int:
     return EXIT_FAILURE if refused else 0
 
 
+def _bundle_folder(model: str) -> Path:
+    """The folder of a bundle that is given by its own path or by its name in the folder of models."""
+    from covid_core.inference.bundle import MANIFEST
+
+    folder = Path(model)
+    return folder if (folder / MANIFEST).is_file() else models_dir() / model
+
+
 def _print_stage(entry: dict[str, float]) -> None:
     print(
         f"best epoch {entry['best_epoch']} of {entry['epochs']}: validation loss {entry['val_loss']:.3f}, "
@@ -224,8 +277,14 @@ def _print_stage(entry: dict[str, float]) -> None:
     )
 
 
-def _prediction_text(prediction: "Prediction") -> str:
-    return f"Result:\n  Class      : {prediction.label}\n  Confidence : {prediction.confidence:.1%}"
+def _prediction_text(prediction: "Prediction", bundle: "Bundle") -> str:
+    from covid_core.evaluation.conformal import INDETERMINATE
+    from covid_core.inference.results import indeterminate_range
+
+    lines = ["Result:", f"  Class      : {prediction.label}", f"  Confidence : {prediction.confidence:.1%}"]
+    if bundle.three_way is not None and prediction.decision == INDETERMINATE:
+        lines.append(f"  Decision   : {INDETERMINATE} ({indeterminate_range(bundle.three_way)})")
+    return "\n".join(lines)
 
 
 def _prediction_json(path: Path, prediction: "Prediction", bundle: "Bundle") -> str:
@@ -234,6 +293,7 @@ def _prediction_json(path: Path, prediction: "Prediction", bundle: "Bundle") -> 
             "file": str(path),
             "status": "ok",
             "label": prediction.label,
+            **({} if prediction.decision is None else {"decision": prediction.decision}),
             "probability_covid": round(prediction.probability_covid, 6),
             "confidence": round(prediction.confidence, 6),
             "threshold": prediction.threshold,
@@ -363,7 +423,10 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     evaluate = _verb(
         verbs, "evaluate", _evaluate, "classification report, sensitivity and specificity on the test part"
     )
-    _add_run(evaluate)
+    judged = evaluate.add_mutually_exclusive_group()
+    _add_run(judged)
+    judged.add_argument("--model", default=None, help="a bundle instead, by name or folder: again from its predictions")
+    _add_external(evaluate)
     _add_stage(evaluate)
 
     export = _verb(verbs, "export", _export, "evaluate a run and write it as a model bundle, checked against Keras")
@@ -371,17 +434,38 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     _add_stage(export)
     export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
 
+    build = _verb(
+        verbs,
+        "build",
+        _build,
+        "train, cross-validate and export the app's model in one go: frozen layers, lungs, kernel",
+    )
+    _add_inputs(build)
+    annotations = (dataset_dir() or FETCHED_DATASET) / "annotations"
+    build.add_argument("--annotations", type=Path, default=annotations, help="folder with the lung masks")
+    build.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
+    build.add_argument(
+        "--auxiliary", type=Path, default=None, help="labels.csv and images/ to fit on at a small weight"
+    )
+    _add_external(build)
+    build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")
+
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
+    _add_inputs(parser)
     parser.add_argument("--backbone", choices=("mobilenetv2", "resnet50"), default="mobilenetv2", help="network")
-    parser.add_argument(
-        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
-    )
     parser.add_argument("--epochs", type=_whole(1), default=15, help="most epochs of the initial training")
     parser.add_argument("--finetune-epochs", type=_whole(1), default=15, help="most epochs of the fine-tuning")
     parser.add_argument("--batch-size", type=_whole(1), default=32, help="films a step")
     parser.add_argument("--size", type=_whole(32, 1024), default=224, help="side of the input, pixels")
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """What every training starts from."""
+    parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
+    parser.add_argument(
+        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
+    )
     parser.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of weights, order and augmentation")
     parser.add_argument(
         "--threads", type=_whole(1), default=2, help="part of the recipe: another number gives other weights"
@@ -418,9 +502,15 @@ def _whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:
     return parsed
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument(
         "--run", dest="run_folder", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder"
+    )
+
+
+def _add_external(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--external", type=Path, nargs="+", default=(), help="folders with labels.csv and images/ to test the bundle on"
     )
 
 

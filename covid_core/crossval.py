@@ -14,10 +14,9 @@ from typing import Any
 import pandas as pd
 
 from covid_core.data.folds import lay_out_fold, make_folds, read_folds, write_folds
-from covid_core.data.prepare import read_split
 from covid_core.errors import TrainingError
-from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 from covid_core.evaluation.report import evaluate
+from covid_core.pixel_free import pixel_free_baselines
 from covid_core.training import stages
 from covid_core.training.recipe import Recipe, Stage
 from covid_core.training.run import open_run
@@ -88,23 +87,9 @@ def cross_validate(
         part="out_of_fold",
         prevalence=PREVALENCE,
     )
-    evaluation["baselines"] = _baselines(dataset, folds)
+    evaluation["baselines"] = pixel_free_baselines(dataset, folds)
     write_figures(out, evaluation, predictions)
     return CrossValidation(predictions, evaluation)
-
-
-def _baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, Any]:
-    """ROC AUC, with its interval, of what can be told through the same folds without a pixel: name -> metric."""
-    table = read_split(dataset).merge(folds, on="filename").assign(part="out_of_fold")
-    found = {}
-    for name, columns in BASELINES.items():
-        probability = pixel_free_predictions(table, table["fold"], columns)
-        guessed = table.assign(probability_raw=probability, probability_covid=probability)
-        evaluation = evaluate(guessed, model=f"{name}, without pixels", threshold=THRESHOLD, part="out_of_fold")
-        # Within a source, knowing it tells nothing; what is left are differences between folds, which run against the label.
-        told = ("roc_auc",) if "source" in columns else ("roc_auc", "within_source_auc")
-        found[name] = {metric: evaluation["metrics"][metric] for metric in told}
-    return found
 
 
 def _one_fold(folder: Path, recipe: Recipe, last_stage: Stage, weights_file: Path | None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATASET_NAME = "covid-chestxray-dataset"
-DEFAULT_MODEL = "mobilenetv2-finetuned"
+DEFAULT_MODEL = "mobilenetv2-lungs"
 FETCHED_DATASET = PROJECT / "data" / DATASET_NAME
 
 

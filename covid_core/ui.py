@@ -21,10 +21,10 @@ from streamlit.typing import UploadedFile
 from covid_core.data.metadata import read_metadata
 from covid_core.errors import BundleError, CovidCoreError, DatasetError
 from covid_core.evaluation.report import read_evaluation
-from covid_core.evaluation.tables import interval
+from covid_core.evaluation.tables import MEANINGS, interval
 from covid_core.images.decode import GreyImage, decode
 from covid_core.images.display import fitted
-from covid_core.inference.bundle import MANIFEST, Bundle, load_bundle
+from covid_core.inference.bundle import KERNEL_STAGE, MANIFEST, Bundle, load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.results import FilmResult, predict_bytes
 from covid_core.locations import PROJECT, dataset_dir, model_names, models_dir
@@ -183,7 +183,9 @@ def evaluation_of(bundle: Bundle) -> dict[str, Any] | None:
 
 
 def history_of(bundle: Bundle) -> pd.DataFrame | None:
-    """The epochs of a bundle's training; None, with the reason shown in place, where they cannot be read."""
+    """The epochs of a bundle's training; None without any, or with the reason shown where they cannot be read."""
+    if bundle.manifest.get("stage") == KERNEL_STAGE:
+        return None
     try:
         history = pd.read_csv(bundle.file("history.csv"))
     except (OSError, ValueError):
@@ -204,13 +206,13 @@ def card_of(bundle: Bundle) -> dict[str, str]:
 
 
 def key_figures(evaluation: Mapping[str, Any]) -> None:
-    """Show sensitivity, specificity and area under the curve side by side, each with its interval."""
-    with st.grid(3, min_column_width=200):
-        for title, name in (("Sensitivity", "sensitivity"), ("Specificity", "specificity"), ("ROC AUC", "roc_auc")):
+    """Show sensitivity, specificity and the areas under the curve side by side, each with its interval."""
+    with st.grid(4, min_column_width=180):
+        for name in ("within_source_auc", "roc_auc", "sensitivity", "specificity"):
             metric = evaluation["metrics"][name]
             bounds = interval(metric)
             st.metric(
-                title,
+                MEANINGS[name][0],
                 None if metric["value"] is None else f"{metric['value']:.2f}",
                 delta=f"95% CI {bounds}" if bounds else "no interval",
                 delta_color="off",

@@ -1,22 +1,27 @@
 """What needs several rooms at once: a run is evaluated, and exported as a bundle. The command line calls these."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from covid_core.errors import TrainingError
+from covid_core.data.labelled import LabelledFolder, read_labelled_folder
+from covid_core.errors import BundleError, ImageRefusedError, TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
-from covid_core.evaluation.report import evaluate
+from covid_core.evaluation.protocols import shares_by_finding
+from covid_core.evaluation.report import FURTHER_BLOCKS, evaluate
 from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
 from covid_core.inference.network import Network
+from covid_core.inference.predictor import Prediction, Predictor, predict_files
 from covid_core.labels import CLASS_INDICES
 from covid_core.model_card import model_card
-from covid_core.storage import sha256_of_file, write_json, write_text, written_aside
+from covid_core.storage import read_json, sha256_of_file, write_json, write_text, written_aside
 from covid_core.training.backbones import starting_weights
 from covid_core.training.export import head_weights, load_trained, predict_films, write_litert
 from covid_core.training.recipe import Stage
@@ -72,6 +77,32 @@ class EvaluatedRun:
     calibration: Calibration
     predictions: pd.DataFrame
     evaluation: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BundleContent:
+    """What a bundle is written from.
+
+    Attributes:
+        model: the Keras model, as `covid_core.training.export` takes it.
+        films: uint8 (n, size, size), on which the served model is held against Keras.
+        raw_by_keras: float64 (n,), what the Keras model says of them.
+        evaluation: the content of `evaluation.json`, but for the model's name.
+        predictions: the content of `predictions.csv`.
+        history: the content of `history.csv`.
+        manifest: of `bundle.json` what the model's maker knows: backbone, stage, architecture, preparation, threshold,
+            calibration, starting_weights, training and, where there is one, three_way.
+        licences: of what it was trained on besides the dataset: what -> which.
+    """
+
+    model: "keras.Model"
+    films: NDArray[np.uint8]
+    raw_by_keras: NDArray[np.float64]
+    evaluation: dict[str, Any]
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    manifest: dict[str, Any]
+    licences: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | None = None) -> EvaluatedRun:
@@ -133,16 +164,121 @@ def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Pr
         BundleError: `out` holds something else.
     """
     evaluated = evaluate_run(folder, stage, progress)
-    evaluated.evaluation["model"] = out.name
+    run, predictions = evaluated.run, evaluated.predictions
+    content = BundleContent(
+        model=evaluated.model,
+        films=evaluated.test.pixels,
+        raw_by_keras=predictions.loc[predictions["part"] == "test", "probability_raw"].to_numpy(),
+        evaluation=evaluated.evaluation,
+        predictions=predictions,
+        history=run.history(evaluated.stage),
+        manifest={
+            "backbone": run.recipe.backbone,
+            "stage": evaluated.stage,
+            "architecture": (
+                f"global average pooling, Dense {run.recipe.hidden_units}, Dropout {run.recipe.dropout:g}, one sigmoid"
+            ),
+            "preparation": run.recipe.preparation.to_json(),
+            "threshold": {"value": THRESHOLD, "method": _threshold_method(evaluated.calibration)},
+            "calibration": evaluated.calibration.to_json(),
+            "starting_weights": starting_weights(run.recipe),
+            "training": {
+                "recipe": run.recipe.to_json(),
+                "dataset": {key: value for key, value in run.record["dataset"].items() if key != "folder"},
+                **{key: run.record[key] for key in ("runtime", "versions", "commit")},
+                "stages": {stage: run.record["stages"][stage] for stage in run.stages_until(evaluated.stage)},
+            },
+        },
+    )
+    return write_bundle(out, content)
+
+
+def write_bundle(out: Path, content: BundleContent) -> Bundle:
+    """Write a model as a bundle, checked against Keras; a former bundle there is replaced.
+
+    Raises:
+        TrainingError: LiteRT and Keras do not agree.
+        BundleError: `out` holds something else.
+    """
+    evaluation = {**content.evaluation, "model": out.name}
     with bundle_written_aside(out) as fresh:
-        _write_model(evaluated, fresh)
-        write_figures(fresh, evaluated.evaluation, evaluated.predictions)
+        _write_model(content.model, fresh)
+        write_figures(fresh, evaluation, content.predictions)
         with written_aside(fresh / "history.csv") as aside:
-            evaluated.run.history(evaluated.stage).to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
-        manifest = _manifest(evaluated, out.name, fresh / "model.tflite")
-        write_text(fresh / "MODEL_CARD.md", model_card(manifest, evaluated.evaluation))
+            content.history.to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
+        served = fresh / "model.tflite"
+        today = datetime.now(UTC)
+        manifest = {
+            "name": out.name,
+            "version": f"{today:%Y-%m-%d}-{sha256_of_file(served)[:8]}",
+            "created": today.isoformat(timespec="seconds"),
+            **content.manifest,
+            "parity": _parity(content, served),
+            "licences": LICENCES | content.licences,
+        }
+        write_text(fresh / "MODEL_CARD.md", model_card(manifest, evaluation))
         write_manifest(fresh, manifest)
     return load_bundle(out)
+
+
+def evaluate_bundle(folder: Path, external: Sequence[Path] = (), progress: Progress | None = None) -> dict[str, Any]:
+    """Evaluate a bundle again from its `predictions.csv`, and write its evaluation and card anew; the model stays as it is.
+
+    What other measurements added to the evaluation (`report.FURTHER_BLOCKS`) is kept.
+
+    Args:
+        folder: the bundle.
+        external: folders of labelled films (`covid_core.data.labelled`) that the served model is tested on besides; they take the
+            place of former ones.
+        progress: called with (films done, films) of each folder.
+
+    Returns:
+        The content of `evaluation.json`.
+
+    Raises:
+        BundleError: there is no whole bundle.
+        EvaluationError: its predictions cannot be evaluated.
+        DatasetError: an external folder is not one.
+        ImageRefusedError: an external film cannot be decoded.
+    """
+    bundle = load_bundle(folder)
+    former = read_json(bundle.file("evaluation.json"), BundleError)
+    predictions = pd.read_csv(bundle.file("predictions.csv"), dtype={"patientid": "str", "group": "str"})
+    evaluation = evaluate(
+        predictions,
+        model=bundle.name,
+        threshold=bundle.threshold,
+        part=former["part"],
+        prevalence=bundle.calibration.prevalence,
+    )
+    evaluation |= {name: former[name] for name in FURTHER_BLOCKS if name in former}
+    if external:
+        predictor = Predictor(bundle)
+        evaluation["external"] = {
+            films.name: _external(predictor, films, progress) for films in map(read_labelled_folder, external)
+        }
+    with bundle_written_aside(folder) as fresh:
+        shutil.copytree(folder, fresh, dirs_exist_ok=True)
+        write_json(fresh / "evaluation.json", evaluation)
+        manifest = {name: value for name, value in bundle.manifest.items() if name not in {"schema", "files"}}
+        write_text(fresh / "MODEL_CARD.md", model_card(manifest, evaluation))
+        write_manifest(fresh, manifest)
+    return evaluation
+
+
+def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | None) -> dict[str, Any]:
+    probability = []
+    for index, outcome in enumerate(predict_files(predictor, films.paths), start=1):
+        if not isinstance(outcome, Prediction):
+            raise ImageRefusedError(outcome.reason, f"{films.paths[index - 1]}: {outcome}")
+        probability.append(outcome.probability_covid)
+        if progress:
+            progress(index, len(films.paths))
+    return {
+        "images": len(probability),
+        "patients": None,
+        "by_finding": shares_by_finding(films.table.assign(probability_covid=probability), predictor.bundle.threshold),
+    }
 
 
 def write_figures(folder: Path, evaluation: dict[str, Any], predictions: pd.DataFrame) -> None:
@@ -152,35 +288,11 @@ def write_figures(folder: Path, evaluation: dict[str, Any], predictions: pd.Data
         predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
 
 
-def _write_model(evaluated: EvaluatedRun, folder: Path) -> None:
-    evaluated.model.save(folder / "model.keras")  # loaded without its optimizer, so saved without it
-    write_litert(evaluated.model, folder / "model.tflite")
-    np.savez(folder / "head.npz", **head_weights(evaluated.model))  # type: ignore[arg-type]
+def _write_model(model: "keras.Model", folder: Path) -> None:
+    model.save(folder / "model.keras")  # loaded without its optimizer, so saved without it
+    write_litert(model, folder / "model.tflite")
+    np.savez(folder / "head.npz", **head_weights(model))  # type: ignore[arg-type]
     write_json(folder / "class_indices.json", CLASS_INDICES)
-
-
-def _manifest(evaluated: EvaluatedRun, name: str, served: Path) -> dict[str, Any]:
-    run = evaluated.run
-    today = datetime.now(UTC)
-    return {
-        "name": name,
-        "version": f"{today:%Y-%m-%d}-{sha256_of_file(served)[:8]}",
-        "created": today.isoformat(timespec="seconds"),
-        "backbone": run.recipe.backbone,
-        "stage": evaluated.stage,
-        "preparation": run.recipe.preparation.to_json(),
-        "threshold": {"value": THRESHOLD, "method": _threshold_method(evaluated.calibration)},
-        "calibration": evaluated.calibration.to_json(),
-        "parity": _parity(evaluated, served),
-        "starting_weights": starting_weights(run.recipe),
-        "training": {
-            "recipe": run.recipe.to_json(),
-            "dataset": {key: value for key, value in run.record["dataset"].items() if key != "folder"},
-            **{key: run.record[key] for key in ("runtime", "versions", "commit")},
-            "stages": {stage: run.record["stages"][stage] for stage in run.stages_until(evaluated.stage)},
-        },
-        "licences": LICENCES,
-    }
 
 
 def _threshold_method(calibration: Calibration) -> str:
@@ -189,11 +301,10 @@ def _threshold_method(calibration: Calibration) -> str:
     return THRESHOLD_METHOD
 
 
-def _parity(evaluated: EvaluatedRun, served: Path) -> dict[str, Any]:
+def _parity(content: BundleContent, served: Path) -> dict[str, Any]:
     network = Network(served)
-    litert = np.array([network.invoke(film)[0] for film in evaluated.test.pixels])
-    by_keras = evaluated.predictions.loc[evaluated.predictions["part"] == "test", "probability_raw"].to_numpy()
-    difference = float(np.abs(litert - by_keras).max())
+    litert = np.array([network.invoke(film)[0] for film in content.films])
+    difference = float(np.abs(litert - content.raw_by_keras).max())
     if difference > PARITY_LIMIT:
         raise TrainingError(
             f"The exported model differs from the trained one by {difference:.2g} (limit {PARITY_LIMIT:g}); it is not kept."

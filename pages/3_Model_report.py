@@ -4,10 +4,20 @@ import streamlit as st
 
 from covid_core import figures, ui
 from covid_core.evaluation import tables
+from covid_core.evaluation.further import further_tables
 from covid_core.evaluation.report import verdict
 from covid_core.inference.results import assumption
 
-CARD_SECTIONS = ("Intended use", "Limitations", "Model", "Training data", "Training", "Licences")
+CARD_SECTIONS = (
+    "Intended use",
+    "Out of scope",
+    "Limitations",
+    "Factors",
+    "Model",
+    "Training data",
+    "Training",
+    "Licences",
+)
 
 ui.page("Model report", "How often the model is right and wrong on films it never saw, and how it was made.")
 bundle = ui.choose_bundle()
@@ -35,7 +45,7 @@ if evaluation is not None:
     with roc_column:
         st.subheader("ROC curve", anchor=False)
         ui.chart(figures.roc(evaluation), alt="ROC curve with the operating point")
-        st.caption(f"Operating point {evaluation['threshold']:g}: {ui.plain(bundle.threshold_method)}.")
+        st.caption(f"Operating point {evaluation['threshold']:.3g}: {ui.plain(bundle.threshold_method)}.")
 
     st.subheader("Figures with their intervals", anchor=False)
     ui.static_table(tables.metric_table(evaluation))
@@ -52,6 +62,14 @@ if evaluation is not None:
         st.caption(
             "On the dotted line, of the films given a probability of 0.7, 70% are COVID-19. " + assumption(bundle)
         )
+
+    further = further_tables(evaluation)
+    if further:
+        st.subheader("Beyond one number", anchor=False)
+    for position, measured in enumerate(further):
+        with st.expander(measured.title, expanded=position == 0):
+            ui.static_table(measured.table)
+            st.caption(ui.plain(measured.note))
 
 history = ui.history_of(bundle)
 if history is not None:

@@ -11,6 +11,7 @@ import pytest
 
 from covid_core import __version__
 from covid_core.cli import _native_messages_hidden, main
+from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
@@ -182,6 +183,36 @@ def test_the_confidence_of_a_negative_call_is_that_of_the_negative(tmp_path, fil
     assert main(["predict", str(film), "--model", str(folder)]) == 0
     out = capsys.readouterr().out
     assert out == f"Result:\n  Class      : non_covid\n  Confidence : {(1 - probability) * 100:.1f}%\n"
+
+
+def three_way(lower, upper):
+    return ThreeWay(lower, upper, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
+
+
+def test_an_indeterminate_film_has_a_third_line_and_its_decision_in_json(tmp_path, film, capsys):
+    folder = write_fake_bundle(tmp_path / "careful", three_way=three_way(0.004, 0.997))
+    probability = probability_of(folder, film)
+    capsys.readouterr()
+    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    label = "covid" if probability >= 0.5 else "non_covid"
+    assert capsys.readouterr().out == (
+        f"Result:\n  Class      : {label}\n  Confidence : {max(probability, 1 - probability) * 100:.1f}%\n"
+        "  Decision   : indeterminate (between 0.00 and 1.00 both classes are kept, at 90% coverage)\n"
+    )
+    main(["predict", "--json", str(film), "--model", str(folder)])
+    line = json.loads(capsys.readouterr().out)
+    assert (line["label"], line["decision"]) == (label, "indeterminate")
+
+
+def test_a_decided_film_has_two_lines_and_its_decision_in_json(tmp_path, film, capsys):
+    folder = write_fake_bundle(tmp_path / "decided", three_way=three_way(0.5, 0.5))
+    label = "covid" if probability_of(folder, film) > 0.5 else "non_covid"
+    capsys.readouterr()
+    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+    main(["predict", "--json", str(film), "--model", str(folder)])
+    line = json.loads(capsys.readouterr().out)
+    assert (line["label"], line["decision"]) == (label, label)
 
 
 def test_several_films_are_headed_by_their_names_and_a_refused_one_says_why(bundle, film, not_a_film, capsys):

@@ -71,7 +71,7 @@ def build_classifier(recipe: Recipe, weights_file: Path | None = None) -> keras.
     Raises:
         TrainingError: the backbone is unknown or its weights cannot be had.
     """
-    backbone = _build_backbone(recipe, weights_file)
+    backbone = build_backbone(recipe, weights_file)
     grey = keras.Input((recipe.preparation.size, recipe.preparation.size, 1), name="grey")
     channels = keras.layers.Concatenate(name="channels")([grey, grey, grey])
     scaled = BACKBONES[recipe.backbone].scaling()(channels)
@@ -113,7 +113,12 @@ def freeze_lower(model: keras.Model, share: float) -> None:
         layer.trainable = index >= n_frozen and not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _build_backbone(recipe: Recipe, weights_file: Path | None) -> keras.Model:
+def build_backbone(recipe: Recipe, weights_file: Path | None = None) -> keras.Model:
+    """Keras' network of a recipe without its top: float32 (n, size, size, 3) in the network's own range to its last feature map.
+
+    Raises:
+        TrainingError: the backbone is unknown or its weights cannot be had.
+    """
     if recipe.backbone not in BACKBONES:
         raise TrainingError(f"`backbone` must be one of {sorted(BACKBONES)}. Received: {recipe.backbone!r}")
     build = BACKBONES[recipe.backbone].build

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import TrainingError
 from covid_core.training.backbones import HIDDEN_LAYER, OUTPUT_LAYER, POOLING_LAYER
+from covid_core.training.layers import KernelMachine
 
 BATCH_SIZE = 32
 
@@ -53,8 +54,16 @@ def write_litert(model: keras.Model, path: Path) -> None:
 
 
 def head_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
-    """The weights behind the pooling: `hidden_kernel` (c, u), `hidden_bias` (u,), `output_kernel` (u, 1), `output_bias` (1,)."""
-    hidden, output = model.get_layer(HIDDEN_LAYER), model.get_layer(OUTPUT_LAYER)
+    """The weights behind the pooling, as `head.npz` keeps them.
+
+    Returns:
+        `hidden_kernel` (c, u), `hidden_bias` (u,), `output_kernel` (u, 1), `output_bias` (1,); or of a kernel machine its
+        `support_vectors` (s, c), `coefficients` (s,), `intercept` (1,), `gamma` (1,), `mean` (c,), `scale` (c,).
+    """
+    output = model.get_layer(OUTPUT_LAYER)
+    if isinstance(output, KernelMachine):
+        return {weight.name: np.asarray(weight, np.float32) for weight in output.weights}
+    hidden = model.get_layer(HIDDEN_LAYER)
     return {
         "hidden_kernel": np.asarray(hidden.kernel, np.float32),
         "hidden_bias": np.asarray(hidden.bias, np.float32),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from covid_core.locations import models_dir
 from tests.app.conftest import OpenPage, texts
-from tests.fake_bundle import replace_file
+from tests.fake_bundle import change_manifest, replace_file
 
 PAGE = "pages/3_Model_report.py"
 
@@ -16,6 +16,7 @@ def test_the_report_shows_the_figures_of_the_evaluation(models: list[str], open_
         "Sensitivity": f"{evaluation['metrics']['sensitivity']['value']:.2f}",
         "Specificity": f"{evaluation['metrics']['specificity']['value']:.2f}",
         "ROC AUC": f"{evaluation['metrics']['roc_auc']['value']:.2f}",
+        "ROC AUC within a source": f"{evaluation['metrics']['within_source_auc']['value']:.2f}",
     }
     (tn, _), (_, tp) = evaluation["confusion_matrix"]
     assert f"found {tp} of {sum(evaluation['confusion_matrix'][1])} COVID-19 films" in texts(app)
@@ -47,6 +48,7 @@ def test_an_evaluation_of_another_version_is_answered_with_what_to_run(own_bundl
 
 
 def test_unreadable_training_curves_are_answered_with_what_to_run(own_bundle: Path, open_page: OpenPage) -> None:
+    change_manifest(own_bundle, lambda manifest: manifest.update(stage="finetune"))
     replace_file(own_bundle, "history.csv", b"stage,epoch\n")
     app = open_page(PAGE)
     assert not app.exception
@@ -61,3 +63,18 @@ def test_an_evaluation_with_a_part_missing_is_answered_with_what_to_run(own_bund
     app = open_page(PAGE)
     assert not app.exception
     assert "lacks reliability" in app.error[0].value.replace("\\", "")
+
+
+def test_a_model_without_epochs_has_no_training_curves_and_no_complaint(own_bundle: Path, open_page: OpenPage) -> None:
+    change_manifest(own_bundle, lambda manifest: manifest.update(stage="kernel"))
+    replace_file(own_bundle, "history.csv", b"stage,epoch,loss\nlungs,1,0.5\n")
+    app = open_page(PAGE)
+    assert not app.error
+    assert "Training curves" not in texts(app)
+
+
+def test_what_was_measured_beyond_one_number_is_shown(open_page: OpenPage) -> None:
+    said = open_page(PAGE, model="mobilenetv2-lungs").expander
+    titles = [expander.label for expander in said]
+    for title in ("Against what can be told without a pixel", "Is it looking at the lungs?", "External films"):
+        assert title in titles

@@ -1,0 +1,318 @@
+"""The model that the app uses by default, from a prepared dataset to a bundle, in one go.
+
+    python -m covid_core build --dataset dataset --weights FILE --out models/mobilenetv2-lungs
+
+The trunk runs once over every film; all that is fitted behind it takes seconds, so the whole evaluation protocol
+(`covid_core.lung_protocol`) is part of the build and no bundle can be without its figures.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from covid_core import lung_protocol as protocol
+from covid_core.data.folds import make_folds, read_folds, write_folds
+from covid_core.data.labelled import read_labelled_folder
+from covid_core.data.lungs import LungMasks, read_lung_masks
+from covid_core.data.prepare import read_split, split_image_path
+from covid_core.errors import TrainingError
+from covid_core.evaluation.calibration import Calibration
+from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage, fit_three_way
+from covid_core.evaluation.operating_point import OperatingPoint, choose_operating_point
+from covid_core.evaluation.protocols import paired_metrics, repeated_summary
+from covid_core.evaluation.report import evaluate, source_table
+from covid_core.images.preparation import prepare_files
+from covid_core.inference.bundle import KERNEL_STAGE, Bundle, load_bundle
+from covid_core.labels import CLASSES, COVID
+from covid_core.lung_protocol import Auxiliary, Cohort
+from covid_core.pixel_free import pixel_free_baselines
+from covid_core.storage import sha256_of_file
+from covid_core.training import runtime
+from covid_core.training.backbones import starting_weights
+from covid_core.training.export import predict_films
+from covid_core.training.lung_reader import (
+    Kernel,
+    LungRecipe,
+    build_reader,
+    build_trunk,
+    cells_of,
+    fit_lungs,
+    lung_map,
+    pool,
+)
+from covid_core.workflows import PREDICTION_COLUMNS, BundleContent, evaluate_bundle, write_bundle
+
+PART = "out_of_fold"
+PARITY_FILMS = 100
+_ORIGINAL_NOTE = (
+    "The protocol of the system this one reimplements, for comparison only: PA and AP films split at random by image, so films "
+    "of one patient stand on both sides and the figures are too good."
+)
+
+MASK_LICENCE = "annotations of the COVID-19 Image Data Collection; those of lungVAE are CC BY-SA"
+KNOWN_LICENCES = {
+    "NIH ChestX-ray8": "public domain",
+    "COVID-19 Chest X-Ray Image Repository (figshare 12580328)": "CC BY 4.0",
+}
+"""Collections that an auxiliary folder may name as its sources -> their licence."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Where everything is that a build reads.
+
+    Attributes:
+        dataset: a prepared dataset.
+        annotations: folder with the lung masks.
+        folds: the folds; made, with seed 0, if the file is not there yet.
+        weights: file of the backbone's weights; None where the recipe needs none.
+        auxiliary: a folder of labelled films that are fitted on at a small weight; None for none.
+        external: folders of labelled films that the finished model is tested on; nothing is chosen by them.
+    """
+
+    dataset: Path
+    annotations: Path
+    folds: Path
+    weights: Path | None = None
+    auxiliary: Path | None = None
+    external: Sequence[Path] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The films of the dataset and what the trunk made of them."""
+
+    table: pd.DataFrame
+    films: NDArray[np.uint8]
+    masks: LungMasks
+    trunk: keras.Model
+    cohort: Cohort
+    lungs: keras.Model
+    lung_losses: list[float]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The out-of-fold predictions, the models that made them (fold -> model), and what was chosen on them."""
+
+    kernels: dict[int, Kernel]
+    raw: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    calibration: Calibration
+    point: OperatingPoint
+    three_way: ThreeWay
+
+
+def build(materials: Materials, out: Path, recipe: LungRecipe, say: Say) -> Bundle:
+    """Train, evaluate and export the reader that looks at the lungs.
+
+    Args:
+        materials: what it is made from.
+        out: the bundle's folder; a former bundle there is replaced.
+        recipe: every choice made before training.
+        say: called with a line for each step, as it begins.
+
+    Raises:
+        DatasetError: the dataset is not prepared, the folds do not fit, masks or labelled films are missing.
+        TrainingError: weights cannot be had, no film has a mask, or LiteRT and Keras do not agree.
+    """
+    started = time.monotonic()
+    state = runtime.configure(recipe.seed, recipe.threads)
+    seen = _see(materials, recipe, say)
+    cohort = seen.cohort
+    say("cross-validation on the committed folds")
+    raw, kernels = protocol.out_of_fold(cohort, cohort.folds, recipe)
+    chosen = _choose(cohort, raw, kernels)
+    predictions = cohort.table[[*PREDICTION_COLUMNS, "fold"]].assign(
+        part=PART, probability_raw=raw, probability_covid=chosen.probability
+    )
+    kernel = protocol.fit_on(cohort, np.ones(len(raw), np.bool_), recipe)
+    reader = build_reader(seen.trunk, seen.lungs, kernel)
+    evaluation = evaluate(
+        predictions, model=out.name, threshold=chosen.point.value, part=PART, prevalence=chosen.calibration.prevalence
+    )
+    evaluation |= _measured(materials, recipe, seen, chosen, say)
+    say("export")
+    manifest = _manifest(materials, recipe, seen, chosen, kernel)
+    manifest["training"]["runtime"] = vars(state)
+    manifest["training"]["stages"] = {KERNEL_STAGE: {"seconds": round(time.monotonic() - started, 1)}}
+    bundle = write_bundle(
+        out,
+        BundleContent(
+            model=reader,
+            films=seen.films[:PARITY_FILMS],
+            raw_by_keras=predict_films(reader, seen.films[:PARITY_FILMS]),
+            evaluation=evaluation,
+            predictions=predictions,
+            history=pd.DataFrame(
+                {"stage": "lungs", "epoch": range(1, len(seen.lung_losses) + 1), "loss": seen.lung_losses}
+            ),
+            manifest=manifest,
+            licences=_licences(seen.cohort.auxiliary),
+        ),
+    )
+    if not materials.external:
+        return bundle
+    say("external films, as they are served")
+    evaluate_bundle(out, materials.external)
+    return load_bundle(out)
+
+
+def _see(materials: Materials, recipe: LungRecipe, say: Say) -> _Seen:
+    """Everything up to pooled films: decode, trunk, lung maps."""
+    if not materials.folds.exists():
+        write_folds(make_folds(materials.dataset), materials.folds)
+    table = read_split(materials.dataset).merge(
+        read_folds(materials.folds, materials.dataset), on="filename", how="left", validate="one_to_one"
+    )
+    masks = read_lung_masks(materials.annotations, table["filename"].tolist(), recipe.preparation.size)
+    for fold, covered in pd.Series(masks.covered).groupby(table["fold"].to_numpy()):
+        if covered.sum() == masks.covered.sum():
+            raise TrainingError(f"All films with a lung mask are in fold {fold}. Received: {masks}")
+    say(f"decoding {len(table)} films")
+    films = prepare_files([split_image_path(materials.dataset, row) for _, row in table.iterrows()], recipe.preparation)
+    trunk = build_trunk(recipe, materials.weights)
+    say(f"frozen trunk over {len(table)} films")
+    cells = cells_of(trunk, films)
+    say(f"lung map, trained on {int(masks.covered.sum())} masks")
+    lungs, losses = fit_lungs(cells[masks.covered], masks.inside[masks.covered], recipe)
+    auxiliary = _auxiliary(materials, recipe, trunk, lungs, say)
+    say("lung maps for each fold, from the masks of the others")
+    cohort = protocol.build_cohort(table, cells, masks, recipe, auxiliary)
+    return _Seen(table, films, masks, trunk, cohort, lungs, losses)
+
+
+def _auxiliary(
+    materials: Materials, recipe: LungRecipe, trunk: keras.Model, lungs: keras.Model, say: Say
+) -> Auxiliary | None:
+    if materials.auxiliary is None:
+        return None
+    folder = read_labelled_folder(materials.auxiliary)
+    say(f"frozen trunk over {len(folder.paths)} auxiliary films")
+    cells = cells_of(trunk, prepare_files(folder.paths, recipe.preparation))
+    labels = (folder.table["label"] == COVID).to_numpy()
+    return Auxiliary(pool(cells, lung_map(lungs, cells)), labels, folder.sources)
+
+
+def _choose(cohort: Cohort, raw: NDArray[np.float64], kernels: dict[int, Kernel]) -> _Chosen:
+    """Calibration, operating point and three-way decision, all on out-of-fold predictions.
+
+    The operating point lies on the scale that is served. The three-way band is widened to hold it where the two miss each
+    other, so that no film is called one thing and decided another.
+    """
+    calibration = protocol.final_calibration(raw, cohort.labels)
+    served = calibration.apply(raw)
+    point = choose_operating_point(cohort.labels, served)
+    three_way = fit_three_way(cohort.labels, served, fitted_on=calibration.fitted_on)
+    three_way = replace(three_way, lower=min(three_way.lower, point.value), upper=max(three_way.upper, point.value))
+    probability = protocol.calibrated_across(raw, cohort.labels, cohort.folds)
+    return _Chosen(kernels, raw, probability, calibration, point, three_way)
+
+
+def _measured(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Chosen, say: Say) -> dict[str, Any]:
+    """What the protocol adds to the evaluation; external films are judged by the finished bundle."""
+    cohort, table = seen.cohort, seen.cohort.table
+    say(f"{len(protocol.SEEDS)} repetitions, sources left out, the original protocol")
+    seeds = protocol.repeated_folds(cohort, recipe, chosen.point.value)
+    left_out = protocol.left_out_sources(cohort, recipe)
+    left_out = left_out.assign(probability_covid=chosen.calibration.apply(left_out["probability_raw"]))
+    images, repetitions = protocol.original_protocol(cohort, recipe)
+    coverage = cross_fitted_coverage(
+        cohort.labels, chosen.probability, cohort.folds, table["group"].astype(str).to_numpy()
+    )
+    say("films without lungs, and lungs alone")
+    return {
+        "baselines": pixel_free_baselines(materials.dataset, table[["filename", "fold"]]),
+        "seeds": seeds,
+        "seed_means": repeated_summary([{k: v for k, v in row.items() if k != "seed"} for row in seeds]),
+        "left_out_sources": {
+            "within_source_auc": paired_metrics(left_out)["within_source_auc"],
+            "sources": source_table(left_out),
+        }
+        if len(left_out)
+        else None,
+        "lungs": _lungs(seen, chosen),
+        "original_protocol": {
+            "repetitions": len(repetitions),
+            "images": images,
+            "note": _ORIGINAL_NOTE,
+            **repeated_summary(repetitions),
+        },
+        "three_way": {**coverage, "lower": chosen.three_way.lower, "upper": chosen.three_way.upper},
+    }
+
+
+def _lungs(seen: _Seen, chosen: _Chosen) -> dict[str, Any]:
+    covered, cohort = seen.masks.covered, seen.cohort
+    table, labels = cohort.table[covered], cohort.labels[covered]
+    seen_as = {
+        "whole": chosen.raw[covered],
+        **protocol.without_lungs(cohort, seen.trunk, seen.films, seen.masks, chosen.kernels),
+    }
+    return {
+        "films": len(table),
+        "patients": int(table["patientid"].nunique()),
+        "n_covid": int(labels.sum()),
+        "n_non_covid": int((~labels).sum()),
+        **{name: paired_metrics(table.assign(probability_covid=raw)) for name, raw in seen_as.items()},
+    }
+
+
+def _manifest(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Chosen, kernel: Kernel) -> dict[str, Any]:
+    further = seen.cohort.auxiliary
+    return {
+        "backbone": "mobilenetv2",
+        "stage": KERNEL_STAGE,
+        "architecture": (
+            f"frozen layers {', '.join(recipe.taps)}, seen as is and mirrored, a lung map, global average pooling over "
+            f"the lungs and over the film, a support vector machine with a radial basis kernel "
+            f"({len(kernel.coefficients)} vectors)"
+        ),
+        "preparation": recipe.preparation.to_json(),
+        "threshold": {"value": chosen.point.value, "method": chosen.point.method},
+        "calibration": chosen.calibration.to_json(),
+        "three_way": chosen.three_way.to_json(),
+        "starting_weights": starting_weights(recipe.backbone()),
+        "training": {
+            "recipe": recipe.to_json(),
+            "dataset": {
+                "split_sha256": sha256_of_file(materials.dataset / "split.csv"),
+                "folds_sha256": sha256_of_file(materials.folds),
+                "counts": _counts(seen.table),
+                "lung_masks": int(seen.masks.covered.sum()),
+                "auxiliary": None
+                if further is None
+                else {
+                    "films": len(further.labels),
+                    "covid": int(further.labels.sum()),
+                    "sources": list(further.sources),
+                },
+            },
+            "versions": runtime.package_versions(),
+            "commit": runtime.source_commit(),
+        },
+    }
+
+
+def _licences(auxiliary: Auxiliary | None) -> dict[str, str]:
+    """Of what the recipe is trained on besides the dataset: what -> which licence."""
+    sources = auxiliary.sources if auxiliary is not None else ()
+    return {"lung masks": MASK_LICENCE, **{name: KNOWN_LICENCES.get(name, "not recorded") for name in sources}}
+
+
+def _counts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Images and patients of each class, as `covid_core.data.split.count_parts` gives them for a dataset in parts."""
+    chosen = {label: table[table["label"] == label] for label in CLASSES}
+    return [
+        {"part": "all", "label": label, "images": len(films), "patients": int(films["patientid"].nunique())}
+        for label, films in chosen.items()
+    ]

@@ -1,0 +1,92 @@
+"""Lung masks of the dataset's annotations, as arrays beside the films they were drawn on.
+
+Two sets are read, as upstream keeps them: `semantic_masks_v7labs_lungs.zip` (drawn, one mask a film, named as the film) and
+`lungVAE-masks/STEM_mask.png` (Selvan et al. 2020, https://arxiv.org/abs/2005.10052) for films that the first lacks. Most of
+the films they cover show COVID-19, so *having* a mask gives the label away: only what a model predicts for every film alike
+may be used to tell the classes apart.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from covid_core.errors import DatasetError
+
+DRAWN_NAME = "semantic_masks_v7labs_lungs.zip"
+ESTIMATED_NAME = "lungVAE-masks"
+_INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the middle
+
+
+@dataclass(frozen=True)
+class LungMasks:
+    """Masks of n films.
+
+    Attributes:
+        inside: bool (n, size, size), true in a lung; all false where there is no mask.
+        covered: bool (n,), which films have one.
+    """
+
+    inside: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        return f"LungMasks({len(self.covered)}, {int(self.covered.sum())} covered)"
+
+
+def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> LungMasks:
+    """Read the masks of some films.
+
+    Args:
+        annotations: the dataset's folder of that name.
+        filenames: n names of films.
+        size: side of the masks, pixels; they are brought to a square as the films are.
+
+    Raises:
+        DatasetError: there are no masks in the folder, or one cannot be read.
+    """
+    drawn = _drawn(annotations / DRAWN_NAME)
+    estimated = {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
+    if not drawn and not estimated:
+        raise DatasetError(
+            f"{annotations} has no lung masks: neither {DRAWN_NAME} nor {ESTIMATED_NAME}/. Name the folder `annotations` of the "
+            "COVID-19 Image Data Collection."
+        )
+    inside = np.zeros((len(filenames), size, size), np.bool_)
+    covered = np.zeros(len(filenames), np.bool_)
+    for index, name in enumerate(filenames):
+        stem = Path(name).stem
+        data = drawn.get(stem)
+        if data is None and stem in estimated:
+            data = estimated[stem].read_bytes()
+        if data is not None:
+            inside[index] = _mask(data, size, name)
+            covered[index] = True
+    return LungMasks(inside, covered)
+
+
+def _drawn(path: Path) -> dict[str, bytes]:
+    """Stem of the film -> content of its mask."""
+    if not path.is_file():
+        return {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if not entry.is_dir()]
+            return {Path(entry.filename).stem: archive.read(entry) for entry in members}
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, EOFError, RuntimeError) as cause:
+        raise DatasetError(f"{path} cannot be read: {cause}.") from cause
+
+
+def _mask(data: bytes, size: int, name: str) -> NDArray[np.bool_]:
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as picture:
+            grey = picture.convert("L").resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as cause:
+        raise DatasetError(f"The lung mask of {name} cannot be read: {cause}.") from cause
+    return np.asarray(grey) > _INSIDE

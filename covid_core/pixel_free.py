@@ -1,0 +1,44 @@
+"""What the folds of a dataset tell of the class without a pixel: the figures that a cross-validated model stands beside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from covid_core.data.prepare import read_split, split_image_path
+from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
+from covid_core.evaluation.protocols import paired_metrics
+
+
+def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """ROC AUC, with its interval, of what can be told through the same folds without a pixel.
+
+    Args:
+        dataset: a prepared dataset.
+        folds: `filename` and `fold`, as `covid_core.data.folds.read_folds` gives them.
+
+    Returns:
+        name of the baseline -> `roc_auc` and, where it means something, `within_source_auc`.
+    """
+    table = read_split(dataset)
+    facts = image_facts([split_image_path(dataset, row) for _, row in table.iterrows()])
+    table = table.join(facts.set_index(table.index)).merge(folds, on="filename")
+    found = {}
+    for name, columns in BASELINES.items():
+        guessed = table.assign(probability_covid=pixel_free_predictions(table, table["fold"], columns))
+        areas = paired_metrics(guessed)
+        # Within a source, knowing it tells nothing; what is left are differences between folds, which run against the label.
+        told = ("roc_auc",) if "source" in columns else ("roc_auc", "within_source_auc")
+        found[name] = {metric: areas[metric] for metric in told}
+    return found
+
+
+def image_facts(paths: Sequence[Path]) -> pd.DataFrame:
+    """What the headers of image files say: `width` and `height` in pixels, and `file_type`, by content, not by name."""
+    facts = []
+    for path in paths:
+        with Image.open(path, formats=["PNG", "JPEG"]) as image:
+            facts.append((*image.size, image.format))
+    return pd.DataFrame(facts, columns=["width", "height", "file_type"])

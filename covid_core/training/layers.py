@@ -1,0 +1,92 @@
+"""Keras layers of the reader that looks at the lungs: pooling weighted by a lung map, and a kernel machine as the last layer.
+
+Both are registered, so that `model.keras` can be loaded wherever this module is imported.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+_PACKAGE = "covid_core"
+_FLOOR = 1e-3  # a film without any lung is pooled evenly instead of dividing by nothing
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class LungWeighting(keras.layers.Layer):  # type: ignore[misc]
+    """A feature map beside itself, weighted by where the lungs are.
+
+    Global average pooling of the result is the mean over the lungs, then the mean over the film.
+
+    Inputs: features float32 (n, h, w, c), and lungs float32 (n, h, w, 1) in [0, 1]. Output: float32 (n, h, w, 2c).
+    """
+
+    def call(self, inputs: list[Any]) -> Any:
+        """Weigh; see the class."""
+        features, lungs = inputs
+        weights = lungs + _FLOOR
+        return ops.concatenate(
+            [features * (weights / ops.mean(weights, axis=(1, 2), keepdims=True)), features], axis=-1
+        )
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class Coordinates(keras.layers.Layer):  # type: ignore[misc]
+    """Adds each cell's place as channels: row and column in [-1, 1], and their squares.
+
+    Lungs are found by where they are as much as by how they look (CoordConv, Liu et al. 2018,
+    https://arxiv.org/abs/1807.03247).
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """float32 (n, h, w, c) to (n, h, w, c + 4)."""
+        height, width = inputs.shape[1:3]
+        rows = ops.broadcast_to(ops.linspace(-1.0, 1.0, height)[:, None, None], (height, width, 1))
+        columns = ops.broadcast_to(ops.linspace(-1.0, 1.0, width)[None, :, None], (height, width, 1))
+        place = ops.concatenate([rows, columns, rows * rows, columns * columns], axis=-1)
+        alike = ops.zeros_like(inputs[..., :1])
+        return ops.concatenate([inputs, alike + place[None]], axis=-1)
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class KernelMachine(keras.layers.Layer):  # type: ignore[misc]
+    """A trained support vector machine with a radial basis kernel, as P(covid) before calibration.
+
+    logistic(sum_i a_i exp(-gamma |x - s_i|^2) + b), x the standardised input (Cortes and Vapnik 1995).
+
+    Args:
+        vectors: number of support vectors.
+        features: length of the input.
+    """
+
+    def __init__(self, vectors: int, features: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "trainable": False})
+        self.vectors, self.features = vectors, features
+        self.support_vectors = self._fixed("support_vectors", (vectors, features))
+        self.coefficients = self._fixed("coefficients", (vectors,))
+        self.intercept = self._fixed("intercept", (1,))
+        self.gamma = self._fixed("gamma", (1,))
+        self.mean = self._fixed("mean", (features,))
+        self.scale = self._fixed("scale", (features,))
+
+    def _fixed(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+
+    def build(self, input_shape: Any) -> None:
+        """The weights' shapes are known beforehand."""
+
+    def call(self, inputs: Any) -> Any:
+        """float32 (n, features) to (n, 1) in [0, 1]."""
+        standard = (inputs - self.mean) / self.scale
+        squares = ops.sum(standard**2, axis=1, keepdims=True) + ops.sum(self.support_vectors**2, axis=1)
+        distances = squares - 2 * ops.matmul(standard, ops.transpose(self.support_vectors))
+        kernel = ops.exp(-self.gamma * distances)
+        return ops.sigmoid(ops.matmul(kernel, self.coefficients[:, None]) + self.intercept)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
+        """One probability a film."""
+        return input_shape[0], 1
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer is rebuilt from."""
+        return {**super().get_config(), "vectors": self.vectors, "features": self.features}

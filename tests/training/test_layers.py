@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
+
+import keras
+
+from covid_core.training.layers import Coordinates, KernelMachine, LungWeighting
+
+# Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+MEAN, SCALE = np.array([3.0, -1.0, 0.5, 20.0, 0.0]), np.array([2.0, 0.1, 1.0, 7.0, 1.0])
+
+
+def features(n=3, height=4, width=6, channels=5):
+    return np.random.default_rng(0).normal(size=(n, height, width, channels)).astype(np.float32)
+
+
+def pooled(values, lungs):
+    weighted = LungWeighting()([values, np.asarray(lungs, np.float32)])
+    return np.asarray(keras.layers.GlobalAveragePooling2D()(weighted))
+
+
+def test_pooling_gives_the_mean_over_the_lungs_and_then_the_mean_over_the_film():
+    values = features()
+    lungs = np.zeros((3, 4, 6, 1), np.float32)
+    lungs[0, 1:3, 2:4] = 1.0
+    lungs[1] = np.random.default_rng(1).random((4, 6, 1))
+    lungs[2, 0, 0] = 1.0
+    found = pooled(values, lungs)
+    for film, weights, row in zip(values, lungs, found, strict=True):
+        weighted = np.average(film.reshape(-1, 5), axis=0, weights=weights.ravel())
+        np.testing.assert_allclose(row[:5], weighted, atol=0.05)  # a thousandth of a cell outside counts as well
+        floored = np.average(film.reshape(-1, 5), axis=0, weights=weights.ravel() + 1e-3)
+        np.testing.assert_allclose(row[:5], floored, atol=1e-5)
+        np.testing.assert_allclose(row[5:], film.mean(axis=(0, 1)), atol=1e-6)
+    assert np.abs(found[0, :5] - found[0, 5:]).max() > 0.2
+
+
+@pytest.mark.parametrize("everywhere", [0.0, 0.4, 1.0])
+def test_a_film_without_lungs_or_with_nothing_else_is_pooled_evenly(everywhere):
+    values = features()
+    found = pooled(values, np.full((3, 4, 6, 1), everywhere))
+    np.testing.assert_allclose(found, np.tile(values.mean(axis=(1, 2)), 2), atol=1e-5)
+
+
+def test_the_lungs_of_one_film_do_not_weigh_another():
+    values, lungs = features(), np.random.default_rng(2).random((3, 4, 6, 1))
+    other = lungs.copy()
+    other[1:] = 0.0
+    np.testing.assert_array_equal(pooled(values, lungs)[0], pooled(values, other)[0])
+
+
+def test_each_cell_gets_its_row_and_column_and_their_squares():
+    values = features(n=2, height=3, width=5, channels=2)
+    found = np.asarray(Coordinates()(values))
+    assert found.shape == (2, 3, 5, 6)
+    np.testing.assert_array_equal(found[..., :2], values)
+    for film in found:
+        np.testing.assert_array_equal(film[0, 0, 2:], [-1, -1, 1, 1])
+        np.testing.assert_array_equal(film[0, 4, 2:], [-1, 1, 1, 1])
+        np.testing.assert_array_equal(film[2, 0, 2:], [1, -1, 1, 1])
+        np.testing.assert_array_equal(film[2, 4, 2:], [1, 1, 1, 1])
+        np.testing.assert_allclose(film[1, 1, 2:], [0, -0.5, 0, 0.25], atol=1e-6)
+
+
+def fitted_machine(n=60):
+    """A machine of scikit-learn on standardised values, those values, and the layer with its numbers."""
+    rng = np.random.default_rng(3)
+    standard = rng.normal(size=(n, 5))
+    truth = standard[:, 0] ** 2 + standard[:, 1] + 0.3 * rng.normal(size=n) > 1
+    machine = SVC(C=2.0, gamma=0.3).fit(standard, truth)
+    layer = KernelMachine(len(machine.support_vectors_), 5, name="machine")
+    layer.support_vectors.assign(machine.support_vectors_)
+    layer.coefficients.assign(machine.dual_coef_[0])
+    layer.intercept.assign(machine.intercept_)
+    layer.gamma.assign([0.3])
+    layer.mean.assign(MEAN)
+    layer.scale.assign(SCALE)
+    return machine, standard, layer
+
+
+def test_the_kernel_machine_is_scikit_learns_behind_a_logistic():
+    machine, standard, layer = fitted_machine()
+    found = np.asarray(layer((standard * SCALE + MEAN).astype(np.float32)))
+    assert found.shape == (60, 1)
+    expected = 1 / (1 + np.exp(-machine.decision_function(standard)))
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
+    assert expected.min() < 0.3 < 0.7 < expected.max()
+
+
+def test_a_film_far_from_every_support_vector_gets_the_intercept_alone():
+    machine, _, layer = fitted_machine()
+    found = float(np.asarray(layer(np.full((1, 5), 1e4, np.float32)))[0, 0])
+    assert found == pytest.approx(1 / (1 + np.exp(-machine.intercept_[0])), abs=1e-6)
+
+
+def test_the_kernel_machine_has_nothing_to_train():
+    _, _, layer = fitted_machine()
+    assert layer.trainable_weights == []
+    assert {weight.name for weight in layer.weights} == {
+        "support_vectors",
+        "coefficients",
+        "intercept",
+        "gamma",
+        "mean",
+        "scale",
+    }
+
+
+def test_a_model_of_these_layers_comes_back_from_its_file(tmp_path):
+    _, _, layer = fitted_machine()
+    film = keras.Input((4, 6, 1))
+    lungs = keras.layers.Conv2D(1, 1, activation="sigmoid")(Coordinates()(film))
+    pooled_film = keras.layers.GlobalAveragePooling2D()(LungWeighting()([film, lungs]))
+    five = keras.layers.Dense(5)
+    model = keras.Model(film, layer(five(pooled_film)))
+    five.set_weights([np.random.default_rng(4).normal(size=(2, 5)) * 5 * SCALE, MEAN])  # near the support vectors
+    assert model.output.shape == (None, 1)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    values = features(channels=1)
+    before, after = np.asarray(model(values)), np.asarray(again(values))
+    np.testing.assert_array_equal(before, after)
+    assert np.ptp(before) > 1e-3
+    assert again.get_layer("machine").trainable_weights == []
