@@ -1,6 +1,6 @@
 """The plain Keras way to classify one film, for comparison: load the model, predict, print.
 
-python benchmarks/keras_predict.py models/mobilenetv2-finetuned film.png
+python benchmarks/keras_predict.py models/mobilenetv2-lungs film.png
 """
 
 import sys
@@ -14,6 +14,7 @@ import numpy as np
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare
 from covid_core.inference.bundle import load_bundle
+from covid_core.training import layers  # noqa: F401 - registers what model.keras is made of
 
 bundle = load_bundle(Path(sys.argv[1]))
 model = keras.models.load_model(bundle.file("model.keras"))

@@ -1,7 +1,8 @@
 """Write the figures of README.md and docs/EXPERIMENTS.md from the files that hold them.
 
-These are the bundles' evaluation.json, benchmarks/serving.json and docs/experiments/*.json (cross-validations, as `crossval`
-writes them to its --out as evaluation.json).
+These are the bundles' evaluation.json, benchmarks/serving.json, benchmarks/training.json, docs/experiments/trials.json (as
+benchmarks/trials.py writes it) and the other docs/experiments/*.json (cross-validations, as `crossval` writes them to its --out
+as evaluation.json).
 
 python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
 python benchmarks/readme.py --check   exit code 1 if they are not up to date (a test calls this)
@@ -18,7 +19,8 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from covid_core.errors import BundleError, EvaluationError  # noqa: E402
+from covid_core.errors import BundleError  # noqa: E402
+from covid_core.evaluation.further import further_tables, markdown_table  # noqa: E402
 from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
 from covid_core.evaluation.tables import MEANINGS  # noqa: E402
@@ -26,26 +28,69 @@ from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
 EXPERIMENTS = PROJECT / "docs" / "EXPERIMENTS.md"
-MODELS = ("mobilenetv2", "mobilenetv2-finetuned")
-METRICS = ("roc_auc", "within_source_auc", "sensitivity", "specificity", "balanced_accuracy")
+DEFAULT = "mobilenetv2-lungs"
+MODELS = (DEFAULT, "mobilenetv2-finetuned", "mobilenetv2")
+TRIALS = "trials.json"
+HOW = {"out_of_fold": "cross-validation", "test": "one split"}
+METRICS = ("within_source_auc", "roc_auc", "sensitivity", "specificity", "balanced_accuracy")
 
 
 def results() -> str:
-    """The table of test results, one row a model."""
-    head = f"| model | films (patients) | {' | '.join(MEANINGS[name][0] for name in METRICS)} | LiteRT against Keras |"
-    lines = [head, "|---" * (len(METRICS) + 3) + "|"]
+    """The table of results on held-out films, one row a model."""
+    head = f"| model | held-out films (patients) | {' | '.join(MEANINGS[name][0] for name in METRICS)} |"
+    lines = [head, "|---" * (len(METRICS) + 2) + "|"]
     for name in MODELS:
-        evaluation = read_evaluation(PROJECT / "models" / name / "evaluation.json")
-        parity = read_json(PROJECT / "models" / name / "bundle.json", BundleError)["parity"]
+        evaluation = _evaluation_of(name)
         counts = evaluation["counts"]
         cells = [described(evaluation["metrics"][metric]) for metric in METRICS]
-        lines.append(
-            f"| `{name}` | {counts['images']} ({counts['patients']}) | {' | '.join(cells)} "
-            f"| {parity['max_abs_difference']:.0e} |"
-        )
-    stages = read_json(PROJECT / "models" / MODELS[-1] / "bundle.json", BundleError)["training"]["stages"]
-    minutes = sum(stage["seconds"] for stage in stages.values()) / 60
-    lines += ["", f"Both stages of the training took {minutes:.0f} minutes on two cores."]
+        films = f"{counts['images']} ({counts['patients']}), {HOW[evaluation['part']]}"
+        lines.append(f"| `{name}` | {films} | {' | '.join(cells)} |")
+    made, asked = (_minutes(name) for name in (DEFAULT, "mobilenetv2-finetuned"))
+    lines += [
+        "",
+        f"On two cores, `{DEFAULT}` was trained, cross-validated and exported in {made:.0f} minutes; the two stages of the others took "
+        f"{asked:.0f}.",
+    ]
+    return "\n".join(lines)
+
+
+def _minutes(name: str) -> float:
+    stages = read_json(PROJECT / "models" / name / "bundle.json", BundleError)["training"]["stages"]
+    return float(sum(stage["seconds"] for stage in stages.values()) / 60)
+
+
+def further() -> str:
+    """What was measured of the default model beyond one number: the blocks a reader asks for first."""
+    wanted = ("Against what can be told without a pixel", "Source by source", "External films", "Three-way decision")
+    found = {one.title: one for one in further_tables(_evaluation_of(DEFAULT))}
+    return "\n\n".join(f"**{title}.** {found[title].note}\n\n{markdown_table(found[title].table)}" for title in wanted)
+
+
+def targets() -> str:
+    """What was asked of the default model, and what it reached."""
+    evaluation = _evaluation_of(DEFAULT)
+    means, original = evaluation["seed_means"], evaluation["original_protocol"]
+    best = max(row["roc_auc"]["value"] for row in evaluation["baselines"].values())
+    nih = evaluation["external"]["nih"]["by_finding"]["No Finding"]["specificity"]
+    figure1 = evaluation["external"]["figure1"]["by_finding"]["COVID-19"]["sensitivity"]
+    film = 1 / json.loads((PROJECT / "benchmarks" / "serving.json").read_text())["many_films"]["films_per_second"]
+    rows: list[tuple[str, float, float, bool]] = [
+        ("AUC within a source, mean of three cross-validations", means["within_source_auc"]["mean"], 0.87, True),
+        ("AUC, mean of three cross-validations", means["roc_auc"]["mean"], 0.88, True),
+        ("AUC, against the best baseline without pixels", evaluation["metrics"]["roc_auc"]["value"], best, True),
+        ("calibration error (ECE), out of fold", evaluation["metrics"]["ece"]["value"], 0.05, False),
+        ("original protocol, balanced accuracy, mean of 20", original["balanced_accuracy"]["mean"], 0.82, True),
+        ("original protocol, sensitivity, mean of 20", original["sensitivity"]["mean"], 0.80, True),
+        ("original protocol, specificity, mean of 20", original["specificity"]["mean"], 0.80, True),
+        ("external: specificity on NIH films without finding", nih["value"], 0.85, True),
+        ("external: sensitivity on Figure 1 COVID-19 films", figure1["value"], 0.80, True),
+        ("seconds for one film, one core", film, 0.06, False),
+    ]
+    lines = ["| figure | asked for | reached | |", "|---|---:|---:|---|"]
+    for name, value, bound, at_least in rows:
+        met = value >= bound if at_least else value <= bound
+        sign = "at least" if at_least else "at most"
+        lines.append(f"| {name} | {sign} {bound:.2f} | {value:.3f} | {'yes' if met else '**no**'} |")
     return "\n".join(lines)
 
 
@@ -64,23 +109,94 @@ def serving() -> str:
     )
 
 
+def training() -> str:
+    """What decoding once and running the trunk once save."""
+    measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "training.json").read_text())
+    read, trunk, side = measured["epoch_input"], measured["frozen_trunk"], measured["input_side"]
+    rows = (
+        ("input of the first epoch", read["plain_first_seconds"], read["kept_first_seconds"]),
+        ("input of every further epoch", read["plain_further_seconds"], read["kept_further_seconds"]),
+        (
+            f"frozen trunk and {trunk['fits']} fits of the head (computed)",
+            trunk["computed_trunk_each_seconds"],
+            trunk["computed_trunk_once_seconds"],
+        ),
+    )
+    lines = [f"| {name} | {anew:.2f} s | {once:.2f} s | {anew / once:.1f} |" for name, anew, once in rows]
+    return (
+        f"Measured on {measured['machine']}, TensorFlow {measured['tensorflow']}: {measured['films']} films of the training part "
+        f"({measured['files_mib']:.0f} MiB, median {measured['median_megapixels']:.2f} megapixels), "
+        f"input {side} x {side} pixels, batches of {measured['batch_size']}, median of {measured['runs']}:\n\n"
+        "| | anew each time | once | ratio |\n|---|---:|---:|---:|\n" + "\n".join(lines) + "\n\n"
+        "The last row is not measured but computed from two times that are: "
+        f"{trunk['trunk_seconds']:.2f} s for the trunk over these films and {trunk['fit_seconds']:.2f} s for one fit."
+    )
+
+
 def experiments() -> str:
-    """The table of cross-validations, each followed by what its folds give without a pixel."""
+    """The table of cross-validations, the default model first, then what the same folds give without a pixel."""
+    paths = [one for one in sorted((PROJECT / "docs" / "experiments").glob("*.json")) if one.name != TRIALS]
+    named = {DEFAULT: _evaluation_of(DEFAULT), **{path.stem: read_evaluation(path) for path in paths}}
     lines = ["| recipe or baseline | films (patients) | ROC AUC | within a source |", "|---|---|---|---|"]
-    for path in sorted((PROJECT / "docs" / "experiments").glob("*.json")):
-        evaluation = read_json(path, EvaluationError)
-        counts = evaluation["counts"]
-        films = f"{counts['images']} ({counts['patients']})"
-        lines.append(f"| **{path.stem}** | {films} | {_aucs(evaluation['metrics'])} |")
-        lines += [
-            f"| {name}, no pixels | {films} | {_aucs(found)} |" for name, found in evaluation["baselines"].items()
-        ]
+    for name, evaluation in named.items():
+        lines.append(f"| **{name}** | {_counted(evaluation)} | {_aucs(evaluation['metrics'])} |")
+    default = named[DEFAULT]
+    lines += [
+        f"| {name}, no pixels | {_counted(default)} | {_aucs(found)} |" for name, found in default["baselines"].items()
+    ]
     return "\n".join(lines)
+
+
+def _counted(evaluation: dict[str, Any]) -> str:
+    return f"{evaluation['counts']['images']} ({evaluation['counts']['patients']})"
+
+
+def _evaluation_of(name: str) -> dict[str, Any]:
+    return read_evaluation(PROJECT / "models" / name / "evaluation.json")
 
 
 def _aucs(metrics: dict[str, Any]) -> str:
     names = ("roc_auc", "within_source_auc")
     return " | ".join(described(metrics[name]) if name in metrics else "-" for name in names)
+
+
+def trials() -> str:
+    """The tables of the search: one a group of trials, in the order of the file."""
+    measured: dict[str, Any] = json.loads((PROJECT / "docs" / "experiments" / TRIALS).read_text(encoding="utf-8"))
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for trial in measured["trials"]:
+        groups.setdefault(trial["group"], []).append(trial)
+    return "\n\n".join(
+        [
+            f"{measured['images']} films of {measured['patients']} patients, {measured['folds']} folds, "
+            f"{measured['auxiliary_images']} auxiliary films. Measured in {measured['seconds'] / 60:.0f} minutes on "
+            f"{measured['machine']}, weights `{measured['weights']}`.",
+            *(f"### {group.capitalize()}\n\n{_group_table(rows)}" for group, rows in groups.items()),
+        ]
+    )
+
+
+def _group_table(rows: list[dict[str, Any]]) -> str:
+    sources = list(rows[0].get("left_out_sources", ()))
+    titles = ["trial", "ROC AUC, mean of 3 (95% CI, first seed)", "within a source, mean of 3 (95% CI, first seed)"]
+    titles += [f"AUC within {source}, left out (95% CI)" for source in sources]
+    titles += ["specificity on auxiliary normal films (95% CI)"] * ("auxiliary_specificity" in rows[0])
+    lines = [f"| {' | '.join([*titles, 'kept'])} |", "|---" * (len(titles) + 1) + "|"]
+    for row in rows:
+        cells = [
+            _with_bounds(row["seed_means"][name]["mean"], row[name], 3) for name in ("roc_auc", "within_source_auc")
+        ]
+        further = [row["left_out_sources"][source] for source in sources]
+        further += [row["auxiliary_specificity"]] if "auxiliary_specificity" in row else []
+        cells += [_with_bounds(metric["value"], metric, 2) for metric in further]
+        lines.append(f"| {row['name']}: {row['what']} | {' | '.join(cells)} | {'**yes**' if row['kept'] else 'no'} |")
+    return "\n".join(lines)
+
+
+def _with_bounds(value: float, metric: dict[str, Any], digits: int) -> str:
+    """A figure, with two digits or three, and the interval of a metric where it has one."""
+    bounds = "" if metric["lower"] is None else f" ({metric['lower']:.2f} to {metric['upper']:.2f})"
+    return f"{value:.{digits}f}{bounds}"
 
 
 def generated(document: Path, parts: dict[str, Callable[[], str]]) -> tuple[str, str]:
@@ -104,8 +220,8 @@ def main() -> int:
     options = parser.parse_args()
     outdated = 0
     for document, parts in (
-        (README, {"results": results, "crossval": experiments, "serving": serving}),
-        (EXPERIMENTS, {"experiments": experiments}),
+        (README, {"results": results, "further": further, "serving": serving}),
+        (EXPERIMENTS, {"experiments": experiments, "targets": targets, "trials": trials, "training": training}),
     ):
         text, fresh = generated(document, parts)
         if fresh == text:

@@ -7,9 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
-from covid_core.evaluation.further import further_tables
+from covid_core.evaluation.further import further_tables, markdown_table
 from covid_core.evaluation.summary import described, films_in_words, verdict
 from covid_core.evaluation.tables import MEANINGS
 from covid_core.labels import CLASSES
@@ -165,13 +163,8 @@ def _beyond(evaluation: Mapping[str, Any]) -> str:
     tables = further_tables(evaluation)
     if not tables:
         return ""
-    parts = [f"### {one.title}\n\n{one.note}\n\n{_markdown(one.table)}" for one in tables]
+    parts = [f"### {one.title}\n\n{one.note}\n\n{markdown_table(one.table)}" for one in tables]
     return "## Beyond one number\n\n" + "\n\n".join(parts)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    head = f"| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}"
-    return "\n".join([head, *(f"| {' | '.join(map(str, row))} |" for row in table.itertuples(index=False))])
 
 
 def _licences(manifest: Mapping[str, Any]) -> str:

@@ -53,6 +53,12 @@ def further_tables(evaluation: Mapping[str, Any]) -> list[FurtherTable]:
     return [make(evaluation) for block, make in makers.items() if evaluation.get(block)]
 
 
+def markdown_table(table: pd.DataFrame) -> str:
+    """A table of text as Markdown."""
+    head = f"| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}"
+    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in table.itertuples(index=False))])
+
+
 def _baselines(evaluation: Mapping[str, Any]) -> FurtherTable:
     rows = {"this model": evaluation["metrics"], **{f"{k}, no pixels": v for k, v in evaluation["baselines"].items()}}
     return FurtherTable(
