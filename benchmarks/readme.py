@@ -48,8 +48,8 @@ def results() -> str:
     made, asked = (_minutes(name) for name in (DEFAULT, "mobilenetv2-finetuned"))
     lines += [
         "",
-        f"On two cores, `{DEFAULT}` was trained, cross-validated and exported in {made:.0f} minutes; the two stages of the others took "
-        f"{asked:.0f}.",
+        f"On two cores, `{DEFAULT}` was trained, cross-validated and exported in {made:.0f} minutes; the two stages of the "
+        f"others took {asked:.0f}.",
     ]
     return "\n".join(lines)
 

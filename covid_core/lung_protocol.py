@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import train_test_split
 
 from covid_core.data.lungs import LungMasks
@@ -135,9 +135,9 @@ def final_calibration(raw: Floats, labels: Bools) -> Calibration:
     return _platt(raw, labels, "out-of-fold predictions of the whole cohort")
 
 
-def repeated_folds(cohort: Cohort, recipe: LungRecipe, threshold: float) -> list[dict[str, float]]:
+def repeated_folds(cohort: Cohort, recipe: LungRecipe, threshold: float) -> list[dict[str, float | None]]:
     """The cross-validation with other folds: one row a seed of `SEEDS`, the first being the committed ones."""
-    rows = []
+    rows: list[dict[str, float | None]] = []
     sources = cohort.table["source"].fillna("").to_numpy(np.str_)
     for seed in SEEDS:
         folds = cohort.folds
@@ -146,7 +146,9 @@ def repeated_folds(cohort: Cohort, recipe: LungRecipe, threshold: float) -> list
         raw, _ = out_of_fold(cohort, folds, recipe)
         probability = calibrated_across(raw, cohort.labels, folds)
         within = metrics.weighted_within_source_auc(cohort.labels, probability, sources, np.ones((1, len(raw))))
-        rows.append({"seed": seed, "within_source_auc": float(within[0]), **_at(threshold, cohort.labels, probability)})
+        rows.append(
+            {"seed": seed, "within_source_auc": _defined(within[0]), **_at(threshold, cohort.labels, probability)}
+        )
     return rows
 
 
@@ -168,7 +170,7 @@ def left_out_sources(cohort: Cohort, recipe: LungRecipe) -> pd.DataFrame:
     return pd.concat(found) if found else table.iloc[:0].assign(probability_raw=0.0)
 
 
-def original_protocol(cohort: Cohort, recipe: LungRecipe) -> tuple[int, list[dict[str, float]]]:
+def original_protocol(cohort: Cohort, recipe: LungRecipe) -> tuple[int, list[dict[str, float | None]]]:
     """The protocol of the system this one reimplements: PA and AP films, split at random *by image*, so patients on both sides.
 
     10% of the films are the test part, 20% of the others calibrate; a film is called covid from 0.5 on. No auxiliary films.
@@ -219,11 +221,16 @@ def _platt(raw: Floats, labels: Bools, fitted_on: str) -> Calibration:
     return fit_platt(raw, labels, prevalence=PREVALENCE, fitted_on=fitted_on)
 
 
-def _at(threshold: float, labels: Bools, probability: Floats) -> dict[str, float]:
+def _at(threshold: float, labels: Bools, probability: Floats) -> dict[str, float | None]:
     rates = metrics.rates(metrics.confusion_matrix(labels, metrics.is_called(probability, threshold)))
     names = ("sensitivity", "specificity", "balanced_accuracy")
-    area = metrics.roc_auc(labels, probability)
-    return {"roc_auc": float("nan") if area is None else area, **{name: float(rates[name]) for name in names}}
+    return {"roc_auc": metrics.roc_auc(labels, probability), **{name: _defined(rates[name]) for name in names}}
+
+
+def _defined(value: ArrayLike) -> float | None:
+    """A number, or None for what is not one: JSON has no NaN."""
+    number = float(np.asarray(value))
+    return number if np.isfinite(number) else None
 
 
 def _by_fold(folds: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:

@@ -54,9 +54,10 @@ def further_tables(evaluation: Mapping[str, Any]) -> list[FurtherTable]:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A table of text as Markdown."""
+    """A table of text as Markdown; a bar in a cell is escaped, it would end the cell."""
     head = f"| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}"
-    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in table.itertuples(index=False))])
+    rows = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in table.itertuples(index=False))
+    return "\n".join([head, *(f"| {row} |" for row in rows)])
 
 
 def _baselines(evaluation: Mapping[str, Any]) -> FurtherTable:
@@ -108,14 +109,14 @@ def _external(evaluation: Mapping[str, Any]) -> FurtherTable:
     rows = []
     for name, block in evaluation["external"].items():
         for finding, entry in block["by_finding"].items():
-            figure = next((kind for kind in ("sensitivity", "specificity") if kind in entry), None)
+            scored = [f"{kind} {described(entry[kind])}" for kind in ("sensitivity", "specificity") if kind in entry]
             rows.append(
                 {
                     "Set": name,
                     "Finding": finding,
                     "Films": str(entry["n"]),
                     "Called COVID-19": str(entry["called_covid"]),
-                    "Figure": f"{figure} {described(entry[figure])}" if figure else "not scored",
+                    "Figure": "; ".join(scored) or "not scored",
                 }
             )
     return FurtherTable(
