@@ -1,7 +1,7 @@
 """The search that led to the reader that looks at the lungs: every trial, measured alike. Needs the training environment.
 
 python -m covid_core prepare --dataset data/covid-chestxray-dataset --out dataset
-python benchmarks/trials.py --dataset dataset --weights FILE --annotations DIR [--auxiliary DIR]
+python benchmarks/trials.py --dataset dataset --weights FILE --annotations DIR [--auxiliary DIR --external DIR...]
 
 Each trial is a cross-validation on the committed folds and on two more patient-grouped assignments, calibrated as the shipped
 model is; `seconds` are those of its fits, the trunk having run. The lung map of a film comes from a model that saw no mask of its
@@ -36,8 +36,8 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
 from covid_core import lung_protocol as protocol  # noqa: E402
+from covid_core.build import auxiliary_films  # noqa: E402
 from covid_core.data.folds import read_folds  # noqa: E402
-from covid_core.data.labelled import read_labelled_folder  # noqa: E402
 from covid_core.data.lungs import LungMasks, read_lung_masks  # noqa: E402
 from covid_core.data.prepare import read_split, split_image_path  # noqa: E402
 from covid_core.data.split import assign_folds  # noqa: E402
@@ -223,7 +223,7 @@ def see(options: argparse.Namespace, recipe: LungRecipe, weights_file: Path | No
     blocks[KEPT.preparation][LAST_LAYER, "film"] = last.mean(axis=(1, 2), dtype=np.float32)
     if options.auxiliary is None:
         return Seen(table, blocks, pd.DataFrame({"label": []}), {})
-    folder = read_labelled_folder(options.auxiliary)
+    folder = auxiliary_films(options.dataset, options.auxiliary, options.external)
     further = cells(recipe, folder.paths)
     return Seen(table, blocks, folder.table, in_blocks(pool(further, lung_map(lungs, further)), "lungs"))
 
@@ -329,6 +329,7 @@ def main() -> None:
     parser.add_argument("--folds", type=Path, default=PROJECT / "models" / "folds.csv", help="those of the first seed")
     parser.add_argument("--weights", default="imagenet", help="of the trunk: FILE, none or imagenet")
     parser.add_argument("--annotations", type=Path, required=True, help="folder with the lung masks")
+    parser.add_argument("--external", type=Path, nargs="*", default=(), help="copies of these are no auxiliary films")
     parser.add_argument("--auxiliary", type=Path, default=None, help="labels.csv and images/; without, no such trials")
     options = parser.parse_args()
     weights, sha256, weights_file = named_weights(options.weights)

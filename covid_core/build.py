@@ -8,7 +8,7 @@ The trunk runs once over every film; all that is fitted behind it takes seconds,
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from covid_core import lung_protocol as protocol
+from covid_core.data.duplicates import fingerprint_files
 from covid_core.data.folds import make_folds, read_folds, write_folds
-from covid_core.data.labelled import read_labelled_folder
+from covid_core.data.labelled import LabelledFolder, read_labelled_folder, select, without_copies
 from covid_core.data.lungs import LungMasks, read_lung_masks
-from covid_core.data.prepare import read_split, split_image_path
+from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage, fit_three_way
@@ -29,7 +30,7 @@ from covid_core.evaluation.operating_point import OperatingPoint, choose_operati
 from covid_core.evaluation.protocols import paired_metrics, repeated_summary
 from covid_core.evaluation.report import evaluate, source_table
 from covid_core.images.preparation import prepare_files
-from covid_core.inference.bundle import KERNEL_STAGE, Bundle, load_bundle
+from covid_core.inference.bundle import KERNEL_STAGE, Bundle, check_target, load_bundle
 from covid_core.labels import CLASSES, COVID
 from covid_core.lung_protocol import Auxiliary, Cohort
 from covid_core.pixel_free import pixel_free_baselines
@@ -47,7 +48,14 @@ from covid_core.training.lung_reader import (
     lung_map,
     pool,
 )
-from covid_core.workflows import PREDICTION_COLUMNS, BundleContent, evaluate_bundle, write_bundle
+from covid_core.workflows import (
+    PREDICTION_COLUMNS,
+    THRESHOLD,
+    BundleContent,
+    evaluate_bundle,
+    read_external,
+    write_bundle,
+)
 
 PART = "out_of_fold"
 PARITY_FILMS = 100
@@ -124,8 +132,11 @@ def build(materials: Materials, out: Path, recipe: LungRecipe, say: Say) -> Bund
     Raises:
         DatasetError: the dataset is not prepared, the folds do not fit, masks or labelled films are missing.
         TrainingError: weights cannot be had, no film has a mask, or LiteRT and Keras do not agree.
+        BundleError: `out` holds something else.
     """
     started = time.monotonic()
+    check_target(out)
+    read_external(materials.external)
     state = runtime.configure(recipe.seed, recipe.threads)
     seen = _see(materials, recipe, say)
     cohort = seen.cohort
@@ -163,7 +174,7 @@ def build(materials: Materials, out: Path, recipe: LungRecipe, say: Say) -> Bund
     if not materials.external:
         return bundle
     say("external films, as they are served")
-    evaluate_bundle(out, materials.external)
+    evaluate_bundle(out, materials.external, materials.dataset)
     return load_bundle(out)
 
 
@@ -175,32 +186,50 @@ def _see(materials: Materials, recipe: LungRecipe, say: Say) -> _Seen:
         read_folds(materials.folds, materials.dataset), on="filename", how="left", validate="one_to_one"
     )
     masks = read_lung_masks(materials.annotations, table["filename"].tolist(), recipe.preparation.size)
+    if not masks.covered.any():
+        raise TrainingError(
+            f"None of the masks in {materials.annotations} is named as one of the {len(table)} films. Name the "
+            "annotations of this "
+            "dataset."
+        )
     for fold, covered in pd.Series(masks.covered).groupby(table["fold"].to_numpy()):
         if covered.sum() == masks.covered.sum():
             raise TrainingError(f"All films with a lung mask are in fold {fold}. Received: {masks}")
+    further = None
+    if materials.auxiliary is not None:
+        say("comparing the auxiliary films with those that are judged")
+        further = auxiliary_films(materials.dataset, materials.auxiliary, materials.external)
     say(f"decoding {len(table)} films")
-    films = prepare_files([split_image_path(materials.dataset, row) for _, row in table.iterrows()], recipe.preparation)
+    films = prepare_files(split_image_paths(materials.dataset), recipe.preparation)
     trunk = build_trunk(recipe, materials.weights)
     say(f"frozen trunk over {len(table)} films")
     cells = cells_of(trunk, films)
     say(f"lung map, trained on {int(masks.covered.sum())} masks")
     lungs, losses = fit_lungs(cells[masks.covered], masks.inside[masks.covered], recipe)
-    auxiliary = _auxiliary(materials, recipe, trunk, lungs, say)
+    auxiliary = _auxiliary(further, recipe, trunk, lungs, say)
     say("lung maps for each fold, from the masks of the others")
     cohort = protocol.build_cohort(table, cells, masks, recipe, auxiliary)
     return _Seen(table, films, masks, trunk, cohort, lungs, losses)
 
 
+def auxiliary_films(dataset: Path, auxiliary: Path, external: Sequence[Path]) -> LabelledFolder:
+    """The auxiliary films with a label, but for copies of films that the model is judged on: of the dataset and external ones."""
+    folder = read_labelled_folder(auxiliary)
+    judged = split_image_paths(dataset)
+    for films in read_external(external):
+        judged += films.paths
+    return without_copies(select(folder, folder.table["label"] != ""), fingerprint_files(judged))
+
+
 def _auxiliary(
-    materials: Materials, recipe: LungRecipe, trunk: keras.Model, lungs: keras.Model, say: Say
+    films: LabelledFolder | None, recipe: LungRecipe, trunk: keras.Model, lungs: keras.Model, say: Say
 ) -> Auxiliary | None:
-    if materials.auxiliary is None:
+    if films is None:
         return None
-    folder = read_labelled_folder(materials.auxiliary)
-    say(f"frozen trunk over {len(folder.paths)} auxiliary films")
-    cells = cells_of(trunk, prepare_files(folder.paths, recipe.preparation))
-    labels = (folder.table["label"] == COVID).to_numpy()
-    return Auxiliary(pool(cells, lung_map(lungs, cells)), labels, folder.sources)
+    say(f"frozen trunk over {len(films.paths)} auxiliary films ({films.copies} copies left out)")
+    cells = cells_of(trunk, prepare_files(films.paths, recipe.preparation))
+    labels = (films.table["label"] == COVID).to_numpy()
+    return Auxiliary(pool(cells, lung_map(lungs, cells)), labels, films.sources, films.copies)
 
 
 def _choose(cohort: Cohort, raw: NDArray[np.float64], kernels: dict[int, Kernel]) -> _Chosen:
@@ -223,8 +252,6 @@ def _measured(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Ch
     cohort, table = seen.cohort, seen.cohort.table
     say(f"{len(protocol.SEEDS)} repetitions, sources left out, the original protocol")
     seeds = protocol.repeated_folds(cohort, recipe, chosen.point.value)
-    left_out = protocol.left_out_sources(cohort, recipe)
-    left_out = left_out.assign(probability_covid=chosen.calibration.apply(left_out["probability_raw"]))
     images, repetitions = protocol.original_protocol(cohort, recipe)
     coverage = cross_fitted_coverage(
         cohort.labels, chosen.probability, cohort.folds, table["group"].astype(str).to_numpy()
@@ -234,21 +261,46 @@ def _measured(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Ch
         "baselines": pixel_free_baselines(materials.dataset, table[["filename", "fold"]]),
         "seeds": seeds,
         "seed_means": repeated_summary([{k: v for k, v in row.items() if k != "seed"} for row in seeds]),
-        "left_out_sources": {
-            "within_source_auc": paired_metrics(left_out)["within_source_auc"],
-            "sources": source_table(left_out),
-        }
-        if len(left_out)
-        else None,
+        "operating_point": _operating_point(cohort, chosen),
+        "left_out_sources": _left_out(cohort, recipe, chosen),
         "lungs": _lungs(seen, chosen),
         "original_protocol": {
             "repetitions": len(repetitions),
             "images": images,
             "note": _ORIGINAL_NOTE,
             **repeated_summary(repetitions),
-        },
+        }
+        if repetitions
+        else None,
         "three_way": {**coverage, "lower": chosen.three_way.lower, "upper": chosen.three_way.upper},
     }
+
+
+def _operating_point(cohort: Cohort, chosen: _Chosen) -> dict[str, Any]:
+    """The operating point, and what choosing it on the other folds gives: free of the choice on the films it is judged on."""
+    called = protocol.called_across(cohort.labels, chosen.probability, cohort.folds)
+    across = _figures(cohort.table.assign(probability_covid=called.astype(float)), THRESHOLD)
+    return {
+        **asdict(chosen.point),
+        "across_folds": {name: across[name] for name in ("sensitivity", "specificity", "balanced_accuracy")},
+    }
+
+
+def _left_out(cohort: Cohort, recipe: LungRecipe, chosen: _Chosen) -> dict[str, Any] | None:
+    films = protocol.left_out_sources(cohort, recipe)
+    if films.empty:
+        return None
+    films = films.assign(probability_covid=chosen.calibration.apply(films["probability_raw"]))
+    found = _figures(films, chosen.point.value)
+    names = ("within_source_auc", "sensitivity", "specificity")
+    return {**{name: found[name] for name in names}, "sources": source_table(films)}
+
+
+def _figures(films: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    """The metrics of some films at a threshold."""
+    films = films.assign(part=PART, probability_raw=films["probability_covid"])
+    metrics: dict[str, Any] = evaluate(films, model="", threshold=threshold, part=PART)["metrics"]
+    return metrics
 
 
 def _lungs(seen: _Seen, chosen: _Chosen) -> dict[str, Any]:
@@ -295,6 +347,7 @@ def _manifest(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Ch
                     "films": len(further.labels),
                     "covid": int(further.labels.sum()),
                     "sources": list(further.sources),
+                    "copies_left_out": further.copies,
                 },
             },
             "versions": runtime.package_versions(),

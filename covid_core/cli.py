@@ -208,9 +208,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         from covid_core.workflows import evaluate_bundle, evaluate_run
 
     if options.model is not None:
+        if options.stage is not None:
+            raise EvaluationError("--stage chooses a model of a run; a bundle has one. Leave it out with --model.")
         folder = _bundle_folder(options.model)
         with _progress("predicting", "film") as progress:
-            evaluation = evaluate_bundle(folder, options.external, progress)
+            evaluation = evaluate_bundle(folder, options.external, options.dataset, progress)
         print(summary_lines(evaluation))
         print(f"\nwritten: {folder / 'evaluation.json'}, MODEL_CARD.md")
         return 0
@@ -427,6 +429,9 @@ def _add_training_verbs(verbs: "Verbs") -> None:
     _add_run(judged)
     judged.add_argument("--model", default=None, help="a bundle instead, by name or folder: again from its predictions")
     _add_external(evaluate)
+    evaluate.add_argument(
+        "--dataset", type=Path, default=None, help="leave out external films that are copies of this prepared dataset's"
+    )
     _add_stage(evaluate)
 
     export = _verb(verbs, "export", _export, "evaluate a run and write it as a model bundle, checked against Keras")

@@ -19,8 +19,9 @@ from covid_core.data.lungs import LungMasks
 from covid_core.data.split import assign_folds
 from covid_core.evaluation import metrics
 from covid_core.evaluation.calibration import Calibration, fit_platt
+from covid_core.evaluation.operating_point import choose_operating_point
 from covid_core.evaluation.report import MIN_SOURCE_FILMS
-from covid_core.labels import COVID
+from covid_core.labels import CLASSES, COVID
 from covid_core.training.lung_reader import Cells, Kernel, LungRecipe, cells_of, fit_kernel, fit_lungs, lung_map, pool
 from covid_core.workflows import PREVALENCE, THRESHOLD
 
@@ -28,6 +29,7 @@ SEEDS = (0, 1, 2)
 """Of the folds; 0 are the committed ones."""
 REPETITIONS = 20
 _ORIGINAL_VIEWS = ("PA", "AP")
+_LEAST_TO_SPLIT = 10
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -41,11 +43,13 @@ class Auxiliary:
         pooled: float32 (m, c).
         labels: bool (m,), true for covid.
         sources: the collections they come from.
+        copies: how many were left out as copies of films that are judged.
     """
 
     pooled: NDArray[np.float32]
     labels: Bools
     sources: tuple[str, ...] = ()
+    copies: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,16 @@ def out_of_fold(cohort: Cohort, folds: NDArray[np.int64], recipe: LungRecipe) ->
     return raw, kernels
 
 
+def called_across(labels: Bools, probability: Floats, folds: NDArray[np.int64]) -> Bools:
+    """Call the films of each fold at the operating point that the other folds would have chosen: bool (n,)."""
+    called = np.empty(len(probability), np.bool_)
+    for fold in np.unique(folds):
+        others = folds != fold
+        point = choose_operating_point(labels[others], probability[others])
+        called[~others] = metrics.is_called(probability[~others], point.value)
+    return called
+
+
 def calibrated_across(raw: Floats, labels: Bools, folds: NDArray[np.int64]) -> Floats:
     """Calibrate the films of each fold by the out-of-fold outputs of the other folds: P(covid) (n,)."""
     probability = np.empty(len(raw))
@@ -153,7 +167,9 @@ def repeated_folds(cohort: Cohort, recipe: LungRecipe, threshold: float) -> list
 
 
 def left_out_sources(cohort: Cohort, recipe: LungRecipe) -> pd.DataFrame:
-    """Each source with both classes judged by a model that saw none of its films or patients: a stand-in for a new hospital.
+    """Each source with both classes judged by a kernel machine that saw none of its films or patients: nearest to a new hospital.
+
+    The lung map and the calibration, which tell no class apart, may have seen other films of the source.
 
     Returns:
         The cohort's rows of these sources with `probability_raw`; empty if none has `MIN_SOURCE_FILMS` films and both classes.
@@ -161,10 +177,15 @@ def left_out_sources(cohort: Cohort, recipe: LungRecipe) -> pd.DataFrame:
     table = cohort.table
     found = []
     for source, films in table.groupby("source"):
-        if len(films) < MIN_SOURCE_FILMS or films["label"].nunique() < len({True, False}):
+        kept = ~table["group"].isin(films["group"]).to_numpy()
+        both = len(CLASSES)
+        if (
+            len(films) < MIN_SOURCE_FILMS
+            or films["label"].nunique() < both
+            or table.loc[kept, "label"].nunique() < both
+        ):
             continue
         inside = (table["source"] == source).to_numpy()
-        kept = ~table["group"].isin(films["group"]).to_numpy()
         raw = fit_on(cohort, kept, recipe).predict(cohort.pooled[inside])
         found.append(films.assign(probability_raw=raw))
     return pd.concat(found) if found else table.iloc[:0].assign(probability_raw=0.0)
@@ -176,11 +197,13 @@ def original_protocol(cohort: Cohort, recipe: LungRecipe) -> tuple[int, list[dic
     10% of the films are the test part, 20% of the others calibrate; a film is called covid from 0.5 on. No auxiliary films.
 
     Returns:
-        How many films, and one row a repetition.
+        How many films, and one row a repetition; no row where a class has too few films to be in all three parts.
     """
     films = np.flatnonzero(cohort.table["view"].isin(_ORIGINAL_VIEWS))
     pooled, labels = cohort.pooled[films], cohort.labels[films]
-    rows = []
+    rows: list[dict[str, float | None]] = []
+    if min(labels.sum(), (~labels).sum()) < _LEAST_TO_SPLIT:
+        return len(films), rows
     for seed in range(REPETITIONS):
         rest, test = train_test_split(np.arange(len(films)), test_size=0.1, stratify=labels, random_state=seed)
         train, val = train_test_split(rest, test_size=0.2, stratify=labels[rest], random_state=seed)

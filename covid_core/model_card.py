@@ -59,8 +59,9 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         "published is unusual, and a model can earn part of its score by recognising the publisher.\n"
         "- The reference standard is the finding given by the source; not every case is confirmed by RT-PCR.\n"
         "- Fairness between groups was not tested.\n"
-        "- Recipe and preparation were chosen by cross-validation on this same collection, so its figures are somewhat too good; "
-        "those on external films are not touched by that.\n"
+        "- Recipe, preparation and operating point were chosen on this same collection, so its figures are somewhat too good.\n"
+        "- Figures that speak of calibration weigh the classes to be equally common.\n"
+        "- A kernel machine keeps the standardised features of its training films: whether a film was among them can be told.\n"
         "- COVID-19 is less likely than the number says wherever it is rarer than the calibration assumes.",
         _licences(manifest),
     ]
@@ -87,7 +88,7 @@ def _model(manifest: Mapping[str, Any]) -> str:
         band = manifest["three_way"]
         lines.append(
             f"Three-way decision: indeterminate from {band['lower']:.3f} to {band['upper']:.3f}, by class-conditional "
-            f"split-conformal prediction at {band['coverage']:.0%} coverage."
+            f"conformal prediction across folds, asked for {band['coverage']:.0%} coverage."
         )
     lines.append(
         f"LiteRT against Keras on {manifest['parity']['films']} films: largest difference "
@@ -123,7 +124,9 @@ def _training_data(manifest: Mapping[str, Any]) -> str:
         text += (
             f"\n\nBesides, at a weight of {weight:g} each: {further['films']} auxiliary films ({further['covid']} covid; "
             f"{', '.join(further['sources']) or 'source not recorded'}), so that films of another hospital are not strange as "
-            "such. Other films of these collections are therefore no test of an unseen hospital."
+            f"such; {further['copies_left_out']} were left out as copies of films that the model is judged on. Other "
+            "films of these "
+            "collections are therefore no test of an unseen hospital, and their patients cannot be told apart."
         )
     return text
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from covid_core.data.prepare import read_split, split_image_path
+from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 from covid_core.evaluation.protocols import paired_metrics
 
@@ -23,14 +23,14 @@ def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[s
         name of the baseline -> `roc_auc` and, where it means something, `within_source_auc`.
     """
     table = read_split(dataset)
-    facts = image_facts([split_image_path(dataset, row) for _, row in table.iterrows()])
+    facts = image_facts(split_image_paths(dataset))
     table = table.join(facts.set_index(table.index)).merge(folds, on="filename")
     found = {}
     for name, columns in BASELINES.items():
         guessed = table.assign(probability_covid=pixel_free_predictions(table, table["fold"], columns))
         areas = paired_metrics(guessed)
-        # Within a source, knowing it tells nothing; what is left are differences between folds, which run against the label.
-        told = ("roc_auc",) if "source" in columns else ("roc_auc", "within_source_auc")
+        # Within a source, knowing it alone tells nothing; what is left are differences between folds, against the label.
+        told = ("roc_auc",) if columns == ("source",) else ("roc_auc", "within_source_auc")
         found[name] = {metric: areas[metric] for metric in told}
     return found
 

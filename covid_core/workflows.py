@@ -11,15 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from covid_core.data.labelled import LabelledFolder, read_labelled_folder
-from covid_core.errors import BundleError, ImageRefusedError, TrainingError
+from covid_core.data.duplicates import fingerprint_files
+from covid_core.data.labelled import LabelledFolder, read_labelled_folder, without_copies
+from covid_core.data.prepare import split_image_paths
+from covid_core.errors import BundleError, DatasetError, ImageRefusedError, TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
+from covid_core.evaluation.metrics import roc_auc
 from covid_core.evaluation.protocols import shares_by_finding
 from covid_core.evaluation.report import FURTHER_BLOCKS, evaluate
 from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Prediction, Predictor, predict_files
-from covid_core.labels import CLASS_INDICES
+from covid_core.labels import CLASS_INDICES, COVID
 from covid_core.model_card import model_card
 from covid_core.storage import read_json, sha256_of_file, write_json, write_text, written_aside
 from covid_core.training.backbones import starting_weights
@@ -221,7 +224,9 @@ def write_bundle(out: Path, content: BundleContent) -> Bundle:
     return load_bundle(out)
 
 
-def evaluate_bundle(folder: Path, external: Sequence[Path] = (), progress: Progress | None = None) -> dict[str, Any]:
+def evaluate_bundle(
+    folder: Path, external: Sequence[Path] = (), dataset: Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Evaluate a bundle again from its `predictions.csv`, and write its evaluation and card anew; the model stays as it is.
 
     What other measurements added to the evaluation (`report.FURTHER_BLOCKS`) is kept.
@@ -230,6 +235,8 @@ def evaluate_bundle(folder: Path, external: Sequence[Path] = (), progress: Progr
         folder: the bundle.
         external: folders of labelled films (`covid_core.data.labelled`) that the served model is tested on besides; they take the
             place of former ones.
+        dataset: the prepared dataset that the model was trained on: external films that are copies of its films are left out.
+            None where it is not at hand; copies then stay in.
         progress: called with (films done, films) of each folder.
 
     Returns:
@@ -238,12 +245,20 @@ def evaluate_bundle(folder: Path, external: Sequence[Path] = (), progress: Progr
     Raises:
         BundleError: there is no whole bundle.
         EvaluationError: its predictions cannot be evaluated.
-        DatasetError: an external folder is not one.
+        DatasetError: an external folder is not one, or two have the same name.
         ImageRefusedError: an external film cannot be decoded.
     """
     bundle = load_bundle(folder)
+    folders = read_external(external)
     former = read_json(bundle.file("evaluation.json"), BundleError)
-    predictions = pd.read_csv(bundle.file("predictions.csv"), dtype={"patientid": "str", "group": "str"})
+    if not isinstance(former, dict) or "part" not in former:
+        raise BundleError(f"{bundle.file('evaluation.json')} does not say which part it is of. Export the bundle anew.")
+    try:
+        predictions = pd.read_csv(bundle.file("predictions.csv"), dtype={"patientid": "str", "group": "str"})
+    except ValueError as cause:
+        raise BundleError(
+            f"{bundle.file('predictions.csv')} cannot be read: {cause}. Export the bundle anew."
+        ) from cause
     evaluation = evaluate(
         predictions,
         model=bundle.name,
@@ -252,10 +267,11 @@ def evaluate_bundle(folder: Path, external: Sequence[Path] = (), progress: Progr
         prevalence=bundle.calibration.prevalence,
     )
     evaluation |= {name: former[name] for name in FURTHER_BLOCKS if name in former}
-    if external:
+    if folders:
+        known = fingerprint_files(split_image_paths(dataset)) if dataset is not None else []
         predictor = Predictor(bundle)
         evaluation["external"] = {
-            films.name: _external(predictor, films, progress) for films in map(read_labelled_folder, external)
+            films.name: _external(predictor, without_copies(films, known), progress) for films in folders
         }
     with bundle_written_aside(folder) as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
@@ -266,6 +282,19 @@ def evaluate_bundle(folder: Path, external: Sequence[Path] = (), progress: Progr
     return evaluation
 
 
+def read_external(folders: Sequence[Path]) -> list[LabelledFolder]:
+    """Read folders of external films, whose names become those of the sets.
+
+    Raises:
+        DatasetError: a folder is not one, or two have the same name.
+    """
+    read = [read_labelled_folder(folder) for folder in folders]
+    names = [films.name for films in read]
+    if len(set(names)) < len(names):
+        raise DatasetError(f"External folders must have different names. Received: {', '.join(names)}")
+    return read
+
+
 def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | None) -> dict[str, Any]:
     probability = []
     for index, outcome in enumerate(predict_files(predictor, films.paths), start=1):
@@ -274,10 +303,15 @@ def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | 
         probability.append(outcome.probability_covid)
         if progress:
             progress(index, len(films.paths))
+    table = films.table.assign(probability_covid=probability)
+    scored = table[table["label"] != ""]
     return {
-        "images": len(probability),
+        "images": len(table),
         "patients": None,
-        "by_finding": shares_by_finding(films.table.assign(probability_covid=probability), predictor.bundle.threshold),
+        "copies_left_out": films.copies,
+        "roc_auc": roc_auc(scored["label"] == COVID, scored["probability_covid"]),
+        "labelled": {label: int((table["label"] == label).sum()) for label in CLASS_INDICES},
+        "by_finding": shares_by_finding(table, predictor.bundle.threshold),
     }
 
 

@@ -100,4 +100,4 @@ with heat_column.container(key=f"{ui.FILM}-heat"):
         box = bundle.preparation.crop_box(film.shape[1], film.shape[0])
         drawn = overlay(film, outcome.heat, box, opacity)
         picture.image(drawn, width="stretch", output_format="JPEG", alt="The film with the model's heat map over it")
-        st.caption(heat_caption(outcome, bundle.preparation))
+        st.caption(heat_caption(outcome, bundle))

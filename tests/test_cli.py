@@ -7,18 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from sklearn import metrics as reference
 
 from covid_core import __version__
 from covid_core.cli import _native_messages_hidden, main
+from covid_core.data.folds import make_folds, write_folds
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from tests.conftest import PROJECT_DIR
 from tests.fake_bundle import change_manifest, start_tensorflow, write_fake_bundle, write_film
+from tests.training.tiny import write_tiny_dataset
 
-VERBS = ("fetch", "prepare", "train", "finetune", "evaluate", "export", "predict")
+VERBS = ("fetch", "prepare", "train", "finetune", "crossval", "evaluate", "export", "build", "predict")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,9 @@ def test_the_version_is_the_packages(capsys):
         ["prepare", "--ambiguous", "maybe"],
         ["prepare", "--fractions", "0.5", "0.5"],
         ["evaluate", "--stage", "middle"],
+        ["evaluate", "--run", "runs/a", "--model", "b"],
+        ["build", "--threads", "0"],
+        ["build", "--seed", "-1"],
         ["export"],
     ],
 )
@@ -144,6 +151,19 @@ def test_an_altered_model_is_one_line(tmp_path, film, capsys):
         ["finetune", "--run", "{folder}/none"],
         ["evaluate", "--run", "{folder}/none"],
         ["export", "--run", "{folder}/none", "--out", "{folder}/bundle"],
+        [
+            "build",
+            "--dataset",
+            "{folder}/none",
+            "--weights",
+            "none",
+            "--folds",
+            "{folder}/f.csv",
+            "--out",
+            "{folder}/b",
+        ],
+        ["build", "--dataset", "{folder}/none", "--weights", "{folder}/none.h5", "--out", "{folder}/b"],
+        ["evaluate", "--model", "{folder}/none"],
     ],
 )
 def test_work_without_its_input_fails_with_one_line_and_touches_nothing(arguments, tmp_path, capsys):
@@ -159,6 +179,92 @@ def test_work_without_its_input_fails_with_one_line_and_touches_nothing(argument
         "thesis",
         "thesis/chapter.tex",
     ]
+
+
+def test_a_build_without_lung_masks_is_one_line_that_says_where_they_are(tmp_path, capsys):
+    start_tensorflow()
+    dataset = write_tiny_dataset(tmp_path / "dataset")
+    write_folds(make_folds(dataset), tmp_path / "folds.csv")
+    inputs = ["--dataset", dataset, "--folds", tmp_path / "folds.csv", "--weights", "none"]
+    outputs = ["--annotations", tmp_path / "annotations", "--out", tmp_path / "models" / "lungs"]
+    assert main(["build", *map(str, [*inputs, *outputs])]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "no lung masks" in one_line(streams.err)
+    assert "annotations" in streams.err
+    assert not (tmp_path / "models").exists()
+
+
+def figures_in(folder):
+    """What scikit-learn makes of the test part of a bundle's predictions: its report's rows, and its area under the curve."""
+    table = pd.read_csv(folder / "predictions.csv")
+    table = table[table["part"] == "test"]
+    covid, probability = table["label"] == "covid", table["probability_covid"]
+    report = reference.classification_report(
+        covid, probability >= 0.5, target_names=["non_covid", "covid"], output_dict=True
+    )
+    return report, reference.roc_auc_score(covid, probability)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_evaluate_prints_the_report_of_a_bundle_again_from_its_predictions(tmp_path, capsys, monkeypatch, by_name):
+    folder = write_fake_bundle(tmp_path / "own")
+    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path))
+    before = json.loads((folder / "evaluation.json").read_text())
+    assert main(["evaluate", "--model", "own" if by_name else str(folder)]) == 0
+    streams = capsys.readouterr()
+    assert streams.err == ""
+    assert streams.out.startswith("Model own: 40 test films of 20 patients")
+    report, area = figures_in(folder)
+    for name in ("non_covid", "covid"):
+        row = report[name]
+        figures = [f"{row[figure]:.2f}" for figure in ("precision", "recall", "f1-score")]
+        assert re.search(
+            rf"^ *{name} +{' +'.join(map(re.escape, figures))} +{row['support']:.0f}$", streams.out, re.MULTILINE
+        )
+    assert re.search(rf"^ROC AUC +{area:.2f} ", streams.out, re.MULTILINE)
+    assert f"written: {folder / 'evaluation.json'}, MODEL_CARD.md" in streams.out
+    after = json.loads((folder / "evaluation.json").read_text())
+    assert after["metrics"]["roc_auc"]["value"] == pytest.approx(before["metrics"]["roc_auc"]["value"], abs=1e-9)
+    assert (before["bootstrap"]["resamples"], after["bootstrap"]["resamples"]) == (50, 2000)
+    load_bundle(folder)
+
+
+def test_evaluate_refuses_an_altered_bundle_with_one_line(tmp_path, capsys):
+    start_tensorflow()
+    folder = write_fake_bundle(tmp_path / "own")
+    (folder / "predictions.csv").write_text("filename\n")
+    assert main(["evaluate", "--model", str(folder)]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "predictions.csv was altered" in one_line(streams.err)
+
+
+def test_evaluate_tests_a_bundle_on_external_films(tmp_path, film, capsys):
+    folder = write_fake_bundle(tmp_path / "own")
+    far = tmp_path / "far"
+    (far / "images").mkdir(parents=True)
+    (far / "images" / film.name).write_bytes(film.read_bytes())
+    (far / "labels.csv").write_text(f"filename,finding,label\n{film.name},COVID-19,covid\n")
+    assert main(["evaluate", "--model", str(folder), "--external", str(far)]) == 0
+    assert capsys.readouterr().err == ""
+    found = json.loads((folder / "evaluation.json").read_text())["external"]
+    called = int(probability_of(folder, film) >= 0.5)
+    entry = found["far"]["by_finding"]["COVID-19"]
+    assert (entry["n"], entry["called_covid"], entry["sensitivity"]["value"]) == (1, called, called)
+
+
+def test_evaluate_leaves_a_bundle_alone_whose_external_films_cannot_be_read(tmp_path, not_a_film, capsys):
+    folder = write_fake_bundle(tmp_path / "own")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    far = tmp_path / "far"
+    (far / "images").mkdir(parents=True)
+    (far / "images" / "notes.png").write_bytes(not_a_film.read_bytes())
+    (far / "labels.csv").write_text("filename,finding,label\nnotes.png,COVID-19,covid\n")
+    for place in (far, tmp_path / "nowhere"):
+        assert main(["evaluate", "--model", str(folder), "--external", str(place)]) == 1
+        one_line(capsys.readouterr().err)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, phantom_dataset, capsys):

@@ -295,6 +295,25 @@ def test_the_original_protocol_divides_images_of_two_views_and_ignores_auxiliary
     assert len({tuple(sorted(films)) for films, *_ in fits}) == 20
 
 
+def test_the_original_protocol_calibrates_and_tests_on_films_it_was_not_fitted_on(fits, monkeypatch):
+    cohort = marked_cohort()
+    judged = []
+
+    def noted(kernel, pooled):
+        judged.append(pooled[:, 0].astype(int).tolist())
+        return honest(kernel, pooled)
+
+    honest = lung_reader.Kernel.predict
+    monkeypatch.setattr(lung_reader.Kernel, "predict", noted)
+    protocol.original_protocol(cohort, RECIPE)
+    erect = np.flatnonzero(cohort.table["view"] != "AP Supine").tolist()
+    calibrated, tested = judged[::2], judged[1::2]
+    for (fitted, *_), val, test in zip(fits, calibrated, tested, strict=True):
+        assert (len(val), len(test)) == (18, 10)
+        assert sorted([*fitted, *val, *test]) == erect
+    assert len({tuple(sorted(test)) for test in tested}) == 20  # each repetition draws others
+
+
 def test_the_original_protocol_gives_the_same_figures_again_in_steps_of_the_films_tested():
     cohort = marked_cohort(spread=2.0)
     images, rows = protocol.original_protocol(cohort, RECIPE)

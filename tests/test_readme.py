@@ -134,8 +134,12 @@ def test_trials_are_listed_by_group_with_the_mean_of_the_seeds_and_the_interval_
 
 def test_the_file_of_trials_is_no_cross_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write_trials(tmp_path, [_measured_trial()])
+    area = {"value": 0.8, "lower": 0.7, "upper": 0.9, "n": 10}
+    default = {"counts": {"images": 10, "patients": 7}, "metrics": {"roc_auc": area}, "baselines": {}}
     monkeypatch.setattr(readme, "PROJECT", tmp_path)
+    monkeypatch.setattr(readme, "_evaluation_of", lambda _: default)
     assert readme.experiments().splitlines() == [
         "| recipe or baseline | films (patients) | ROC AUC | within a source |",
         "|---|---|---|---|",
+        f"| **{readme.DEFAULT}** | 10 (7) | 0.80 (95% CI 0.70 to 0.90, n = 10) | - |",
     ]

@@ -4,11 +4,15 @@ Columns of `labels.csv`: `filename`; `finding`, free text; `label`, a class name
 films come from several collections, `source`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from covid_core.data.duplicates import Fingerprint, duplicate_pairs, fingerprint_files
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.labels import CLASSES
@@ -27,12 +31,14 @@ class LabelledFolder:
         table: `COLUMNS`, text, empty where the source says nothing.
         paths: the image files.
         sources: the collections that the films come from, where the table names them.
+        copies: how many films were left out since they are (almost) the same picture as a film elsewhere.
     """
 
     name: str
     table: pd.DataFrame
     paths: tuple[Path, ...]
     sources: tuple[str, ...]
+    copies: int = 0
 
     def __repr__(self) -> str:
         return f"LabelledFolder({self.name!r}, {len(self.paths)} films)"
@@ -61,4 +67,27 @@ def read_labelled_folder(folder: Path) -> LabelledFolder:
     if missing:
         raise DatasetError(f"{folder} lacks {len(missing)} of its images, the first is {missing[0]}.")
     sources = sorted(set(whole["source"]) - {""}) if "source" in whole.columns else []
-    return LabelledFolder(folder.name, table, paths, tuple(sources))
+    return LabelledFolder(folder.resolve().name, table, paths, tuple(sources))
+
+
+def select(folder: LabelledFolder, rows: ArrayLike) -> LabelledFolder:
+    """Some films of a folder, by a bool for each."""
+    chosen = np.asarray(rows, np.bool_)
+    paths = tuple(path for path, kept in zip(folder.paths, chosen, strict=True) if kept)
+    return replace(folder, table=folder.table[chosen].reset_index(drop=True), paths=paths)
+
+
+def without_copies(folder: LabelledFolder, others: Sequence[Fingerprint]) -> LabelledFolder:
+    """Leave out the films that are (almost) the same picture as one of some others; collections copy from each other.
+
+    Args:
+        folder: the films.
+        others: of the films that must not be among them (`covid_core.data.duplicates.fingerprint_files`).
+    """
+    count = len(folder.paths)
+    pairs = duplicate_pairs([*fingerprint_files(folder.paths), *others])
+    copied = np.zeros(count, np.bool_)
+    for first, second in pairs:
+        if first < count <= second:
+            copied[first] = True
+    return replace(select(folder, ~copied), copies=folder.copies + int(copied.sum()))

@@ -170,6 +170,11 @@ def split_image_path(out_dir: Path, row: "pd.Series[Any]") -> Path:
     return safe_image_path(out_dir / SPLIT_NAME / row["part"] / row["label"], row["filename"])
 
 
+def split_image_paths(out_dir: Path) -> list[Path]:
+    """Where the images of a prepared dataset are, in the order of `split.csv`."""
+    return [split_image_path(out_dir, row) for _, row in read_split(out_dir).iterrows()]
+
+
 def _readable(cohort: Cohort, images_dir: Path, progress: Progress | None) -> tuple[Cohort, list[Fingerprint]]:
     """Take the last step of the flow: leave out what cannot be decoded. The fingerprints are those of the rest."""
     paths = [safe_image_path(images_dir, name) for name in cohort.table["filename"]]

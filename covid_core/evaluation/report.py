@@ -29,12 +29,15 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   same folds without a pixel (`covid_core.evaluation.baselines`).
 - `seeds`: [{`seed`, `roc_auc`, `within_source_auc`, `sensitivity`, `specificity`, `balanced_accuracy`}], numbers, one
   entry a repetition of the cross-validation; `seed_means`: {name: {`mean`, `sd`, `lowest`, `highest`}} over them.
-- `left_out_sources`: {`within_source_auc` metric, `sources` as above} of films judged by a model that saw no film of their
-  source; null where no source qualifies.
+- `operating_point`: {`value`, `rule`, `method`, `across_folds`}; the last holds the metrics `sensitivity`, `specificity` and
+  `balanced_accuracy` with the threshold for each fold chosen on the other folds.
+- `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of films judged by a kernel
+  machine that saw no film of their source.
 - `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same films seen `whole`, `lungs_only` and
   `lungs_out`: {`roc_auc` metric, `within_source_auc` metric}} (`protocols.paired_metrics`).
 - `external`: {name of a set: {`images`, `patients` or null, `by_finding`: {finding: {`n`, `called_covid`, and
-  `specificity` or `sensitivity`, a metric of method `Wilson`}}}} (`protocols.shares_by_finding`).
+  `specificity`, `sensitivity` where there are such films, metrics of method `Wilson`}}, `roc_auc` or null, `labelled` {class:
+  films}, `copies_left_out`}} (`protocols.shares_by_finding`).
 - `original_protocol`: {`repetitions`, `images`, `note`, and for `balanced_accuracy`, `sensitivity`, `specificity` and
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
@@ -73,6 +76,7 @@ __all__ = [
 
 SCHEMA = 2
 FURTHER_BLOCKS = (
+    "operating_point",
     "baselines",
     "seeds",
     "seed_means",

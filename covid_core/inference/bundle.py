@@ -114,6 +114,16 @@ def load_bundle(folder: Path) -> Bundle:
         ) from cause
 
 
+def check_target(folder: Path) -> None:
+    """Make sure that a bundle may be written to `folder`.
+
+    Raises:
+        BundleError: `folder` exists and is not a bundle.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is not a model bundle; it is left alone. Choose another --out.")
+
+
 @contextmanager
 def bundle_written_aside(folder: Path) -> Iterator[Path]:
     """Give a folder to fill with a bundle's files; it replaces `folder` when the block ends well.
@@ -121,8 +131,7 @@ def bundle_written_aside(folder: Path) -> Iterator[Path]:
     Raises:
         BundleError: `folder` exists and is not a bundle.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise BundleError(f"{folder} exists and is not a model bundle; it is left alone. Choose another --out.")
+    check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as scratch:
         fresh, former = Path(scratch) / "fresh", Path(scratch) / "former"

@@ -13,6 +13,7 @@ https://arxiv.org/abs/1610.02391) have a closed form:
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -112,7 +113,7 @@ def load_head(path: Path) -> Head:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             return _head_of({name: archive[name] for name in archive.files})
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as cause:
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
         raise BundleError(f"{path} does not hold the head's weights: {cause}.") from cause
 
 
@@ -177,6 +178,8 @@ def _check_shapes(head: Head, **axes: str) -> None:
     lengths = {"1": 1}
     for name, letters in axes.items():
         array: NDArray[np.float32] = getattr(head, name)
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"`{name}` must be finite float32. Received: {array.dtype}")
         fits = array.ndim == len(letters) and array.size > 0
         if not fits or any(lengths.setdefault(*axis) != axis[1] for axis in zip(letters, array.shape, strict=True)):
             wanted = ", ".join(str(lengths.get(letter, letter)) for letter in letters)

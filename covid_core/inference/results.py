@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
 from covid_core.images.decode import decode
-from covid_core.images.preparation import Preparation
-from covid_core.inference.bundle import Bundle
+from covid_core.inference.bundle import KERNEL_STAGE, Bundle
 from covid_core.inference.predictor import Prediction, Predictor
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
@@ -124,14 +123,16 @@ def assumption(bundle: Bundle) -> str:
     )
 
 
-def heat_caption(prediction: Prediction, preparation: Preparation) -> str:
+def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
     """Say what the heat map of a prediction is, and what it is not."""
     if not prediction.heat.any():
         return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
-    return (
-        "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
-        + (" The border of the film is not shown to the model." if preparation.border_crop else "")
-    )
+    caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
+    if bundle.manifest.get("stage") == KERNEL_STAGE:
+        caption += " This model weighs the lungs more by its making: heat on the lungs is no evidence of disease."
+    if bundle.preparation.border_crop:
+        caption += " The border of the film is not shown to the model."
+    return caption
 
 
 def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:

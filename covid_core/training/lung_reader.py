@@ -216,8 +216,13 @@ def fit_kernel(
         labels: bool or 0/1 (n,), true for covid; both classes must occur.
         recipe: the cost and the weight of auxiliary films.
         auxiliary: bool (n,), which films are auxiliary; these do not enter the standardisation.
+
+    Raises:
+        TrainingError: a class has no film.
     """
     truth = np.asarray(labels).astype(np.bool_)
+    if truth.all() or not truth.any():
+        raise TrainingError(f"Films of both classes are needed. Received: {truth.size} films, {int(truth.sum())} covid")
     further = np.zeros(len(truth), np.bool_) if auxiliary is None else np.asarray(auxiliary).astype(np.bool_)
     weights = np.where(further, recipe.auxiliary_weight, 1.0)
     total = weights.sum()

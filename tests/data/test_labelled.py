@@ -1,9 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from covid_core.data.labelled import read_labelled_folder
+from covid_core.data.duplicates import fingerprint_files
+from covid_core.data.labelled import read_labelled_folder, select, without_copies
 from covid_core.errors import DatasetError
+from tests.phantom import phantom_film
 
 ROWS = "a.png,Tuberculosis,non_covid\nb.png,COVID-19,covid\nc.png,,\nd.png,NA,\n"
 
@@ -72,3 +76,21 @@ def test_missing_images_are_counted_and_the_first_is_named(tmp_path: Path) -> No
 def test_a_table_without_films_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError):
         read_labelled_folder(write_folder(tmp_path / "elsewhere", "filename,finding,label\n"))
+
+
+def test_films_that_are_elsewhere_as_well_are_left_out_even_resized_and_compressed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "far")
+    films = [phantom_film(np.random.default_rng(seed), "covid", 256) for seed in range(4)]
+    for name, film in zip("abcd", films, strict=True):
+        Image.fromarray(film).save(folder / "images" / f"{name}.png")
+    known = tmp_path / "known.jpg"
+    Image.fromarray(films[2]).resize((200, 200)).save(known, quality=80)
+    found = without_copies(read_labelled_folder(folder), fingerprint_files([known]))
+    assert [path.name for path in found.paths] == ["a.png", "b.png", "d.png"]
+    assert found.table["filename"].tolist() == ["a.png", "b.png", "d.png"]
+    assert found.copies == 1
+
+
+def test_some_films_can_be_chosen_by_a_flag_each(tmp_path: Path) -> None:
+    found = select(read_labelled_folder(write_folder(tmp_path / "far")), [True, False, False, True])
+    assert [path.name for path in found.paths] == found.table["filename"].tolist() == ["a.png", "d.png"]

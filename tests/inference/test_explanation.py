@@ -1,4 +1,5 @@
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -268,10 +269,25 @@ def test_arrays_that_do_not_fit_each_other_are_refused_by_name(tmp_path, arrays,
         load_head(tmp_path / "head.npz")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("gamma", [0]), ("gamma", [-1]), ("scale", [1, 0, 1]), ("scale", [np.nan, 1, 1])]
-)
+@pytest.mark.parametrize(("name", "value"), [("gamma", [0]), ("gamma", [-1]), ("scale", [1, 0, 1])])
 def test_what_a_kernel_head_divides_or_decays_by_is_above_0(tmp_path, name, value):
     (tmp_path / "head.npz").write_bytes(archive(**{**KERNEL, name: value}))
     with pytest.raises(BundleError, match=rf"`{name}` must be above 0"):
+        load_head(tmp_path / "head.npz")
+
+
+@pytest.mark.parametrize("value", [np.array([np.nan, 1, 1], np.float32), np.ones(3), np.array(["a", "b", "c"])])
+def test_arrays_that_are_no_finite_float32_are_refused_by_name(tmp_path, value):
+    np.savez(
+        tmp_path / "head.npz",
+        **{**{name: np.asarray(array, np.float32) for name, array in KERNEL.items()}, "scale": value},
+    )
+    with pytest.raises(BundleError, match="`scale` must be finite float32"):
+        load_head(tmp_path / "head.npz")
+
+
+def test_an_archive_with_something_else_than_arrays_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "head.npz", "w") as file:
+        file.writestr("support_vectors.txt", "none")
+    with pytest.raises(BundleError, match="does not hold the head's weights"):
         load_head(tmp_path / "head.npz")

@@ -16,6 +16,8 @@ from tests.fake_bundle import THREADS
 SIZE = 32
 FILMS = {"train": 12, "val": 6, "test": 6}
 """Films of each class and part."""
+LUNG_TAPS = ("cells_of_16", "further")
+"""Of `tiny_lung_backbone`, for a `LungRecipe`."""
 
 
 def write_tiny_dataset(folder: Path) -> Path:
@@ -68,6 +70,25 @@ def tiny_backbone() -> Any:
         return keras.Model(colours, values, name="tiny")
 
     return Backbone(build, lambda: keras.layers.Rescaling(scale=1 / 127.5, offset=-1.0, name="scaling"))
+
+
+def tiny_lung_backbone() -> Any:
+    """Four convolutions that halve the film and one that does not, for MobileNetV2; cells of `LUNG_TAPS` are 16 pixels wide."""
+    import keras  # noqa: PLC0415
+
+    from covid_core.training.backbones import BACKBONES, Backbone  # noqa: PLC0415
+
+    def build(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
+        assert not include_top
+        assert weights is None
+        settings = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
+        colours = values = keras.Input(input_shape)
+        for side, filters in ((2, 6), (4, 8), (8, 10), (16, 12)):
+            values = keras.layers.Conv2D(filters, 3, strides=2, name=f"cells_of_{side}", **settings)(values)
+        values = keras.layers.Conv2D(12, 3, name="further", **settings)(values)
+        return keras.Model(colours, values, name="tiny")
+
+    return Backbone(build, BACKBONES["mobilenetv2"].scaling)
 
 
 def _film(rng: np.random.Generator, label: str) -> np.ndarray:

@@ -1,0 +1,309 @@
+import copy
+import re
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from covid_core.evaluation.further import FurtherTable, further_tables, markdown_table
+
+
+def metric(value: float | None, lower: float | None = None, upper: float | None = None, n: int = 50) -> dict[str, Any]:
+    note = None if value is not None and lower is not None else "There are too few patients."
+    return {
+        "value": value,
+        "lower": lower,
+        "upper": upper,
+        "method": "patient bootstrap",
+        "n": n,
+        "undefined": 0,
+        "note": note,
+    }
+
+
+def areas(value: float) -> dict[str, Any]:
+    return {
+        "roc_auc": metric(value, value - 0.1, value + 0.05),
+        "within_source_auc": metric(value - 0.2, value - 0.25, value - 0.15),
+    }
+
+
+def spread(mean: float, sd: float | None = 0.0123) -> dict[str, float | None]:
+    return {"mean": mean, "sd": sd, "lowest": mean - 0.02, "highest": mean + 0.03}
+
+
+def by_class(*values: float) -> dict[str, Any]:
+    return {
+        name: metric(value, value - 0.04, value + 0.02)
+        for name, value in zip(("overall", "non_covid", "covid"), values, strict=True)
+    }
+
+
+def source(name: str, films: int, covid: int, area: float) -> dict[str, Any]:
+    counts = {"films": films, "covid": covid, "non_covid": films - covid, "pairs": covid * (films - covid)}
+    return {"source": name, **counts, "roc_auc": metric(area, area - 0.1, area + 0.1, n=films)}
+
+
+BARE = {
+    "metrics": {
+        **areas(0.81),
+        "sensitivity": metric(0.771, 0.72, 0.81),
+        "specificity": metric(0.782, 0.71, 0.84),
+        "balanced_accuracy": metric(0.777, 0.73, 0.81),
+    },
+    "calibration": {
+        "before": {"brier": 0.244, "ece": 0.1149, "intercept": -0.5, "slope": 2.347},
+        "after": {"brier": 0.187, "ece": 0.0351, "intercept": 0.0, "slope": None},
+    },
+    "sources": [source("radiopaedia.org", 120, 40, 0.73), source("www.eurorad.org", 30, 12, 0.66)],
+}
+"""What every evaluation has."""
+
+FULL: dict[str, Any] = {
+    **BARE,
+    "baselines": {"source": {"roc_auc": metric(0.87, 0.84, 0.89)}, "view": areas(0.71)},
+    "left_out_sources": {
+        "within_source_auc": metric(0.61, 0.55, 0.68),
+        "sensitivity": metric(0.72, 0.65, 0.79),
+        "specificity": metric(0.63, 0.55, 0.71),
+        "sources": [source("radiopaedia.org", 120, 40, 0.62)],
+    },
+    "lungs": {
+        "films": 416,
+        "patients": 250,
+        "n_covid": 400,
+        "n_non_covid": 16,
+        "whole": areas(0.82),
+        "lungs_only": areas(0.77),
+        "lungs_out": areas(0.58),
+    },
+    "external": {
+        "far": {
+            "images": 230,
+            "patients": None,
+            "copies_left_out": 3,
+            "roc_auc": 0.834,
+            "labelled": {"non_covid": 200, "covid": 20},
+            "by_finding": {
+                "No Finding": {"n": 200, "called_covid": 20, "specificity": metric(0.9, 0.85, 0.93, n=200)},
+                "COVID-19": {"n": 20, "called_covid": 18, "sensitivity": metric(0.95, 0.76, 0.99, n=20)},
+                "not stated": {"n": 10, "called_covid": 4},
+            },
+        },
+    },
+    "three_way": {
+        "coverage": 0.9,
+        "lower": 0.3104,
+        "upper": 0.6896,
+        "covered": by_class(0.91, 0.92, 0.89),
+        "indeterminate": by_class(0.31, 0.33, 0.28),
+        "decided": metric(0.69, 0.62, 0.75),
+        "sensitivity": metric(0.86, 0.8, 0.9),
+        "specificity": metric(0.88, 0.82, 0.92),
+    },
+    "operating_point": {
+        "value": 0.52,
+        "rule": "youden",
+        "method": "the maximum of Youden's J",
+        "across_folds": {
+            "sensitivity": metric(0.733, 0.7, 0.76),
+            "specificity": metric(0.744, 0.7, 0.78),
+            "balanced_accuracy": metric(0.739, 0.7, 0.77),
+        },
+    },
+    "seeds": [{"seed": seed, "roc_auc": 0.8} for seed in range(3)],
+    "seed_means": {"roc_auc": spread(0.793), "within_source_auc": spread(0.654), "sensitivity": spread(0.75, None)},
+    "original_protocol": {
+        "repetitions": 20,
+        "images": 444,
+        "note": "For comparison only.",
+        "balanced_accuracy": spread(0.778),
+        "roc_auc": spread(0.85),
+    },
+}
+
+TITLES = {
+    "baselines": "Against what can be told without a pixel",
+    "sources": "Source by source",
+    "lungs": "Is it looking at the lungs?",
+    "external": "External films",
+    "three_way": "Three-way decision",
+    "calibration": "Calibration, before and after",
+    "operating_point": "The operating point, without its own optimism",
+    "seeds": "Repeated with other folds",
+    "original_protocol": "The original protocol",
+}
+
+
+def table_of(evaluation: dict[str, Any], block: str) -> FurtherTable:
+    return next(one for one in further_tables(evaluation) if one.title == TITLES[block])
+
+
+def rows_of(table: pd.DataFrame) -> list[list[str]]:
+    return table.to_numpy().tolist()
+
+
+def test_every_block_that_was_measured_has_one_table_those_on_shortcuts_first() -> None:
+    assert [one.title for one in further_tables(FULL)] == list(TITLES.values())
+
+
+@pytest.mark.parametrize("block", TITLES)
+@pytest.mark.parametrize("nothing", ["absent", None, "empty"])
+def test_a_block_that_was_not_measured_has_no_table(block: str, nothing: str | None) -> None:
+    evaluation = copy.deepcopy(FULL)
+    if nothing == "absent":
+        del evaluation[block]
+    else:
+        evaluation[block] = None if nothing is None else type(FULL[block])()
+    assert [one.title for one in further_tables(evaluation)] == [TITLES[name] for name in TITLES if name != block]
+
+
+def test_an_evaluation_of_the_test_part_alone_has_its_sources_and_its_calibration() -> None:
+    assert [one.title for one in further_tables(BARE)] == [TITLES["sources"], TITLES["calibration"]]
+
+
+def test_every_cell_is_text_every_table_has_rows_and_no_title_comes_twice() -> None:
+    found = further_tables(FULL)
+    assert len({one.title for one in found}) == len(found)
+    for one in found:
+        assert one.note.endswith(".")
+        assert len(one.table) > 0
+        assert all(isinstance(cell, str) for row in rows_of(one.table) for cell in row)
+        assert all(isinstance(name, str) for name in one.table.columns)
+
+
+def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_itself() -> None:
+    table = table_of(FULL, "baselines").table
+    assert list(table.columns) == ["", "ROC AUC", "ROC AUC within a source"]
+    assert rows_of(table) == [
+        ["this model", "0.81 (95% CI 0.71 to 0.86, n = 50)", "0.61 (95% CI 0.56 to 0.66, n = 50)"],
+        ["source, no pixels", "0.87 (95% CI 0.84 to 0.89, n = 50)", "nothing"],
+        ["view, no pixels", "0.71 (95% CI 0.61 to 0.76, n = 50)", "0.51 (95% CI 0.46 to 0.56, n = 50)"],
+    ]
+
+
+def test_each_source_has_its_films_and_its_figure_with_and_without_itself() -> None:
+    found = table_of(FULL, "sources")
+    assert list(found.table.columns) == ["Source", "Films", "Pairs", "COVID-19", "ROC AUC", "ROC AUC, source left out"]
+    assert rows_of(found.table) == [
+        [
+            "radiopaedia.org",
+            "120",
+            "3200",
+            "40",
+            "0.73 (95% CI 0.63 to 0.83, n = 120)",
+            "0.62 (95% CI 0.52 to 0.72, n = 120)",
+        ],
+        ["www.eurorad.org", "30", "216", "12", "0.66 (95% CI 0.56 to 0.76, n = 30)", "not measured"],
+    ]
+    for figure in ("0.61 (95% CI 0.55 to 0.68, n = 50)", "sensitivity 0.72 (95%", "specificity 0.63 (95%"):
+        assert figure in found.note
+
+
+@pytest.mark.parametrize("nothing", ["absent", None])
+def test_without_sources_left_out_their_column_and_sentence_are_missing(nothing: str | None) -> None:
+    evaluation = {**FULL, "left_out_sources": None} if nothing is None else BARE
+    found = table_of(evaluation, "sources")
+    assert "ROC AUC, source left out" not in found.table.columns
+    assert "eft out" not in found.note
+
+
+def test_the_lungs_are_told_with_their_films_of_each_class() -> None:
+    found = table_of(FULL, "lungs")
+    for words in ("416 films", "400 with COVID-19", "16 without", "250 patients"):
+        assert words in found.note
+    assert [row[:2] for row in rows_of(found.table)] == [
+        ["the whole film", "0.82 (95% CI 0.72 to 0.87, n = 50)"],
+        ["the lungs alone", "0.77 (95% CI 0.67 to 0.82, n = 50)"],
+        ["the film without lungs", "0.58 (95% CI 0.48 to 0.63, n = 50)"],
+    ]
+
+
+def test_external_films_are_told_by_finding_with_the_figure_that_fits_it() -> None:
+    assert rows_of(table_of(FULL, "external").table) == [
+        ["far", "No Finding", "200", "20", "specificity 0.90 (95% CI 0.85 to 0.93, n = 200)"],
+        ["far", "COVID-19", "20", "18", "sensitivity 0.95 (95% CI 0.76 to 0.99, n = 20)"],
+        ["far", "not stated", "10", "4", "not scored"],
+    ]
+
+
+def test_a_finding_whose_films_have_both_labels_shows_both_figures() -> None:
+    evaluation = copy.deepcopy(FULL)
+    entry = evaluation["external"]["far"]["by_finding"]["not stated"]
+    entry |= {"sensitivity": metric(0.25, 0.1, 0.5, n=4), "specificity": metric(0.5, 0.3, 0.7, n=6)}
+    text = " ".join(rows_of(table_of(evaluation, "external").table)[2])
+    assert "sensitivity 0.25" in text
+    assert "specificity 0.50" in text
+
+
+def test_the_three_way_decision_tells_its_bounds_its_coverage_and_what_is_left_undecided() -> None:
+    found = table_of(FULL, "three_way")
+    for words in ("from 0.310 to 0.690", "90% coverage"):
+        assert words in found.note
+    assert [[name, value[:4]] for name, value in rows_of(found.table)] == [
+        ["Covered, all films", "0.91"],
+        ["Covered, Not COVID-19", "0.92"],
+        ["Covered, COVID-19", "0.89"],
+        ["Indeterminate, all films", "0.31"],
+        ["Indeterminate, Not COVID-19", "0.33"],
+        ["Indeterminate, COVID-19", "0.28"],
+        ["Sensitivity among the decided", "0.86"],
+        ["Specificity among the decided", "0.88"],
+    ]
+
+
+def test_the_calibration_before_stands_beside_that_after_and_what_is_undefined_says_so() -> None:
+    table = table_of(BARE, "calibration").table
+    assert list(table.columns) == ["Figure", "Before", "After"]
+    assert [row[1:] for row in rows_of(table)] == [
+        ["0.24", "0.19"],
+        ["0.11", "0.04"],
+        ["-0.50", "0.00"],
+        ["2.35", "undefined"],
+    ]
+
+
+def test_repetitions_are_told_by_mean_spread_and_extremes_in_the_order_of_the_figures() -> None:
+    found = table_of(FULL, "seeds")
+    assert "3 cross-validations" in found.note
+    assert list(found.table.columns) == ["Figure", "Mean", "SD", "Lowest", "Highest"]
+    assert rows_of(found.table)[0] == ["ROC AUC", "0.79", "0.012", "0.77", "0.82"]
+    assert rows_of(found.table)[2] == ["Sensitivity", "0.75", "undefined", "0.73", "0.78"]
+
+
+def test_the_original_protocol_is_told_with_its_note_its_repetitions_and_its_films() -> None:
+    found = table_of(FULL, "original_protocol")
+    assert found.note.startswith("For comparison only. 20 repetitions on 444 films. ")
+    assert rows_of(found.table) == [
+        ["ROC AUC", "0.85", "0.012", "0.83", "0.88", "not reported"],
+        ["Balanced accuracy", "0.78", "0.012", "0.76", "0.81", "0.70"],
+    ]
+
+
+def test_a_figure_without_a_value_says_why() -> None:
+    evaluation = copy.deepcopy(FULL)
+    evaluation["lungs"]["lungs_out"]["within_source_auc"] = metric(None)
+    assert rows_of(table_of(evaluation, "lungs").table)[2][2] == "undefined. There are too few patients."
+
+
+def test_a_table_as_markdown_has_a_head_a_rule_and_its_rows() -> None:
+    table = pd.DataFrame([{"Seen": "the lungs", "ROC AUC": "0.77"}, {"Seen": "the rest", "ROC AUC": "0.58"}])
+    assert markdown_table(table) == ("| Seen | ROC AUC |\n|---|---|\n| the lungs | 0.77 |\n| the rest | 0.58 |")
+
+
+def test_a_finding_with_a_bar_in_it_does_not_tear_its_row() -> None:
+    evaluation = copy.deepcopy(FULL)
+    findings = evaluation["external"]["far"]["by_finding"]
+    findings["Mass|Nodule"] = findings.pop("No Finding")  # as NIH ChestX-ray8 writes several findings
+    head, *rows = markdown_table(table_of(evaluation, "external").table).splitlines()
+    bars = {len(re.findall(r"(?<!\\)\|", line)) for line in (head, *rows)}
+    assert bars == {6}
+
+
+def test_the_operating_point_chosen_elsewhere_stands_beside_the_one_chosen_here() -> None:
+    rows = rows_of(table_of(FULL, "operating_point").table)
+    assert [[name, here[:4], there[:4]] for name, here, there in rows] == [
+        ["Sensitivity", "0.77", "0.73"],
+        ["Specificity", "0.78", "0.74"],
+        ["Balanced accuracy", "0.78", "0.74"],
+    ]
