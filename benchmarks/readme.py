@@ -61,7 +61,15 @@ def _minutes(name: str) -> float:
 
 def further() -> str:
     """What was measured of the default model beyond one number: the blocks a reader asks for first."""
-    wanted = ("Against what can be told without a pixel", "Source by source", "External films", "Three-way decision")
+    wanted = (
+        "Against what can be told without a pixel",
+        "Source by source",
+        "Is it looking at the lungs?",
+        "External films",
+        "Three-way decision",
+        "The operating point, without its own optimism",
+        "The original protocol",
+    )
     found = {one.title: one for one in further_tables(_evaluation_of(DEFAULT))}
     return "\n\n".join(f"**{title}.** {found[title].note}\n\n{markdown_table(found[title].table)}" for title in wanted)
 
@@ -70,19 +78,24 @@ def targets() -> str:
     """What was asked of the default model, and what it reached."""
     evaluation = _evaluation_of(DEFAULT)
     means, original = evaluation["seed_means"], evaluation["original_protocol"]
-    best = max(row["roc_auc"]["value"] for row in evaluation["baselines"].values())
+    source = evaluation["baselines"]["source"]["roc_auc"]["value"]
     nih = evaluation["external"]["nih"]["by_finding"]["No Finding"]["specificity"]
     figure1 = evaluation["external"]["figure1"]["by_finding"]["COVID-19"]["sensitivity"]
     film = 1 / json.loads((PROJECT / "benchmarks" / "serving.json").read_text())["many_films"]["films_per_second"]
     rows: list[tuple[str, float, float, bool]] = [
         ("AUC within a source, mean of three cross-validations", means["within_source_auc"]["mean"], 0.87, True),
         ("AUC, mean of three cross-validations", means["roc_auc"]["mean"], 0.88, True),
-        ("AUC, against the best baseline without pixels", evaluation["metrics"]["roc_auc"]["value"], best, True),
+        ("AUC, against the source alone (point estimates)", evaluation["metrics"]["roc_auc"]["value"], source, True),
         ("calibration error (ECE), out of fold", evaluation["metrics"]["ece"]["value"], 0.05, False),
         ("original protocol, balanced accuracy, mean of 20", original["balanced_accuracy"]["mean"], 0.82, True),
         ("original protocol, sensitivity, mean of 20", original["sensitivity"]["mean"], 0.80, True),
         ("original protocol, specificity, mean of 20", original["specificity"]["mean"], 0.80, True),
-        ("external: specificity on NIH films without finding", nih["value"], 0.85, True),
+        (
+            "external: specificity on NIH films without finding (weight chosen on others of NIH)",
+            nih["value"],
+            0.85,
+            True,
+        ),
         ("external: sensitivity on Figure 1 COVID-19 films", figure1["value"], 0.80, True),
         ("seconds for one film, one core", film, 0.06, False),
     ]
