@@ -24,11 +24,12 @@ from covid_core.evaluation.further import further_tables, markdown_table  # noqa
 from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
 from covid_core.evaluation.tables import MEANINGS  # noqa: E402
+from covid_core.locations import DEFAULT_MODEL  # noqa: E402
 from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
 EXPERIMENTS = PROJECT / "docs" / "EXPERIMENTS.md"
-DEFAULT = "mobilenetv2-lungs"
+DEFAULT = DEFAULT_MODEL
 MODELS = (DEFAULT, "mobilenetv2-finetuned", "mobilenetv2")
 TRIALS = "trials.json"
 HOW = {"out_of_fold": "cross-validation", "test": "one split"}

@@ -22,7 +22,15 @@ BASELINES: dict[str, tuple[str, ...]] = {
     "view": ("view",),
     "sex, age and view": ("sex", "age", "view"),
     "image size and file type": ("width", "height", "file_type"),
-    "all of these": ("source", "view", "sex", "age", "width", "height", "file_type"),
+    "source, sex, age, view, image size and file type": (
+        "source",
+        "view",
+        "sex",
+        "age",
+        "width",
+        "height",
+        "file_type",
+    ),
 }
 """What each baseline may know of a film: columns of `split.csv`; `width` and `height` in pixels, `file_type` a name."""
 _NUMBERS = frozenset({"age", "log width", "log height", "aspect ratio"})
