@@ -1,0 +1,202 @@
+"""The verbs of the command line and their options. What the verbs do is in `covid_core.cli`."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from covid_core import __version__
+from covid_core.locations import (
+    DATASET_NAME,
+    DEFAULT_MODEL,
+    FETCHED_DATASET,
+    dataset_dir,
+    default_model,
+    models_dir,
+)
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Handlers = Mapping[str, Callable[[argparse.Namespace], int]]
+_GOES_ON = "; the same command goes on from here"
+_MAX_SEED = 2**32 - 1  # NumPy's
+
+
+def build_parser(handlers: Handlers) -> argparse.ArgumentParser:
+    """The parser of the whole command line.
+
+    Args:
+        handlers: verb -> what carries it out.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m covid_core",
+        description="A second reader for COVID-19 on chest X-rays. For research use only, not a medical device.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_data_verbs(verbs, handlers)
+    _add_training_verbs(verbs, handlers)
+    _add_use_verbs(verbs, handlers)
+    return parser
+
+
+def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
+    fetch = _verb(
+        verbs, handlers, "fetch", "download the COVID-19 Image Data Collection; goes on where it was interrupted"
+    )
+    fetch.add_argument(
+        "--out", type=Path, default=FETCHED_DATASET, help=f"folder to fill; the app looks in data/{DATASET_NAME}"
+    )
+    fetch.set_defaults(after_interrupt=_GOES_ON)
+    fetch.add_argument("--metadata-only", action="store_true", help="only metadata.csv, under 1 MB")
+    fetch.add_argument("--url", default=None, help="another address that holds metadata.csv and images/")
+
+    prepare = _verb(verbs, handlers, "prepare", "choose the cohort, find duplicates, split by patient, lay out folders")
+    prepare.add_argument("--dataset", type=Path, default=FETCHED_DATASET, help="folder with metadata.csv and images/")
+    prepare.add_argument("--out", type=Path, default=Path("dataset"), help="folder for split/, split.csv and flow.json")
+    prepare.add_argument(
+        "--ambiguous",
+        choices=("drop", "non_covid", "covid"),
+        default="drop",
+        help="No Finding films of patients with COVID-19",
+    )
+    prepare.add_argument("--no-supine", action="store_true", help="never add AP Supine views")
+    prepare.add_argument(
+        "--fractions",
+        type=float,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
+        default=(0.7, 0.15, 0.15),
+        help="must add up to 1",
+    )
+    prepare.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of the split")
+
+
+def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
+    train = _verb(
+        verbs, handlers, "train", "initial training, lower 2/3 of the backbone frozen; goes on where it was interrupted"
+    )
+    _add_recipe(train)
+    train.add_argument("--out", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder")
+    train.set_defaults(after_interrupt=f"{_GOES_ON} (without --restart)")
+    train.add_argument("--restart", action="store_true", help="throw away what --out holds and start anew")
+
+    finetune = _verb(
+        verbs, handlers, "finetune", "train all layers on, at learning rate 1e-5; goes on where it was interrupted"
+    )
+    finetune.set_defaults(after_interrupt=_GOES_ON)
+    _add_run(finetune)
+
+    crossval = _verb(
+        verbs,
+        handlers,
+        "crossval",
+        "train and evaluate a recipe on patient-grouped folds; goes on where it was interrupted",
+    )
+    _add_recipe(crossval)
+    crossval.add_argument("--out", type=Path, default=Path("runs/crossval"), help="folder of the folds' runs")
+    crossval.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
+    crossval.add_argument(
+        "--stage", choices=("initial", "finetune"), default="finetune", help="the last stage, whose model is judged"
+    )
+    crossval.set_defaults(after_interrupt=_GOES_ON)
+
+    evaluate = _verb(verbs, handlers, "evaluate", "classification report, sensitivity and specificity on the test part")
+    judged = evaluate.add_mutually_exclusive_group()
+    _add_run(judged)
+    judged.add_argument("--model", default=None, help="a bundle instead, by name or folder: again from its predictions")
+    _add_external(evaluate)
+    evaluate.add_argument(
+        "--dataset", type=Path, default=None, help="leave out external films that are copies of this prepared dataset's"
+    )
+    _add_stage(evaluate)
+
+    export = _verb(verbs, handlers, "export", "evaluate a run and write it as a model bundle, checked against Keras")
+    _add_run(export)
+    _add_stage(export)
+    export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
+
+    build = _verb(
+        verbs,
+        handlers,
+        "build",
+        "train, cross-validate and export the app's model in one go: frozen layers, lungs, kernel",
+    )
+    _add_inputs(build)
+    annotations = (dataset_dir() or FETCHED_DATASET) / "annotations"
+    build.add_argument("--annotations", type=Path, default=annotations, help="folder with the lung masks")
+    build.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
+    build.add_argument(
+        "--auxiliary", type=Path, default=None, help="labels.csv and images/ to fit on at a small weight"
+    )
+    _add_external(build)
+    build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    _add_inputs(parser)
+    parser.add_argument("--backbone", choices=("mobilenetv2", "resnet50"), default="mobilenetv2", help="network")
+    parser.add_argument("--epochs", type=_whole(1), default=15, help="most epochs of the initial training")
+    parser.add_argument("--finetune-epochs", type=_whole(1), default=15, help="most epochs of the fine-tuning")
+    parser.add_argument("--batch-size", type=_whole(1), default=32, help="films a step")
+    parser.add_argument("--size", type=_whole(32, 1024), default=224, help="side of the input, pixels")
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """What every training starts from."""
+    parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
+    parser.add_argument(
+        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="`imagenet` downloads through Keras"
+    )
+    parser.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of weights, order and augmentation")
+    parser.add_argument(
+        "--threads", type=_whole(1), default=2, help="part of the recipe: another number gives other weights"
+    )
+
+
+def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
+    predict = _verb(verbs, handlers, "predict", "classify films (PNG or JPEG); exit code 1 if any is refused")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="film")
+    predict.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused film has one, too")
+
+
+def _verb(verbs: "Verbs", handlers: Handlers, name: str, summary: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary.capitalize() + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=handlers[name], after_interrupt="")
+    return parser
+
+
+def _whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number within bounds; anything else is bad usage."""
+
+    def parsed(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < lowest or (highest is not None and int(text) > highest):
+            bounds = f"from {lowest} to {highest}" if highest is not None else f"of at least {lowest}"
+            raise argparse.ArgumentTypeError(f"must be a whole number {bounds}. Received: {text!r}")
+        return int(text)
+
+    return parsed
+
+
+def _add_run(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--run", dest="run_folder", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder"
+    )
+
+
+def _add_external(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--external", type=Path, nargs="+", default=(), help="folders with labels.csv and images/ to test the bundle on"
+    )
+
+
+def _add_stage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", choices=("initial", "finetune"), default=None, help="default: the last finished one")
