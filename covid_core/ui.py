@@ -21,7 +21,7 @@ from streamlit.typing import UploadedFile
 from covid_core.data.metadata import read_metadata
 from covid_core.errors import BundleError, CovidCoreError, DatasetError
 from covid_core.evaluation.report import read_evaluation
-from covid_core.evaluation.tables import MEANINGS, interval
+from covid_core.evaluation.tables import interval
 from covid_core.images.decode import GreyImage, decode
 from covid_core.images.display import fitted
 from covid_core.inference.bundle import KERNEL_STAGE, MANIFEST, Bundle, load_bundle
@@ -31,6 +31,13 @@ from covid_core.locations import PROJECT, dataset_dir, model_names, models_dir
 from covid_core.model_card import RESEARCH_ONLY, card_sections
 from covid_core.storage import sha256_of_file
 
+KEY_FIGURES = {
+    "within_source_auc": "AUC within a source",
+    "roc_auc": "ROC AUC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+}
+"""Metric of an evaluation -> a title short enough for its card, which cuts off what does not fit."""
 HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "learning_rate")
 TRAIN_COMMANDS = """\
 python -m covid_core fetch
@@ -208,11 +215,11 @@ def card_of(bundle: Bundle) -> dict[str, str]:
 def key_figures(evaluation: Mapping[str, Any]) -> None:
     """Show sensitivity, specificity and the areas under the curve side by side, each with its interval."""
     with st.grid(4, min_column_width=180):
-        for name in ("within_source_auc", "roc_auc", "sensitivity", "specificity"):
+        for name, title in KEY_FIGURES.items():
             metric = evaluation["metrics"][name]
             bounds = interval(metric)
             st.metric(
-                MEANINGS[name][0],
+                title,
                 None if metric["value"] is None else f"{metric['value']:.2f}",
                 delta=f"95% CI {bounds}" if bounds else "no interval",
                 delta_color="off",

@@ -16,7 +16,7 @@ def test_the_report_shows_the_figures_of_the_evaluation(models: list[str], open_
         "Sensitivity": f"{evaluation['metrics']['sensitivity']['value']:.2f}",
         "Specificity": f"{evaluation['metrics']['specificity']['value']:.2f}",
         "ROC AUC": f"{evaluation['metrics']['roc_auc']['value']:.2f}",
-        "ROC AUC within a source": f"{evaluation['metrics']['within_source_auc']['value']:.2f}",
+        "AUC within a source": f"{evaluation['metrics']['within_source_auc']['value']:.2f}",
     }
     (tn, _), (_, tp) = evaluation["confusion_matrix"]
     assert f"found {tp} of {sum(evaluation['confusion_matrix'][1])} COVID-19 films" in texts(app)
