@@ -34,7 +34,7 @@ st.markdown(
     "- **Indeterminate**: the probability is too near the middle to rule out either class; take it as no answer.\n"
     "- **Not COVID-19** does not mean healthy: other kinds of pneumonia are in this class as well.\n"
     "- **Heat map**: where the model looked, not where disease is. A heat map beside the lungs or on a label is a reason to "
-    "distrust the result.\n"
+    "distrust the result; one on the lungs is no proof of disease.\n"
     "- The model does not notice when a picture is no chest X-ray: whatever is uploaded gets an answer.\n"
     "- An uploaded film stays in memory for your session; it is not stored, logged or passed on."
 )
