@@ -8,7 +8,7 @@ The trunk runs once over every film; all that is fitted behind it takes seconds,
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +189,7 @@ def _see(materials: Materials, recipe: LungRecipe, say: Say) -> _Seen:
     if not masks.covered.any():
         raise TrainingError(
             f"None of the masks in {materials.annotations} is named as one of the {len(table)} films. Name the "
-            "annotations of this "
-            "dataset."
+            "annotations of this dataset."
         )
     for fold, covered in pd.Series(masks.covered).groupby(table["fold"].to_numpy()):
         if covered.sum() == masks.covered.sum():
@@ -233,16 +232,11 @@ def _auxiliary(
 
 
 def _choose(cohort: Cohort, raw: NDArray[np.float64], kernels: dict[int, Kernel]) -> _Chosen:
-    """Calibration, operating point and three-way decision, all on out-of-fold predictions.
-
-    The operating point lies on the scale that is served. The three-way band is widened to hold it where the two miss each
-    other, so that no film is called one thing and decided another.
-    """
+    """Calibration, operating point and three-way decision, all on out-of-fold predictions, on the scale that is served."""
     calibration = protocol.final_calibration(raw, cohort.labels)
     served = calibration.apply(raw)
     point = choose_operating_point(cohort.labels, served)
-    three_way = fit_three_way(cohort.labels, served, fitted_on=calibration.fitted_on)
-    three_way = replace(three_way, lower=min(three_way.lower, point.value), upper=max(three_way.upper, point.value))
+    three_way = fit_three_way(cohort.labels, served, fitted_on=calibration.fitted_on).holding(point.value)
     probability = protocol.calibrated_across(raw, cohort.labels, cohort.folds)
     return _Chosen(kernels, raw, probability, calibration, point, three_way)
 
@@ -322,7 +316,7 @@ def _lungs(seen: _Seen, chosen: _Chosen) -> dict[str, Any]:
 def _manifest(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Chosen, kernel: Kernel) -> dict[str, Any]:
     further = seen.cohort.auxiliary
     return {
-        "backbone": "mobilenetv2",
+        "backbone": recipe.backbone().backbone,
         "stage": KERNEL_STAGE,
         "architecture": (
             f"frozen layers {', '.join(recipe.taps)}, seen as is and mirrored, a lung map, global average pooling over "

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from covid_core.data.lungs import LungMasks
@@ -161,7 +161,11 @@ def repeated_folds(cohort: Cohort, recipe: LungRecipe, threshold: float) -> list
         probability = calibrated_across(raw, cohort.labels, folds)
         within = metrics.weighted_within_source_auc(cohort.labels, probability, sources, np.ones((1, len(raw))))
         rows.append(
-            {"seed": seed, "within_source_auc": _defined(within[0]), **_at(threshold, cohort.labels, probability)}
+            {
+                "seed": seed,
+                "within_source_auc": metrics.defined(within[0]),
+                **_at(threshold, cohort.labels, probability),
+            }
         )
     return rows
 
@@ -247,13 +251,7 @@ def _platt(raw: Floats, labels: Bools, fitted_on: str) -> Calibration:
 def _at(threshold: float, labels: Bools, probability: Floats) -> dict[str, float | None]:
     rates = metrics.rates(metrics.confusion_matrix(labels, metrics.is_called(probability, threshold)))
     names = ("sensitivity", "specificity", "balanced_accuracy")
-    return {"roc_auc": metrics.roc_auc(labels, probability), **{name: _defined(rates[name]) for name in names}}
-
-
-def _defined(value: ArrayLike) -> float | None:
-    """A number, or None for what is not one: JSON has no NaN."""
-    number = float(np.asarray(value))
-    return number if np.isfinite(number) else None
+    return {"roc_auc": metrics.roc_auc(labels, probability), **{name: metrics.defined(rates[name]) for name in names}}
 
 
 def _by_fold(folds: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:

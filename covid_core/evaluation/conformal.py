@@ -11,7 +11,7 @@ correction for a finite number of films.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -73,6 +73,14 @@ class ThreeWay:
         """
         values = unit_interval("probability", probability)
         return np.where(values < self.lower, NON_COVID, np.where(values > self.upper, COVID, INDETERMINATE))
+
+    def holding(self, threshold: float) -> "ThreeWay":
+        """The decision with its bounds moved apart as far as it takes to hold the threshold of the two-class call.
+
+        Both come from the same films by different rules, so that the threshold may lie a hair outside. Then a film between the
+        two would be called one class and decided to be the other. More indeterminate films never lower the coverage.
+        """
+        return replace(self, lower=min(self.lower, threshold), upper=max(self.upper, threshold))
 
     def to_json(self) -> dict[str, Any]:
         """The decision as plain values."""

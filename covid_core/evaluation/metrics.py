@@ -157,7 +157,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
         A value in [0, 1], or None where a class has no film.
     """
     truth, values = _scored(labels, scores)
-    return _defined(weighted_roc_auc(truth, values, np.ones((1, truth.size)))[0])
+    return defined(weighted_roc_auc(truth, values, np.ones((1, truth.size)))[0])
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
@@ -167,7 +167,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
         A value in (0, 1], or None where a class has no film (without negatives it is 1 whatever the scores).
     """
     truth, values = _scored(labels, scores)
-    return _defined(weighted_average_precision(truth, values, np.ones((1, truth.size)))[0])
+    return defined(weighted_average_precision(truth, values, np.ones((1, truth.size)))[0])
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> Curve | None:
@@ -329,10 +329,11 @@ def _weighted_mean(values: list[float | None], weights: list[int]) -> float | No
 
 
 def _rate(name: str, matrix: ArrayLike) -> float | None:
-    return _defined(rates(matrix)[name])
+    return defined(rates(matrix)[name])
 
 
-def _defined(value: ArrayLike) -> float | None:
+def defined(value: ArrayLike) -> float | None:
+    """A number, or None for what is not one: JSON has no NaN."""
     number = float(np.asarray(value))
     return number if np.isfinite(number) else None
 

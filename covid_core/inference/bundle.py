@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Bundle:
         calibration: from the model's output to the probability that is shown.
         manifest: the whole content of `bundle.json`.
         three_way: between which probabilities a film is indeterminate; None for a bundle that decides between two
-            classes only. It always holds the threshold, see `_three_way`.
+            classes only. It always holds the threshold, see `ThreeWay.holding`.
     """
 
     folder: Path
@@ -97,6 +97,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{folder} has the classes in the order {order}; this program needs {CLASS_INDICES}.")
     try:
         threshold = _share(manifest["threshold"]["value"])
+        band = manifest.get("three_way")
         return Bundle(
             folder=folder,
             name=str(manifest["name"]),
@@ -106,7 +107,7 @@ def load_bundle(folder: Path) -> Bundle:
             threshold_method=str(manifest["threshold"]["method"]),
             calibration=Calibration.from_json(manifest["calibration"]),
             manifest=manifest,
-            three_way=_three_way(manifest.get("three_way"), threshold),
+            three_way=ThreeWay.from_json(band).holding(threshold) if band is not None else None,
         )
     except (KeyError, TypeError, ValueError, EvaluationError) as cause:
         raise BundleError(
@@ -165,18 +166,6 @@ def _share(value: Any) -> float:
     if not 0 <= share <= 1:
         raise ValueError(f"the threshold must be in [0, 1]. Received: {share}")
     return share
-
-
-def _three_way(value: Any, threshold: float) -> ThreeWay | None:
-    """The three-way decision of a manifest, its bounds moved apart as far as it takes to hold the threshold.
-
-    Both come from the same films by different rules, so that the threshold may lie a hair outside. Then a film between the
-    two would be called one class and decided to be the other. More indeterminate films never lower the coverage.
-    """
-    if value is None:
-        return None
-    fitted = ThreeWay.from_json(value)
-    return replace(fitted, lower=min(fitted.lower, threshold), upper=max(fitted.upper, threshold))
 
 
 def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from PIL import Image
 
 from covid_core.errors import BundleError
 from covid_core.images.decode import GreyImage
+from covid_core.kernel import KernelArrays
 
 # Five anchors of matplotlib's "inferno" (CC0): perceptually even, and readable with any colour vision.
 _INFERNO = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
@@ -61,24 +62,8 @@ class DenseHead:
 
 
 @dataclass(frozen=True)
-class KernelHead:
-    """A support vector machine with a radial basis function, on the standardised pooled features.
-
-    Attributes:
-        support_vectors: standardised, float32 (s, c).
-        coefficients: dual coefficients, positive for support vectors of class covid, float32 (s,).
-        intercept: float32 (1,).
-        gamma: of the radial basis function, above 0, float32 (1,).
-        mean: of the pooled features, float32 (c,).
-        scale: their standard deviation, above 0, float32 (c,).
-    """
-
-    support_vectors: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
-    intercept: NDArray[np.float32]
-    gamma: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
+class KernelHead(KernelArrays):
+    """A support vector machine with a radial basis function, on the standardised pooled features."""
 
     def __post_init__(self) -> None:
         _check_shapes(self, support_vectors="sc", coefficients="s", intercept="1", gamma="1", mean="c", scale="c")

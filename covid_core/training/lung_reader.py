@@ -26,6 +26,7 @@ from sklearn.svm import SVC
 
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import Preparation
+from covid_core.kernel import KernelArrays
 from covid_core.training.backbones import BACKBONES, OUTPUT_LAYER, POOLING_LAYER, build_backbone
 from covid_core.training.layers import Coordinates, KernelMachine, LungWeighting
 from covid_core.training.recipe import Recipe
@@ -69,26 +70,11 @@ class LungRecipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain values."""
-        return {"backbone": "mobilenetv2", **asdict(self)}
+        return {"backbone": self.backbone().backbone, **asdict(self)}
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """A fitted support vector machine, as the arrays that `KernelMachine` and `head.npz` hold.
-
-    Attributes:
-        support_vectors: float32 (s, c), standardised.
-        coefficients: float32 (s,).
-        intercept, gamma: float32 (1,).
-        mean, scale: float32 (c,), of the standardisation.
-    """
-
-    support_vectors: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
-    intercept: NDArray[np.float32]
-    gamma: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
+class Kernel(KernelArrays):
+    """A fitted support vector machine that can be a layer of a Keras model."""
 
     def layer(self) -> KernelMachine:
         """The machine as a Keras layer."""
@@ -114,7 +100,7 @@ def build_trunk(recipe: LungRecipe, weights_file: Path | None = None) -> keras.M
     whole = build_backbone(recipe.backbone(), weights_file)
     lower = keras.Model(whole.input, [whole.get_layer(name).output for name in recipe.taps], name="backbone")
     lower.trainable = False
-    scaling = BACKBONES["mobilenetv2"].scaling()
+    scaling = BACKBONES[recipe.backbone().backbone].scaling()
 
     def taps(film: Any) -> Any:
         return ops.concatenate(lower(scaling(ops.concatenate([film, film, film], axis=-1))), axis=-1)
