@@ -295,7 +295,8 @@ def _prediction_json(path: Path, prediction: "Prediction", bundle: "Bundle") -> 
 
 
 def _refusal_json(path: Path, refusal: ImageRefusedError) -> str:
-    return json.dumps({"file": str(path), "status": "refused", "reason": refusal.reason, "message": str(refusal)})
+    entry = {"file": str(path), "status": "refused", "reason": refusal.reason, "message": refusal.message}
+    return json.dumps({**entry, "next_step": refusal.next_step})
 
 
 @contextmanager

@@ -30,19 +30,42 @@ class BundleError(CovidCoreError):
 
 
 class ImageRefusedError(CovidCoreError):
-    """An input image is refused.
+    """An input image is refused. `str(error)` says why, and what to do next.
 
     Attributes:
-        reason: a stable code for programs, one of `REFUSAL_REASONS`.
+        reason: a stable code for programs, a key of `REFUSALS`.
+        message: why, one sentence.
+        next_step: what to do about it, one sentence.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
-        if reason not in REFUSAL_REASONS:
-            raise ValueError(f"`reason` must be one of {sorted(REFUSAL_REASONS)}. Received: {reason!r}")
-        super().__init__(message)
-        self.reason = reason
+    def __init__(self, reason: str, message: str, next_step: str | None = None) -> None:
+        if reason not in REFUSALS:
+            raise ValueError(f"`reason` must be one of {sorted(REFUSALS)}. Received: {reason!r}")
+        self.reason, self.message = reason, message
+        self.next_step = next_step or REFUSALS[reason]
+        super().__init__(f"{message} {self.next_step}")
 
 
-REFUSAL_REASONS = frozenset(
-    {"missing_file", "empty_file", "not_an_image", "unsupported_format", "damaged", "too_large", "too_small"}
-)
+REFUSALS = {
+    "missing_file": "Check its name and that it may be read.",
+    "empty_file": "Export the film again and retry.",
+    "not_an_image": "Give the film itself, as PNG, JPEG or DICOM.",
+    "unsupported_format": "Save the film as PNG, JPEG or uncompressed DICOM.",
+    "damaged": "Export the film again and retry.",
+    "too_large": "Export it smaller.",
+    "too_small": "Export it in its full size.",
+    "bad_shape": "Give the whole film, uncut.",
+    "constant": "Export the film again and look at it first.",
+    "multi_frame": "Give one film at a time, as a single picture.",
+    "no_pixel_data": "Export the film with its image.",
+    "unsupported_object": "Give a radiograph (CR, DX) or a secondary capture of one.",
+    "not_a_chest": "Give a frontal chest X-ray.",
+    "bad_archive": "Pack the films anew into a plain ZIP file.",
+    "archive_too_large": "Pack fewer or smaller films into one ZIP file.",
+    "nested_archive": "Unpack it and give the films themselves.",
+    "not_a_chest_xray": "Give a frontal chest X-ray; if it is one, predict anyway and doubt the result.",
+    "lateral": "Give the frontal film (PA or AP) of the study.",
+    "not_upright": "Turn the film, or predict anyway.",
+    "negative": "Invert the film, or predict anyway.",
+}
+"""Reason -> what to do next, where the place that refuses has nothing better to say."""

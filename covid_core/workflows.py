@@ -299,7 +299,7 @@ def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | 
     probability = []
     for index, outcome in enumerate(predict_files(predictor, films.paths), start=1):
         if not isinstance(outcome, Prediction):
-            raise ImageRefusedError(outcome.reason, f"{films.paths[index - 1]}: {outcome}")
+            raise ImageRefusedError(outcome.reason, f"{films.paths[index - 1]}: {outcome.message}", outcome.next_step)
         probability.append(outcome.probability_covid)
         if progress:
             progress(index, len(films.paths))

@@ -14,7 +14,7 @@ def test_every_error_meant_for_the_user_has_one_base(kind):
 def test_a_refusal_carries_its_code_and_its_sentence():
     refusal = errors.ImageRefusedError("too_small", "The image is too small.")
     assert refusal.reason == "too_small"
-    assert str(refusal) == "The image is too small."
+    assert str(refusal) == "The image is too small. Export it in its full size."
 
 
 def test_a_refusal_with_a_code_that_programs_do_not_know_is_a_defect():

@@ -31,7 +31,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.decode import GreyImage, decode_file
+from covid_core.images.decode import decode_file
+from covid_core.images.film import GreyImage
 from covid_core.storage import sha256_of_file
 
 Progress = Callable[[int, int], None]

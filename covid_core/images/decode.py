@@ -16,17 +16,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from covid_core.errors import ImageRefusedError
-
-GreyImage = NDArray[np.float32]
-"""A grey picture: float32 (height, width) in [0, 1], 0 black and 1 white, upright."""
+from covid_core.images.film import MAX_BYTES, MAX_PIXELS, MIN_SIDE, GreyImage
 
 FORMATS = ("PNG", "JPEG")
-MAX_PIXELS = 50_000_000
-"""Larger than any digital radiograph: a 43 cm detector at 100 um has 18 Mpx."""
-MIN_SIDE = 64
-"""A side shorter than this holds no readable chest."""
-MAX_BYTES = 50 * 2**20
-"""The same limit as the app's upload."""
 
 _MAX_16_BIT = 65535
 _UNSUPPORTED_SIGNATURES = {
@@ -124,7 +116,7 @@ def decode(data: bytes) -> GreyImage:
         ImageRefusedError: `empty_file`, `not_an_image`, `unsupported_format`, `damaged`, `too_large` or `too_small`.
     """
     if not data:
-        raise ImageRefusedError("empty_file", "The file is empty. Export the film again and retry.")
+        raise ImageRefusedError("empty_file", "The file is empty.")
     if len(data) > MAX_BYTES:
         raise ImageRefusedError("too_large", _too_many_bytes(len(data)))
     image = _open(data)
@@ -150,7 +142,7 @@ def _open(data: bytes) -> Image.Image:
         raise ImageRefusedError("damaged", "The image is damaged: its header cannot be read.") from cause
     if image.format not in FORMATS:  # a multi-picture MPO opens through the JPEG reader
         raise ImageRefusedError(
-            "unsupported_format", f"{image.format} files are not supported. Save the film as PNG or JPEG."
+            "unsupported_format", f"{image.format} files are not supported.", "Save the film as PNG or JPEG."
         )
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -212,20 +204,20 @@ def _stretched(values: NDArray[np.generic]) -> GreyImage:
 def _unidentified(data: bytes) -> ImageRefusedError:
     if data[128:132] == b"DICM":
         return ImageRefusedError(
-            "unsupported_format", "DICOM files are not supported yet. Export the film as PNG or JPEG."
+            "unsupported_format", "DICOM files are not supported yet.", "Export the film as PNG or JPEG."
         )
     for signature, name in _UNSUPPORTED_SIGNATURES.items():
         if data.startswith(signature):
             return ImageRefusedError(
-                "unsupported_format", f"{name} files are not supported. Save the film as PNG or JPEG."
+                "unsupported_format", f"{name} files are not supported.", "Save the film as PNG or JPEG."
             )
     return ImageRefusedError("not_an_image", "This is not a PNG or JPEG image, whatever its name says.")
 
 
 def _too_many_pixels(width: int | None = None, height: int | None = None) -> str:
     size = f" of {width} x {height} pixels" if width and height else ""
-    return f"The image{size} is too large: at most {MAX_PIXELS // 10**6} million pixels are read. Export it smaller."
+    return f"The image{size} is too large: at most {MAX_PIXELS // 10**6} million pixels are read."
 
 
 def _too_many_bytes(size: int) -> str:
-    return f"The file has {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read. Export it smaller."
+    return f"The file has {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read."

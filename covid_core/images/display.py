@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from covid_core.images.decode import GreyImage
+from covid_core.images.film import GreyImage
 
 LONGEST_SIDE = 1024
 """Of a picture that is shown, pixels: as large as a screen has room for, and quick to send."""

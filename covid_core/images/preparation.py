@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.decode import GreyImage, decode_file
+from covid_core.images.decode import decode_file
+from covid_core.images.film import GreyImage
 
 ModelInput = NDArray[np.uint8]
 """What a model takes of one picture: uint8 (size, size); the model itself scales it to its backbone's range."""
@@ -102,7 +103,7 @@ def prepare_files(
         try:
             return prepare(decode_file(path), settings)
         except ImageRefusedError as refusal:
-            raise ImageRefusedError(refusal.reason, f"{path}: {refusal}") from refusal
+            raise ImageRefusedError(refusal.reason, f"{path}: {refusal.message}", refusal.next_step) from refusal
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for index, film in enumerate(pool.map(one, paths)):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from covid_core.errors import BundleError
-from covid_core.images.decode import GreyImage
+from covid_core.images.film import GreyImage
 from covid_core.kernel import KernelArrays
 
 # Five anchors of matplotlib's "inferno" (CC0): perceptually even, and readable with any colour vision.

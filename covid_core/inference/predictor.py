@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from covid_core.errors import BundleError, ImageRefusedError
 from covid_core.evaluation.conformal import Decision
-from covid_core.images.decode import GreyImage, decode_file
+from covid_core.images.decode import decode_file
+from covid_core.images.film import GreyImage
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import grad_cam, load_head

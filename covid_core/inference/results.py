@@ -19,7 +19,7 @@ from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
 CSV_COLUMNS = (
     *("file", "status", "class", "decision", "probability_covid", "confidence", "threshold"),
-    *("model", "version", "reason", "message"),
+    *("model", "version", "reason", "message", "next_step"),
 )
 INDETERMINATE_TITLE = "Indeterminate"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -175,9 +175,10 @@ def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | N
 def _record(one: FilmResult, bundle: Bundle) -> list[str]:
     outcome = one.outcome
     if isinstance(outcome, ImageRefusedError):
-        values = ["refused", "", "", "", "", "", bundle.name, bundle.version, outcome.reason, str(outcome)]
+        values = ["refused", "", "", "", "", "", bundle.name, bundle.version, outcome.reason, outcome.message]
+        values.append(outcome.next_step)
     else:
         numbers = [f"{value:.6f}" for value in (outcome.probability_covid, outcome.confidence)]
         calls = [outcome.label, outcome.decision or ""]
-        values = ["ok", *calls, *numbers, f"{outcome.threshold:g}", bundle.name, bundle.version, "", ""]
+        values = ["ok", *calls, *numbers, f"{outcome.threshold:g}", bundle.name, bundle.version, "", "", ""]
     return [one.file, *values]

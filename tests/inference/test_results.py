@@ -52,11 +52,12 @@ def test_the_csv_has_a_row_for_every_film_refused_ones_as_well() -> None:
             "probability_covid": "0.900000",
             "confidence": "0.900000",
         },
-        **{"threshold": "0.4", "model": "net", "version": "v1", "reason": "", "message": ""},
+        **{"threshold": "0.4", "model": "net", "version": "v1", "reason": "", "message": "", "next_step": ""},
     }
     assert (rows[1]["class"], rows[1]["confidence"]) == ("non_covid", "0.750000")
     assert (rows[2]["status"], rows[2]["reason"], rows[2]["class"]) == ("refused", "damaged", "")
     assert rows[2]["message"] == "The image, you see, is damaged."
+    assert rows[2]["next_step"] == "Export the film again and retry."
 
 
 def test_the_csv_has_the_decision_beside_the_class_it_leans_to() -> None:

@@ -1,0 +1,93 @@
+"""The table of the collection on a page: which one is looked at, and how it is shown."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.data.metadata import read_metadata
+from covid_core.errors import CovidCoreError, DatasetError
+from covid_core.locations import dataset_dir
+from covid_core.ui.frame import problem, static_table, table_height
+
+
+def images_table(table: pd.DataFrame) -> None:
+    """Show the rows of the collection, as `overview.shown_table` lays them out."""
+    column = st.column_config
+    narrow = {
+        "patientid": "Patient",
+        "view": "View",
+        "modality": "Modality",
+        "sex": "Sex",
+        "date": "Date",
+        "license": "Licence",
+    }
+    wider = {"filename": "File", "finding": "Finding", "location": "Place"}
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=table_height(len(table), 8),
+        placeholder="",
+        column_config={
+            **{name: column.TextColumn(title, width="small") for name, title in narrow.items()},
+            **{name: column.TextColumn(title, width="medium") for name, title in wider.items()},
+            "label": column.TextColumn("Class", width=110),
+            "age": column.NumberColumn("Age", format="%d", width="small"),
+            "offset": column.NumberColumn("Day", format="%d", width="small", help="Days since onset or admission"),
+            "url": column.LinkColumn("Source", width="medium"),
+            "notes": column.TextColumn("Notes", width="large"),
+        },
+        alt="The images that meet the filters",
+    )
+
+
+def flow_table(steps: Sequence[Mapping[str, object]]) -> None:
+    """Show the cohort's flow in images and patients, as `cohort.flow_to_json` gives it."""
+    columns = {
+        "reason": "Step",
+        "excluded_images": "Images left out",
+        "excluded_patients": "Patients left out",
+        "images": "Images",
+        "patients": "Patients",
+    }
+    static_table(pd.DataFrame(steps)[list(columns)].rename(columns=columns).astype(str))
+    st.caption("A patient counts as left out with the last of his or her images.")
+
+
+def choose_table() -> tuple[pd.DataFrame, Path | None] | None:
+    """Take the installed dataset's table, or the one the user uploads in its place.
+
+    Returns:
+        The table, as `read_metadata` gives it, and the folder of its images if they are installed; None, with the reason
+        shown in place, where there is no table or it cannot be read.
+    """
+    installed = dataset_dir()
+    if installed is None:
+        st.info(
+            "No dataset is installed. Upload its `metadata.csv` to look at it, or install it: `python -m covid_core fetch`.",
+            icon=":material/info:",
+        )
+    with st.expander("Look at another metadata.csv", expanded=installed is None, icon=":material/upload_file:"):
+        upload = st.file_uploader("metadata.csv, of any version", type=["csv", "tsv", "txt"], key="table")
+    try:
+        if upload is not None:
+            return _uploaded_table(upload.getvalue()), None
+        if installed is not None:
+            return _installed_table((installed / "metadata.csv").read_bytes()), installed / "images"
+    except CovidCoreError as error:
+        problem(error)
+    except OSError as error:
+        problem(DatasetError(f"The table of the installed dataset cannot be read: {error.strerror}."))
+    return None
+
+
+# Keyed by the bytes themselves, which Streamlit hashes whole; of a large table it would hash a sample only.
+@st.cache_data(max_entries=2, show_spinner="Reading the table")
+def _installed_table(data: bytes) -> pd.DataFrame:
+    return read_metadata(data)
+
+
+@st.cache_data(max_entries=2, show_spinner="Reading the table", scope="session")
+def _uploaded_table(data: bytes) -> pd.DataFrame:
+    return read_metadata(data)

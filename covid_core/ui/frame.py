@@ -1,0 +1,110 @@
+"""The frame that every page stands in: its configuration, the way to the others, and how texts and charts are shown."""
+
+import re
+from contextlib import suppress
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.errors import StreamlitPageNotFoundError
+
+from covid_core.errors import CovidCoreError
+from covid_core.locations import PROJECT
+from covid_core.model_card import RESEARCH_ONLY
+from covid_core.ui.session import forget_uploads
+
+PAGES = (
+    ("streamlit_app.py", "Overview", ":material/home:", "What this is and how to read a result."),
+    ("pages/1_Predict.py", "Predict", ":material/radiology:", "Upload films and read the result of each."),
+    ("pages/2_Dataset.py", "Dataset", ":material/table_chart:", "See the films the model learned from."),
+    ("pages/3_Model_report.py", "Model report", ":material/analytics:", "See how often the model is right and wrong."),
+)
+"""File, title, icon and purpose of each page."""
+
+
+FILM = "film"
+"""Begins the key of a container whose picture is kept as low as the window allows."""
+
+
+_SIDEBAR_WIDTH = 280
+
+
+# Streamlit writes on charts in a grey too weak for a light page; and a film as wide as its column would run below the fold.
+_STYLE = f"""<style>
+[data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) {{ fill: currentColor !important; }}
+@media (min-width: 640px) {{
+  [class*="st-key-{FILM}-"] [data-testid="stImage"] img {{
+    max-height: max(20rem, calc(100vh - 27.5rem));
+    object-fit: contain;
+    object-position: left top;
+    border-radius: 0;
+  }}
+}}
+</style>"""
+
+
+_ICON = PROJECT / "docs" / "icon.png"
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])")
+
+
+def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
+    """Begin a page: its configuration, the way to the others, its title, and the line that never goes away.
+
+    Args:
+        title: of the page.
+        purpose: a sentence on what the page is for, Markdown.
+        keeps_uploads: whether the films uploaded before are still needed; any other page drops what is kept of them.
+    """
+    if not keeps_uploads:
+        forget_uploads()
+    st.set_page_config(
+        page_title=f"{title} · COVID-19 X-ray reader",
+        page_icon=str(_ICON),
+        layout="wide",
+        initial_sidebar_state=_SIDEBAR_WIDTH,
+    )
+    st.html(_STYLE)
+    with st.sidebar:
+        for path, label, icon, _ in PAGES:
+            link(path, label, icon)
+        st.space("small")
+    with st.bottom:
+        st.caption(f":material/science: **{RESEARCH_ONLY}**")
+    st.title(title, anchor=False)
+    if purpose:
+        st.markdown(purpose)
+
+
+def link(path: str, label: str, icon: str) -> None:
+    """Link to another page."""
+    # A page that is run by itself, as in a test, has no others beside it.
+    with suppress(StreamlitPageNotFoundError):
+        st.page_link(path, label=label, icon=icon, width="stretch")
+
+
+def plain(text: str) -> str:
+    """Escape a text so that Markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def problem(error: CovidCoreError) -> None:
+    """Show in place what is wrong and what to do about it."""
+    st.error(plain(str(error)), icon=":material/error:")
+
+
+def chart(figure: go.Figure, alt: str) -> None:
+    """Show a figure that scrolls with the page instead of being dragged, and that says in `alt` what it is."""
+    figure.update_layout(dragmode=False)
+    st.plotly_chart(figure, config={"displayModeBar": False}, alt=alt)
+
+
+def static_table(table: pd.DataFrame) -> None:
+    """Show a small table of texts whole, its first column naming the rows."""
+    st.table(table.set_index(table.columns[0]))
+
+
+def table_height(rows: int, most: int) -> int:
+    """Pixels for a header and the rows, of which `most` are seen at once and a bit of the next."""
+    return 38 + 35 * rows if rows <= most else 41 + 35 * most
