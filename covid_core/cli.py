@@ -16,7 +16,7 @@ from covid_core.locations import models_dir
 
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
-    from covid_core.inference.predictor import Prediction
+    from covid_core.inference.prediction import Prediction
     from covid_core.training.recipe import Recipe
 
 EXIT_FAILURE = 1
@@ -230,7 +230,8 @@ def _export(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
-    from covid_core.inference.predictor import Prediction, Predictor, predict_files
+    from covid_core.inference.prediction import Prediction
+    from covid_core.inference.predictor import Predictor, predict_files
 
     bundle = load_bundle(_bundle_folder(options.model))
     with _native_messages_hidden():

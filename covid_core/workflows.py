@@ -21,7 +21,8 @@ from covid_core.evaluation.protocols import shares_by_finding
 from covid_core.evaluation.report import FURTHER_BLOCKS, evaluate
 from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
 from covid_core.inference.network import Network
-from covid_core.inference.predictor import Prediction, Predictor, predict_files
+from covid_core.inference.prediction import Prediction
+from covid_core.inference.predictor import Predictor, predict_files
 from covid_core.labels import CLASS_INDICES, COVID
 from covid_core.model_card import model_card
 from covid_core.storage import read_json, sha256_of_file, write_json, write_text, written_aside

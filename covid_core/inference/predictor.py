@@ -3,46 +3,20 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from covid_core.errors import BundleError, ImageRefusedError
-from covid_core.evaluation.conformal import Decision
 from covid_core.images.decode import decode_file
 from covid_core.images.film import GreyImage
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import grad_cam, load_head
 from covid_core.inference.network import Network
-from covid_core.labels import COVID, NON_COVID, Label
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one film.
-
-    Attributes:
-        label: the class it is called.
-        probability_covid: calibrated P(covid), in [0, 1].
-        threshold: P(covid) from which a film is called covid.
-        heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
-        decision: the label, or `indeterminate`, by the bundle's three-way decision; None where it has none.
-    """
-
-    label: Label
-    probability_covid: float
-    threshold: float
-    heat: NDArray[np.float32]
-    decision: Decision | None = None
-
-    @property
-    def confidence(self) -> float:
-        """The probability of the class it is called, in [0, 1]."""
-        return self.probability_covid if self.label == COVID else 1 - self.probability_covid
+from covid_core.inference.prediction import Prediction
+from covid_core.labels import COVID, NON_COVID
 
 
 class Predictor:

@@ -8,13 +8,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
 from covid_core.images.decode import decode
 from covid_core.inference.bundle import KERNEL_STAGE, Bundle
-from covid_core.inference.predictor import Prediction, Predictor
+from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
 CSV_COLUMNS = (
@@ -23,19 +23,6 @@ CSV_COLUMNS = (
 )
 INDETERMINATE_TITLE = "Indeterminate"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-@dataclass(frozen=True)
-class FilmResult:
-    """One film and what became of it.
-
-    Attributes:
-        file: its name, as the user gave it.
-        outcome: the prediction, or why the film is refused.
-    """
-
-    file: str
-    outcome: Prediction | ImageRefusedError
 
 
 def predict_bytes(predictor: Predictor, file: str, data: bytes) -> FilmResult:

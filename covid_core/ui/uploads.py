@@ -15,8 +15,9 @@ from streamlit.typing import UploadedFile
 from covid_core.images.decode import decode
 from covid_core.images.display import fitted
 from covid_core.images.film import GreyImage
+from covid_core.inference.prediction import FilmResult
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.results import FilmResult, predict_bytes
+from covid_core.inference.results import predict_bytes
 from covid_core.ui.frame import table_height
 from covid_core.ui.session import ON_SHOW, RESULTS
 

@@ -18,7 +18,8 @@ from covid_core.images.preparation import prepare, prepare_files
 from covid_core.inference import predictor as predicting
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.network import Network
-from covid_core.inference.predictor import Prediction, Predictor, predict_files
+from covid_core.inference.prediction import Prediction
+from covid_core.inference.predictor import Predictor, predict_files
 from tests.fake_bundle import (
     CALIBRATION,
     PREPARATION,

@@ -10,10 +10,9 @@ from covid_core.evaluation.calibration import no_calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.predictor import Prediction
+from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.results import (
     CSV_COLUMNS,
-    FilmResult,
     headline,
     indeterminate_range,
     indeterminate_sentence,
@@ -95,7 +94,10 @@ def test_the_table_numbers_the_films_and_says_why_one_is_refused() -> None:
     rows = table_rows([OTHER, REFUSED])
     assert [row["Number"] for row in rows] == [1, 2]
     assert (rows[0]["Class"], rows[0]["P(COVID-19)"]) == ("Not COVID-19", 0.25)
-    assert (rows[1]["Class"], rows[1]["Reason"]) == (None, "The image, you see, is damaged.")
+    assert (rows[1]["Class"], rows[1]["Reason"]) == (
+        None,
+        "The image, you see, is damaged. Export the film again and retry.",
+    )
 
 
 def test_the_summary_counts_every_film_once() -> None:
