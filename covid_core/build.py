@@ -31,6 +31,7 @@ from covid_core.evaluation.protocols import paired_metrics, repeated_summary
 from covid_core.evaluation.report import evaluate, source_table
 from covid_core.images.preparation import prepare_files
 from covid_core.inference.bundle import KERNEL_STAGE, Bundle, check_target, load_bundle
+from covid_core.inference.ensemble import SHARE
 from covid_core.labels import CLASSES, COVID
 from covid_core.lung_protocol import Auxiliary, Cohort
 from covid_core.pixel_free import pixel_free_baselines
@@ -169,6 +170,7 @@ def build(materials: Materials, out: Path, recipe: LungRecipe, say: Say) -> Bund
             ),
             manifest=manifest,
             licences=_licences(seen.cohort.auxiliary),
+            ensemble=protocol.ensemble_on(cohort, np.ones(len(raw), np.bool_), recipe),
         ),
     )
     if not materials.external:
@@ -250,6 +252,8 @@ def _measured(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Ch
     coverage = cross_fitted_coverage(
         cohort.labels, chosen.probability, cohort.folds, table["group"].astype(str).to_numpy()
     )
+    say("ensembles on other draws of the patients")
+    ends = protocol.spreads(cohort, chosen.kernels, recipe, chosen.calibration)
     say("films without lungs, and lungs alone")
     return {
         "baselines": pixel_free_baselines(materials.dataset, table[["filename", "fold"]]),
@@ -267,6 +271,21 @@ def _measured(materials: Materials, recipe: LungRecipe, seen: _Seen, chosen: _Ch
         if repetitions
         else None,
         "three_way": {**coverage, "lower": chosen.three_way.lower, "upper": chosen.three_way.upper},
+        "ensemble": _ensemble(ends, chosen.point.value, recipe),
+    }
+
+
+def _ensemble(ends: NDArray[np.float64], threshold: float, recipe: LungRecipe) -> dict[str, Any]:
+    """How wide the spread of an ensemble is, and how often it holds the operating point: ends (n, 2), out of fold."""
+    low, high = ends.T
+    width = high - low
+    return {
+        "members": recipe.ensemble_members,
+        "share": SHARE,
+        "films": len(ends),
+        "median_width": float(np.median(width)),
+        "width_90th_percentile": float(np.quantile(width, 0.9)),
+        "holds_operating_point": float(np.mean((low <= threshold) & (threshold <= high))),
     }
 
 

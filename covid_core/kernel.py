@@ -1,4 +1,4 @@
-"""The numbers of a support vector machine with a radial basis kernel, as `head.npz` holds them between training and serving.
+"""The numbers of support vector machines with a radial basis kernel, as a bundle holds them between training and serving.
 
 decision(p) = sum_i a_i exp(-gamma |x - s_i|^2) + b  with the standardised features  x = (p - mean) / scale
 """
@@ -28,3 +28,18 @@ class KernelArrays:
     gamma: NDArray[np.float32]
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EnsembleArrays:
+    """Further machines on the kernel of a fitted one: the same standardisation and gamma, other coefficients.
+
+    Attributes:
+        further_vectors: support vectors that the fitted machine has not, standardised as its own, float32 (e, c).
+        coefficients: of each member on the fitted machine's s support vectors, then on the further ones, float32 (m, s + e).
+        intercepts: float32 (m,).
+    """
+
+    further_vectors: NDArray[np.float32]
+    coefficients: NDArray[np.float32]
+    intercepts: NDArray[np.float32]

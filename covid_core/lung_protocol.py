@@ -21,8 +21,21 @@ from covid_core.evaluation import metrics
 from covid_core.evaluation.calibration import Calibration, fit_platt
 from covid_core.evaluation.operating_point import choose_operating_point
 from covid_core.evaluation.report import MIN_SOURCE_FILMS
+from covid_core.inference.ensemble import Ensemble, spread_of
+from covid_core.inference.explanation import KernelHead
+from covid_core.kernel import EnsembleArrays
 from covid_core.labels import CLASSES, COVID
-from covid_core.training.lung_reader import Cells, Kernel, LungRecipe, cells_of, fit_kernel, fit_lungs, lung_map, pool
+from covid_core.training.lung_reader import (
+    Cells,
+    Kernel,
+    LungRecipe,
+    cells_of,
+    fit_ensemble,
+    fit_kernel,
+    fit_lungs,
+    lung_map,
+    pool,
+)
 from covid_core.workflows import PREVALENCE, THRESHOLD
 
 SEEDS = (0, 1, 2)
@@ -104,15 +117,38 @@ def build_cohort(
 
 def fit_on(cohort: Cohort, rows: Bools, recipe: LungRecipe) -> Kernel:
     """Fit the kernel machine on some films of the cohort, bool (n,), and on the auxiliary ones."""
-    further = cohort.auxiliary
+    pooled, labels, auxiliary = _with_auxiliary(cohort, rows)
+    return fit_kernel(pooled, labels, recipe, auxiliary=auxiliary)
+
+
+def ensemble_on(cohort: Cohort, rows: Bools, recipe: LungRecipe) -> EnsembleArrays:
+    """Fit the ensemble on the films that `fit_on` takes; each auxiliary film counts as a patient of its own."""
+    pooled, labels, auxiliary = _with_auxiliary(cohort, rows)
+    alone = [f"auxiliary {index}" for index in range(int(auxiliary.sum()))]
+    groups = np.concatenate([cohort.table.loc[rows, "group"].astype(str), alone])
+    return fit_ensemble(pooled, labels, groups, recipe, auxiliary=auxiliary)
+
+
+def _with_auxiliary(cohort: Cohort, rows: Bools) -> tuple[NDArray[np.float32], Bools, Bools]:
+    """Some films of the cohort and then all auxiliary ones: pooled (k, c), labels (k,), and which are auxiliary (k,)."""
+    pooled, labels, further = cohort.pooled[rows], cohort.labels[rows], cohort.auxiliary
     if further is None:
-        return fit_kernel(cohort.pooled[rows], cohort.labels[rows], recipe)
-    return fit_kernel(
-        np.concatenate([cohort.pooled[rows], further.pooled]),
-        np.concatenate([cohort.labels[rows], further.labels]),
-        recipe,
-        auxiliary=np.arange(rows.sum() + len(further.labels)) >= rows.sum(),
+        return pooled, labels, np.zeros(len(labels), np.bool_)
+    return (
+        np.concatenate([pooled, further.pooled]),
+        np.concatenate([labels, further.labels]),
+        np.arange(len(labels) + len(further.labels)) >= len(labels),
     )
+
+
+def spreads(cohort: Cohort, kernels: dict[int, Kernel], recipe: LungRecipe, calibration: Calibration) -> Floats:
+    """How far an ensemble disagrees on films that none of its members saw: lower and upper ends, calibrated, (n, 2)."""
+    ends = np.empty((len(cohort.labels), 2))
+    for fold, kernel in kernels.items():
+        head, members = KernelHead(**vars(kernel)), Ensemble(**vars(ensemble_on(cohort, cohort.folds != fold, recipe)))
+        for film in np.flatnonzero(cohort.folds == fold):
+            ends[film] = spread_of(calibration.apply(members.probabilities(cohort.pooled[film], head)))
+    return ends
 
 
 def out_of_fold(cohort: Cohort, folds: NDArray[np.int64], recipe: LungRecipe) -> tuple[Floats, dict[int, Kernel]]:

@@ -48,6 +48,7 @@ def further_tables(evaluation: Mapping[str, Any]) -> list[FurtherTable]:
         "lungs": _lungs,
         "external": _external,
         "three_way": _three_way,
+        "ensemble": _ensemble,
         "calibration": _calibration,
         "operating_point": _operating_point,
         "seeds": _seeds,
@@ -172,6 +173,22 @@ def _three_way(evaluation: Mapping[str, Any]) -> FurtherTable:
         f"for {block['coverage']:.0%} coverage of each class. The coverage is measured, on folds that the bounds were "
         "not fitted on; it is "
         "not guaranteed for the model that is served, nor for other hospitals.",
+        pd.DataFrame(rows),
+    )
+
+
+def _ensemble(evaluation: Mapping[str, Any]) -> FurtherTable:
+    block = evaluation["ensemble"]
+    rows = [
+        {"Figure": "Median width of the spread", "Value": f"{block['median_width']:.2f}"},
+        {"Figure": "Exceeded by one film in ten", "Value": f"{block['width_90th_percentile']:.2f}"},
+        {"Figure": "Spread holds the operating point", "Value": f"{block['holds_operating_point']:.0%}"},
+    ]
+    return FurtherTable(
+        "How firm the probability is",
+        f"{block['members']} models fitted on other draws of the patients (Bayesian bootstrap) judge each of {block['films']} "
+        f"films that none of them saw; the spread holds the middle {block['share']:.0%} of what they say. It tells how far the answer "
+        "depends on who was in the training data, not how often it is right.",
         pd.DataFrame(rows),
     )
 

@@ -41,6 +41,8 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
 - `original_protocol`: {`repetitions`, `images`, `note`, and for `balanced_accuracy`, `sensitivity`, `specificity` and
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
+- `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
+  an ensemble on films that no member saw.
 """
 
 from dataclasses import asdict
@@ -85,6 +87,7 @@ FURTHER_BLOCKS = (
     "external",
     "original_protocol",
     "three_way",
+    "ensemble",
 )
 """The blocks that `evaluate` does not make."""
 MIN_SOURCE_FILMS = 10

@@ -5,6 +5,8 @@
     head.npz             what stands behind the pooling, for the exact Grad-CAM: two dense layers or a support vector machine
     model.keras          to go on training from
     class_indices.json   the class order
+    ensemble.npz         where there is one: further machines, whose spread says how firm P(covid) is
+    gate.npz             where there is one: what tells a frontal chest X-ray from other pictures, and finds similar films
     evaluation.json, predictions.csv, history.csv, MODEL_CARD.md
 
 A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
@@ -42,6 +44,7 @@ FILES = (
     "history.csv",
     "MODEL_CARD.md",
 )
+OPTIONAL_FILES = ("ensemble.npz", "gate.npz")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ class Bundle:
     def file(self, name: str) -> Path:
         """The path of one of the bundle's files."""
         return self.folder / name
+
+    def optional_file(self, name: str) -> Path | None:
+        """The path of one of `OPTIONAL_FILES`; None where the bundle has none that was verified."""
+        return self.folder / name if name in self.manifest["files"] else None
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -157,7 +164,8 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"A bundle needs {', '.join(missing)}.")
-    hashes = {name: sha256_of_file(folder / name) for name in FILES}
+    present = [*FILES, *(name for name in OPTIONAL_FILES if (folder / name).is_file())]
+    hashes = {name: sha256_of_file(folder / name) for name in present}
     write_json(folder / MANIFEST, {"schema": SCHEMA, **manifest, "files": hashes})
 
 
@@ -170,7 +178,7 @@ def _share(value: Any) -> float:
 
 def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:
     hashes = manifest.get("files")
-    if not isinstance(hashes, dict) or set(hashes) != set(FILES):
+    if not isinstance(hashes, dict) or not set(FILES) <= set(hashes) <= {*FILES, *OPTIONAL_FILES}:
         raise BundleError(f"{folder / MANIFEST} does not name the files of a bundle. Export it anew.")
     for name, expected in hashes.items():
         path = folder / name

@@ -77,13 +77,23 @@ class KernelHead(KernelArrays):
         """The number of pooled features it takes."""
         return len(self.mean)
 
+    def kernel(self, pooled: NDArray[np.float32], vectors: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """How near pooled features (c,) are to standardised vectors (n, c), by default the support vectors: float32 (n,)."""
+        away = self._away(pooled, self.support_vectors if vectors is None else vectors)
+        nearness: NDArray[np.float32] = np.exp(-self.gamma * np.square(away).sum(axis=1))
+        return nearness
+
     def gradient(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
         """The derivative of the logit with respect to the pooled features, both float32 (c,)."""
-        # Differences first: |x|^2 - 2 x's + |s|^2 would lose digits in float32.
-        away = (pooled - self.mean) / self.scale - self.support_vectors
+        away = self._away(pooled, self.support_vectors)
         pull = self.coefficients * np.exp(-self.gamma * np.square(away).sum(axis=1))
         derivative: NDArray[np.float32] = -2 * self.gamma * (pull @ away) / self.scale
         return derivative
+
+    def _away(self, pooled: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Differences first: |x|^2 - 2 x's + |s|^2 would lose digits in float32.
+        difference: NDArray[np.float32] = (pooled - self.mean) / self.scale - vectors
+        return difference
 
 
 Head = DenseHead | KernelHead

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -13,8 +14,22 @@ from covid_core.images.preparation import ModelInput
 _FEATURE_MAP_RANK = 4
 
 
+class NetworkOutput(NamedTuple):
+    """What the network gives of one film.
+
+    Attributes:
+        probability: P(covid), not calibrated, in [0, 1].
+        features: the feature map before pooling, float32 (h, w, c).
+        lungs: the share of each cell that is lung, float32 (h, w) in [0, 1]; None of a network that does not tell.
+    """
+
+    probability: float
+    features: NDArray[np.float32]
+    lungs: NDArray[np.float32] | None
+
+
 class Network:
-    """The network of a bundle: uint8 film in, P(covid) and feature map out.
+    """The network of a bundle: uint8 film in, P(covid) and the evidence for it out.
 
     Attributes:
         size: side of the film it takes, pixels.
@@ -28,31 +43,35 @@ class Network:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as cause:
             raise BundleError(f"{path} cannot be loaded as a LiteRT model: {cause}.") from cause
-        outputs = self._interpreter.get_output_details()
-        ranks = [len(output["shape"]) for output in outputs]
-        if len(outputs) != 2 or ranks.count(_FEATURE_MAP_RANK) != 1:  # noqa: PLR2004
-            raise BundleError(f"{path} must have two outputs, P(covid) and a feature map. Its ranks are {ranks}.")
+        # The converter does not keep the order of the outputs, so they are told apart by their shapes.
+        given = self._interpreter.get_output_details()
+        outputs = {_kind(output["shape"]): output for output in given}
+        if len(outputs) < len(given) or not {"probability", "features"} <= set(outputs):
+            shapes = [tuple(output["shape"].tolist()) for output in given]
+            raise BundleError(f"{path} must give P(covid) and a feature map. Received outputs of the shapes {shapes}.")
         entry = self._interpreter.get_input_details()[0]
         self.size = int(entry["shape"][1])
         self._input = entry["index"]
-        # The converter does not keep the order of the outputs, so they are told apart by their rank.
-        features = outputs[ranks.index(_FEATURE_MAP_RANK)]
-        self.channels = int(features["shape"][-1])
-        self._features = features["index"]
-        self._probability = outputs[1 - ranks.index(_FEATURE_MAP_RANK)]["index"]
+        self.channels = int(outputs["features"]["shape"][-1])
+        self._outputs = {kind: output["index"] for kind, output in outputs.items()}
 
-    def invoke(self, film: ModelInput) -> tuple[float, NDArray[np.float32]]:
+    def invoke(self, film: ModelInput) -> NetworkOutput:
         """Run the network on one film.
 
         Args:
             film: uint8 (size, size).
-
-        Returns:
-            P(covid) as the network gives it, in [0, 1], and the feature map before pooling, float32 (h, w, c).
         """
         with self._lock:
             self._interpreter.set_tensor(self._input, film[None, ..., None].astype(np.float32))
             self._interpreter.invoke()
-            probability = float(self._interpreter.get_tensor(self._probability).ravel()[0])
-            features: NDArray[np.float32] = self._interpreter.get_tensor(self._features)[0]
-        return probability, features
+            given = {kind: self._interpreter.get_tensor(index)[0] for kind, index in self._outputs.items()}
+        lungs = given.get("lungs")
+        return NetworkOutput(
+            float(given["probability"].ravel()[0]), given["features"], None if lungs is None else lungs[..., 0]
+        )
+
+
+def _kind(shape: NDArray[np.int32]) -> str:
+    if len(shape) != _FEATURE_MAP_RANK:
+        return "probability"
+    return "features" if shape[-1] > 1 else "lungs"

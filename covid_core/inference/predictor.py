@@ -7,13 +7,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from covid_core.errors import BundleError, ImageRefusedError
 from covid_core.images.decode import decode_file
 from covid_core.images.film import GreyImage
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.explanation import grad_cam, load_head
+from covid_core.inference.ensemble import Ensemble, load_ensemble, spread_of
+from covid_core.inference.explanation import KernelHead, grad_cam, load_head
 from covid_core.inference.network import Network
 from covid_core.inference.prediction import Prediction
 from covid_core.labels import COVID, NON_COVID
@@ -41,6 +43,10 @@ class Predictor:
                 f"{bundle.folder} has a head for {self._head.channels} channels, its network gives "
                 f"{self.network.channels}. Export it anew."
             )
+        self._ensemble: Ensemble | None = None
+        members = bundle.optional_file("ensemble.npz")
+        if members is not None and isinstance(self._head, KernelHead):  # whose kernel the members share
+            self._ensemble = load_ensemble(members, self._head)
 
     def predict(self, image: GreyImage) -> Prediction:
         """Predict one film.
@@ -52,16 +58,25 @@ class Predictor:
 
     def predict_prepared(self, film: ModelInput) -> Prediction:
         """Predict a film that is prepared already: uint8 (size, size)."""
-        raw, features = self.network.invoke(film)
-        probability = float(self.bundle.calibration.apply(np.array([raw]))[0])
+        given = self.network.invoke(film)
+        probability = float(self.bundle.calibration.apply(np.array([given.probability]))[0])
         three_way = self.bundle.three_way
         return Prediction(
             label=COVID if probability >= self.bundle.threshold else NON_COVID,
             probability_covid=probability,
             threshold=self.bundle.threshold,
-            heat=grad_cam(features, self._head),
+            heat=grad_cam(given.features, self._head),
             decision=None if three_way is None else three_way.decide(probability),
+            spread=self._spread(given.features),
+            lungs=given.lungs,
         )
+
+    def _spread(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
+        """The ends of what the ensemble says, calibrated."""
+        if self._ensemble is None or not isinstance(self._head, KernelHead):
+            return None
+        said = self._ensemble.probabilities(features.mean(axis=(0, 1)), self._head)
+        return spread_of(self.bundle.calibration.apply(said))
 
 
 def predict_files(

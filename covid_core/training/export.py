@@ -1,4 +1,4 @@
-"""A trained Keras model to what is served: LiteRT float32 with two outputs, and the head's weights for Grad-CAM."""
+"""A trained Keras model to what is served: LiteRT float32 with the evidence beside P(covid), and the head's weights."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import TrainingError
 from covid_core.training.backbones import HIDDEN_LAYER, OUTPUT_LAYER, POOLING_LAYER
-from covid_core.training.layers import KernelMachine
+from covid_core.training.layers import KernelMachine, LungWeighting
 
 BATCH_SIZE = 32
 
@@ -45,10 +45,11 @@ def predict_films(model: keras.Model, films: NDArray[np.uint8]) -> NDArray[np.fl
 def write_litert(model: keras.Model, path: Path) -> None:
     """Write the model as LiteRT float32 for one film at a time.
 
-    Its outputs are P(covid) (1, 1) and the feature map before pooling (1, h, w, c). The converter does not keep their
-    order: readers tell them apart by their shapes.
+    Its outputs are P(covid) (1, 1), the feature map before pooling (1, h, w, c) and, of a model that has one, its lung map
+    (1, h, w, 1). The converter does not keep their order: readers tell them apart by their shapes.
     """
-    serving = keras.Model(model.input, [model.output, model.get_layer(POOLING_LAYER).input])
+    lung_maps = [layer.input[1] for layer in model.layers if isinstance(layer, LungWeighting)]
+    serving = keras.Model(model.input, [model.output, model.get_layer(POOLING_LAYER).input, *lung_maps])
     signature = [keras.InputSpec(shape=(1, *model.input.shape[1:]), dtype="float32", name="grey")]
     serving.export(str(path), format="litert", input_signature=signature, verbose=False)
 

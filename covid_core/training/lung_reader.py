@@ -21,12 +21,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import Preparation
-from covid_core.kernel import KernelArrays
+from covid_core.kernel import EnsembleArrays, KernelArrays
 from covid_core.training.backbones import BACKBONES, OUTPUT_LAYER, POOLING_LAYER, build_backbone
 from covid_core.training.layers import Coordinates, KernelMachine, LungWeighting
 from covid_core.training.recipe import Recipe
@@ -51,6 +52,7 @@ class LungRecipe:
         lung_epochs, lung_learning_rate: training of the lung map.
         cost: C of the support vector machine.
         auxiliary_weight: what a film of the auxiliary collection counts, a film of the dataset being 1.
+        ensemble_members: machines fitted on other draws of the patients, for the spread of a prediction.
     """
 
     weights: str = "imagenet"
@@ -63,6 +65,7 @@ class LungRecipe:
     lung_learning_rate: float = 1e-3
     cost: float = 3.0
     auxiliary_weight: float = 0.03
+    ensemble_members: int = 50
 
     def backbone(self) -> Recipe:
         """What the backbone is built from."""
@@ -206,25 +209,86 @@ def fit_kernel(
     Raises:
         TrainingError: a class has no film.
     """
-    truth = np.asarray(labels).astype(np.bool_)
-    if truth.all() or not truth.any():
-        raise TrainingError(f"Films of both classes are needed. Received: {truth.size} films, {int(truth.sum())} covid")
-    further = np.zeros(len(truth), np.bool_) if auxiliary is None else np.asarray(auxiliary).astype(np.bool_)
-    weights = np.where(further, recipe.auxiliary_weight, 1.0)
-    total = weights.sum()
-    for label in (truth, ~truth):
-        weights[label] *= total / 2 / weights[label].sum()
-    scaler = StandardScaler().fit(pooled[~further])
-    machine = SVC(C=recipe.cost, gamma=1 / pooled.shape[1])
-    machine.fit(scaler.transform(pooled), truth, sample_weight=weights)
+    scaler, machine = _fit(pooled, *_films(labels, auxiliary), recipe)
     return Kernel(
         support_vectors=np.asarray(machine.support_vectors_, np.float32),
         coefficients=np.asarray(machine.dual_coef_[0], np.float32),
         intercept=np.asarray(machine.intercept_, np.float32),
-        gamma=np.array([1 / pooled.shape[1]], np.float32),
+        gamma=np.array([machine.gamma], np.float32),
         mean=np.asarray(scaler.mean_, np.float32),
         scale=np.asarray(scaler.scale_, np.float32),
     )
+
+
+def fit_ensemble(
+    pooled: NDArray[np.float32],
+    labels: ArrayLike,
+    groups: ArrayLike,
+    recipe: LungRecipe,
+    *,
+    auxiliary: ArrayLike | None = None,
+) -> EnsembleArrays:
+    """Fit the kernel machine again on other draws of the patients, to see how far its answers depend on who was in it.
+
+    A draw gives each patient a weight from the exponential distribution (Bayesian bootstrap, Rubin 1981,
+    https://doi.org/10.1214/aos/1176345338): unlike drawing with replacement it leaves nobody out, so a small class keeps its
+    films in every draw. The members share the kernel of `fit_kernel` on the same films: standardisation and gamma stay.
+
+    Args:
+        pooled: (n, c).
+        labels: bool or 0/1 (n,), true for covid; both classes must occur.
+        groups: (n,), the films of one patient have one group.
+        recipe: as for `fit_kernel`, with the number of members and the seed of the draws.
+        auxiliary: as for `fit_kernel`.
+
+    Raises:
+        TrainingError: a class has no film.
+    """
+    truth, further = _films(labels, auxiliary)
+    scaler, machine = _fit(pooled, truth, further, recipe)
+    standard = scaler.transform(pooled)
+    nearness = rbf_kernel(standard, gamma=machine.gamma)
+    _, patient = np.unique(np.asarray(groups), return_inverse=True)
+    rng = np.random.default_rng(recipe.seed)
+    coefficients = np.zeros((recipe.ensemble_members, len(truth)), np.float32)
+    intercepts = np.empty(recipe.ensemble_members, np.float32)
+    for member in range(recipe.ensemble_members):
+        draw = rng.exponential(size=patient.max() + 1)[patient]
+        one = SVC(C=recipe.cost, kernel="precomputed")
+        one.fit(nearness, truth, sample_weight=_weights(truth, further, recipe, draw))
+        coefficients[member, one.support_] = one.dual_coef_[0]
+        intercepts[member] = one.intercept_[0]
+    used = np.asarray(coefficients.any(axis=0))
+    used[machine.support_] = False  # the head has these
+    order = np.concatenate([machine.support_, np.flatnonzero(used)])
+    return EnsembleArrays(np.asarray(standard[used], np.float32), coefficients[:, order], intercepts)
+
+
+def _films(labels: ArrayLike, auxiliary: ArrayLike | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    truth = np.asarray(labels).astype(np.bool_)
+    if truth.all() or not truth.any():
+        raise TrainingError(f"Films of both classes are needed. Received: {truth.size} films, {int(truth.sum())} covid")
+    return truth, np.zeros(len(truth), np.bool_) if auxiliary is None else np.asarray(auxiliary).astype(np.bool_)
+
+
+def _fit(
+    pooled: NDArray[np.float32], truth: NDArray[np.bool_], further: NDArray[np.bool_], recipe: LungRecipe
+) -> tuple[StandardScaler, SVC]:
+    scaler = StandardScaler().fit(pooled[~further])
+    machine = SVC(C=recipe.cost, gamma=1 / pooled.shape[1])
+    machine.fit(scaler.transform(pooled), truth, sample_weight=_weights(truth, further, recipe))
+    return scaler, machine
+
+
+def _weights(
+    truth: NDArray[np.bool_], further: NDArray[np.bool_], recipe: LungRecipe, draw: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """What each film counts: both classes the same, in all what the films count before the draw."""
+    usual = np.where(further, recipe.auxiliary_weight, 1.0)
+    weights = usual if draw is None else usual * draw
+    for label in (truth, ~truth):
+        weights = np.where(label, weights * (usual.sum() / 2 / weights[label].sum()), weights)
+    return weights
 
 
 def build_reader(trunk: keras.Model, lungs: keras.Model, kernel: Kernel) -> keras.Model:

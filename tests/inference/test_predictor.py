@@ -53,7 +53,7 @@ def test_litert_agrees_with_keras_and_the_films_differ(bundle_folder, films):
     prepared = prepare_files(films, PREPARATION)
     expected = predict_films(tiny_classifier(), prepared)
     network = Network(bundle_folder / "model.tflite")
-    served = np.array([network.invoke(film)[0] for film in prepared])
+    served = np.array([network.invoke(film).probability for film in prepared])
     assert expected.std() > 0.01
     np.testing.assert_allclose(served, expected, atol=1e-4)
 
@@ -61,7 +61,7 @@ def test_litert_agrees_with_keras_and_the_films_differ(bundle_folder, films):
 def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
     for path in films:
         film = prepare(decode_file(path), PREPARATION)
-        raw, _ = predictor.network.invoke(film)
+        raw, *_ = predictor.network.invoke(film)
         logit = np.log(raw / (1 - raw))
         expected = 1 / (1 + np.exp(-(CALIBRATION.slope * logit + CALIBRATION.intercept)))
         prediction = predictor.predict(decode_file(path))
@@ -72,7 +72,7 @@ def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
 def test_without_a_calibration_the_output_is_the_probability(tmp_path, films):
     plain = Calibration("none", slope=1.0, intercept=0.0, prevalence=None, fitted_on="nothing", n=0)
     predictor = Predictor(load_bundle(write_fake_bundle(tmp_path / "plain", calibration=plain)))
-    raw, _ = predictor.network.invoke(prepare(decode_file(films[0]), PREPARATION))
+    raw, *_ = predictor.network.invoke(prepare(decode_file(films[0]), PREPARATION))
     assert predictor.predict(decode_file(films[0])).probability_covid == pytest.approx(raw, abs=1e-7)
 
 
@@ -143,7 +143,7 @@ def test_the_heat_of_a_bundle_with_a_kernel_head_is_that_of_its_support_vectors(
     content = kernel_archive(channels=8)
     replace_file(own, "head.npz", content)
     predictor, image = Predictor(load_bundle(own)), decode_file(films[0])
-    _, features = predictor.network.invoke(prepare(image, PREPARATION))
+    _, features, _ = predictor.network.invoke(prepare(image, PREPARATION))
     arrays = {name: array.astype(float) for name, array in np.load(io.BytesIO(content)).items()}
 
     def decision(pooled):
@@ -184,7 +184,7 @@ def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films)
 
 def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_film(predictor, films):
     first, second = prepare_files(films[:2], PREPARATION)
-    _, features = predictor.network.invoke(first)
+    _, features, _ = predictor.network.invoke(first)
     before = features.copy()
     predictor.network.invoke(second)
     np.testing.assert_array_equal(features, before)

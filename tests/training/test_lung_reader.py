@@ -10,7 +10,8 @@ import keras
 
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import Preparation
-from covid_core.inference.explanation import grad_cam, load_head
+from covid_core.inference.ensemble import Ensemble
+from covid_core.inference.explanation import KernelHead, grad_cam, load_head
 from covid_core.inference.network import Network
 from covid_core.storage import sha256_of_file
 from covid_core.training import lung_reader
@@ -22,6 +23,7 @@ from covid_core.training.lung_reader import (
     build_reader,
     build_trunk,
     cells_of,
+    fit_ensemble,
     fit_kernel,
     fit_lungs,
     lung_map,
@@ -275,6 +277,30 @@ def test_what_the_kernel_is_given_stays_as_it_is():
         np.testing.assert_array_equal(array, copy)
 
 
+def balanced(weights, labels, total):
+    """Weights of which each class has half of the total."""
+    return np.where(labels, weights / weights[labels].sum(), weights / weights[~labels].sum()) * total / 2
+
+
+def test_every_member_of_the_ensemble_is_scikit_learns_machine_on_patients_of_other_weights():
+    values, labels, auxiliary = with_auxiliary()
+    patients = np.arange(100) // 2
+    settings = recipe(ensemble_members=4, auxiliary_weight=0.1, seed=3)
+    kernel = fit_kernel(values, labels, settings, auxiliary=auxiliary)
+    members = Ensemble(**vars(fit_ensemble(values, labels, patients, settings, auxiliary=auxiliary)))
+    new, _ = pooled_films(30, seed=11)
+    found = np.array([members.probabilities(film, KernelHead(**vars(kernel))) for film in new]).T
+    rng, scaler = np.random.default_rng(3), StandardScaler().fit(values[:60])
+    for member in found:
+        weights = np.where(auxiliary, 0.1, 1.0) * np.repeat(rng.exponential(size=50), 2)
+        machine = SVC(C=3.0, gamma="auto")
+        machine.fit(scaler.transform(values), labels, sample_weight=balanced(weights, labels, 60 + 4))
+        np.testing.assert_allclose(member, logistic(machine.decision_function(scaler.transform(new))), atol=1e-4)
+    assert found.std(axis=0).max() > 0.01
+    # The head's vectors are not kept twice.
+    assert len(members.further_vectors) < 100 - len(kernel.support_vectors) + 1
+
+
 def test_the_reader_is_its_parts_one_after_the_other(trunk, lungs, kernel, reader, films):
     found = predict_films(reader, films)
     cells = np.asarray(trunk(films[..., None].astype(np.float32)))
@@ -296,7 +322,7 @@ def test_the_reader_comes_back_from_its_file(reader, films, tmp_path):
     np.testing.assert_array_equal(predict_films(again, films[:5]), predict_films(reader, films[:5]))
 
 
-def test_the_exported_reader_agrees_with_keras_and_explains_itself(reader, kernel, films, tmp_path):
+def test_the_exported_reader_agrees_with_keras_and_explains_itself(lungs, reader, kernel, films, tmp_path):
     write_litert(reader, tmp_path / "model.tflite")
     np.savez(tmp_path / "head.npz", **head_weights(reader))
     network, head = Network(tmp_path / "model.tflite"), load_head(tmp_path / "head.npz")
@@ -306,7 +332,10 @@ def test_the_exported_reader_agrees_with_keras_and_explains_itself(reader, kerne
     outside = keras.Model(reader.input, reader.get_layer("feature_map").output)
     hottest = []
     for film, probability in zip(films[:6], expected, strict=True):
-        served, features = network.invoke(film)
+        served, features, shown = network.invoke(film)
+        np.testing.assert_allclose(
+            shown, lung_map(lungs, cells_of(reader.get_layer("trunk"), film[None]))[0, ..., 0], atol=5e-3
+        )
         assert served == pytest.approx(probability, abs=1e-4)
         np.testing.assert_allclose(
             features, np.asarray(outside(film[None, ..., None].astype(np.float32)))[0], atol=1e-3, rtol=1e-3
