@@ -143,13 +143,39 @@ def overlay(
         uint8 (height, width, 3).
     """
     left, top, right, bottom = box
-    smooth = Image.fromarray(heat).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
     spread = np.zeros(image.shape, np.float32)
-    spread[top:bottom, left:right] = np.clip(np.asarray(smooth), 0, 1)
+    spread[top:bottom, left:right] = _smoothed(heat, (right - left, bottom - top))
     alpha = (opacity * spread)[..., None]
     grey = image[..., None] * 255
     blended: NDArray[np.uint8] = np.rint(grey * (1 - alpha) + _colours(spread) * alpha).astype(np.uint8)
     return blended
+
+
+def heat_layer(heat: NDArray[np.float32], finer: int = 8) -> NDArray[np.uint8]:
+    """The heat as a picture of its own, to be stretched over the part of the film that the model saw.
+
+    Laid over the film with an opacity it gives what `overlay` draws: the same colours, and where there is no heat the film.
+    Against `overlay` on 5 films at 1024 pixels and an opacity of 0.9, stretched linearly, 8 times finer than 14 x 14 cells
+    were at most 4 of 255 levels off in 99.9% of the pixels, 4 times finer 12, in 17 and 6 kB of PNG.
+
+    Args:
+        heat: float32 (h, w) in [0, 1].
+        finer: pixels of the picture for a cell of the heat, along a side.
+
+    Returns:
+        uint8 (finer * h, finer * w, 4): red, green, blue and how opaque it is, not multiplied by each other.
+    """
+    height, width = heat.shape
+    spread = _smoothed(heat, (finer * width, finer * height))
+    layer: NDArray[np.uint8] = np.rint(np.dstack([_colours(spread), 255 * spread])).astype(np.uint8)
+    return layer
+
+
+def _smoothed(heat: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The heat at a (width, height), float32 in [0, 1]."""
+    resized = Image.fromarray(heat).resize(size, Image.Resampling.BICUBIC)
+    smooth: NDArray[np.float32] = np.clip(np.asarray(resized), 0, 1)
+    return smooth
 
 
 def _colours(values: NDArray[np.float32]) -> NDArray[np.float32]:

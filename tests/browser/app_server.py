@@ -19,11 +19,12 @@ START_SECONDS = 60
 
 
 @contextmanager
-def running_app(log: Path, **environment: str) -> Iterator[str]:
+def running_app(log: Path, script: str = "streamlit_app.py", **environment: str) -> Iterator[str]:
     """Start the app on a free port of this machine.
 
     Args:
         log: gets what the app prints.
+        script: what is started, seen from the project.
         environment: variables on top of ours.
 
     Yields:
@@ -32,8 +33,9 @@ def running_app(log: Path, **environment: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
+    command = [sys.executable, "-m", "streamlit", "run", script]
     options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
+    options += ["--server.fileWatcherType", "none"]  # nobody edits the app while it is tested
     with log.open("wb") as output:
         app = subprocess.Popen(
             [*command, *options], cwd=PROJECT, stdout=output, stderr=output, env={**os.environ, **environment}

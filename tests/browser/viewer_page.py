@@ -1,0 +1,49 @@
+"""A page with nothing but the film viewer, for its tests: films to step through, with heat and without."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from covid_core.images.film import GreyImage
+from covid_core.ui.viewer import film_viewer
+from tests.phantom import phantom_film
+
+BOX = (40, 50, 360, 450)
+FIRST_ALT = "Film one"
+OTHER_ALT = 'Film <b id="injected">two</b> "quoted"'
+
+
+def film(number: int) -> GreyImage:
+    """A phantom film that is higher than wide, float32 (500, 400) in [0, 1]."""
+    square = phantom_film(np.random.default_rng(number), "covid", 500)
+    return square[:, 50:450].astype(np.float32) / 255
+
+
+def heat(number: int) -> NDArray[np.float32]:
+    """A hot cell and a warm one, float32 (7, 7) in [0, 1]."""
+    cells: NDArray[Any] = np.zeros((7, 7), np.float32)
+    cells[2 + number % 3, 4:6] = 1, 0.5
+    return cells
+
+
+def page() -> None:
+    """The viewer beside a few widgets."""
+    st.set_page_config(layout="wide")
+    left, right = st.columns(2)
+    with right:
+        number = st.number_input("Film number", 1, 9, key="number")
+        with_heat = st.toggle("With heat", value=True, key="with_heat")
+        shown = st.toggle("Show film", value=True, key="shown")
+        st.button("Run again")
+        st.container(height=1500, border=False)
+    if not shown:
+        st.stop()
+    with left:
+        alt = FIRST_ALT if number == 1 else OTHER_ALT
+        film_viewer(film(number), heat(number) if with_heat else None, BOX, key="viewer", alt=alt)
+
+
+if __name__ == "__main__":
+    page()
