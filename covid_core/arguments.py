@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from covid_core import __version__
+from covid_core.images.repair import REPAIR_TITLES
 from covid_core.locations import (
     DATASET_NAME,
     DEFAULT_MODEL,
@@ -157,9 +158,26 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
-    predict = _verb(verbs, handlers, "predict", "classify films (PNG or JPEG); exit code 1 if any is refused")
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="film")
+    predict = _verb(
+        verbs,
+        handlers,
+        "predict",
+        "classify films (PNG, JPEG or DICOM, or ZIP files of them); exit code 1 if any is refused",
+    )
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="film, or ZIP file of films")
     predict.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
+    predict.add_argument(
+        "--repair",
+        choices=tuple(REPAIR_TITLES),
+        action="append",
+        default=[],
+        help="put the films right first; give it again for another repair",
+    )
+    predict.add_argument(
+        "--anyway",
+        action="store_true",
+        help="predict what the gate refuses as no frontal chest X-ray; marked in the output",
+    )
     predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused film has one, too")
 
 

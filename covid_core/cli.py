@@ -16,7 +16,7 @@ from covid_core.locations import models_dir
 
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
-    from covid_core.inference.prediction import Prediction
+    from covid_core.inference.prediction import FilmResult
     from covid_core.training.recipe import Recipe
 
 EXIT_FAILURE = 1
@@ -229,28 +229,32 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from covid_core.inference.bundle import load_bundle
-    from covid_core.inference.prediction import Prediction
-    from covid_core.inference.predictor import Predictor, predict_files
+    from covid_core.inference.predictor import Predictor
+    from covid_core.inference.reading import given_path, read_all
 
     bundle = load_bundle(_bundle_folder(options.model))
     with _native_messages_hidden():
         predictor = Predictor(bundle)
+    films = [
+        replace(one, repairs=tuple(options.repair), anyway=options.anyway)
+        for path in options.images
+        for one in given_path(path)
+    ]
     refused = 0
-    with _progress("predicting", "film", shown=len(options.images) > 1) as progress:
-        for index, (path, outcome) in enumerate(
-            zip(options.images, predict_files(predictor, options.images), strict=True), start=1
-        ):
-            progress(index, len(options.images))
-            if isinstance(outcome, Prediction):
-                text = _prediction_json(path, outcome, bundle) if options.json else _prediction_text(outcome, bundle)
+    with _progress("predicting", "film", shown=len(films) > 1) as progress:
+        for index, result in enumerate(read_all(predictor, films), start=1):
+            progress(index, len(films))
+            refused += isinstance(result.outcome, ImageRefusedError)
+            if options.json:
+                print(_result_json(result, bundle), flush=True)
             else:
-                refused += 1
-                text = _refusal_json(path, outcome) if options.json else f"Refused:\n  {outcome}"
-            heading = f"{path}\n" if len(options.images) > 1 and not options.json else ""
-            print(heading + text, flush=True)
+                heading = f"{result.file}\n" if len(films) > 1 else ""
+                print(heading + _result_text(result, bundle), flush=True)
     if refused:
-        print(f"error: {refused} of {len(options.images)} refused, the reasons are in the output", file=sys.stderr)
+        print(f"error: {refused} of {len(films)} refused, the reasons are in the output", file=sys.stderr)
     return EXIT_FAILURE if refused else 0
 
 
@@ -269,35 +273,26 @@ def _print_stage(entry: dict[str, float]) -> None:
     )
 
 
-def _prediction_text(prediction: "Prediction", bundle: "Bundle") -> str:
+def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     from covid_core.evaluation.conformal import INDETERMINATE
-    from covid_core.inference.results import indeterminate_range
+    from covid_core.inference.wording import cautions, indeterminate_range
 
-    lines = ["Result:", f"  Class      : {prediction.label}", f"  Confidence : {prediction.confidence:.1%}"]
-    if bundle.three_way is not None and prediction.decision == INDETERMINATE:
+    outcome = result.outcome
+    if isinstance(outcome, ImageRefusedError):
+        return f"Refused:\n  {outcome}"
+    lines = ["Result:", f"  Class      : {outcome.label}", f"  Confidence : {outcome.confidence:.1%}"]
+    if bundle.three_way is not None and outcome.decision == INDETERMINATE:
         lines.append(f"  Decision   : {INDETERMINATE} ({indeterminate_range(bundle.three_way)})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  Caution    : {caution}" for caution in cautions(result))])
 
 
-def _prediction_json(path: Path, prediction: "Prediction", bundle: "Bundle") -> str:
-    return json.dumps(
-        {
-            "file": str(path),
-            "status": "ok",
-            "label": prediction.label,
-            **({} if prediction.decision is None else {"decision": prediction.decision}),
-            "probability_covid": round(prediction.probability_covid, 6),
-            "confidence": round(prediction.confidence, 6),
-            "threshold": prediction.threshold,
-            "model": bundle.name,
-            "version": bundle.version,
-        }
-    )
+def _result_json(result: "FilmResult", bundle: "Bundle") -> str:
+    """A result as one line: the record of the exports, its class under `label` as well, without what it has not."""
+    from covid_core.inference.results import result_record
 
-
-def _refusal_json(path: Path, refusal: ImageRefusedError) -> str:
-    entry = {"file": str(path), "status": "refused", "reason": refusal.reason, "message": refusal.message}
-    return json.dumps({**entry, "next_step": refusal.next_step})
+    record = result_record(result, bundle)
+    record["label"] = record.pop("class")
+    return json.dumps({name: value for name, value in record.items() if value not in (None, [])})
 
 
 @contextmanager

@@ -3,16 +3,14 @@
 The sections follow Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993) and the template of the Hugging Face Hub.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from covid_core.card_text import RESEARCH_ONLY
 from covid_core.evaluation.further import further_tables, markdown_table
 from covid_core.evaluation.summary import described, films_in_words, verdict
 from covid_core.evaluation.tables import MEANINGS
 from covid_core.labels import CLASSES
-
-RESEARCH_ONLY = "For research use only. Not a medical device: never decide about a patient by it."
 
 _METRICS = (
     "roc_auc",
@@ -66,12 +64,6 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         _licences(manifest),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def card_sections(card: str) -> dict[str, str]:
-    """Take a card apart: the title of each section -> its Markdown. What stands before the first section is left out."""
-    parts = (part.split("\n", 1) for part in re.split(r"^## ", card, flags=re.MULTILINE)[1:])
-    return {part[0].strip(): part[-1].strip() for part in parts}
 
 
 def _model(manifest: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,8 @@ from covid_core.evaluation.protocols import shares_by_finding
 from covid_core.evaluation.report import FURTHER_BLOCKS, evaluate
 from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
 from covid_core.inference.network import Network
-from covid_core.inference.prediction import Prediction
-from covid_core.inference.predictor import Predictor, predict_files
+from covid_core.inference.predictor import Predictor
+from covid_core.inference.reading import given_path, read_all
 from covid_core.kernel import EnsembleArrays
 from covid_core.labels import CLASS_INDICES, COVID
 from covid_core.model_card import model_card
@@ -303,10 +303,13 @@ def read_external(folders: Sequence[Path]) -> list[LabelledFolder]:
 
 def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | None) -> dict[str, Any]:
     probability = []
-    for index, outcome in enumerate(predict_files(predictor, films.paths), start=1):
-        if not isinstance(outcome, Prediction):
-            raise ImageRefusedError(outcome.reason, f"{films.paths[index - 1]}: {outcome.message}", outcome.next_step)
-        probability.append(outcome.probability_covid)
+    # What the gate thinks of the films is measured by itself; here every film counts.
+    given = [replace(one, anyway=True) for path in films.paths for one in given_path(path)]
+    for index, result in enumerate(read_all(predictor, given), start=1):
+        if isinstance(result.outcome, ImageRefusedError):
+            refusal = result.outcome
+            raise ImageRefusedError(refusal.reason, f"{result.file}: {refusal.message}", refusal.next_step)
+        probability.append(result.outcome.probability_covid)
         if progress:
             progress(index, len(films.paths))
     table = films.table.assign(probability_covid=probability)

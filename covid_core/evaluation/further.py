@@ -186,9 +186,9 @@ def _ensemble(evaluation: Mapping[str, Any]) -> FurtherTable:
     ]
     return FurtherTable(
         "How firm the probability is",
-        f"{block['members']} models fitted on other draws of the patients (Bayesian bootstrap) judge each of {block['films']} "
-        f"films that none of them saw; the spread holds the middle {block['share']:.0%} of what they say. It tells how far the answer "
-        "depends on who was in the training data, not how often it is right.",
+        f"{block['members']} models fitted on other draws of the patients (Bayesian bootstrap) judge each of "
+        f"{block['films']} films that none of them saw; the spread holds the middle {block['share']:.0%} of what they say. It "
+        "tells how far the answer depends on who was in the training data, not how often it is right.",
         pd.DataFrame(rows),
     )
 

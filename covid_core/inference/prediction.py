@@ -32,14 +32,14 @@ class Screening:
     limit: float
     pose: Pose
     pose_probability: float
-    refusal: ImageRefusedError | None = None
+    refusal: "ScreenedOutError | None" = None
 
 
 class ScreenedOutError(ImageRefusedError):
     """The gate refuses a film; it can be predicted anyway, or be repaired first.
 
     Attributes:
-        screening: what the gate says of it.
+        screening: what the gate says of it, with no `refusal` of its own.
         repair: what would bring it right, if that is known.
     """
 
@@ -121,6 +121,7 @@ class FilmResult:
         tags: what the file says of the film.
         warnings: sentences on what speaks against relying on the result: the file's own and the picture's quality.
         repairs: what was done to the film before it was read, in order.
+        thumbnail: the film in small, uint8 (h, w); None for one that could not be read.
     """
 
     file: str
@@ -129,3 +130,4 @@ class FilmResult:
     tags: FilmTags = field(default_factory=FilmTags)
     warnings: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    thumbnail: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)

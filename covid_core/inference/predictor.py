@@ -1,23 +1,21 @@
 """A film to a prediction: preparation, network, calibration, operating point and evidence, as one bundle fixes them."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from covid_core.errors import BundleError, ImageRefusedError
-from covid_core.images.decode import decode_file
+from covid_core.errors import BundleError
 from covid_core.images.film import GreyImage
 from covid_core.images.preparation import ModelInput, prepare
+from covid_core.images.repair import Repair
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.ensemble import Ensemble, load_ensemble, spread_of
 from covid_core.inference.explanation import KernelHead, grad_cam, load_head
+from covid_core.inference.gate import Gate, load_gate, repaired_input
 from covid_core.inference.network import Network
 from covid_core.inference.prediction import Prediction
+from covid_core.inference.similar import similar_films
 from covid_core.labels import COVID, NON_COVID
 
 
@@ -47,18 +45,29 @@ class Predictor:
         members = bundle.optional_file("ensemble.npz")
         if members is not None and isinstance(self._head, KernelHead):  # whose kernel the members share
             self._ensemble = load_ensemble(members, self._head)
+        gate = bundle.optional_file("gate.npz")
+        self._gate: Gate | None = None if gate is None else load_gate(gate)
+        if self._gate is not None and self._gate.channels != self.network.channels:
+            raise BundleError(f"The gate of {bundle.folder} does not fit its network. Export the bundle anew.")
 
-    def predict(self, image: GreyImage) -> Prediction:
+    def predict(self, image: GreyImage, *, anyway: bool = False) -> Prediction:
         """Predict one film.
 
         Args:
             image: float32 (height, width) in [0, 1], from `covid_core.images.decode`.
-        """
-        return self.predict_prepared(prepare(image, self.bundle.preparation))
+            anyway: predict what the gate refuses as well; the prediction then carries the refusal.
 
-    def predict_prepared(self, film: ModelInput) -> Prediction:
-        """Predict a film that is prepared already: uint8 (size, size)."""
+        Raises:
+            ScreenedOutError: the gate of the bundle, if it has one, refuses the film.
+        """
+        return self.predict_prepared(prepare(image, self.bundle.preparation), anyway=anyway)
+
+    def predict_prepared(self, film: ModelInput, *, anyway: bool = False) -> Prediction:
+        """Predict a film that is prepared already, uint8 (size, size); see `predict`."""
         given = self.network.invoke(film)
+        screening = None if self._gate is None else self._gate.screen(given.features, partial(self._look, film))
+        if screening is not None and screening.refusal is not None and not anyway:
+            raise screening.refusal
         probability = float(self.bundle.calibration.apply(np.array([given.probability]))[0])
         three_way = self.bundle.three_way
         return Prediction(
@@ -69,7 +78,13 @@ class Predictor:
             decision=None if three_way is None else three_way.decide(probability),
             spread=self._spread(given.features),
             lungs=given.lungs,
+            screening=screening,
+            similar=() if self._gate is None else similar_films(given.features, self._gate),
         )
+
+    def _look(self, film: ModelInput, repairs: tuple[Repair, ...]) -> NDArray[np.float32]:
+        """The feature map of a film after repairs."""
+        return self.network.invoke(repaired_input(film, repairs)).features
 
     def _spread(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
         """The ends of what the ensemble says, calibrated."""
@@ -77,36 +92,3 @@ class Predictor:
             return None
         said = self._ensemble.probabilities(features.mean(axis=(0, 1)), self._head)
         return spread_of(self.bundle.calibration.apply(said))
-
-
-def predict_files(
-    predictor: Predictor, paths: Sequence[Path], workers: int = 2
-) -> Iterator[Prediction | ImageRefusedError]:
-    """Predict files in their order; a refused one does not stop the others.
-
-    A few films are decoded ahead while the network runs, and no more than that are in memory at a time.
-
-    Args:
-        predictor: serves the model.
-        paths: image files.
-        workers: threads that decode.
-
-    Yields:
-        For each path its prediction, or why it is refused.
-    """
-
-    def decode_and_prepare(path: Path) -> ModelInput:
-        return prepare(decode_file(path), predictor.bundle.preparation)
-
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting = iter(paths)
-        ahead: deque[Future[ModelInput]] = deque(
-            pool.submit(decode_and_prepare, p) for p in islice(waiting, 2 * workers)
-        )
-        while ahead:
-            film = ahead.popleft()
-            ahead.extend(pool.submit(decode_and_prepare, path) for path in islice(waiting, 1))
-            try:
-                yield predictor.predict_prepared(film.result())
-            except ImageRefusedError as refusal:
-                yield refusal

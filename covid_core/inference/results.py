@@ -6,46 +6,53 @@ as anything but text, and in the CSV none of them can become a formula.
 
 import csv
 import io
+import json
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import covid_core
 from covid_core.errors import ImageRefusedError
-from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
-from covid_core.images.decode import decode
-from covid_core.inference.bundle import KERNEL_STAGE, Bundle
+from covid_core.evaluation.conformal import INDETERMINATE
+from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction
-from covid_core.inference.predictor import Predictor
-from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
+from covid_core.inference.wording import ANYWAY, headline
+from covid_core.labels import COVID, NON_COVID
 
 CSV_COLUMNS = (
-    *("file", "status", "class", "decision", "probability_covid", "confidence", "threshold"),
-    *("model", "version", "reason", "message", "next_step"),
+    *(
+        "file",
+        "status",
+        "class",
+        "decision",
+        "probability_covid",
+        "spread_low",
+        "spread_high",
+        "confidence",
+        "threshold",
+    ),
+    *("model", "version", "gate", "repairs", "view", "warnings", "reason", "message", "next_step"),
 )
-INDETERMINATE_TITLE = "Indeterminate"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def predict_bytes(predictor: Predictor, file: str, data: bytes) -> FilmResult:
-    """Predict a film from the content of its file; a refusal is a result as well.
-
-    Args:
-        predictor: serves the model.
-        file: the name to keep with the result.
-        data: the content.
-    """
-    try:
-        return FilmResult(file, predictor.predict(decode(data)))
-    except ImageRefusedError as refusal:
-        return FilmResult(file, refusal)
 
 
 def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | float | None]]:
     """The results as people read them, one row a film, numbered from 1.
 
     Returns:
-        Rows with `Number`, `File`, `Class`, `P(COVID-19)` in [0, 1], `Status` and `Reason`; None for what a film has not.
+        Rows with `Number`, `Film` (a small picture as a data address), `File`, `Class`, `P(COVID-19)` in [0, 1], `Status` and
+        `Reason`; None for what a film has not.
     """
-    return [{"Number": number, "File": one.file, **_cells(one.outcome)} for number, one in enumerate(results, start=1)]
+    return [
+        {"Number": number, "Film": _picture(one.thumbnail), "File": one.file, **_cells(one.outcome)}
+        for number, one in enumerate(results, start=1)
+    ]
 
 
 def summary_sentence(results: Sequence[FilmResult]) -> str:
@@ -62,66 +69,6 @@ def summary_sentence(results: Sequence[FilmResult]) -> str:
     return f"{films}: {', '.join(parts)}, {len(results) - len(predictions)} refused."
 
 
-def headline(prediction: Prediction) -> str:
-    """Say in a word or two what a film is called."""
-    return INDETERMINATE_TITLE if prediction.decision == INDETERMINATE else CLASS_TITLES[prediction.label]
-
-
-def key_numbers(prediction: Prediction) -> str:
-    """Give the numbers of a prediction, in Markdown; an indeterminate film has no call to be confident of."""
-    probability = f"P(COVID-19) **{prediction.probability_covid:.3f}**"
-    if prediction.decision == INDETERMINATE:
-        return probability
-    return f"Confidence **{prediction.confidence:.0%}**; {probability}"
-
-
-def indeterminate_range(three_way: ThreeWay) -> str:
-    """Say where a film is indeterminate, as a clause.
-
-    Both classes are kept there even where the fit kept neither (see `fit_three_way`): that can only raise the coverage.
-    """
-    return f"between {three_way.lower:.2f} and {three_way.upper:.2f} both classes are kept, at {three_way.coverage:.0%} coverage"
-
-
-def indeterminate_sentence(prediction: Prediction, three_way: ThreeWay) -> str:
-    """Say what it means that a film is indeterminate, and on which side of the operating point it lies all the same."""
-    leaning = "to" if prediction.label == COVID else "away from"
-    return (
-        f"The model can rule out neither class: {indeterminate_range(three_way)}. This film leans {leaning} COVID-19."
-    )
-
-
-def scale_words(prediction: Prediction, three_way: ThreeWay | None) -> str:
-    """Say what the scale of a prediction shows, for those who do not see it."""
-    words = f"Scale from 0 to 1: this film at {prediction.probability_covid:.2f}, operating point at {prediction.threshold:.2f}"
-    if three_way is None:
-        return words
-    return f"{words}, indeterminate from {three_way.lower:.2f} to {three_way.upper:.2f}"
-
-
-def assumption(bundle: Bundle) -> str:
-    """Say what the probability of a bundle assumes."""
-    prevalence = bundle.calibration.prevalence
-    if prevalence is None:
-        return "The probability is the model's own and is not calibrated: take it as a score, not as a chance."
-    return (
-        f"The probability assumes that {prevalence:.0%} of the films show COVID-19. Where it is rarer, COVID-19 is less likely "
-        "than the number says."
-    )
-
-
-def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
-    """Say what the heat map of a prediction is, and what it is not."""
-    if not prediction.heat.any():
-        return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
-    caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
-    if bundle.manifest.get("stage") == KERNEL_STAGE:
-        caption += " This model weighs the lungs more by its making: heat on the lungs is no evidence of disease."
-    if bundle.preparation.border_crop:
-        caption += " The border of the film is not shown to the model."
-    return caption
-
-
 def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
     """Lay the results out as CSV with `CSV_COLUMNS`, one row a film, classes by their names in `CLASSES`.
 
@@ -136,7 +83,7 @@ def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
     writer = csv.writer(text)
     writer.writerow(CSV_COLUMNS)
     for one in results:
-        writer.writerow([safe_cell(cell) for cell in _record(one, bundle)])
+        writer.writerow([_cell(value) for value in result_record(one, bundle).values()])
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -148,24 +95,83 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
+def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
+    """A result as plain values under the names of `CSV_COLUMNS`: numbers as numbers, None for what a film has not."""
+    outcome = one.outcome
+    record: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
+    record |= {"file": one.file, "model": bundle.name, "version": bundle.version, "view": one.tags.view}
+    record |= {"repairs": list(one.repairs), "warnings": list(one.warnings)}
+    if isinstance(outcome, ImageRefusedError):
+        return record | {"status": "refused", **_reasons(outcome)}
+    low, high = outcome.spread or (None, None)
+    record |= {
+        "status": "ok",
+        "class": outcome.label,
+        "decision": outcome.decision,
+        "probability_covid": round(outcome.probability_covid, 6),
+        "spread_low": None if low is None else round(low, 6),
+        "spread_high": None if high is None else round(high, 6),
+        "confidence": round(outcome.confidence, 6),
+        "threshold": outcome.threshold,
+        "gate": None if outcome.screening is None else "passed",
+    }
+    return record | ({} if outcome.anyway is None else {"gate": ANYWAY, **_reasons(outcome.anyway)})
+
+
+def _reasons(refusal: ImageRefusedError) -> dict[str, str]:
+    return {"reason": refusal.reason, "message": refusal.message, "next_step": refusal.next_step}
+
+
+def _cell(value: Any) -> str:
+    """A value of a record as the text of a cell."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return safe_cell(" | ".join(value))
+    return safe_cell(value) if isinstance(value, str) else f"{value:.6g}"
+
+
+def _picture(thumbnail: NDArray[np.uint8] | None) -> str | None:
+    if thumbnail is None:
+        return None
+    content = io.BytesIO()
+    Image.fromarray(thumbnail).save(content, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{b64encode(content.getvalue()).decode('ascii')}"
+
+
 def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | None]:
     if isinstance(outcome, ImageRefusedError):
         return {"Class": None, "P(COVID-19)": None, "Status": "refused", "Reason": str(outcome)}
+    anyway = outcome.anyway
     return {
         "Class": headline(outcome),
         "P(COVID-19)": outcome.probability_covid,
-        "Status": "ok",
-        "Reason": None,
+        "Status": "ok" if anyway is None else ANYWAY,
+        "Reason": None if anyway is None else anyway.message,
     }
 
 
-def _record(one: FilmResult, bundle: Bundle) -> list[str]:
-    outcome = one.outcome
-    if isinstance(outcome, ImageRefusedError):
-        values = ["refused", "", "", "", "", "", bundle.name, bundle.version, outcome.reason, outcome.message]
-        values.append(outcome.next_step)
-    else:
-        numbers = [f"{value:.6f}" for value in (outcome.probability_covid, outcome.confidence)]
-        calls = [outcome.label, outcome.decision or ""]
-        values = ["ok", *calls, *numbers, f"{outcome.threshold:g}", bundle.name, bundle.version, "", "", ""]
-    return [one.file, *values]
+def results_json(results: Sequence[FilmResult], bundle: Bundle, created: datetime) -> bytes:
+    """Lay the results out as JSON: a list with an object for each film, null for what it has not.
+
+    An object has what `predict --json` prints (the class as `label`), the columns of the CSV, and with what and when it was made:
+    `created` (ISO 8601, with the offset from UTC), `software` and `model_sha256` of the network that serves.
+
+    Args:
+        results: one for each film.
+        bundle: the model they come from.
+        created: when the list is made, with its offset from UTC.
+
+    Returns:
+        UTF-8.
+    """
+    if created.utcoffset() is None:
+        raise ValueError(f"`created` must know its offset from UTC. Received: {created!r}")
+    made = {
+        "created": created.isoformat(timespec="seconds"),
+        "software": f"covid_core {covid_core.__version__}",
+        "model_sha256": bundle.manifest.get("files", {}).get("model.tflite"),
+    }
+    records = [result_record(one, bundle) for one in results]
+    films = [{**record, "label": record["class"], **made} for record in records]
+    return json.dumps(films, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8", errors="backslashreplace")

@@ -4,22 +4,19 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from covid_core.errors import BundleError, ImageRefusedError
+from covid_core.errors import BundleError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare, prepare_files
-from covid_core.inference import predictor as predicting
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.network import Network
-from covid_core.inference.prediction import Prediction
-from covid_core.inference.predictor import Predictor, predict_files
+from covid_core.inference.predictor import Predictor
 from tests.fake_bundle import (
     CALIBRATION,
     PREPARATION,
@@ -27,19 +24,7 @@ from tests.fake_bundle import (
     replace_file,
     tiny_classifier,
     write_fake_bundle,
-    write_film,
 )
-
-
-@pytest.fixture(scope="session")
-def predictor(bundle_folder):
-    return Predictor(load_bundle(bundle_folder))
-
-
-@pytest.fixture(scope="session")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
-    return [write_film(folder / f"{seed}.png", seed, height=120 + seed) for seed in range(12)]
 
 
 @pytest.fixture
@@ -188,41 +173,6 @@ def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_film(pre
     before = features.copy()
     predictor.network.invoke(second)
     np.testing.assert_array_equal(features, before)
-
-
-def test_files_are_predicted_in_their_order_and_bad_ones_do_not_stop_the_others(predictor, films, tmp_path):
-    (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "notes.txt").write_text("words")
-    paths = [films[3], tmp_path / "empty.png", films[1], tmp_path / "none.png", tmp_path / "notes.txt", films[7]]
-    outcomes = list(predict_files(predictor, paths))
-    reasons = [getattr(outcome, "reason", "ok") for outcome in outcomes]
-    assert reasons == ["ok", "empty_file", "ok", "missing_file", "not_an_image", "ok"]
-    assert all(isinstance(outcome, Prediction | ImageRefusedError) for outcome in outcomes)
-    for place, path in ((0, films[3]), (2, films[1]), (5, films[7])):
-        expected = predictor.predict(decode_file(path)).probability_covid
-        assert outcomes[place].probability_covid == expected
-
-
-def test_no_files_give_no_predictions(predictor):
-    assert list(predict_files(predictor, [])) == []
-
-
-def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
-    decoded = []
-    real = decode_file
-
-    def counted(path):
-        decoded.append(path)
-        return real(path)
-
-    monkeypatch.setattr(predicting, "decode_file", counted)
-    outcomes = predict_files(predictor, films * 20, workers=2)
-    for taken in range(1, 31):
-        next(outcomes)
-        time.sleep(0.005)  # lets the decoding threads run ahead, if anything lets them
-        assert len(decoded) <= taken + 2 * 2
-    outcomes.close()
-    assert len(decoded) < 60
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x1c\0\0\0TFL3" + b"\0" * 100])

@@ -1,27 +1,32 @@
+import base64
 import csv
 import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.calibration import no_calibration
 from covid_core.evaluation.conformal import ThreeWay
+from covid_core.images.film import FilmTags
 from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction
-from covid_core.inference.results import (
-    CSV_COLUMNS,
+from covid_core.inference.prediction import FilmResult, Prediction, Screening, SimilarFilm
+from covid_core.inference.results import CSV_COLUMNS, results_csv, results_json, safe_cell, summary_sentence, table_rows
+from covid_core.inference.wording import (
+    cautions,
     headline,
     indeterminate_range,
     indeterminate_sentence,
     key_numbers,
-    results_csv,
-    safe_cell,
+    lungs_sentence,
     scale_words,
-    summary_sentence,
-    table_rows,
+    spread_sentence,
 )
 
 HEAT = np.zeros((7, 7), np.float32)
@@ -34,6 +39,16 @@ LEANS_COVID = FilmResult("d.png", Prediction("covid", 0.62, 0.4, HEAT, "indeterm
 LEANS_OTHER = FilmResult("e.png", Prediction("non_covid", 0.35, 0.4, HEAT, "indeterminate"))
 REFUSED = FilmResult("=1+1.png", ImageRefusedError("damaged", "The image, you see, is damaged."))
 
+LYING = ImageRefusedError("not_upright", "The film lies on its side.")
+ANYWAY_FILM = FilmResult(
+    "f.dcm",
+    Prediction("covid", 0.9, 0.4, HEAT, spread=(0.7, 0.95), screening=Screening(0.3, 0.2, "turned_right", 0.99, LYING)),
+    kind="DICOM",
+    tags=FilmTags(view="PA"),
+    warnings=("The film is small.",),
+    repairs=("turn_left", "invert"),
+)
+
 
 def read(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
@@ -42,18 +57,12 @@ def read(data: bytes) -> list[dict[str, str]]:
 def test_the_csv_has_a_row_for_every_film_refused_ones_as_well() -> None:
     rows = read(results_csv([COVID, OTHER, REFUSED], BUNDLE))
     assert tuple(rows[0]) == CSV_COLUMNS
-    assert rows[0] == {
-        **{
-            "file": "a.png",
-            "status": "ok",
-            "class": "covid",
-            "decision": "",
-            "probability_covid": "0.900000",
-            "confidence": "0.900000",
-        },
-        **{"threshold": "0.4", "model": "net", "version": "v1", "reason": "", "message": "", "next_step": ""},
+    given = {name: text for name, text in rows[0].items() if text}
+    assert given == {
+        **{"file": "a.png", "status": "ok", "class": "covid", "probability_covid": "0.9", "confidence": "0.9"},
+        **{"threshold": "0.4", "model": "net", "version": "v1"},
     }
-    assert (rows[1]["class"], rows[1]["confidence"]) == ("non_covid", "0.750000")
+    assert (rows[1]["class"], rows[1]["confidence"]) == ("non_covid", "0.75")
     assert (rows[2]["status"], rows[2]["reason"], rows[2]["class"]) == ("refused", "damaged", "")
     assert rows[2]["message"] == "The image, you see, is damaged."
     assert rows[2]["next_step"] == "Export the film again and retry."
@@ -100,6 +109,51 @@ def test_the_table_numbers_the_films_and_says_why_one_is_refused() -> None:
     )
 
 
+def test_what_was_done_to_a_film_and_what_speaks_against_it_stand_in_the_csv() -> None:
+    row = read(results_csv([ANYWAY_FILM], BUNDLE))[0]
+    assert (row["status"], row["gate"], row["reason"]) == ("ok", "predicted anyway", "not_upright")
+    assert (row["repairs"], row["view"]) == ("turn_left | invert", "PA")
+    assert (row["spread_low"], row["spread_high"]) == ("0.7", "0.95")
+    assert row["warnings"] == "The film is small."
+
+
+def test_a_film_that_was_predicted_anyway_is_marked_in_the_table_and_named_first_among_the_cautions() -> None:
+    assert table_rows([ANYWAY_FILM])[0]["Status"] == "predicted anyway"
+    assert cautions(ANYWAY_FILM) == ["Predicted anyway: The film lies on its side.", "The film is small."]
+    assert cautions(REFUSED) == []
+
+
+def test_a_film_that_the_model_was_fitted_on_is_recognised() -> None:
+    twin = SimilarFilm("x.png", "7", "covid", "a.example", 0.0)
+    seen = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(twin,)))
+    other = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(replace(twin, distance=1.0),)))
+    assert "fitted on this very film" in cautions(seen)[0]
+    assert cautions(other) == []
+
+
+def test_the_spread_and_the_heat_in_the_lungs_are_said_in_words() -> None:
+    assert spread_sentence(ANYWAY_FILM.outcome) == (
+        "Models fitted on other draws of the patients say 0.70 to 0.95 (95% of them)."
+    )
+    heat, lungs = np.array([[1, 0.5], [0.5, 0]], np.float32), np.array([[1, 0], [0.5, 0]], np.float32)
+    film = Prediction("covid", 0.9, 0.4, heat, lungs=lungs)
+    # 1 and a half of 0.5, of 2 in all; the lungs are 1.5 of 4 cells.
+    assert lungs_sentence(film) == (
+        "62% of the heat lies in the lungs, which are 38% of the film by the model's own lung map."
+    )
+    assert lungs_sentence(COVID.outcome) is spread_sentence(COVID.outcome) is None
+
+
+def test_the_small_pictures_of_the_table_are_jpegs_in_the_row_itself() -> None:
+    small = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    address = table_rows([FilmResult("a.png", COVID.outcome, thumbnail=small)])[0]["Film"]
+    assert isinstance(address, str)
+    kind, content = address.split(",")
+    assert kind == "data:image/jpeg;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (8, 6)
+    assert table_rows([REFUSED])[0]["Film"] is None
+
+
 def test_the_summary_counts_every_film_once() -> None:
     assert summary_sentence([COVID, COVID, OTHER, REFUSED]) == (
         "4 films: 2 called COVID-19, 1 called not COVID-19, 1 refused."
@@ -144,3 +198,45 @@ def test_the_scale_is_described_in_words() -> None:
     assert scale_words(LEANS_COVID.outcome, THREE_WAY) == (
         "Scale from 0 to 1: this film at 0.62, operating point at 0.40, indeterminate from 0.31 to 0.68"
     )
+
+
+CREATED = datetime(2026, 11, 23, 21, 30, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+
+
+def test_the_json_has_an_object_for_every_film_with_all_that_the_csv_has() -> None:
+    films = json.loads(results_json([COVID, LEANS_OTHER, REFUSED], BUNDLE, CREATED))
+    assert [film["file"] for film in films] == ["a.png", "e.png", "=1+1.png"]
+    assert all(set(CSV_COLUMNS) < set(film) for film in films)
+    assert films[0]["probability_covid"] == 0.9
+    assert [(film["status"], film["label"], film["decision"]) for film in films] == [
+        *(("ok", "covid", None), ("ok", "non_covid", "indeterminate"), ("refused", None, None)),
+    ]
+    assert films[2]["reason"] == "damaged"
+    assert films[2]["next_step"] == "Export the film again and retry."
+
+
+def test_the_json_says_when_and_with_what_it_was_made() -> None:
+    hashed = Bundle(
+        Path(), "net", "v1", Preparation(), 0.4, "by hand", no_calibration(), {"files": {"model.tflite": "ab"}}
+    )
+    (film,) = json.loads(results_json([COVID], hashed, CREATED))
+    assert film["created"] == "2026-11-23T21:30:12+05:30"
+    assert film["software"] == "covid_core 0.1.0"
+    assert (film["model"], film["version"], film["model_sha256"]) == ("net", "v1", "ab")
+    assert json.loads(results_json([COVID], BUNDLE, CREATED))[0]["model_sha256"] is None
+
+
+def test_the_json_keeps_names_as_they_are() -> None:
+    for name in ("胸部 Röntgen.png", '"quoted" \\ <b>.png', "cut\udc80.png", "=1+1.png"):
+        data = results_json([FilmResult(name, COVID.outcome)], BUNDLE, CREATED)
+        assert json.loads(data.decode("utf-8"))[0]["file"] == name
+    assert "胸部".encode() in results_json([FilmResult("胸部.png", COVID.outcome)], BUNDLE, CREATED)
+
+
+def test_no_films_are_an_empty_list() -> None:
+    assert json.loads(results_json([], BUNDLE, datetime(2026, 1, 1, tzinfo=UTC))) == []
+
+
+def test_the_json_needs_a_time_with_its_offset() -> None:
+    with pytest.raises(ValueError, match="offset from UTC"):
+        results_json([COVID], BUNDLE, datetime(2026, 1, 1))

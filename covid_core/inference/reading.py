@@ -1,0 +1,146 @@
+"""Films as they are given, in files or archives, to results: read, repaired, judged and predicted.
+
+Whatever is given ends in exactly one result, a prediction or a refusal; one bad film never stops the others.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.archive import is_archive, members
+from covid_core.images.decode import read_film, read_limited
+from covid_core.images.display import thumbnail
+from covid_core.images.film import Film
+from covid_core.images.preparation import ModelInput, prepare
+from covid_core.images.quality import quality_warnings
+from covid_core.images.repair import Repair, repaired
+from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.predictor import Predictor
+
+WORKERS = 2
+"""Threads that decode while the network runs."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A film that was given, a file or a member of an archive, and what is asked for it.
+
+    Attributes:
+        name: as the user knows it.
+        content: gives the content; raises `ImageRefusedError` where it cannot be had.
+        repairs: what to do to the film before it is read, in order.
+        anyway: predict the film even if the gate refuses it.
+    """
+
+    name: str
+    content: Callable[[], bytes]
+    repairs: tuple[Repair, ...] = ()
+    anyway: bool = False
+
+
+def given_content(name: str, data: bytes) -> list[Given]:
+    """The films in a file that is in memory: itself, or the members of a ZIP file.
+
+    An archive that cannot be opened counts as one film, which is refused.
+    """
+    if not is_archive(data):
+        return [Given(name, lambda: data)]
+    try:
+        return [Given(f"{name}/{member.name}", member.read) for member in members(data)]
+    except ImageRefusedError as refusal:
+        return [Given(name, _refusing(refusal))]
+
+
+def given_path(path: Path) -> list[Given]:
+    """The films in a file on disk; see `given_content`. Anything but an archive is read when its turn comes."""
+    try:
+        with path.open("rb") as file:
+            packed = is_archive(file.read(4))
+    except OSError:
+        packed = False
+    if not packed:
+        return [Given(str(path), lambda: read_limited(path))]
+    try:
+        return given_content(str(path), read_limited(path))
+    except ImageRefusedError as refusal:
+        return [Given(str(path), _refusing(refusal))]
+
+
+def open_film(given: Given) -> Film:
+    """Read a film and repair it.
+
+    Raises:
+        ImageRefusedError: it cannot be read.
+    """
+    film = read_film(given.content())
+    return replace(film, image=repaired(film.image, given.repairs)) if given.repairs else film
+
+
+def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[FilmResult]:
+    """Read and predict films in their order.
+
+    A few are decoded ahead while the network runs; the pictures of no more than `WORKERS` are in memory at a time.
+
+    Args:
+        predictor: serves the model.
+        films: what was given.
+
+    Yields:
+        The result of each.
+    """
+
+    def opened(given: Given) -> "_Opened | FilmResult":
+        return _open(predictor, given)
+
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        waiting = iter(films)
+        ahead: deque[Future[_Opened | FilmResult]] = deque(
+            pool.submit(opened, given) for given in islice(waiting, 2 * WORKERS)
+        )
+        while ahead:
+            film = ahead.popleft()
+            ahead.extend(pool.submit(opened, given) for given in islice(waiting, 1))
+            yield _judged(predictor, film.result())
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A film that was read, as far as its result needs it: the picture itself may be large, and is let go."""
+
+    given: Given
+    prepared: ModelInput
+    result: Callable[[Prediction | ImageRefusedError], FilmResult]
+
+
+def _open(predictor: Predictor, given: Given) -> _Opened | FilmResult:
+    try:
+        film = open_film(given)
+    except ImageRefusedError as refusal:
+        return FilmResult(given.name, refusal, repairs=given.repairs)
+    kind, tags = film.kind, film.tags
+    warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
+
+    def result(outcome: Prediction | ImageRefusedError) -> FilmResult:
+        return FilmResult(given.name, outcome, kind, tags, warnings, given.repairs, small)
+
+    return _Opened(given, prepare(film.image, predictor.bundle.preparation), result)
+
+
+def _judged(predictor: Predictor, film: _Opened | FilmResult) -> FilmResult:
+    if isinstance(film, FilmResult):
+        return film
+    try:
+        return film.result(predictor.predict_prepared(film.prepared, anyway=film.given.anyway))
+    except ImageRefusedError as refusal:
+        return film.result(refusal)
+
+
+def _refusing(refusal: ImageRefusedError) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise refusal
+
+    return refuse

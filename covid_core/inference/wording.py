@@ -1,0 +1,127 @@
+"""What a model says of a film, in words: the same sentences on the page, on the command line and in the reports.
+
+The names of files are the user's and stand in none of these sentences.
+"""
+
+from collections.abc import Sequence
+
+from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
+from covid_core.images.repair import REPAIR_TITLES, Repair
+from covid_core.inference.bundle import KERNEL_STAGE, Bundle
+from covid_core.inference.ensemble import SHARE
+from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.similar import COPY_DISTANCE
+from covid_core.labels import CLASS_TITLES, COVID
+
+INDETERMINATE_TITLE = "Indeterminate"
+ANYWAY = "predicted anyway"
+"""How a film is marked, wherever it is shown or exported, that was predicted although the gate refuses it."""
+NOT_HEALTHY = "Not COVID-19 does not mean healthy: other kinds of pneumonia are in this class as well."
+
+
+def headline(prediction: Prediction) -> str:
+    """Say in a word or two what a film is called."""
+    return INDETERMINATE_TITLE if prediction.decision == INDETERMINATE else CLASS_TITLES[prediction.label]
+
+
+def key_numbers(prediction: Prediction) -> str:
+    """Give the numbers of a prediction, in Markdown; an indeterminate film has no call to be confident of."""
+    probability = f"P(COVID-19) **{prediction.probability_covid:.3f}**"
+    if prediction.decision == INDETERMINATE:
+        return probability
+    return f"Confidence **{prediction.confidence:.0%}**; {probability}"
+
+
+def indeterminate_range(three_way: ThreeWay) -> str:
+    """Say where a film is indeterminate, as a clause.
+
+    Both classes are kept there even where the fit kept neither (see `fit_three_way`): that can only raise the coverage.
+    """
+    return f"between {three_way.lower:.2f} and {three_way.upper:.2f} both classes are kept, at {three_way.coverage:.0%} coverage"
+
+
+def indeterminate_sentence(prediction: Prediction, three_way: ThreeWay) -> str:
+    """Say what it means that a film is indeterminate, and on which side of the operating point it lies all the same."""
+    leaning = "to" if prediction.label == COVID else "away from"
+    return (
+        f"The model can rule out neither class: {indeterminate_range(three_way)}. This film leans {leaning} COVID-19."
+    )
+
+
+def scale_words(prediction: Prediction, three_way: ThreeWay | None) -> str:
+    """Say what the scale of a prediction shows, for those who do not see it."""
+    words = f"Scale from 0 to 1: this film at {prediction.probability_covid:.2f}, operating point at {prediction.threshold:.2f}"
+    if three_way is None:
+        return words
+    return f"{words}, indeterminate from {three_way.lower:.2f} to {three_way.upper:.2f}"
+
+
+def spread_sentence(prediction: Prediction) -> str | None:
+    """Say how firm the probability is; None where the bundle has no ensemble."""
+    if prediction.spread is None:
+        return None
+    low, high = prediction.spread
+    return f"Models fitted on other draws of the patients say {low:.2f} to {high:.2f} ({SHARE:.0%} of them)."
+
+
+def lungs_sentence(prediction: Prediction) -> str | None:
+    """Say how much of the heat lies in the lungs, beside how much of the film they are; None without a lung map or heat."""
+    inside = prediction.heat_in_lungs
+    if inside is None or prediction.lungs is None:
+        return None
+    area = float(prediction.lungs.mean())
+    return f"{inside:.0%} of the heat lies in the lungs, which are {area:.0%} of the film by the model's own lung map."
+
+
+def cautions(result: FilmResult) -> list[str]:
+    """What speaks against relying on a result, a sentence each, the gravest first."""
+    found = []
+    outcome = result.outcome
+    if isinstance(outcome, Prediction):
+        if outcome.anyway is not None:
+            found.append(f"{ANYWAY.capitalize()}: {outcome.anyway.message}")
+        if outcome.similar and outcome.similar[0].distance < COPY_DISTANCE:
+            found.append(
+                "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."
+            )
+    return [*found, *result.warnings]
+
+
+def assumption(bundle: Bundle) -> str:
+    """Say what the probability of a bundle assumes."""
+    prevalence = bundle.calibration.prevalence
+    if prevalence is None:
+        return "The probability is the model's own and is not calibrated: take it as a score, not as a chance."
+    return (
+        f"The probability assumes that {prevalence:.0%} of the films show COVID-19. Where it is rarer, COVID-19 is less likely "
+        "than the number says."
+    )
+
+
+def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
+    """Say what the heat map of a prediction is, and what it is not."""
+    if not prediction.heat.any():
+        return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
+    caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
+    if bundle.manifest.get("stage") == KERNEL_STAGE:
+        caption += " This model weighs the lungs more by its making: heat on the lungs is no evidence of disease."
+    if bundle.preparation.border_crop:
+        caption += " The border of the film is not shown to the model."
+    return caption
+
+
+def heat_sentences(prediction: Prediction, bundle: Bundle) -> str:
+    """Say what the heat map is, what it is not, and how much of the heat lies in the lungs."""
+    return joined(heat_caption(prediction, bundle), lungs_sentence(prediction))
+
+
+def repairs_sentence(repairs: Sequence[Repair]) -> str | None:
+    """Say what was done to a film before it was read; None where nothing was."""
+    if not repairs:
+        return None
+    return f"Before it was read, the film was {', then '.join(REPAIR_TITLES[repair] for repair in repairs)}."
+
+
+def joined(*sentences: str | None) -> str:
+    """Put sentences after one another, those that there are."""
+    return " ".join(sentence for sentence in sentences if sentence)

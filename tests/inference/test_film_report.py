@@ -1,0 +1,316 @@
+import io
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pypdf
+import pytest
+
+from covid_core.card_text import RESEARCH_ONLY
+from covid_core.errors import ImageRefusedError
+from covid_core.inference.bundle import Bundle
+from covid_core.inference.film_report import PICTURE_SIDE, TITLE, ReportPage, film_report_pdf, limitations, report_time
+from covid_core.inference.prediction import FilmResult
+from covid_core.inference.report_drawing import shown
+from tests.inference.export_samples import (
+    ANYWAY,
+    COVID,
+    CREATED,
+    DIGEST,
+    FULL,
+    INDETERMINATE,
+    LATER,
+    OTHER,
+    REFUSED,
+    evaluation,
+    sample_bundle,
+)
+from tests.phantom import phantom_film
+
+A4 = (595.28, 841.89)  # points, ISO 216
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return sample_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def film() -> np.ndarray:
+    return phantom_film(np.random.default_rng(1), "covid", size=160).astype(np.float32) / 255
+
+
+def read(data: bytes) -> pypdf.PdfReader:
+    return pypdf.PdfReader(io.BytesIO(data), strict=True)
+
+
+def text_of(data: bytes, page: int = 0) -> str:
+    """All that a page says, lines joined."""
+    return " ".join(read(data).pages[page].extract_text().split())
+
+
+def report(
+    bundle: Bundle, result: FilmResult, image: np.ndarray | None = None, patient: str = "", created: datetime = CREATED
+) -> bytes:
+    return film_report_pdf([ReportPage(result, image, patient)], bundle, evaluation(), created)
+
+
+def drawn_pictures(data: bytes) -> list[tuple[float, float, float, float]]:
+    """Where a page's pictures are drawn: left, bottom, width and height in points."""
+    places = []
+
+    def note(operator: bytes, _operands: Any, matrix: list[float], _text: Any) -> None:
+        if operator == b"Do":
+            places.append((matrix[4], matrix[5], matrix[0], matrix[3]))
+
+    read(data).pages[0].extract_text(visitor_operand_before=note)
+    return places
+
+
+def lowest_text(data: bytes) -> list[tuple[float, str]]:
+    """What a page says, from the bottom upwards, each with its height over the edge in points."""
+    said: list[tuple[float, str]] = []
+
+    def note(text: str, matrix: list[float], text_matrix: list[float], _font: Any, _size: Any) -> None:
+        if text.strip():
+            said.append((matrix[3] * text_matrix[5] + matrix[5], text.strip()))
+
+    read(data).pages[0].extract_text(visitor_text=note)
+    return sorted(said)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        TITLE,
+        RESEARCH_ONLY,
+        "Film film.png",
+        "Indeterminate",
+        "P(COVID-19) 0.620",
+        "The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
+        "This film leans to COVID-19.",
+        "Models fitted on other draws of the patients say 0.50 to 0.80 (95% of them).",
+        "The probability assumes that 50% of the films show COVID-19.",
+        "this film 0.62",
+        "operating point 0.40",
+        "hatched: indeterminate, 0.31 to 0.68; black bar: spread, 0.50 to 0.80",
+        "25% of the heat lies in the lungs",
+        "Where the model looked, not where disease is.",
+        "COVID-19, radiopaedia.org, distance 0.31; Not COVID-19, source not stated, distance 0.42.",
+        "The film is dark.",
+        "Before it was read, the film was turned right, then inverted.",
+        "view PA; sex F; age 60-69; modality CR; device by ACME.",
+        "Sensitivity 0.70 (95% CI 0.43 to 0.89, n = 10), specificity 0.84 (95% CI 0.75 to 0.91, n = 95). "
+        "Measured on 105 test films of 62 patients.",
+        "net-a, version 2026-11-23-0123",
+        f"SHA-256 {DIGEST}",
+        "P(COVID-19) 0.400: chosen by hand.",
+        "It was taught by the published. It knows no child.",
+        "Made 2026-11-23 21:30:12 UTC+05:30 by covid_core 0.1.0",
+        "Page 1",
+    ],
+)
+def test_a_report_says(bundle: Bundle, film: np.ndarray, sentence: str) -> None:
+    assert sentence in text_of(report(bundle, FULL, film))
+
+
+def test_a_call_has_its_confidence_and_what_it_does_not_mean(bundle: Bundle) -> None:
+    covid, other = (text_of(report(bundle, FilmResult("a.png", one))) for one in (COVID, OTHER))
+    assert "Confidence 90%; P(COVID-19) 0.900" in covid
+    assert "does not mean healthy" not in covid
+    assert "Confidence 90%; P(COVID-19) 0.100" in other
+    assert "Not COVID-19 does not mean healthy" in other
+    assert "ensemble" not in covid
+    assert "spread" not in covid
+
+
+def test_similar_films_are_not_named(bundle: Bundle) -> None:
+    assert "secret-name" not in text_of(report(bundle, FULL))
+
+
+def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
+    said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), film))
+    mark = "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This does not look like a frontal chest X-ray."
+    assert mark in said
+    assert said.index(mark) < said.index("Indeterminate")
+    assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, film))
+
+
+def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:
+    said = text_of(report(bundle, REFUSED, film))
+    assert (
+        "Refused This does not look like a frontal chest X-ray. No prediction was made (reason: not_a_chest_xray)."
+        in said
+    )
+    assert "Give a frontal chest X-ray; if it is one, predict anyway and doubt the result." in said
+    assert "P(COVID-19) 0.6" not in said
+    assert "this film" not in said
+    assert "net-a" in said
+
+
+def test_every_film_has_one_a4_page(bundle: Bundle, film: np.ndarray) -> None:
+    pages = [ReportPage(FULL, film), ReportPage(REFUSED, None), ReportPage(FilmResult("b.png", COVID), film)]
+    document = read(film_report_pdf(pages, bundle, None, CREATED))
+    assert [tuple(map(float, page.mediabox[2:])) for page in document.pages] == [pytest.approx(A4, abs=0.1)] * 3
+    assert [name in page.extract_text() for page, name in zip(document.pages, ("film", "leg", "b"), strict=True)] == [
+        *(True, True, True)
+    ]
+    assert "Page 3" in document.pages[2].extract_text()
+
+
+def test_a_name_is_shown_as_it_is(bundle: Bundle) -> None:
+    for name in ("<b>&=cmd|.png", "a <i>x</i>&amp;.png", "**bold**.png", "=1+1|' /C calc'!A0", "(a) \\b $c$.png"):
+        assert f"Film {name} " in text_of(report(bundle, FilmResult(name, COVID)))
+
+
+def test_signs_that_the_font_lacks_become_their_code_points(bundle: Bundle) -> None:
+    assert "Film [U+80F8][U+90E8] Röntgen.png" in text_of(report(bundle, FilmResult("胸部 Röntgen.png", COVID)))
+    assert shown("a\u202eb\u200bc\n\udc80") == "a[U+202E]b[U+200B]c[U+000A][U+DC80]"
+
+
+def test_two_blanks_in_a_name_stay_two(bundle: Bundle) -> None:
+    said = read(report(bundle, FilmResult("a  b.png", COVID))).pages[0].extract_text()
+    assert "a\xa0 b.png" in said or "a  b.png" in said
+
+
+def test_a_patient_is_named_only_if_typed_in(bundle: Bundle) -> None:
+    assert "Patient, as typed in" not in text_of(report(bundle, FULL, patient="  "))
+    assert "Patient, as typed in Doe <Jane> & Co." in text_of(report(bundle, FULL, patient=" Doe <Jane> & Co. "))
+
+
+def test_the_metadata_hold_the_title_alone(bundle: Bundle, film: np.ndarray) -> None:
+    document = read(report(bundle, FULL, film, patient="Doe"))
+    assert dict(document.trailer["/Info"].get_object()) == {"/Title": TITLE}
+    assert document.xmp_metadata is None
+    assert document.outline == []
+
+
+def test_the_same_input_gives_the_same_bytes(bundle: Bundle, film: np.ndarray) -> None:
+    first = report(bundle, FULL, film)
+    assert report(bundle, FULL, film) == first
+    assert report(bundle, FULL, film, created=LATER) != first
+
+
+def test_many_threads_make_the_same_report(bundle: Bundle, film: np.ndarray) -> None:
+    wanted, made = report(bundle, FULL, film), []
+    threads = [threading.Thread(target=lambda: made.append(report(bundle, FULL, film))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [wanted] * 8
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 100), (100, 200), (1500, 1200), (64, 190)])
+def test_the_film_and_its_heat_map_keep_their_shape(bundle: Bundle, height: int, width: int) -> None:
+    image = np.random.default_rng(0).random((height, width), np.float32)
+    data = report(bundle, FULL, image)
+    places = drawn_pictures(data)
+    assert len(places) == 2
+    for left, bottom, across, up in places:
+        assert across / up == pytest.approx(width / height, rel=0.02)
+        assert left >= 0 and bottom >= 0
+        assert left + across <= A4[0]
+        assert bottom + up <= A4[1]
+    assert places[0][0] + places[0][2] <= places[1][0]
+    stored = [one.get_object() for one in read(data).pages[0]["/Resources"]["/XObject"].values()]
+    assert [one["/Filter"] for one in stored] == [["/DCTDecode"]] * 2
+    assert max(max(one["/Width"], one["/Height"]) for one in stored) <= PICTURE_SIDE
+
+
+def test_a_page_without_a_film_has_no_picture(bundle: Bundle) -> None:
+    assert drawn_pictures(report(bundle, FULL)) == []
+    assert len(drawn_pictures(report(bundle, REFUSED, np.zeros((80, 80), np.float32)))) == 1
+
+
+def test_the_heat_map_shows_where_the_heat_is(bundle: Bundle) -> None:
+    grey = np.full((160, 160), 0.5, np.float32)
+    pictures = [np.asarray(one.image.convert("RGB"), float) for one in read(report(bundle, FULL, grey)).pages[0].images]
+    colour = sorted(float(np.ptp(picture, axis=2).max()) for picture in pictures)
+    assert colour[0] < 3  # the film is grey
+    heated = max(pictures, key=lambda picture: np.ptp(picture, axis=2).max())
+    assert np.ptp(heated[:, 110:140], axis=2).mean() > 30  # the right half is hot
+    assert np.ptp(heated[:, 20:60], axis=2).mean() < 5
+
+
+def test_a_film_without_heat_has_its_report(bundle: Bundle, film: np.ndarray) -> None:
+    cold = replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32))
+    said = text_of(report(bundle, FilmResult("cold.png", cold), film))
+    assert "Nothing in the film raised the probability of COVID-19, so there is no heat to show." in said
+    assert "of the heat lies" not in said
+
+
+def test_long_texts_fit_the_page(bundle: Bundle, film: np.ndarray) -> None:
+    long = replace(FULL, file="x" * 5000 + ".png", warnings=tuple(f"{n}. " + "long words " * 60 for n in range(40)))
+    data = film_report_pdf([ReportPage(long, film, "n" * 900)], bundle, evaluation(), CREATED)
+    assert len(read(data).pages) == 1
+    said = lowest_text(data)
+    assert all(height >= 30 for height, _ in said)
+    assert "covid_core" in said[0][1] or "Page" in said[0][1]
+    assert min(height for height, text in said if "It knows no child" in text) > said[0][0] + 8
+    assert "And 32 more." in text_of(data)
+    assert text_of(data).count("x") > 200
+
+
+def test_a_model_without_evaluation_or_card_says_so(tmp_path: Path) -> None:
+    bare = replace(sample_bundle(tmp_path), manifest={}, three_way=None)
+    bare.file("MODEL_CARD.md").unlink()
+    said = text_of(film_report_pdf([ReportPage(FilmResult("a.png", COVID), None)], bare, None, CREATED))
+    assert "how accurate it is is not known" in said
+    assert "SHA-256 not recorded" in said
+    assert "its model card cannot be read" in said
+    assert "hatched" not in said
+
+
+def test_the_limits_are_those_of_the_card(bundle: Bundle) -> None:
+    assert limitations(bundle) == ("It was taught by the published.", "It knows no child.")
+
+
+def test_one_film_is_in_memory_at_a_time(bundle: Bundle) -> None:
+    alive: list[int] = []
+
+    def pages() -> Iterator[ReportPage]:
+        drawn: list[weakref.ref[np.ndarray]] = []
+        for _ in range(4):
+            alive.append(sum(one() is not None for one in drawn))
+            image = np.zeros((90, 90), np.float32)
+            drawn.append(weakref.ref(image))
+            page = ReportPage(FULL, image)
+            del image
+            yield page
+            del page
+
+    film_report_pdf(pages(), bundle, None, CREATED)
+    assert max(alive) <= 1
+
+
+def test_the_time_has_its_offset() -> None:
+    assert report_time(LATER) == "2026-11-24 00:00:00 UTC+00:00"
+    with pytest.raises(ValueError, match="offset from UTC"):
+        report_time(datetime(2026, 11, 23))
+
+
+def test_no_pages_are_no_report(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="at least one page"):
+        film_report_pdf([], bundle, None, CREATED)
+
+
+def test_every_reason_of_refusal_can_be_printed(bundle: Bundle) -> None:
+    refusal = ImageRefusedError("damaged", "The image is <damaged> & cut.")
+    assert "The image is <damaged> & cut." in text_of(report(bundle, FilmResult("a.png", refusal)))
+
+
+def test_the_libraries_are_loaded_only_when_an_export_is_made() -> None:
+    script = (
+        "import sys, covid_core.inference.film_report, covid_core.inference.dicom_objects; "
+        "print([name for name in ('reportlab', 'pydicom', 'highdicom') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,128 @@
+import io
+import time
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.decode import decode_file
+from covid_core.images.preparation import prepare
+from covid_core.inference import reading
+from covid_core.inference.prediction import Prediction
+from covid_core.inference.reading import Given, given_content, given_path, open_film, read_all
+from tests.fake_bundle import PREPARATION, write_film
+
+
+def given_files(paths):
+    return [one for path in paths for one in given_path(path)]
+
+
+def reason(result):
+    return getattr(result.outcome, "reason", "ok")
+
+
+def test_files_are_read_in_their_order_and_bad_ones_do_not_stop_the_others(predictor, films, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("words")
+    paths = [films[3], tmp_path / "empty.png", films[1], tmp_path / "none.png", tmp_path / "notes.txt", films[7]]
+    results = list(read_all(predictor, given_files(paths)))
+    assert [reason(one) for one in results] == ["ok", "empty_file", "ok", "missing_file", "not_an_image", "ok"]
+    assert [one.file for one in results] == [str(path) for path in paths]
+    for place, path in ((0, films[3]), (2, films[1]), (5, films[7])):
+        expected = predictor.predict(decode_file(path)).probability_covid
+        assert results[place].outcome.probability_covid == expected
+
+
+def test_nothing_given_gives_nothing(predictor):
+    assert list(read_all(predictor, [])) == []
+
+
+def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
+    opened = []
+
+    def counted(given):
+        opened.append(given.name)
+        return open_film(given)
+
+    monkeypatch.setattr(reading, "open_film", counted)
+    results = read_all(predictor, given_files(films * 20))
+    for taken in range(1, 31):
+        next(results)
+        time.sleep(0.005)  # lets the decoding threads run ahead, if anything lets them
+        assert len(opened) <= taken + 2 * reading.WORKERS
+    results.close()
+    assert len(opened) < 60
+
+
+def packed(*files):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def test_every_film_of_an_archive_has_a_result_of_its_own(predictor, films, tmp_path):
+    data = packed(("a/one.png", films[0].read_bytes()), ("notes.txt", b"words"), ("two.png", films[1].read_bytes()))
+    (tmp_path / "films.zip").write_bytes(data)
+    results = list(read_all(predictor, given_path(tmp_path / "films.zip")))
+    assert [reason(one) for one in results] == ["ok", "not_an_image", "ok"]
+    assert all(one.file.startswith(str(tmp_path / "films.zip")) for one in results)
+    alone = [predictor.predict(decode_file(path)).probability_covid for path in films[:2]]
+    assert [results[0].outcome.probability_covid, results[2].outcome.probability_covid] == alone
+
+
+def test_an_archive_that_cannot_be_opened_is_refused_as_one(predictor):
+    given = given_content("films.zip", b"PK\x03\x04" + b"\0" * 60)
+    assert [(one.file, reason(one)) for one in read_all(predictor, given)] == [("films.zip", "bad_archive")]
+
+
+@pytest.mark.parametrize(
+    ("repair", "by_numpy"),
+    [
+        ("turn_left", np.rot90),
+        ("turn_around", lambda a: np.rot90(a, 2)),
+        ("turn_right", lambda a: np.rot90(a, -1)),
+        ("invert", lambda a: 255 - a),
+    ],
+)
+def test_a_repaired_film_is_read_as_if_it_had_been_given_so(predictor, tmp_path, repair, by_numpy):
+    film = write_film(tmp_path / "film.png", seed=4)
+    other = tmp_path / "other.png"
+    Image.fromarray(np.ascontiguousarray(by_numpy(np.asarray(Image.open(film))))).save(other)
+    asked = [replace(one, repairs=(repair,)) for one in given_path(film)]
+    found, expected = next(read_all(predictor, asked)), next(read_all(predictor, given_path(other)))
+    assert found.outcome.probability_covid == pytest.approx(expected.outcome.probability_covid, abs=1e-6)
+    assert found.repairs == (repair,)
+
+
+def test_repairs_are_done_in_the_order_in_which_they_were_asked_for(tmp_path):
+    film = write_film(tmp_path / "film.png", seed=4)
+    picture = decode_file(film)
+    turned = open_film(replace(given_path(film)[0], repairs=("turn_right", "turn_right", "turn_around"))).image
+    np.testing.assert_array_equal(turned, picture)
+
+
+def test_a_result_keeps_what_the_file_says_and_a_small_picture(predictor, films):
+    result = next(read_all(predictor, given_path(films[0])))
+    assert result.kind == "PNG"
+    assert result.thumbnail.dtype == np.uint8
+    assert max(result.thumbnail.shape) <= 96
+    assert any("small" in warning or "pixels" in warning for warning in result.warnings)  # the film is 150 x 130
+
+
+def test_what_cannot_be_had_is_refused_with_the_reason_of_whoever_keeps_it(predictor):
+    def lost() -> bytes:
+        raise ImageRefusedError("missing_file", "It is gone.")
+
+    assert reason(next(read_all(predictor, [Given("film.png", lost)]))) == "missing_file"
+
+
+def test_reading_says_what_the_predictor_says(predictor, films):
+    outcome = next(read_all(predictor, given_path(films[2]))).outcome
+    assert isinstance(outcome, Prediction)
+    expected = predictor.predict_prepared(prepare(decode_file(films[2]), PREPARATION))
+    assert outcome.probability_covid == expected.probability_covid
