@@ -1,26 +1,17 @@
-"""Bytes of a PNG or JPEG to a grey picture; anything else is refused with a reason.
+"""Bytes of a file to a film: PNG, JPEG or DICOM; anything else is refused with a reason.
 
 The kind of a file is told from its content, never from its name. This module knows nothing of models: what a model wants
 of the picture is in `covid_core.images.preparation`.
 """
 
-import io
-import struct
-import threading
-import warnings
-import zlib
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
-
 from covid_core.errors import ImageRefusedError
-from covid_core.images.film import MAX_BYTES, MAX_PIXELS, MIN_SIDE, GreyImage
+from covid_core.images import raster
+from covid_core.images.archive import is_archive
+from covid_core.images.film import Film, GreyImage
+from covid_core.images.limits import check_bytes
 
-FORMATS = ("PNG", "JPEG")
-
-_MAX_16_BIT = 65535
 _UNSUPPORTED_SIGNATURES = {
     b"GIF8": "GIF",
     b"BM": "BMP",
@@ -28,83 +19,78 @@ _UNSUPPORTED_SIGNATURES = {
     b"MM\0*": "TIFF",
     b"RIFF": "WebP",
     b"%PDF": "PDF",
-    b"PK\x03\x04": "ZIP",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\x1f\x8b": "GZIP",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!\x1a\x07": "RAR",
 }
-# Every exception that Pillow's PNG and JPEG readers were seen to raise on damaged input.
-_DECODER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    NotImplementedError,
-    RecursionError,
-    IndexError,
-    KeyError,
-    struct.error,
-    zlib.error,
-)
-# What makes a picture upright, by its EXIF orientation; 1 is upright. Source: EXIF 2.32, tag 0x0112.
-_TO_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_DICOM_PREAMBLE = 128
+_DICOM_FIRST_GROUPS = {
+    b"\x02\0",
+    b"\x08\0",
+    b"\0\x02",
+    b"\0\x08",
+}  # file meta or identifying elements, in either byte order
+_MAX_FIRST_LENGTH = 256
 
 
-class _Unwarned:
-    """A block in which Python's warnings are off; many threads may be in it at once.
+def read_limited(path: Path) -> bytes:
+    """Read a file's content, unless it is too large.
 
-    `warnings.catch_warnings` alone is not safe there: it sets the filters of the whole process, and whoever leaves
-    first puts them back under the others (2 of 2000 decodings in 8 threads raised, and the filters stayed changed).
+    Raises:
+        ImageRefusedError: `missing_file` where there is no such file or it cannot be read, or `too_large`.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._filters = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore")
-            self._inside += 1
-
-    def __exit__(self, *_error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._filters.__exit__(None, None, None)
+    try:
+        check_bytes(path.stat().st_size)
+        return path.read_bytes()
+    except OSError as cause:
+        raise ImageRefusedError("missing_file", f"The file cannot be read: {cause.strerror or cause}.") from cause
 
 
-_unwarned = _Unwarned()
+def read_film_file(path: Path) -> Film:
+    """Read a file as a film; see `read_limited` and `read_film`.
+
+    Raises:
+        ImageRefusedError: as those two.
+    """
+    return read_film(read_limited(path))
 
 
 def decode_file(path: Path) -> GreyImage:
-    """Read an image file; see `decode`.
+    """Read a file as a picture; see `read_film_file`.
 
     Raises:
-        ImageRefusedError: as `decode`, and `missing_file` where there is no such file or it cannot be read.
+        ImageRefusedError: as `read_film_file`.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageRefusedError("too_large", _too_many_bytes(path.stat().st_size))
-        data = path.read_bytes()
-    except OSError as cause:
-        raise ImageRefusedError("missing_file", f"The file cannot be read: {cause.strerror or cause}.") from cause
-    return decode(data)
+    return read_film_file(path).image
+
+
+def read_film(data: bytes) -> Film:
+    """Decode a PNG, JPEG or DICOM file.
+
+    Args:
+        data: the content of the file.
+
+    Raises:
+        ImageRefusedError: `empty_file`, `not_an_image`, `unsupported_format`, or as `covid_core.images.raster.read` and
+            `covid_core.images.dicom.read` do.
+    """
+    if not data:
+        raise ImageRefusedError("empty_file", "The file is empty.")
+    check_bytes(len(data))
+    kind = raster.kind_of(data)
+    if kind is not None:
+        return raster.read(data, kind)
+    if is_dicom(data):
+        from covid_core.images import dicom  # noqa: PLC0415  pydicom takes 0.1 s, which no other file should wait for
+
+        return dicom.read(data)
+    raise _unreadable(data)
 
 
 def decode(data: bytes) -> GreyImage:
-    """Decode a PNG or JPEG to a grey picture.
-
-    Transparency is composited on black, the EXIF orientation is applied, colours become luma (ITU-R BT.601), and 16-bit
-    greys are scaled by the range of their type (Pillow's own `convert("L")` would clip them at 255).
+    """Decode a file to a grey picture; see `read_film`.
 
     Args:
         data: the content of the file.
@@ -113,111 +99,35 @@ def decode(data: bytes) -> GreyImage:
         float32 (height, width) in [0, 1].
 
     Raises:
-        ImageRefusedError: `empty_file`, `not_an_image`, `unsupported_format`, `damaged`, `too_large` or `too_small`.
+        ImageRefusedError: as `read_film`.
     """
-    if not data:
-        raise ImageRefusedError("empty_file", "The file is empty.")
-    if len(data) > MAX_BYTES:
-        raise ImageRefusedError("too_large", _too_many_bytes(len(data)))
-    image = _open(data)
-    try:
-        with _unwarned:  # a picture may be readable with broken metadata; what matters is whether its pixels load
-            image.load()
-            return _to_grey(_upright(image))
-    except (*_DECODER_ERRORS, Image.DecompressionBombError) as cause:
-        raise ImageRefusedError(
-            "damaged", "The image is damaged or cut short: it begins well but cannot be read to its end."
-        ) from cause
+    return read_film(data).image
 
 
-def _open(data: bytes) -> Image.Image:
-    try:
-        with _unwarned:  # the size is checked below, by our own limit
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise _unidentified(data) from None
-    except Image.DecompressionBombError:
-        raise ImageRefusedError("too_large", _too_many_pixels()) from None
-    except _DECODER_ERRORS as cause:
-        raise ImageRefusedError("damaged", "The image is damaged: its header cannot be read.") from cause
-    if image.format not in FORMATS:  # a multi-picture MPO opens through the JPEG reader
-        raise ImageRefusedError(
-            "unsupported_format", f"{image.format} files are not supported.", "Save the film as PNG or JPEG."
-        )
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageRefusedError("too_large", _too_many_pixels(width, height))
-    if min(width, height) < MIN_SIDE:
-        raise ImageRefusedError(
-            "too_small",
-            f"The image is {width} x {height} pixels; at least {MIN_SIDE} a side are needed to see a chest.",
-        )
-    return image
+def is_dicom(data: bytes) -> bool:
+    """Tell DICOM by its preamble, or by a first element as DICOM without a preamble begins with (DICOM PS3.10 section 7.1)."""
+    if data[_DICOM_PREAMBLE : _DICOM_PREAMBLE + 4] == b"DICM":
+        return True
+    if data[:2] not in _DICOM_FIRST_GROUPS:
+        return False
+    explicit = data[4:6].isalpha() and data[4:6].isupper()
+    return explicit or 0 < int.from_bytes(data[4:8], "little") <= _MAX_FIRST_LENGTH
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except _DECODER_ERRORS:  # the EXIF block is broken, the pixels are not
-        return image
-    method = _TO_UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
-
-
-def _to_grey(image: Image.Image) -> GreyImage:
-    if image.mode in {"P", "PA"}:
-        image = image.convert("RGBA")
-    if image.mode == "F":
-        return _stretched(np.asarray(image, np.float32))
-    if image.mode == "I":  # 32-bit integers; Pillow also reads some 16-bit greys into them
-        values = np.asarray(image)
-        fits_16_bit = values.min() >= 0 and values.max() <= _MAX_16_BIT
-        return _scaled(values, _MAX_16_BIT) if fits_16_bit else _stretched(values)
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        transparent = image.info.get("transparency")  # one grey that stands for "nothing here"
-        return _scaled(values if transparent is None else np.where(values == transparent, 0, values), _MAX_16_BIT)
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    if "A" not in image.getbands():
-        return _scaled(np.asarray(image.convert("L")), 255)
-    # Luma is linear: multiplied by alpha it is the luma of the picture on black, at a quarter of the memory.
-    return _scaled(np.asarray(ImageChops.multiply(image.convert("L"), image.getchannel("A"))), 255)
-
-
-def _scaled(values: NDArray[np.generic], maximum: int) -> GreyImage:
-    scaled: GreyImage = values.astype(np.float32)
-    scaled /= maximum
-    return scaled
-
-
-def _stretched(values: NDArray[np.generic]) -> GreyImage:
-    """Scale numbers of no known range by their own minimum and maximum."""
-    if not np.isfinite(values).all():
-        raise ImageRefusedError("damaged", "The image holds values that are not numbers.")
-    numbers = values.astype(np.float64)
-    low, high = float(numbers.min()), float(numbers.max())
-    stretched: GreyImage = ((numbers - low) / max(high - low, np.finfo(np.float64).tiny)).astype(np.float32)
-    return stretched
-
-
-def _unidentified(data: bytes) -> ImageRefusedError:
-    if data[128:132] == b"DICM":
+def _unreadable(data: bytes) -> ImageRefusedError:
+    if is_archive(data):
         return ImageRefusedError(
-            "unsupported_format", "DICOM files are not supported yet.", "Export the film as PNG or JPEG."
+            "unsupported_format",
+            "This is a ZIP archive, not a film.",
+            "Give it to the app or to `predict` as it is: both open archives.",
         )
+    if data[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"}:
+        return _unsupported("HEIC and AVIF")
     for signature, name in _UNSUPPORTED_SIGNATURES.items():
         if data.startswith(signature):
-            return ImageRefusedError(
-                "unsupported_format", f"{name} files are not supported.", "Save the film as PNG or JPEG."
-            )
-    return ImageRefusedError("not_an_image", "This is not a PNG or JPEG image, whatever its name says.")
+            return _unsupported(name)
+    return ImageRefusedError("not_an_image", "This is not a PNG, JPEG or DICOM image, whatever its name says.")
 
 
-def _too_many_pixels(width: int | None = None, height: int | None = None) -> str:
-    size = f" of {width} x {height} pixels" if width and height else ""
-    return f"The image{size} is too large: at most {MAX_PIXELS // 10**6} million pixels are read."
-
-
-def _too_many_bytes(size: int) -> str:
-    return f"The file has {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read."
+def _unsupported(name: str) -> ImageRefusedError:
+    return ImageRefusedError("unsupported_format", f"{name} files are not supported.")

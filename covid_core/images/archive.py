@@ -1,0 +1,212 @@
+"""The films in a ZIP archive, one at a time and in memory only: nothing is ever unpacked to a disk.
+
+An archive that cannot be trusted as a whole is refused as a whole: too many members, too large, members that overlap (the
+bombs of D. Fifield, USENIX WOOT 2019, unpack to millions of times their size so). What is wrong with one member alone is said
+when that member is read. The sizes that an archive states are checked first, and counted again while it is unpacked.
+"""
+
+import io
+import stat
+import struct
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.film import MAX_BYTES
+
+MAX_MEMBERS = 500
+"""Of an archive, folders included: far more films than are read at a sitting."""
+MAX_DIRECTORY_BYTES = 2**20
+"""Of its list of members, which is read before they can be counted; 500 with long names take a quarter."""
+MAX_TOTAL_BYTES = 2**30
+"""Of all members, unpacked."""
+MAX_RATIO = 100
+"""Unpacked size over packed size, of a member and of the archive: uncompressed films reach about 10, and all-zero bytes 1000."""
+RATIO_FREE_BYTES = 2**20
+"""Below this unpacked size the ratio does not matter."""
+
+_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OTHER_ARCHIVES = (b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"BZh", b"\xfd7zXZ\0")
+_ZIP64_LOCATOR, _ZIP64_LOCATOR_BYTES = b"PK\x06\x07", 20
+_END, _END_BYTES, _MAX_COMMENT = b"PK\x05\x06", 22, 2**16
+_LOCAL_HEADER_BYTES = 30
+_ENCRYPTED = 0x1 | 0x40 | 0x2000  # a password, strong encryption, a masked directory
+_UNIX = 3
+_CHUNK = 2**20
+_NOT_FILMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_MAX_NAME = 120
+# What `zipfile` and `zlib` raise on damaged archives; the first covers most, the others what its fields can lead to.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    OverflowError,
+    IndexError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A film in an archive.
+
+    Attributes:
+        name: its last path parts, to show; control characters are taken away.
+        read: gives its content, or raises `ImageRefusedError`.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def is_archive(data: bytes) -> bool:
+    """Tell a ZIP archive by its first four bytes."""
+    return data.startswith(_SIGNATURES)
+
+
+def members(data: bytes) -> list[Member]:
+    """List the films in an archive; folders and what desktops leave behind are passed over.
+
+    Args:
+        data: the content of the archive.
+
+    Returns:
+        One for each member, in the archive's order. Their content is unpacked when it is read, and not kept.
+
+    Raises:
+        ImageRefusedError: `bad_archive`, `archive_too_large`.
+    """
+    _check_end(data)
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        entries = archive.infolist()
+        _check_whole(data, archive, entries)
+    except _ZIP_ERRORS as cause:
+        raise _damaged() from cause
+    films = [Member(_shown_name(entry), _reader(archive, entry)) for entry in entries if not _is_passed_over(entry)]
+    if not films:
+        raise ImageRefusedError("bad_archive", "The archive holds no files.", "Put the films into it.")
+    return films
+
+
+def _check_end(data: bytes) -> None:
+    """Check the list of members for its size before it is read (APPNOTE 4.3.16)."""
+    end = data.rfind(_END, max(len(data) - _END_BYTES - _MAX_COMMENT, 0))
+    if end < 0 or end + _END_BYTES > len(data):
+        raise ImageRefusedError("bad_archive", "The archive is damaged or cut short: its list of files is missing.")
+    count, directory_bytes = struct.unpack_from("<HL", data, end + 10)
+    if data[max(end - _ZIP64_LOCATOR_BYTES, 0) : end].startswith(_ZIP64_LOCATOR):
+        raise ImageRefusedError("archive_too_large", "The archive is written in the form for very large ones (ZIP64).")
+    if count > MAX_MEMBERS or directory_bytes > MAX_DIRECTORY_BYTES:
+        raise _too_many_members()
+
+
+def _check_whole(data: bytes, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_MEMBERS:
+        raise _too_many_members()
+    total = sum(entry.file_size for entry in entries)
+    if total > MAX_TOTAL_BYTES:
+        raise ImageRefusedError(
+            "archive_too_large",
+            f"The archive unpacks to {total / 2**20:.0f} MiB; at most {MAX_TOTAL_BYTES // 2**20} are read.",
+        )
+    if _is_bomb(total, len(data)):
+        raise _bomb()
+    end = 0
+    for entry in sorted(entries, key=lambda one: one.header_offset):
+        if entry.header_offset < end:
+            raise ImageRefusedError(
+                "bad_archive", "Files in the archive overlap, as they do in archives made to do harm."
+            )
+        name_bytes, extra_bytes = struct.unpack_from("<HH", data, entry.header_offset + 26)
+        end = entry.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes + entry.compress_size
+    if end > archive.start_dir:
+        raise ImageRefusedError("bad_archive", "Files in the archive overlap, as they do in archives made to do harm.")
+
+
+def _reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        _check_member(entry)
+        try:
+            content = _unpacked(archive, entry)
+        except _ZIP_ERRORS as cause:
+            raise ImageRefusedError("damaged", "The file is damaged inside the archive.") from cause
+        if is_archive(content) or content.startswith(_OTHER_ARCHIVES):
+            raise ImageRefusedError("nested_archive", "This is an archive inside the archive.")
+        return content
+
+    return read
+
+
+def _check_member(entry: zipfile.ZipInfo) -> None:
+    if _leaves_archive(entry.orig_filename):
+        raise ImageRefusedError("bad_archive", "The file's name points to a place outside the archive.")
+    mode = entry.external_attr >> 16 if entry.create_system == _UNIX else 0
+    if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+        raise ImageRefusedError("bad_archive", "This is a link or a device, not a file.")
+    if entry.flag_bits & _ENCRYPTED:
+        raise ImageRefusedError("bad_archive", "The file is locked with a password.", "Pack it without a password.")
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise ImageRefusedError("bad_archive", "The file is packed by a method that is not supported.")
+    if entry.file_size > MAX_BYTES:
+        raise ImageRefusedError(
+            "too_large", f"The file has {entry.file_size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read."
+        )
+    if _is_bomb(entry.file_size, entry.compress_size):
+        raise _bomb()
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    content = bytearray()
+    with archive.open(entry) as file:
+        while chunk := file.read(_CHUNK):
+            content += chunk
+            if len(content) > MAX_BYTES or _is_bomb(len(content), entry.compress_size):
+                raise _bomb()
+    return bytes(content)
+
+
+def _is_bomb(unpacked: int, packed: int) -> bool:
+    return unpacked > RATIO_FREE_BYTES and unpacked > MAX_RATIO * packed
+
+
+def _leaves_archive(name: str) -> bool:
+    path = PurePosixPath(name)
+    drive = name[1:2] == ":"
+    return path.is_absolute() or ".." in path.parts or "\\" in name or drive or "\0" in name
+
+
+def _is_passed_over(entry: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(entry.filename).parts
+    if entry.is_dir() or not parts:
+        return True
+    return "__MACOSX" in parts or parts[-1] in _NOT_FILMS or parts[-1].startswith("._")
+
+
+def _shown_name(entry: zipfile.ZipInfo) -> str:
+    """The last two parts of a path, without characters that control how text is shown (Unicode categories C)."""
+    name = "/".join(
+        part for part in PurePosixPath(entry.filename.replace("\\", "/")).parts[-2:] if part not in {"/", ".."}
+    )
+    shown = "".join(character for character in name if not unicodedata.category(character).startswith("C"))
+    return shown[-_MAX_NAME:] or "unnamed"
+
+
+def _damaged() -> ImageRefusedError:
+    return ImageRefusedError("bad_archive", "The archive is damaged: its list of files cannot be read.")
+
+
+def _too_many_members() -> ImageRefusedError:
+    return ImageRefusedError("archive_too_large", f"The archive holds too many files; at most {MAX_MEMBERS} are read.")
+
+
+def _bomb() -> ImageRefusedError:
+    return ImageRefusedError("archive_too_large", f"The archive unpacks to more than {MAX_RATIO} times its size.")

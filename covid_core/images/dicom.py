@@ -1,0 +1,240 @@
+"""Bytes of a DICOM file to a film: which objects are taken, and how their stored values become greys.
+
+Taken are radiographs (CR, DX for presentation) and single secondary captures of one. The picture is brought to what a viewer
+shows at first: modality look-up or rescale, VOI look-up or first window, and black for air whatever the polarity. Of the rest
+of the file only `FilmTags` is kept. `covid_core.images.decode` imports this module when the first DICOM file comes.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    SecondaryCaptureImageStorage,
+)
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.dicom_header import Header, read_header
+from covid_core.images.dicom_pixels import Shape, check_syntax, decoded, shape_of
+from covid_core.images.film import Film, FilmTags, GreyImage
+from covid_core.images.greys import (
+    LUMA,
+    LookUp,
+    Table,
+    Window,
+    WindowFunction,
+    greys_at,
+    luma,
+    patterns_used,
+    rescaled,
+    shown,
+    stored_values,
+)
+from covid_core.images.limits import check_contents
+from covid_core.images.quiet import unwarned
+
+ADULT_AGE = 18
+"""Years; the films the model learned from are of adults."""
+
+_RADIOGRAPHS = {ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation}
+_RADIOGRAPH_MODALITIES = {"CR", "DX", "DR", "RG"}
+_CAPTURE_MODALITIES = _RADIOGRAPH_MODALITIES | {"", "OT", "SC", "HC"}  # captures of CT, MR and so on name those
+_WINDOW_FUNCTIONS: dict[str, WindowFunction] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
+# Defined terms of other body parts (PS3.16 annex L), split into words, and words that speak for a chest: ribs and heart are
+# seen on a film of it. A value that has neither, such as PORTABLE, is left to the gate.
+_OTHER_PART = re.compile(
+    r"\b(ABDOM\w+|ANKLE|ARMS?|BREASTS?|CALCANEUS|CALF|CERVICAL|CLAVICLE|COCCYX|ELBOW|EXTREMITY|EYE|FACE|FACIAL|FEMUR|FINGER"
+    r"|FOOT\w*|FOREARM|HAND\w*|HEAD\w*|HIPS?|HUMERUS|JAW|KIDNEYS?|KNEES?|KUB|LEGS?|LIMB|LUMBAR|MANDIBLE|MAXILLA|MOUTH|NASAL"
+    r"|NECK|ORBITS?|PATELLA|PELVI\w+|SACRUM|SCALP|SCAPULA|SHOULDERS?|SINUS\w*|SKULL|\w*SPINE|STERNUM|TEETH|THIGH|THUMB|TIBIA"
+    r"|TMJ|TOES?|UTERUS|WRIST|ZYGOMA)\b"
+)
+_CHEST = re.compile(r"\b(CHEST\w*|THORAX|TORAX|LUNGS?|RIBS?|HEART)\b")
+_LATERAL = re.compile(r"\b([LR]L|[LR]?T?LAT|LATERAL)\b")
+_OBLIQUE = re.compile(r"\b([LR][ALP]O|OBL|OBLIQUE)\b")
+_LYING_ON_SIDE = "DECUB"  # lateral decubitus is a frontal film of a patient who lies on the side
+_FRONTAL_MEANINGS = {"POSTERO-ANTERIOR": "PA", "ANTERO-POSTERIOR": "AP"}
+_AGE = re.compile(r"(\d{3})([DWMY])")
+_IN_A_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1}
+_OLDEST_BAND = 90
+_MANUFACTURER_LENGTH = 64
+
+
+def read(data: bytes) -> Film:
+    """Read a DICOM file.
+
+    Args:
+        data: the content of the file.
+
+    Raises:
+        ImageRefusedError: `unsupported_object`, `unsupported_format`, `not_a_chest`, `lateral`, `multi_frame`,
+            `no_pixel_data`, `damaged`, `too_large`, `too_small`, `bad_shape` or `constant`.
+    """
+    with unwarned:  # pydicom warns of values, and quotes them
+        return _read(data)
+
+
+def _read(data: bytes) -> Film:
+    header = read_header(data)
+    _check_object(header)
+    if header.pixels is None:
+        raise ImageRefusedError("no_pixel_data", "The DICOM file holds no picture.")
+    check_syntax(header.syntax)
+    view = _view(header)
+    _check_body(header, view)
+    shape = shape_of(header)
+    pixels, photometric = decoded(data, header, shape)
+    image = _film(header, shape, pixels, photometric)
+    check_contents(image)
+    return Film(image, "DICOM", _tags(header, view), _warnings(header))
+
+
+def _check_object(header: Header) -> None:
+    kind, modality = header.object_class, header.term("Modality")
+    if kind == DigitalXRayImageStorageForProcessing:
+        raise ImageRefusedError(
+            "unsupported_object",
+            "This is a detector's raw data (a digital X-ray for processing), not the film that is looked at.",
+            "Give the film for presentation of the same exposure.",
+        )
+    if kind in _RADIOGRAPHS or (not kind and modality in _RADIOGRAPH_MODALITIES):
+        return
+    if kind != SecondaryCaptureImageStorage:
+        name = kind.name.removesuffix(" Storage") if kind.name != kind else "an object of no known kind"
+        raise ImageRefusedError("unsupported_object", f"This is no radiograph. The file says what it is: {name}.")
+    if modality not in _CAPTURE_MODALITIES:
+        known = modality if re.fullmatch(r"[A-Z]{2,6}", modality) else "another modality"
+        raise ImageRefusedError("unsupported_object", f"This is a picture taken from {known}, not from a radiograph.")
+
+
+def _check_body(header: Header, view: str) -> None:
+    part, view = _words(header.term("BodyPartExamined")), _words(view)
+    other = _OTHER_PART.search(part)
+    if other and not _CHEST.search(part):
+        raise ImageRefusedError(
+            "not_a_chest", f"The file says that it shows another part of the body ({other[0].lower()})."
+        )
+    if _LYING_ON_SIDE in view:
+        return
+    if _LATERAL.search(view):
+        raise ImageRefusedError("lateral", "The file says that this is a lateral film.")
+    if _OBLIQUE.search(view):
+        raise ImageRefusedError("lateral", "The file says that this is an oblique film.")
+
+
+def _words(text: str) -> str:
+    """The words of a term, apart by spaces: `CHEST_PA` has two."""
+    return " ".join(re.findall("[A-Z]+", text))
+
+
+def _view(header: Header) -> str:
+    """View position, or what the coded view of a DX object says, in capitals; empty where neither is there."""
+    view = header.term("ViewPosition")
+    if view:
+        return view
+    meaning = header.meaning("ViewCodeSequence")
+    return _FRONTAL_MEANINGS.get(meaning, meaning)
+
+
+def _film(header: Header, shape: Shape, pixels: NDArray[np.unsignedinteger], photometric: str) -> GreyImage:
+    white = 2**shape.bits_stored - 1
+    if shape.samples > 1:
+        if photometric == "RGB":
+            return luma(pixels, white)
+        return greys_at(pixels[..., 0], stored_values(shape.bits_allocated, shape.bits_stored, signed=False) / white)
+    values = stored_values(shape.bits_allocated, shape.bits_stored, signed=shape.signed)
+    if shape.photometric == "PALETTE COLOR":
+        colours = np.stack([table.apply(values) / table.white for table in header.palette()], axis=-1)
+        return greys_at(pixels, np.clip(colours @ LUMA, 0, 1))
+    padding = _padding(header, values)
+    of_film = patterns_used(pixels) & ~padding
+    if not of_film.any():
+        raise ImageRefusedError("constant", "The image is blank: it is padding everywhere.")
+    greys = _greys(header, values, of_film)
+    if shape.photometric == "MONOCHROME1" or header.term("PresentationLUTShape") == "INVERSE":
+        greys = 1 - greys
+    greys[padding] = 0
+    return greys_at(pixels, greys)
+
+
+def _greys(header: Header, values: Table, of_film: NDArray[np.bool_]) -> Table:
+    modality = header.look_up("ModalityLUTSequence", signed=bool(values.min() < 0))
+    if modality is not None:
+        values = modality.apply(values)
+    else:
+        slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+        if slope is not None:
+            values = rescaled(values, slope, intercept or 0.0)
+    return shown(values, of_film, _window(header, values))
+
+
+def _window(header: Header, values: Table) -> Window | LookUp | None:
+    look_up = header.look_up("VOILUTSequence", signed=bool(values.min() < 0))
+    if look_up is not None:
+        return look_up
+    centre, width = header.number("WindowCenter"), header.number("WindowWidth")
+    if centre is None or width is None:
+        return None
+    return Window(centre, width, _WINDOW_FUNCTIONS.get(header.term("VOILUTFunction"), "LINEAR"))
+
+
+def _padding(header: Header, values: Table) -> NDArray[np.bool_]:
+    """The patterns that fill the picture up around the film (PS3.3 C.7.5.1.1.2); they are no part of its range of greys."""
+    padding = np.zeros(len(values), np.bool_)
+    value, limit = header.number("PixelPaddingValue"), header.number("PixelPaddingRangeLimit")
+    if value is None or not value.is_integer():
+        return padding
+    pattern = int(value) % len(values)
+    padding[pattern] = True
+    first = values[pattern]
+    if first not in {value, value - len(values)}:  # it uses bits above the stored ones, where no pixel of the film is
+        return padding
+    last = values[int(limit) % len(values)] if limit is not None and limit.is_integer() else first
+    padding |= (values >= min(first, last)) & (values <= max(first, last))
+    return padding
+
+
+def _tags(header: Header, view: str) -> FilmTags:
+    sex, years = header.term("PatientSex"), _age(header)
+    return FilmTags(
+        view=_code(view),
+        sex=sex if sex in {"F", "M", "O"} else None,
+        age_band=None if years is None else _age_band(years),
+        modality=_code(header.term("Modality")),
+        manufacturer=_printable(header.text("Manufacturer")),
+    )
+
+
+def _warnings(header: Header) -> tuple[str, ...]:
+    warnings, years = [], _age(header)
+    if header.term("BurnedInAnnotation") == "YES":
+        warnings.append(
+            "The file says that text is burned into the film: it can mislead the model, and may name the patient."
+        )
+    if years is not None and years < ADULT_AGE:
+        warnings.append(f"The file says that the patient is under {ADULT_AGE}; the model learned from films of adults.")
+    return tuple(warnings)
+
+
+def _age(header: Header) -> int | None:
+    """In whole years, from `nnnD`, `nnnW`, `nnnM` or `nnnY` (PS3.5 6.2)."""
+    age = _AGE.fullmatch(header.term("PatientAge"))
+    return None if age is None else int(age[1]) // _IN_A_YEAR[age[2]]
+
+
+def _age_band(years: int) -> str:
+    """Ten years: fewer would help to tell who it is."""
+    first = years // 10 * 10
+    return f"{_OLDEST_BAND}+" if first >= _OLDEST_BAND else f"{first}-{first + 9}"
+
+
+def _code(text: str) -> str | None:
+    """A term of a few capitals, None for anything else: it is shown and exported."""
+    return text if re.fullmatch(r"[A-Z0-9 _-]{1,16}", text) else None
+
+
+def _printable(text: str) -> str | None:
+    kept = "".join(character for character in text if character.isprintable())[:_MANUFACTURER_LENGTH].strip()
+    return kept or None
