@@ -61,7 +61,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
             figure.add_annotation(x=column, y=row, text=text, showarrow=False, font={"size": 16})
     figure.update_xaxes(title="Called (films)", showgrid=False)
     figure.update_yaxes(title="Reference standard (films)", autorange="reversed", showgrid=False)
-    return _framed(figure, height=320)
+    return framed(figure, height=320)
 
 
 def roc(evaluation: Mapping[str, Any]) -> go.Figure:
@@ -101,7 +101,7 @@ def roc(evaluation: Mapping[str, Any]) -> go.Figure:
         title=f"1 - specificity (share of {counts[NON_COVID]['images']} other films)", range=[-0.02, 1.02]
     )
     figure.update_yaxes(title=f"Sensitivity (share of {counts[COVID]['images']} COVID-19 films)", range=[-0.02, 1.02])
-    return _framed(figure, height=400)
+    return framed(figure, height=400)
 
 
 def training_curves(history: pd.DataFrame) -> go.Figure:
@@ -141,7 +141,7 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(title="Loss (cross entropy)", row=1, col=1)
     figure.update_yaxes(title="ROC AUC", row=2, col=1)
     # The names of the stages stand between the panels and the legend.
-    return _framed(figure, height=480).update_layout(legend_y=1.06)
+    return framed(figure, height=480).update_layout(legend_y=1.06)
 
 
 def reliability(evaluation: Mapping[str, Any]) -> go.Figure:
@@ -184,11 +184,14 @@ def reliability(evaluation: Mapping[str, Any]) -> go.Figure:
         title="Observed share of COVID-19" + ("" if weighted is None else f"<br>(weighted to {weighted:.0%})"),
         range=[-0.02, 1.02],
     )
-    return _framed(figure, height=400)
+    return framed(figure, height=400)
 
 
 def probability_scale(
-    probability: float, threshold: float, indeterminate: tuple[float, float] | None = None
+    probability: float,
+    threshold: float,
+    indeterminate: tuple[float, float] | None = None,
+    spread: tuple[float, float] | None = None,
 ) -> go.Figure:
     """Draw one film's probability on a bar from 0 to 1, split where the call changes.
 
@@ -197,6 +200,8 @@ def probability_scale(
         threshold: the operating point in [0, 1].
         indeterminate: the lowest and the highest probability of an indeterminate film, hatched and named in a legend;
             None where every film is called.
+        spread: between which probabilities an ensemble lies, drawn as a bar with ends and named in a legend; None where there is
+            none.
     """
     figure = go.Figure()
     lower, upper = (threshold, threshold) if indeterminate is None else indeterminate
@@ -223,11 +228,13 @@ def probability_scale(
     )
     if indeterminate is not None:
         _hatch(figure, lower, upper)
+    if spread is not None:
+        _span(figure, *spread)
     figure.add_annotation(**_over(probability, f"<b>this film {probability:.2f}</b>"), y=0.75, yanchor="bottom")
     figure.add_annotation(**_over(threshold, f"operating point {threshold:.2f}"), y=-0.75, yanchor="top")
     figure.update_xaxes(title="P(COVID-19), calibrated (1 film)", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(visible=False, range=[-1.9, 1.9], fixedrange=True)
-    return _framed(figure, height=150)
+    return framed(figure, height=150)
 
 
 def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
@@ -259,7 +266,7 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
     figure.update_yaxes(
         title=title, autorange="reversed", tickvals=list(range(len(names))), ticktext=labels, showgrid=False
     )
-    return _framed(figure, height=110 + 34 * max(len(names), 1))
+    return framed(figure, height=110 + 34 * max(len(names), 1))
 
 
 def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
@@ -329,7 +336,7 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_yaxes(
         title="Steps, first to last", range=[len(steps) - 0.7, -0.75], showticklabels=False, showgrid=False
     )
-    return _framed(figure, height=110 + step_height * max(len(steps), 1))
+    return framed(figure, height=110 + step_height * max(len(steps), 1))
 
 
 def _flow_text(step: Mapping[str, Any]) -> str:
@@ -375,7 +382,7 @@ def _mark_best(figure: go.Figure, table: pd.DataFrame, running: "pd.Series[int]"
         )
 
 
-def _framed(figure: go.Figure, *, height: int) -> go.Figure:
+def framed(figure: go.Figure, *, height: int) -> go.Figure:
     """What all figures share: no background, no colour of text, room for the labels, the legend above."""
     figure.update_layout(
         template="none",
@@ -415,6 +422,21 @@ def _hatch(figure: go.Figure, lower: float, upper: float) -> None:
     )
     # A click on the legend would hide the only thing that says that a film is not called.
     figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False)
+
+
+def _span(figure: go.Figure, lower: float, upper: float) -> None:
+    """Draw a bar with ends behind a scale's film, which need not lie within it."""
+    figure.add_scatter(
+        x=[lower, upper],
+        y=[0, 0],
+        mode="lines+markers",
+        name=f"ensemble {lower:.2f} to {upper:.2f}",
+        line={"color": _ACCENT, "width": 4},
+        marker={"symbol": "line-ns", "size": 14, "line": {"color": _ACCENT, "width": 3}},
+        hovertemplate="%{fullData.name}<extra></extra>",
+        cliponaxis=False,
+    )
+    figure.data = (figure.data[-1], *figure.data[:-1])  # what is drawn first lies below
 
 
 def _with_interval(metric: Mapping[str, Any]) -> str:

@@ -60,6 +60,7 @@ def every_figure() -> dict[str, go.Figure]:
         "reliability": figures.reliability(evaluation),
         "probability_scale": figures.probability_scale(0.9, 0.5),
         "probability_scale with three answers": figures.probability_scale(0.6, 0.5, (0.3, 0.7)),
+        "probability_scale with an ensemble": figures.probability_scale(0.6, 0.5, (0.3, 0.7), (0.45, 0.75)),
         "counts_bar": figures.counts_bar(pd.Series({"covid": 3, "non_covid": 2}), "Class", "images"),
         "stacked_counts": figures.stacked_counts(BY_CLASS, "View", "images"),
         "flow": figures.flow(FLOW),
@@ -230,6 +231,22 @@ def test_the_hatching_of_the_scale_is_seen_on_the_page(theme: str) -> None:
     )
     low, high = sorted((luminance(hatching), luminance(page)))
     assert (high + 0.05) / (low + 0.05) >= 3  # WCAG 2.2, level AA, for what is not text
+
+
+def test_the_spread_of_an_ensemble_is_a_bar_with_ends_behind_the_film_and_named() -> None:
+    figure = figures.probability_scale(0.6, 0.5, (0.3, 0.7), (0.45, 0.75))
+    bar, film, band = figure.data
+    assert (list(bar.x), list(bar.y)) == ([0.45, 0.75], [0, 0])
+    assert (bar.name, bar.marker.symbol) == ("ensemble 0.45 to 0.75", "line-ns")
+    assert bar.showlegend is not False
+    assert (film.x[0], film.marker.symbol) == (0.6, "diamond")
+    assert band.name == "indeterminate 0.30 to 0.70"
+
+
+def test_an_ensemble_is_drawn_without_a_band_and_beside_a_film_outside_it() -> None:
+    bar, film = figures.probability_scale(0.8, 0.5, spread=(0.45, 0.75)).data
+    assert list(bar.x) == [0.45, 0.75]
+    assert film.x[0] == 0.8
 
 
 def test_count_bars_keep_names_apart_that_look_alike_when_cut_short() -> None:

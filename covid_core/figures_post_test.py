@@ -1,0 +1,148 @@
+"""What a result means for a patient, as plotly figures: people in whole numbers, and the probability after the film.
+
+Knows `covid_core.evaluation.post_test` and computes nothing itself. What all figures of this app share (no background, no colour
+of text, the colours of the classes) is in `covid_core.figures`.
+"""
+
+from math import log10
+
+import plotly.graph_objects as go
+
+from covid_core.evaluation.conformal import INDETERMINATE, Decision
+from covid_core.evaluation.post_test import SCALE, Curve, Group, Reading, curve
+from covid_core.evaluation.post_test_words import percent, whole
+from covid_core.figures import CLASS_COLOURS, NEUTRAL, framed
+from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
+
+_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)
+_CALLED = {COVID: "Called COVID-19", NON_COVID: "Called not COVID-19", INDETERMINATE: "Indeterminate"}
+
+
+def people_bars(reading: Reading) -> go.Figure:
+    """Draw people as bars, one for each answer, made of those who have COVID-19 and the others; the film's answer is in bold.
+
+    Args:
+        reading: as of `covid_core.evaluation.post_test.read`.
+    """
+    groups = reading.people.groups
+    positions = list(range(len(groups)))
+    figure = go.Figure()
+    sides: tuple[tuple[Label, list[int]], ...] = (
+        (COVID, [group.with_covid for group in groups]),
+        (NON_COVID, [group.without for group in groups]),
+    )
+    for label, counts in sides:
+        figure.add_bar(
+            x=counts,
+            y=positions,
+            orientation="h",
+            name=CLASS_TITLES[label],
+            marker_color=CLASS_COLOURS[label],
+            hovertemplate=f"{CLASS_TITLES[label]}: %{{x}} people<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", legend_traceorder="normal", bargap=0.35)
+    figure.update_xaxes(title=f"People (of {whole(reading.people.total)} like this patient)", rangemode="tozero")
+    figure.update_yaxes(
+        title="Answer",
+        autorange="reversed",
+        tickvals=positions,
+        ticktext=[_row(group, reading.answer.decision) for group in groups],
+        showgrid=False,
+    )
+    return framed(figure, height=90 + 45 * len(groups))
+
+
+def post_test_curve(reading: Reading) -> go.Figure:
+    """Draw the probability after the film over the one before it, with its interval; the chosen prevalence is marked.
+
+    Args:
+        reading: as of `covid_core.evaluation.post_test.read`.
+    """
+    decision, points = reading.answer.decision, curve(reading.answer)
+    colour = NEUTRAL if decision == INDETERMINATE else CLASS_COLOURS[decision]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=points.prevalence,
+        y=points.prevalence,
+        mode="lines",
+        name="no film",
+        line={"color": NEUTRAL, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    if reading.probability.lower is not None:
+        _band(figure, points, colour)
+    figure.add_scatter(
+        x=points.prevalence,
+        y=points.value,
+        mode="lines",
+        name=_CALLED[decision].lower().replace("covid", "COVID"),
+        line={"color": colour, "width": 3},
+        hovertemplate="before %{x:.2%}<br>after %{y:.2%}<extra></extra>",
+    )
+    if reading.probability.value is not None:
+        _mark(figure, reading.prevalence, reading.probability.value, colour)
+    figure.update_xaxes(
+        title="Prevalence, log scale (%)",
+        type="log",
+        range=[log10(SCALE[0]), log10(SCALE[1])],
+        tickvals=_TICKS,
+        ticktext=[percent(tick).rstrip("%") for tick in _TICKS],
+    )
+    figure.update_yaxes(title="After the film (%)", range=[0, 1.02], tickvals=[0, 0.5, 1], ticktext=["0", "50", "100"])
+    return framed(figure, height=220)
+
+
+def _band(figure: go.Figure, points: Curve, colour: str) -> None:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    for bound, fill in ((points.lower, None), (points.upper, "tonexty")):
+        figure.add_scatter(
+            x=points.prevalence,
+            y=bound,
+            mode="lines",
+            line_width=0,
+            fill=fill,
+            fillcolor=f"rgba({red}, {green}, {blue}, 0.25)",
+            name="95% CI",
+            showlegend=fill is not None,
+            hoverinfo="skip",
+        )
+
+
+def _mark(figure: go.Figure, before: float, after: float, colour: str) -> None:
+    """Mark the chosen prevalence and what it becomes."""
+    figure.add_scatter(
+        x=[before, before],
+        y=[before, after],
+        mode="lines",
+        line={"color": NEUTRAL, "width": 1},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=[before],
+        y=[after],
+        mode="markers",
+        marker={"color": colour, "size": 14, "symbol": "diamond", "line": {"color": "white", "width": 2}},
+        showlegend=False,
+        cliponaxis=False,
+        hovertemplate="before %{x:.2%}<br>after %{y:.2%}<extra></extra>",
+    )
+    # In the corner no curve passes, whatever its ratio; beside the marker one always does.
+    figure.add_annotation(
+        x=0,
+        y=1,
+        xref="paper",
+        yref="paper",
+        text=f"<b>before {percent(before)}, after {percent(after)}</b>",
+        showarrow=False,
+        xanchor="left",
+        yanchor="top",
+        xshift=8,
+    )
+
+
+def _row(group: Group, chosen: Decision) -> str:
+    """The name of a bar, and how many of its people have COVID-19."""
+    name = _CALLED[group.decision]
+    of_them = f"{whole(group.with_covid)} of {whole(group.total)} with COVID-19"
+    return f"<b>{name}</b><br>{of_them}" if group.decision == chosen else f"{name}<br>{of_them}"

@@ -1,0 +1,446 @@
+"""Expected values: Altman and Bland's liver scans, Gigerenzer's mammograms, the R package contingencytables, and by hand."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from covid_core.errors import EvaluationError
+from covid_core.evaluation.conformal import Decision, fit_three_way
+from covid_core.evaluation.intervals import Estimate, cluster_bootstrap, wilson
+from covid_core.evaluation.post_test import Answer, answers_of, curve, people, probability_after, ratio, read
+from covid_core.evaluation.post_test_words import (
+    PREVALENCES,
+    RATIO_TITLES,
+    accuracy_sentence,
+    curve_words,
+    elsewhere_sentence,
+    natural_frequency_sentences,
+    people_words,
+    percent,
+    prevalence_choices,
+    prevalence_label,
+    probability_in_words,
+    ratio_in_words,
+    whole,
+)
+from covid_core.locations import PROJECT
+
+UNDEFINED = Estimate(None, None, None, "none", 0).to_json()
+LIVER_SCANS = ((54, 32), (27, 231))
+"""Altman and Bland, BMJ 308 (1994) 1552: rows normal and abnormal pathology, columns normal and abnormal scan."""
+LUNGS = PROJECT / "models" / "mobilenetv2-lungs"
+
+
+def evaluation_of(matrix: tuple[tuple[int, int], tuple[int, int]]) -> dict[str, Any]:
+    """An evaluation that has the shares of a confusion matrix with Wilson's intervals, and no ratio of its own."""
+    (tn, fp), (fn, tp) = matrix
+    shares = {"sensitivity": wilson(tp, tp + fn), "specificity": wilson(tn, tn + fp)}
+    metrics = {name: share.to_json() for name, share in shares.items()}
+    return {"metrics": {**metrics, "lr_positive": UNDEFINED, "lr_negative": UNDEFINED}}
+
+
+def two_answers(matrix: tuple[tuple[int, int], tuple[int, int]]) -> tuple[Answer, ...]:
+    return answers_of(evaluation_of(matrix), three_way=False)
+
+
+def committed() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((LUNGS / "evaluation.json").read_text(encoding="utf-8"))
+    return content
+
+
+def share(value: float, lower: float | None = None, upper: float | None = None) -> Estimate:
+    return Estimate(value, lower, upper, "Wilson", 100)
+
+
+# What an answer means
+
+
+@pytest.mark.parametrize(("prevalence", "ppv", "npv"), [(0.75, 0.88, 0.67), (0.25, 0.45, 0.95)])
+def test_predictive_values_are_those_that_altman_and_bland_give_for_two_prevalences(
+    prevalence: float, ppv: float, npv: float
+) -> None:
+    answers = two_answers(LIVER_SCANS)
+    assert read(answers, "covid", prevalence).probability.value == pytest.approx(ppv, abs=0.005)
+    assert 1 - (read(answers, "non_covid", prevalence).probability.value or 0) == pytest.approx(npv, abs=0.005)
+
+
+def test_the_likelihood_ratios_are_sensitivity_and_specificity_divided() -> None:
+    called, not_called = two_answers(LIVER_SCANS)
+    assert called.likelihood_ratio.value == pytest.approx((231 / 258) / (32 / 86))
+    assert not_called.likelihood_ratio.value == pytest.approx((27 / 258) / (54 / 86))
+
+
+def test_intervals_of_the_ratios_are_near_those_of_the_log_method_from_counts() -> None:
+    """D. L. Simel, G. P. Samsa and D. B. Matchar, J. Clin. Epidemiol. 44 (1991) 763."""
+    for answer, (a, m, b, n) in zip(two_answers(LIVER_SCANS), ((231, 258, 32, 86), (27, 258, 54, 86)), strict=True):
+        half = 1.959964 * math.sqrt(1 / a - 1 / m + 1 / b - 1 / n)
+        centre = math.log((a / m) / (b / n))
+        found = answer.likelihood_ratio
+        assert found.lower == pytest.approx(math.exp(centre - half), rel=0.05)
+        assert found.upper == pytest.approx(math.exp(centre + half), rel=0.05)
+
+
+def test_a_ratio_of_shares_has_the_interval_that_the_r_package_contingencytables_gives() -> None:
+    """Its test of the MOVER-R Wilson interval on the trial of Perondi et al. (2004), 7 of 34 against 1 of 34."""
+    found = ratio(wilson(7, 34), wilson(1, 34))
+    assert (found.value, found.lower, found.upper) == (
+        pytest.approx(7.0),
+        pytest.approx(1.1537, abs=5e-5),
+        pytest.approx(41.9763, abs=5e-5),
+    )
+
+
+def test_the_evaluations_own_ratios_are_taken_where_it_has_them() -> None:
+    evaluation = committed()
+    called, not_called = answers_of(evaluation, three_way=False)
+    assert called.likelihood_ratio.to_json() == evaluation["metrics"]["lr_positive"]
+    assert not_called.likelihood_ratio.to_json() == evaluation["metrics"]["lr_negative"]
+    assert called.in_covid.to_json() == evaluation["metrics"]["sensitivity"]
+    assert not_called.in_others.to_json() == evaluation["metrics"]["specificity"]
+
+
+def test_ratios_made_of_intervals_lie_near_a_bootstrap_over_patients() -> None:
+    """The cross-fitted decisions are made anew from the committed predictions, and their patients resampled."""
+    table = pd.read_csv(LUNGS / "predictions.csv")
+    truth, values = (table["label"] == "covid").to_numpy(), table["probability_covid"].to_numpy()
+    decided = np.empty(len(table), "<U13")
+    for fold in table["fold"].unique():
+        here = (table["fold"] == fold).to_numpy()
+        decided[here] = fit_three_way(truth[~here], values[~here]).decide_all(values[here])
+
+    def ratios(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            name: (weights @ (truth & (decided == name)) / (weights @ truth))
+            / (weights @ (~truth & (decided == name)) / (weights @ ~truth))
+            for name in ("covid", "indeterminate", "non_covid")
+        }
+
+    drawn = cluster_bootstrap(ratios, table["group"].to_numpy())
+    for answer in answers_of(committed(), three_way=True):
+        expected, found = drawn[answer.decision], answer.likelihood_ratio
+        assert found.value == pytest.approx(expected.value)
+        assert (found.lower, found.upper) == (
+            pytest.approx(expected.lower, rel=0.03),
+            pytest.approx(expected.upper, rel=0.03),
+        )
+
+
+@pytest.mark.parametrize("three_way", [False, True])
+@pytest.mark.parametrize("prevalence", [0.001, 0.02, 0.7])
+def test_the_probabilities_after_all_answers_average_to_the_one_before(three_way: bool, prevalence: float) -> None:
+    answers = answers_of(committed(), three_way=three_way)
+    average = sum(
+        (read(answers, one.decision, prevalence).probability.value or 0)
+        * (prevalence * (one.in_covid.value or 0) + (1 - prevalence) * (one.in_others.value or 0))
+        for one in answers
+    )
+    assert average == pytest.approx(prevalence)
+
+
+def test_three_answers_share_out_the_films_of_each_class() -> None:
+    answers = answers_of(committed(), three_way=True)
+    assert [answer.decision for answer in answers] == ["covid", "indeterminate", "non_covid"]
+    assert sum(answer.in_covid.value or 0 for answer in answers) == pytest.approx(1)
+    assert sum(answer.in_others.value or 0 for answer in answers) == pytest.approx(1)
+
+
+def test_the_bounds_after_the_film_are_those_of_the_ratio() -> None:
+    answers = two_answers(LIVER_SCANS)
+    found, ratios = read(answers, "covid", 0.2).probability, answers[0].likelihood_ratio
+    for bound, value in ((found.lower, ratios.lower), (found.upper, ratios.upper)):
+        odds = 0.25 * (value or 0)  # 0.2 to 0.8
+        assert bound == pytest.approx(odds / (1 + odds))
+
+
+# What is not known
+
+
+@pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, 2.0, math.nan])
+def test_a_prevalence_of_none_or_all_is_refused(prevalence: float) -> None:
+    with pytest.raises(EvaluationError, match="A prevalence lies between 0 and 1"):
+        read(two_answers(LIVER_SCANS), "covid", prevalence)
+
+
+def test_an_answer_that_the_model_does_not_give_is_refused() -> None:
+    with pytest.raises(EvaluationError, match=r"The model gives one of .* Received: 'indeterminate'"):
+        read(two_answers(LIVER_SCANS), "indeterminate", 0.1)
+
+
+def test_films_of_one_class_say_nothing_of_an_answer() -> None:
+    evaluation = evaluation_of(LIVER_SCANS)
+    evaluation["metrics"]["specificity"] = UNDEFINED
+    with pytest.raises(EvaluationError, match="films of one class only"):
+        answers_of(evaluation, three_way=False)
+
+
+def test_an_evaluation_without_a_three_way_decision_gives_no_three_answers() -> None:
+    with pytest.raises(EvaluationError, match="does not say how often it abstains"):
+        answers_of(evaluation_of(LIVER_SCANS), three_way=True)
+
+
+def test_a_model_that_abstains_on_every_film_has_one_answer_and_it_changes_nothing() -> None:
+    everything = wilson(10, 10).to_json()
+    evaluation = {
+        "three_way": {
+            "indeterminate": {"covid": everything, "non_covid": everything},
+            "sensitivity": UNDEFINED,
+            "specificity": UNDEFINED,
+        }
+    }
+    (only,) = answers_of(evaluation, three_way=True)
+    assert (only.decision, only.likelihood_ratio.value) == ("indeterminate", 1)
+    assert read((only,), "indeterminate", 0.3).probability.value == pytest.approx(0.3)
+
+
+def test_without_a_false_alarm_the_ratio_has_a_lower_bound_only() -> None:
+    answers = two_answers(((20, 0), (10, 30)))
+    found = answers[0].likelihood_ratio
+    lowest, most = wilson(30, 40).lower or 0, wilson(0, 20).upper or 0
+    assert (found.value, found.upper) == (None, None)
+    assert found.lower == pytest.approx(math.sqrt(lowest * (2 * 0.75 - lowest)) / most)
+    assert "how far it raises the odds is not known" in (found.note or "")
+    reading = read(answers, "covid", 0.5)
+    assert reading.probability.value is None
+    assert reading.probability.lower == pytest.approx((found.lower or 0) / (1 + (found.lower or 0)))
+    assert ratio_in_words(answers[0]).startswith("at least ")
+    assert probability_in_words(reading).startswith("at least ")
+
+
+def test_without_a_miss_the_ratio_is_0_and_has_an_upper_bound() -> None:
+    answers = two_answers(((20, 10), (0, 30)))
+    found = answers[1].likelihood_ratio
+    assert (found.value, found.lower) == (0, 0)
+    assert 0 < (found.upper or 0) < 1
+    assert probability_in_words(read(answers, "non_covid", 0.5)).startswith("0% (95% CI 0% to ")
+
+
+def test_a_model_that_calls_every_film_tells_nothing_and_its_other_answer_is_not_known() -> None:
+    called, never = two_answers(((0, 20), (0, 30)))
+    assert called.likelihood_ratio.value == 1
+    assert never.likelihood_ratio.value is None
+    reading = read((called, never), "non_covid", 0.1)
+    assert probability_in_words(reading) == "not known"
+    assert "so few get this answer" in natural_frequency_sentences(reading)[1]
+
+
+def test_a_share_without_an_interval_gives_a_ratio_without_one() -> None:
+    found = ratio(share(0.8), share(0.2, 0.1, 0.3))
+    assert (found.value, found.lower, found.upper, found.method) == (pytest.approx(4), None, None, "none")
+
+
+def test_the_note_on_few_patients_goes_on_to_the_result() -> None:
+    evaluation = evaluation_of(LIVER_SCANS)
+    evaluation["metrics"]["specificity"]["note"] = "It rests on only 7 patients."
+    reading = read(answers_of(evaluation, three_way=False), "covid", 0.1)
+    assert reading.probability.note == "It rests on only 7 patients."
+
+
+# People in whole numbers
+
+
+def test_natural_frequencies_are_those_of_gigerenzers_mammograms() -> None:
+    """Gigerenzer et al., Psychol. Sci. Public Interest 8 (2007) 53: 1% have it; 90% of them, 9% of the others test positive."""
+    found = people(two_answers(((910, 90), (100, 900))), 0.01)
+    assert (found.total, found.with_covid, found.without) == (1000, 10, 990)
+    positive = found.given("covid")
+    assert (positive.with_covid, positive.without, positive.total) == (9, 89, 98)
+
+
+@pytest.mark.parametrize("three_way", [False, True])
+@pytest.mark.parametrize("prevalence", [*PREVALENCES, 0.0137, 0.4711, 0.999])
+def test_people_add_up_and_none_is_rounded_away(three_way: bool, prevalence: float) -> None:
+    answers = answers_of(committed(), three_way=three_way)
+    found = people(answers, prevalence)
+    assert sum(group.with_covid for group in found.groups) == found.with_covid
+    assert sum(group.without for group in found.groups) == found.without
+    assert found.with_covid >= 10
+    assert found.without >= 10
+    for group, answer in zip(found.groups, answers, strict=True):
+        assert abs(group.with_covid - found.with_covid * (answer.in_covid.value or 0)) < 1
+        assert abs(group.without - found.without * (answer.in_others.value or 0)) < 1
+
+
+def test_where_few_of_a_thousand_have_it_ten_thousand_are_counted() -> None:
+    answers = two_answers(LIVER_SCANS)
+    assert [people(answers, prevalence).total for prevalence in (0.001, 0.007, 0.01, 0.5, 0.99)] == [
+        *(10_000, 10_000, 1000, 1000, 1000)
+    ]
+
+
+def test_the_curve_runs_over_the_scale_through_the_readings() -> None:
+    answers = two_answers(LIVER_SCANS)
+    found = curve(answers[0], 4)  # 0.1%, about 1%, about 9%, 90%
+    assert found.prevalence[[0, -1]] == pytest.approx([0.001, 0.9])
+    assert np.diff(np.log(found.prevalence)) == pytest.approx([math.log(900) / 3] * 3)
+    for index, before in enumerate(found.prevalence):
+        reading = read(answers, "covid", float(before)).probability
+        assert (found.value[index], found.lower[index], found.upper[index]) == pytest.approx(
+            (reading.value, reading.lower, reading.upper)
+        )
+
+
+def test_the_curve_of_a_ratio_without_an_upper_bound_reaches_certainty() -> None:
+    found = curve(two_answers(((20, 0), (10, 30)))[0])
+    assert np.isnan(found.value).all()
+    assert (found.upper == 1).all()
+    assert (np.diff(found.lower) > 0).all()
+
+
+def test_a_ratio_of_1_changes_no_probability() -> None:
+    np.testing.assert_allclose(probability_after([0.001, 0.3, 0.9], 1.0), [0.001, 0.3, 0.9])
+
+
+# In words
+
+
+def test_a_call_is_said_in_people() -> None:
+    answers = two_answers(((910, 90), (100, 900)))
+    assert natural_frequency_sentences(read(answers, "covid", 0.01)) == (
+        "Of 1000 people like this, 10 have COVID-19.",
+        "The model calls 9 of them COVID-19, and 89 of the 990 others: of these 98 people, 9 have it (about 9.2%).",
+    )
+    assert natural_frequency_sentences(read(answers, "non_covid", 0.01))[1] == (
+        "The model calls 1 of them not COVID-19, and 901 of the 990 others: of these 902 people, 1 has COVID-19 all the same "
+        "(about 0.11%)."
+    )
+
+
+def test_of_a_test_that_misses_none_none_have_it_all_the_same() -> None:
+    sentence = natural_frequency_sentences(read(two_answers(((20, 10), (0, 30))), "non_covid", 0.1))[1]
+    assert sentence == (
+        "The model calls none of them not COVID-19, and 600 of the 900 others: of these 600 people, none have COVID-19 "
+        "(about 0%)."
+    )
+
+
+def indeterminate(in_covid: Estimate, in_others: Estimate) -> tuple[Answer, ...]:
+    evaluation = {
+        "three_way": {
+            "indeterminate": {"covid": in_covid.to_json(), "non_covid": in_others.to_json()},
+            "sensitivity": wilson(90, 100).to_json(),
+            "specificity": wilson(80, 100).to_json(),
+        }
+    }
+    return answers_of(evaluation, three_way=True)
+
+
+def test_an_indeterminate_film_leaves_the_probability_where_it_was() -> None:
+    answers = indeterminate(wilson(30, 100), wilson(30, 100))
+    first, second, third = natural_frequency_sentences(read(answers, "indeterminate", 0.1))
+    assert first == "Of 1000 people like this, 100 have COVID-19."
+    assert second == (
+        "The model makes no call on 30 of them and on 270 of the 900 others: of these 300 people, 30 have COVID-19 (about 10%)."
+    )
+    assert third.startswith(
+        "Such films are about as common with COVID-19 as without (likelihood ratio 1.00, 95% CI 0.6"
+    )
+    assert third.endswith("take the probability to be what it was before the film.")
+
+
+def test_a_band_that_tells_the_classes_apart_is_not_said_to_tell_nothing() -> None:
+    sentence = natural_frequency_sentences(read(indeterminate(wilson(60, 100), wilson(20, 100)), "indeterminate", 0.1))[
+        -1
+    ]
+    assert sentence.startswith("Such films are more common with COVID-19 than without (likelihood ratio 3.00, 95% CI ")
+    sentence = natural_frequency_sentences(read(indeterminate(wilson(20, 100), wilson(60, 100)), "indeterminate", 0.1))[
+        -1
+    ]
+    assert sentence.startswith("Such films are less common with COVID-19 than without (likelihood ratio 0.33, 95% CI ")
+
+
+def test_a_call_of_a_model_that_may_abstain_says_how_often_it_does() -> None:
+    answers = indeterminate(wilson(30, 100), wilson(20, 100))
+    assert natural_frequency_sentences(read(answers, "covid", 0.1)) == (
+        "Of 1000 people like this, 100 have COVID-19.",
+        # 0.7 x 0.9 of 100, and 0.8 x 0.2 of 900
+        "The model calls 63 of them COVID-19, and 144 of the 900 others: of these 207 people, 63 have it (about 30%).",
+        "On 210 of the 1000 it makes no call.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        *((0.001, "0.1%"), (0.0034, "0.34%"), (0.015, "1.5%"), (0.02, "2%"), (0.0652, "6.5%"), (0.0996, "10%")),
+        *(
+            (0.153, "15%"),
+            (0.5, "50%"),
+            (0.919, "92%"),
+            (0.993, "99.3%"),
+            (0.9996, "99.96%"),
+            (0.0, "0%"),
+            (1.0, "100%"),
+        ),
+        *((0.00004, "less than 0.01%"), (0.99996, "more than 99.99%")),
+    ],
+)
+def test_percentages_are_short_and_never_claim_certainty(value: float, written: str) -> None:
+    assert percent(value) == written
+
+
+def test_large_numbers_have_a_comma() -> None:
+    assert [whole(count) for count in (7, 1000, 9990, 10_000)] == ["7", "1000", "9990", "10,000"]
+
+
+def test_the_scale_of_prevalences_runs_from_a_thousandth_to_nine_tenths_in_even_ratios() -> None:
+    assert (PREVALENCES[0], PREVALENCES[-1]) == (0.001, 0.9)
+    ratios = np.divide(PREVALENCES[1:], PREVALENCES[:-1])
+    assert 1.25 < ratios.min() < ratios.max() < 2.01
+
+
+def test_the_cohorts_prevalence_stands_in_its_place_and_is_marked() -> None:
+    choices = prevalence_choices(0.012)
+    assert list(choices) == sorted(choices)
+    assert [prevalence_label(choice, 0.012) for choice in choices][5:8] == ["1%", "1.2% (cohort)", "1.5%"]
+
+
+def test_a_choice_that_reads_like_the_cohorts_gives_way_to_it() -> None:
+    labels = [prevalence_label(choice, 0.7009) for choice in prevalence_choices(0.7009)]
+    assert labels[-3:] == ["50%", "70% (cohort)", "90%"]
+    assert len(set(labels)) == len(labels) == len(PREVALENCES)
+
+
+def test_the_titles_of_the_ratios_cover_every_answer() -> None:
+    decisions: tuple[Decision, ...] = ("covid", "indeterminate", "non_covid")
+    assert [RATIO_TITLES[one] for one in decisions] == ["LR+", "LR, indeterminate", "LR\N{MINUS SIGN}"]
+
+
+def test_what_the_result_rests_on_is_said_with_intervals() -> None:
+    low, high = wilson(231, 258), wilson(54, 86)
+    assert accuracy_sentence(two_answers(LIVER_SCANS)) == (
+        f"Sensitivity 90% (95% CI {low.lower:.0%} to {low.upper:.0%}), "
+        f"specificity 63% (95% CI {high.lower:.0%} to {high.upper:.0%})."
+    )
+    sentence = accuracy_sentence(indeterminate(wilson(30, 100), wilson(20, 100)))
+    assert sentence.startswith("Films with COVID-19 are called: COVID-19 63% (")
+    assert ", indeterminate 30% (" in sentence
+    assert "Other films: COVID-19 16% (" in sentence
+
+
+def test_how_much_worse_it_is_elsewhere_is_said_where_it_was_measured() -> None:
+    assert elsewhere_sentence({}) is None
+    found = {"left_out_sources": {"sensitivity": {"value": 0.75}, "specificity": {"value": 0.65}}}
+    assert (elsewhere_sentence(found) or "").startswith(
+        "On films from publishers that it had not seen, the model found 75% of those with COVID-19 and gave a false alarm on 35% "
+        "of the others"
+    )
+    assert (
+        elsewhere_sentence({"left_out_sources": {"sensitivity": {"value": None}, "specificity": {"value": 1}}}) is None
+    )
+
+
+def test_the_charts_are_said_in_words() -> None:
+    reading = read(indeterminate(wilson(30, 100), wilson(20, 100)), "covid", 0.1)
+    assert people_words(reading) == (
+        "Bars of 1000 people, 100 with COVID-19: called COVID-19 207, of whom 63 with COVID-19; indeterminate 210, of whom 30 "
+        "with COVID-19; called not COVID-19 583, of whom 7 with COVID-19."
+    )
+    assert curve_words(reading) == (
+        "Curve of the probability of COVID-19 after a film that is called COVID-19, over the prevalence from 0.1% to 90%: at 10% "
+        f"it is {probability_in_words(reading)}."
+    )
+    assert probability_in_words(reading).startswith("30% (95% CI ")
