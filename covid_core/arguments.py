@@ -133,7 +133,32 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         "--auxiliary", type=Path, default=None, help="labels.csv and images/ to fit on at a small weight"
     )
     _add_external(build)
+    _add_gate(verbs, handlers)
     build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")
+
+
+def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:
+    gate = _verb(
+        verbs,
+        handlers,
+        "gate",
+        "give a bundle a gate: it refuses what is no frontal chest X-ray, and finds similar films",
+    )
+    gate.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
+    gate.add_argument("--dataset", type=Path, default=Path("dataset"), help="the prepared dataset it was trained on")
+    gate.add_argument(
+        "--collection",
+        type=Path,
+        default=dataset_dir(),
+        help="folder that the dataset was prepared from, for its lateral films and CT slices",
+    )
+    gate.add_argument(
+        "--hospitals",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="folders of frontal chest films from elsewhere, that should pass",
+    )
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:

@@ -164,12 +164,8 @@ def _build(options: argparse.Namespace) -> int:
         external=options.external,
     )
     started = time.monotonic()
-
-    def say(line: str) -> None:
-        print(f"[{time.monotonic() - started:4.0f} s] {line}", file=sys.stderr, flush=True)
-
     recipe = LungRecipe(weights=weights, weights_sha256=sha256, seed=options.seed, threads=options.threads)
-    bundle = build(materials, options.out, recipe, say)
+    bundle = build(materials, options.out, recipe, _said_with_seconds())
     print(summary_lines(read_evaluation(bundle.file("evaluation.json"))))
     print(f"\nwritten: {bundle.folder} (version {bundle.version}) in {time.monotonic() - started:.0f} s")
     return 0
@@ -225,6 +221,21 @@ def _export(options: argparse.Namespace) -> int:
         f"written: {bundle.folder} (version {bundle.version}); "
         f"LiteRT agrees with Keras on {parity['films']} films to {parity['max_abs_difference']:.1e}"
     )
+    return 0
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from covid_core.evaluation.further import further_tables, markdown_table
+
+    with _native_messages_hidden():
+        from covid_core.gate_figures import pictures_in, write_gate
+
+    folder = _bundle_folder(options.model)
+    elsewhere = {films.resolve().name: pictures_in(films) for films in options.hospitals}
+    block = write_gate(folder, options.dataset, options.collection, hospitals=elsewhere, say=_said_with_seconds())
+    for one in further_tables({"gate": block}):
+        print(f"{one.note}\n\n{markdown_table(one.table)}")
+    print(f"\nwritten: {folder / 'gate.npz'}, evaluation.json, MODEL_CARD.md")
     return 0
 
 
@@ -295,6 +306,16 @@ def _result_json(result: "FilmResult", bundle: "Bundle") -> str:
     return json.dumps({name: value for name, value in record.items() if value not in (None, [])})
 
 
+def _said_with_seconds() -> Callable[[str], None]:
+    """Prints lines on stderr, each with the seconds since now."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - started:4.0f} s] {line}", file=sys.stderr, flush=True)
+
+    return say
+
+
 @contextmanager
 def _native_messages_hidden() -> Iterator[None]:
     """Hide what native libraries write to file descriptor 2, such as LiteRT's notice that it uses XNNPACK.
@@ -344,6 +365,7 @@ def _parser() -> argparse.ArgumentParser:
             "crossval": _crossval,
             "evaluate": _evaluate,
             "export": _export,
+            "gate": _gate,
             "predict": _predict,
         }
     )

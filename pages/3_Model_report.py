@@ -6,7 +6,7 @@ from covid_core import figures, ui
 from covid_core.evaluation import tables
 from covid_core.evaluation.further import further_tables
 from covid_core.evaluation.report import verdict
-from covid_core.inference.results import assumption
+from covid_core.inference.wording import assumption
 
 CARD_SECTIONS = (
     "Intended use",

@@ -5,10 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn import metrics as reference
 
 from covid_core import __version__
@@ -20,6 +23,7 @@ from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from tests.conftest import PROJECT_DIR
 from tests.fake_bundle import change_manifest, start_tensorflow, write_fake_bundle, write_film
+from tests.phantom import phantom_film
 from tests.training.tiny import write_tiny_dataset
 
 VERBS = ("fetch", "prepare", "train", "finetune", "crossval", "evaluate", "export", "build", "predict")
@@ -32,7 +36,10 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    return write_film(tmp_path_factory.mktemp("films") / "film.png", seed=1)
+    """A film whose picture has no faults."""
+    path = tmp_path_factory.mktemp("films") / "film.png"
+    Image.fromarray(phantom_film(np.random.default_rng(3), "covid", 512)).save(path)
+    return path
 
 
 @pytest.fixture
@@ -328,7 +335,7 @@ def test_several_films_are_headed_by_their_names_and_a_refused_one_says_why(bund
     assert first == third
     assert first.startswith(f"{film}\nResult:\n  Class      : ")
     assert second.startswith(f"{not_a_film}\nRefused:\n  ")
-    assert "not a PNG or JPEG" in second
+    assert "not a PNG, JPEG or DICOM" in second
     assert "1 of 3" in streams.err
     one_line(streams.err)
 
@@ -408,7 +415,7 @@ def test_an_interruption_leaves_with_130_and_no_traceback(bundle, film, capsys, 
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("covid_core.inference.predictor.predict_files", interrupted)
+    monkeypatch.setattr("covid_core.inference.reading.read_all", interrupted)
     assert main(["predict", str(film), "--model", str(bundle)]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -428,3 +435,29 @@ def test_a_verb_whose_packages_are_not_installed_names_the_file_that_lists_them(
     monkeypatch.delitem(sys.modules, "covid_core.data.prepare", raising=False)
     assert main(["prepare"]) == 1
     assert "pip install -r requirements-train.txt" in capsys.readouterr().err
+
+
+def test_what_speaks_against_relying_on_a_film_is_said_after_its_class(bundle, tmp_path, capsys):
+    film = write_film(tmp_path / "small.png", seed=1)  # 130 pixels wide
+    assert main(["predict", str(film), "--model", str(bundle)]) == 0
+    assert "\n  Caution    : The film is only 130 pixels" in capsys.readouterr().out
+    main(["predict", "--json", str(film), "--model", str(bundle)])
+    assert "130 pixels" in json.loads(capsys.readouterr().out)["warnings"][0]
+
+
+def test_films_are_put_right_before_they_are_read_and_that_is_said(bundle, film, tmp_path, capsys):
+    turned = tmp_path / "turned.png"
+    Image.open(film).transpose(Image.Transpose.ROTATE_90).save(turned)
+    main(["predict", "--json", "--model", str(bundle), "--repair", "turn_right", str(turned)])
+    line = json.loads(capsys.readouterr().out)
+    assert line["repairs"] == ["turn_right"]
+    assert line["probability_covid"] == pytest.approx(probability_of(bundle, film), abs=1e-6)
+
+
+def test_the_films_of_an_archive_have_a_line_each(bundle, film, tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        archive.write(film, "first.png")
+        archive.writestr("notes.txt", "words")
+    assert main(["predict", "--json", "--model", str(bundle), str(tmp_path / "films.zip")]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["status"] for line in lines] == ["ok", "refused"]

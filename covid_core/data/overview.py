@@ -50,6 +50,37 @@ class Counts:
     unlabelled: int
 
 
+@dataclass(frozen=True)
+class FilmFacts:
+    """What the table says of one film, for those who see it beside another.
+
+    Attributes:
+        sentence: finding, view, age and sex in words, as far as they are given.
+        url: address of the page it comes from, http or https; None without one.
+    """
+
+    sentence: str
+    url: str | None
+
+
+def film_facts(table: pd.DataFrame, filename: str) -> FilmFacts | None:
+    """What the table says of the film of a file; None where it does not name the file.
+
+    Args:
+        table: as `read_metadata` gives it.
+        filename: value of the column `filename`.
+    """
+    rows = table[table["filename"] == filename]
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    age = None if pd.isna(row["age"]) else f"{row['age']:.0f} years"
+    given = (row["finding"], row["view"], age, row["sex"])
+    words = ", ".join(str(value) for value in given if not pd.isna(value))
+    url = row["url"] if isinstance(row["url"], str) and row["url"].startswith(("http://", "https://")) else None
+    return FilmFacts(f"{words}." if words else "", url)
+
+
 def with_choices(table: pd.DataFrame) -> pd.DataFrame:
     """Prepare a table for `filtered`: `NOT_GIVEN` for blanks in what can be chosen from, and the particular finding.
 

@@ -49,6 +49,7 @@ def further_tables(evaluation: Mapping[str, Any]) -> list[FurtherTable]:
         "external": _external,
         "three_way": _three_way,
         "ensemble": _ensemble,
+        "gate": _gate,
         "calibration": _calibration,
         "operating_point": _operating_point,
         "seeds": _seeds,
@@ -189,6 +190,38 @@ def _ensemble(evaluation: Mapping[str, Any]) -> FurtherTable:
         f"{block['members']} models fitted on other draws of the patients (Bayesian bootstrap) judge each of "
         f"{block['films']} films that none of them saw; the spread holds the middle {block['share']:.0%} of what they say. It "
         "tells how far the answer depends on who was in the training data, not how often it is right.",
+        pd.DataFrame(rows),
+    )
+
+
+def _gate(evaluation: Mapping[str, Any]) -> FurtherTable:
+    block = evaluation["gate"]
+    rows = [
+        {
+            "Films": kind["kind"],
+            "n": str(kind["n"]),
+            "Refused": described(kind["refused"]),
+            "AUROC": "" if kind["roc_auc"] is None else f"{kind['roc_auc']:.3f}",
+            "FPR95": "" if kind["fpr95"] is None else f"{kind['fpr95']:.3f}",
+            "Right repair offered": "" if kind["right_repair"] is None else f"{kind['right_repair']} of {kind['n']}",
+        }
+        for kind in block["kinds"]
+    ]
+    rows += [
+        {
+            "Films": f"to pass: {place['name']}",
+            "n": str(place["n"]),
+            "Refused": described(place["refused"]),
+            **dict.fromkeys(("AUROC", "FPR95", "Right repair offered"), ""),
+        }
+        for place in (*block["hospitals"], *block["sources"])
+    ]
+    return FurtherTable(
+        "Is it a frontal chest X-ray?",
+        f"The gate knows {block['films']} films. The first rows should be refused, those to pass should not. AUROC and FPR95 "
+        "(the share of the kind that passes where 95% of the dataset's upright films do) compare them with the dataset's upright "
+        "films. Films of the dataset are judged without anything of their patient. Intervals are Wilson's, films taken as "
+        "independent.",
         pd.DataFrame(rows),
     )
 

@@ -41,6 +41,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
 - `original_protocol`: {`repetitions`, `images`, `note`, and for `balanced_accuracy`, `sensitivity`, `specificity` and
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
+- `gate`: what the gate refuses, of what it should and of what it should not (`covid_core.gate_figures`).
 - `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
   an ensemble on films that no member saw.
 """
@@ -88,6 +89,7 @@ FURTHER_BLOCKS = (
     "original_protocol",
     "three_way",
     "ensemble",
+    "gate",
 )
 """The blocks that `evaluate` does not make."""
 MIN_SOURCE_FILMS = 10

@@ -10,12 +10,15 @@ from covid_core.ui.bundles import (
     predictor_of,
 )
 from covid_core.ui.collection import choose_table, flow_table, images_table
-from covid_core.ui.frame import FILM, PAGES, chart, link, page, plain, problem, static_table
+from covid_core.ui.film_downloads import downloads_of_all, downloads_of_one
+from covid_core.ui.film_panels import read_films, reading, refusal, repairs, similar_films
+from covid_core.ui.frame import PAGES, chart, link, page, plain, problem, static_table
+from covid_core.ui.meaning_panel import meaning
 from covid_core.ui.session import forget_uploads
-from covid_core.ui.uploads import choose_film, film_of, predict_uploads, results_table
+from covid_core.ui.uploads import choose_film, picture_of, uploaded_films
+from covid_core.ui.viewer import film_viewer
 
 __all__ = [
-    "FILM",
     "PAGES",
     "card_of",
     "chart",
@@ -23,19 +26,27 @@ __all__ = [
     "choose_film",
     "choose_table",
     "download",
+    "downloads_of_all",
+    "downloads_of_one",
     "evaluation_of",
-    "film_of",
+    "film_viewer",
     "flow_table",
     "forget_uploads",
     "history_of",
     "images_table",
     "key_figures",
     "link",
+    "meaning",
     "page",
+    "picture_of",
     "plain",
-    "predict_uploads",
     "predictor_of",
     "problem",
-    "results_table",
+    "read_films",
+    "reading",
+    "refusal",
+    "repairs",
+    "similar_films",
     "static_table",
+    "uploaded_films",
 ]

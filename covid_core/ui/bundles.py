@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from covid_core.card_text import card_sections
 from covid_core.errors import BundleError, CovidCoreError
 from covid_core.evaluation.report import read_evaluation
 from covid_core.evaluation.tables import interval
 from covid_core.inference.bundle import KERNEL_STAGE, MANIFEST, Bundle, load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.locations import model_names, models_dir
-from covid_core.model_card import card_sections
 from covid_core.storage import sha256_of_file
 from covid_core.ui.frame import plain, problem
 

@@ -55,6 +55,19 @@ def flow_table(steps: Sequence[Mapping[str, object]]) -> None:
     st.caption("A patient counts as left out with the last of his or her images.")
 
 
+def installed_table() -> tuple[Path | None, pd.DataFrame | None]:
+    """The folder of the installed dataset's images and its table; None for what is not there or cannot be read."""
+    folder = dataset_dir()
+    if folder is None:
+        return None, None
+    try:
+        table = _installed_table((folder / "metadata.csv").read_bytes())
+    except (CovidCoreError, OSError):
+        return None, None
+    images = folder / "images"
+    return images if images.is_dir() else None, table
+
+
 def choose_table() -> tuple[pd.DataFrame, Path | None] | None:
     """Take the installed dataset's table, or the one the user uploads in its place.
 

@@ -8,9 +8,11 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
+from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import CovidCoreError
 from covid_core.locations import PROJECT
-from covid_core.model_card import RESEARCH_ONLY
+from covid_core.ui.access import require_sign_in
+from covid_core.ui.retention import limit_retention
 from covid_core.ui.session import forget_uploads
 
 PAGES = (
@@ -22,27 +24,13 @@ PAGES = (
 """File, title, icon and purpose of each page."""
 
 
-FILM = "film"
-"""Begins the key of a container whose picture is kept as low as the window allows."""
-
-
 _SIDEBAR_WIDTH = 280
 
 
-# Streamlit writes on charts in a grey too weak for a light page; and a film as wide as its column would run below the fold.
-_STYLE = f"""<style>
-[data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) {{ fill: currentColor !important; }}
-@media (min-width: 640px) {{
-  [class*="st-key-{FILM}-"] [data-testid="stImage"] img {{
-    max-height: max(20rem, calc(100vh - 27.5rem));
-    object-fit: contain;
-    object-position: left top;
-    border-radius: 0;
-  }}
-}}
+# Streamlit writes on charts in a grey too weak for a light page.
+_STYLE = """<style>
+[data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
 </style>"""
-
-
 _ICON = PROJECT / "docs" / "icon.png"
 
 
@@ -65,6 +53,8 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
         layout="wide",
         initial_sidebar_state=_SIDEBAR_WIDTH,
     )
+    require_sign_in()
+    limit_retention(title)
     st.html(_STYLE)
     with st.sidebar:
         for path, label, icon, _ in PAGES:

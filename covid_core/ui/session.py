@@ -1,11 +1,38 @@
-"""What the session keeps of uploaded films, by key, and how it is dropped."""
+"""What the session keeps of uploaded films, by key, and how it is dropped.
+
+A film that is uploaded lives in its session alone. What is derived from it (results, the picture on show) stands in the session's
+state under the upload's random id and is dropped with the upload; it is never cached across sessions, logged or written.
+"""
+
+from collections.abc import Collection
+from typing import Any
 
 import streamlit as st
 
-RESULTS, ON_SHOW = "results", "film_on_show"
+RESULTS, ON_SHOW, ASKED, CHOSEN = "results", "film_on_show", "asked_for", "chosen_film"
+"""Of each film its results; the picture that is shown; what was asked for a film; which film is shown."""
 
 
 def forget_uploads() -> None:
-    """Drop what the session keeps of films that are no longer uploaded."""
-    for key in (RESULTS, ON_SHOW):
+    """Drop everything that the session keeps of uploaded films."""
+    for key in (RESULTS, ON_SHOW, ASKED, CHOSEN):
         st.session_state.pop(key, None)
+
+
+def forget_all_but(films: Collection[str]) -> None:
+    """Drop what the session keeps of films that are no longer uploaded.
+
+    Args:
+        films: the ids of those that are.
+    """
+    for key in (RESULTS, ASKED):
+        kept: dict[Any, Any] = st.session_state.get(key, {})
+        st.session_state[key] = {name: value for name, value in kept.items() if _film(name) in films}
+    on_show = st.session_state.get(ON_SHOW)
+    if on_show is not None and _film(on_show[0]) not in films:
+        del st.session_state[ON_SHOW]
+
+
+def _film(name: Any) -> str:
+    """The id of a film within a key: the key itself, or its first part."""
+    return str(name[0]) if isinstance(name, tuple) else str(name)

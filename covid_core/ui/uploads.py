@@ -1,10 +1,8 @@
-"""Uploaded films and what the session keeps of them.
+"""Uploaded films on a page: what was given, their results as they come, and which one is shown."""
 
-A picture that is uploaded lives in its session alone: predictions and the film on show are in the session's state under the
-upload's random id, are dropped with the upload, and are neither cached across sessions nor logged nor written.
-"""
-
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -12,92 +10,158 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.typing import UploadedFile
 
-from covid_core.images.decode import decode
+from covid_core.errors import ImageRefusedError
 from covid_core.images.display import fitted
 from covid_core.images.film import GreyImage
+from covid_core.images.repair import Repair
 from covid_core.inference.prediction import FilmResult
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.results import predict_bytes
+from covid_core.inference.reading import Given, given_content, open_film, read_all
 from covid_core.ui.frame import table_height
-from covid_core.ui.session import ON_SHOW, RESULTS
+from covid_core.ui.session import ASKED, CHOSEN, ON_SHOW, RESULTS, forget_all_but
 
-_CHOSEN, _RESULT_ROWS = "chosen_film", "result_rows"
-
-
+_RESULT_ROWS = "result_rows"
+_SECONDS_BETWEEN_TABLES = 0.5  # a table of many films, sent anew for each, would keep the browser busy
 _RESULT_TABLE: dict[str, Any] = {
     "hide_index": True,
     "placeholder": "",
     "column_config": {
-        "Number": st.column_config.NumberColumn("#", width=36),
-        "File": st.column_config.TextColumn(width=116),
-        "Class": st.column_config.TextColumn(width=104),
-        "P(COVID-19)": st.column_config.NumberColumn(format="%.3f", width=98),
-        "Status": st.column_config.TextColumn(width=70),
+        "Number": st.column_config.NumberColumn("#", width=40),
+        "Film": st.column_config.ImageColumn(width=56),
+        "File": st.column_config.TextColumn(width="medium"),
+        "Class": st.column_config.TextColumn(width=112),
+        "P(COVID-19)": st.column_config.ProgressColumn(format="%.3f", min_value=0, max_value=1, width=130),
+        "Status": st.column_config.TextColumn(width=120),
         "Reason": st.column_config.TextColumn(width="large"),
     },
     "alt": "The result of each film",
 }
 
 
-def predict_uploads(uploads: Sequence[UploadedFile], predictor: Predictor) -> Iterator[list[FilmResult]]:
-    """Predict what is uploaded and not predicted yet, film by film.
+@dataclass(frozen=True)
+class UploadedFilm:
+    """A film among the uploads.
+
+    Attributes:
+        id: random, the same as long as the upload stays; nothing of the film is in it.
+        given: its name and content, and what was asked for it.
+    """
+
+    id: str
+    given: Given
+
+
+def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
+    """The films among the uploads, those in ZIP files too; what the session keeps of others is dropped."""
+    films = [
+        UploadedFilm(f"{upload.file_id}/{position}", given)
+        for upload in uploads
+        for position, given in enumerate(given_content(upload.name, upload.getvalue()))
+    ]
+    forget_all_but({film.id for film in films})
+    asked: dict[str, dict[str, Any]] = st.session_state[ASKED]
+    return [replace(film, given=replace(film.given, **asked.get(film.id, {}))) for film in films]
+
+
+def ask_for(film: UploadedFilm, *, repairs: tuple[Repair, ...] | None = None, anyway: bool | None = None) -> None:
+    """Have a film read otherwise from the next run on; for a button's `on_click`.
 
     Args:
-        uploads: all that stands in the uploader.
+        film: which.
+        repairs: what to do to it first; None to leave that as it is.
+        anyway: whether to predict it even if the gate refuses it; None to leave that as it is.
+    """
+    changes = {name: value for name, value in (("repairs", repairs), ("anyway", anyway)) if value is not None}
+    st.session_state.setdefault(ASKED, {})[film.id] = {
+        "repairs": film.given.repairs,
+        "anyway": film.given.anyway,
+        **changes,
+    }
+
+
+def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[list[FilmResult]]:
+    """Read what is not read yet, film by film.
+
+    Args:
+        films: all that were given.
         predictor: of the model in use.
 
     Yields:
-        After each new film, and at the end, the results so far in the order of `uploads`.
+        After each new film the results so far, in the order of `films`; at the end all of them.
     """
-    version, kept = predictor.bundle.version, {upload.file_id for upload in uploads}
-    former: dict[tuple[str, str], FilmResult] = st.session_state.get(RESULTS, {})
-    results = {key: result for key, result in former.items() if key[0] in kept}
-    st.session_state[RESULTS] = results
-    for upload in uploads:
-        key = (upload.file_id, version)
-        if key not in results:
-            results[key] = predict_bytes(predictor, upload.name, upload.getvalue())
-            yield [results[one.file_id, version] for one in uploads if (one.file_id, version) in results]
-    yield [results[one.file_id, version] for one in uploads]
+    results: dict[tuple[Any, ...], FilmResult] = st.session_state[RESULTS]
+    keys = [(film.id, predictor.bundle.version, film.given.repairs, film.given.anyway) for film in films]
+    waiting = [position for position, key in enumerate(keys) if key not in results]
+    for position, result in zip(waiting, read_all(predictor, [films[at].given for at in waiting]), strict=True):
+        results[keys[position]] = result
+        yield [results[key] for key in keys if key in results]
+    yield [results[key] for key in keys]
 
 
-def film_of(upload: UploadedFile) -> GreyImage:
-    """The picture of an upload that was predicted, at the size it is shown in; the session keeps the last one."""
-    on_show: tuple[str, GreyImage] | None = st.session_state.get(ON_SHOW)
-    if on_show is None or on_show[0] != upload.file_id:
-        on_show = (upload.file_id, fitted(decode(upload.getvalue())))
+def picture_of(film: UploadedFilm) -> GreyImage | None:
+    """The picture of a film at the size it is shown in, repaired; None for one that cannot be read.
+
+    The session keeps the last one.
+    """
+    key = (film.id, film.given.repairs)
+    on_show: tuple[tuple[str, tuple[Repair, ...]], GreyImage] | None = st.session_state.get(ON_SHOW)
+    if on_show is None or on_show[0] != key:
+        try:
+            on_show = (key, fitted(open_film(film.given).image))
+        except ImageRefusedError:
+            return None
         st.session_state[ON_SHOW] = on_show
     return on_show[1]
 
 
-def results_table(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], **selection: Any) -> None:
-    """Show the results of many films in a place where they may be shown anew; `selection` as of `st.dataframe`."""
-    place.dataframe(pd.DataFrame(rows), height=table_height(len(rows), 5), **_RESULT_TABLE, **selection)
+class GrowingTable:
+    """A table of results that grows while films are read, sent to the browser now and then."""
+
+    def __init__(self, place: DeltaGenerator) -> None:
+        self._place, self._sent = place, 0.0
+
+    def show(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Show the rows so far, unless some were shown just now."""
+        if time.monotonic() - self._sent >= _SECONDS_BETWEEN_TABLES:
+            _show_table(self._place, rows)
+            self._sent = time.monotonic()
 
 
-def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], uploads: Sequence[UploadedFile]) -> int:
-    """Show the results of many films, and let the user choose one: in the table, or in a list below it.
+def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], films: Sequence[UploadedFilm]) -> int:
+    """Show the results of many films, and let the user choose one: in the table, by name, or with the keys N and P.
 
     Args:
         place: of the table.
         rows: as `table_rows` lays them out.
-        uploads: what they came from.
+        films: what they came from.
 
     Returns:
-        The position of the chosen one in `uploads`.
+        The position of the chosen one in `films`.
     """
-    positions = {upload.file_id: position for position, upload in enumerate(uploads)}
+    positions = {film.id: position for position, film in enumerate(films)}
+    if st.session_state.get(CHOSEN) not in positions:
+        st.session_state[CHOSEN] = films[0].id
 
     def choose_row() -> None:
         selected = st.session_state[_RESULT_ROWS]["selection"]["rows"]
         if selected:
-            st.session_state[_CHOSEN] = uploads[selected[0]].file_id
+            st.session_state[CHOSEN] = films[selected[0]].id
 
-    results_table(place, rows, key=_RESULT_ROWS, on_select=choose_row, selection_mode="single-row")
-    chosen = st.selectbox(
-        "Show film",
-        list(positions),
-        format_func=lambda file_id: f"{positions[file_id] + 1}: {uploads[positions[file_id]].name}",
-        key=_CHOSEN,
-    )
-    return positions[chosen]
+    def step(by: int) -> None:
+        st.session_state[CHOSEN] = films[(positions[st.session_state[CHOSEN]] + by) % len(films)].id
+
+    _show_table(place, rows, key=_RESULT_ROWS, on_select=choose_row, selection_mode="single-row")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            "Show film",
+            list(positions),
+            format_func=lambda film_id: f"{positions[film_id] + 1}: {films[positions[film_id]].given.name}",
+            key=CHOSEN,
+        )
+        st.button("Previous", icon=":material/chevron_left:", shortcut="P", on_click=step, args=(-1,))
+        st.button("Next", icon=":material/chevron_right:", shortcut="N", on_click=step, args=(1,))
+    return positions[st.session_state[CHOSEN]]
+
+
+def _show_table(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], **selection: Any) -> None:
+    place.dataframe(pd.DataFrame(rows), height=table_height(len(rows), 5), **_RESULT_TABLE, **selection)

@@ -1,0 +1,188 @@
+"""The parts of the Predict page that speak of one film: its reading or refusal, repairs, and the films that look like it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
+
+from covid_core import figures
+from covid_core.data.overview import film_facts
+from covid_core.errors import ImageRefusedError
+from covid_core.evaluation.conformal import INDETERMINATE
+from covid_core.images.decode import decode_file
+from covid_core.images.display import fitted
+from covid_core.images.repair import Repair
+from covid_core.inference.bundle import Bundle
+from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOutError, SimilarFilm
+from covid_core.inference.predictor import Predictor
+from covid_core.inference.results import table_rows
+from covid_core.inference.wording import (
+    NOT_HEALTHY,
+    assumption,
+    cautions,
+    headline,
+    indeterminate_sentence,
+    key_numbers,
+    repairs_sentence,
+    scale_words,
+    spread_sentence,
+)
+from covid_core.labels import CLASS_TITLES, COVID
+from covid_core.ui.collection import installed_table
+from covid_core.ui.frame import chart, plain
+from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, results_of
+
+_REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
+    "turn_left": ("Turn left", ":material/rotate_left:"),
+    "turn_right": ("Turn right", ":material/rotate_right:"),
+    "turn_around": ("Turn around", ":material/autorenew:"),
+    "invert": ("Invert", ":material/invert_colors:"),
+}
+_AS_UPLOADED: dict[str, object] = {"repairs": (), "anyway": False}
+_SIMILAR_SIDE = 320  # pixels of a similar film's picture
+
+
+def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: DeltaGenerator) -> list[FilmResult]:
+    """Read all films that are not read yet, and show in a place how far it has come.
+
+    Args:
+        films: all that were given.
+        predictor: of the model in use.
+        place: where progress and, of many films, the results so far are shown; it is left empty.
+    """
+    with place:
+        progress, table = st.empty(), st.empty()
+    growing, results = GrowingTable(table), []
+    for results in results_of(films, predictor):
+        if len(results) < len(films):
+            progress.progress(len(results) / len(films), text=f"Reading film {len(results) + 1} of {len(films)}")
+            growing.show(table_rows(results))
+    progress.empty()
+    table.empty()
+    return results
+
+
+def reading(result: FilmResult, bundle: Bundle) -> None:
+    """Show what the model says of a film: in words, on a scale, and what speaks against relying on it."""
+    outcome, three_way = result.outcome, bundle.three_way
+    if isinstance(outcome, ImageRefusedError):
+        raise TypeError("a refused film has no reading")
+    for caution in cautions(result):
+        st.warning(plain(caution), icon=":material/warning:")
+    st.subheader(headline(outcome), anchor=False)
+    st.markdown(key_numbers(outcome))
+    if three_way is not None and outcome.decision == INDETERMINATE:
+        st.markdown(indeterminate_sentence(outcome, three_way))
+    band = None if three_way is None else (three_way.lower, three_way.upper)
+    scale = figures.probability_scale(outcome.probability_covid, outcome.threshold, band, outcome.spread)
+    chart(
+        scale.update_layout(margin_t=0, margin_b=20, height=_scale_height(outcome, bundle), xaxis_title=None),
+        alt=scale_words(outcome, three_way),
+    )
+    spread = spread_sentence(outcome)
+    if spread is not None:
+        st.caption(spread)
+    if outcome.label != COVID:
+        st.caption(NOT_HEALTHY)
+    st.caption(f"{assumption(bundle)} Model {plain(bundle.name)}, version {plain(bundle.version)}.")
+
+
+def _scale_height(prediction: Prediction, bundle: Bundle) -> int:
+    """Pixels, with a line of the legend for each thing that it names."""
+    return 104 + 24 * (bundle.three_way is not None) + 24 * (prediction.spread is not None)
+
+
+def refusal(film: UploadedFilm, error: ImageRefusedError) -> None:
+    """Say why a film is refused and what to do next; offer the repair that would help, and to predict it anyway."""
+    st.error(plain(error.message), icon=":material/block:")
+    st.markdown(f"**What to do:** {plain(error.next_step)}")
+    if not isinstance(error, ScreenedOutError):
+        return
+    with st.container(horizontal=True):
+        if error.repair is not None:
+            _repair_button(film, error.repair, primary=True)
+        st.button(
+            "Predict anyway",
+            icon=":material/play_arrow:",
+            on_click=ask_for,
+            args=(film,),
+            kwargs={"anyway": True},
+            help="The result is marked as predicted anyway wherever it is shown or exported.",
+        )
+
+
+def repairs(film: UploadedFilm, *, readable: bool) -> None:
+    """Let the user put a film right, and take that back; nothing for one that cannot be read."""
+    if not readable:
+        return
+    done, anyway = film.given.repairs, film.given.anyway
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.popover("Turn or invert", icon=":material/tune:"):
+            for repair in _REPAIR_BUTTONS:
+                _repair_button(film, repair)
+        if done or anyway:
+            st.button("As uploaded", icon=":material/undo:", on_click=ask_for, args=(film,), kwargs=_AS_UPLOADED)
+    said = repairs_sentence(film.given.repairs)
+    if said is not None:
+        st.caption(said)
+
+
+def similar_films(prediction: Prediction) -> None:
+    """Show the films that the model was fitted on and that look most like this one."""
+    if not prediction.similar:
+        st.caption(
+            "This model keeps no record of the films it was fitted on. Models that were exported with a gate do."
+        )
+        return
+    folder, table = installed_table()
+    st.caption(
+        "Films that the model was fitted on, by the distance of their features to this film's, nearest first (0 is the same "
+        "picture). Alike to the model, which need not be alike to you."
+    )
+    with st.grid(len(prediction.similar), min_column_width=150) as grid:
+        for film in prediction.similar:
+            with grid.cell():
+                _similar_film(film, folder, table)
+    if table is None:
+        st.caption(
+            "Finding, view, age and sex are in the collection's table: `python -m covid_core fetch --metadata-only`."
+        )
+
+
+def _similar_film(film: SimilarFilm, folder: Path | None, table: pd.DataFrame | None) -> None:
+    facts = None if table is None else film_facts(table, film.filename)
+    if folder is not None:
+        picture = _picture(folder / film.filename)
+        if picture is not None:
+            st.image(picture, width="stretch", output_format="JPEG", alt=f"A similar film, {CLASS_TITLES[film.label]}")
+    st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
+    words = f"{film.source}, file {film.filename}"
+    st.caption(plain(words if facts is None else f"{facts.sentence} {words}"))
+    if facts is not None and facts.url is not None:
+        st.link_button("Source", facts.url, icon=":material/open_in_new:")
+
+
+def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False) -> None:
+    title, icon = _REPAIR_BUTTONS[repair]
+    st.button(
+        title,
+        icon=icon,
+        type="primary" if primary else "secondary",
+        key=f"{'offered' if primary else 'chosen'} {repair}",
+        on_click=ask_for,
+        args=(film,),
+        kwargs={"repairs": (*film.given.repairs, repair), "anyway": False},
+    )
+
+
+@st.cache_data(max_entries=40, show_spinner=False, scope="session")
+def _picture(path: Path) -> NDArray[np.uint8] | None:
+    """A film of the installed dataset in small; None where its file is missing or cannot be read."""
+    try:
+        return np.rint(fitted(decode_file(path), _SIMILAR_SIDE) * 255).astype(np.uint8)
+    except ImageRefusedError:
+        return None
