@@ -35,6 +35,9 @@ st.markdown(
     "- **Not COVID-19** does not mean healthy: other kinds of pneumonia are in this class as well.\n"
     "- **Heat map**: where the model looked, not where disease is. A heat map beside the lungs or on a label is a reason to "
     "distrust the result; one on the lungs is no proof of disease.\n"
-    "- The model does not notice when a picture is no chest X-ray: whatever is uploaded gets an answer.\n"
+    "- **Ensemble**: what models fitted on other draws of the patients say of the same film. A wide spread means that the answer "
+    "depends on who happened to be in the training data.\n"
+    "- **Refused**: what does not look like an upright, frontal chest X-ray gets no answer unless you ask for one, and then it "
+    "is marked. The check can be wrong both ways; a model without a gate has none.\n"
     "- An uploaded film stays in memory for your session; it is not stored, logged or passed on."
 )

@@ -28,7 +28,9 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from covid_core.inference.bundle import load_bundle  # noqa: E402
-from covid_core.inference.predictor import Predictor, predict_files  # noqa: E402
+from covid_core.inference.network import NetworkOutput  # noqa: E402
+from covid_core.inference.predictor import Predictor  # noqa: E402
+from covid_core.inference.reading import given_path, read_all  # noqa: E402
 from covid_core.labels import CLASSES  # noqa: E402
 from covid_core.locations import default_model, models_dir  # noqa: E402
 from covid_core.storage import write_json  # noqa: E402
@@ -87,12 +89,12 @@ def one_film(film: Path, bundle: Path, runs: int) -> dict[str, float]:
 
 
 def many_films(films: list[Path], bundle: Path) -> dict[str, float]:
-    """Throughput of `predict_files`, and how much of it is the network's."""
+    """Throughput of `read_all`, and how much of it is the network's."""
     predictor = Predictor(load_bundle(bundle))
     invoke = predictor.network.invoke
     inside = 0.0
 
-    def timed(film: np.ndarray) -> tuple[float, np.ndarray]:
+    def timed(film: np.ndarray) -> NetworkOutput:
         nonlocal inside
         start = time.perf_counter()
         result = invoke(film)
@@ -101,7 +103,7 @@ def many_films(films: list[Path], bundle: Path) -> dict[str, float]:
 
     predictor.network.invoke = timed
     start = time.perf_counter()
-    count = sum(1 for _ in predict_files(predictor, films))
+    count = sum(1 for _ in read_all(predictor, (one for film in films for one in given_path(film))))
     seconds = time.perf_counter() - start
     return {"films": count, "films_per_second": count / seconds, "network_share": inside / seconds}
 

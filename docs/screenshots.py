@@ -1,12 +1,16 @@
-"""Take the pictures of the documentation anew: the app in Chromium, with a synthetic film.
+"""Take the pictures of the documentation anew: the app in Chromium, with NEMA's sample films of the package pydicom-data.
 
-python docs/screenshots.py            docs/predict.png
+python docs/screenshots.py            docs/predict.png, and each state of the Predict page in docs/screenshots/
 python docs/screenshots.py --all DIR  every page, wide and narrow, light and dark, into DIR, to be looked at
+
+Only the second shows an installed dataset: its images carry their own licences and do not belong into the repository.
 """
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -17,15 +21,67 @@ from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
-from tests.phantom import phantom_film  # noqa: E402
+from tests.real_films import chest_film, leg_film, sample  # noqa: E402
 
 PAGES = {"front": "", "predict": "Predict", "dataset": "Dataset", "report": "Model_report"}
-SIZES = {"wide": (1280, 800), "narrow": (400, 800)}
+WIDE, NARROW = (1280, 800), (400, 800)
 SETTLE_MS = 4000
+STATES = PROJECT / "docs" / "screenshots"
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of the Predict page.
+
+    Attributes:
+        films: what is uploaded.
+        size: of the window, pixels.
+        scheme: `light` or `dark`.
+        whole: whether the picture shows what is below the fold as well.
+        act: what is done once the films are read.
+    """
+
+    films: list[Path]
+    size: tuple[int, int] = WIDE
+    scheme: str = "light"
+    whole: bool = False
+    act: Callable[[Page], object] = lambda _page: None
+
+
+def states(folder: Path) -> Iterator[tuple[str, State]]:
+    """The states, each with the name of its picture; films that must be made are put into a folder."""
+    chest = [sample("RG1_J2KI")]
+    leg, turned, broken = folder / "leg.png", folder / "turned.png", folder / "cut short.png"
+    Image.fromarray(leg_film(1024)).save(leg)
+    Image.fromarray(np.rot90(chest_film(1, 1024)).copy()).save(turned)
+    broken.write_bytes(leg.read_bytes()[:20_000])
+    series = [folder / f"film {number}.png" for number in range(1, 5)]
+    for number, path in enumerate(series, start=1):
+        Image.fromarray(chest_film(number, 1024)).save(path)
+
+    def press(name: str) -> Callable[[Page], object]:
+        return lambda page: page.get_by_role("button", name=name).first.click()
+
+    def tab(name: str) -> Callable[[Page], object]:
+        return lambda page: page.get_by_role("tab", name=name).click()
+
+    yield "nothing-uploaded", State([])
+    yield "one-film", State(chest)
+    yield "one-film-whole", State(chest, whole=True)
+    yield "one-film-dark", State(chest, scheme="dark")
+    yield "one-film-narrow", State(chest, size=NARROW, whole=True)
+    yield "similar-films", State(chest, whole=True, act=tab("Similar films"))
+    yield "downloads", State(chest, whole=True, act=tab("Report and downloads"))
+    yield "many-films", State([*series, broken, leg], whole=True)
+    yield "refused", State([leg])
+    yield "predicted-anyway", State([leg], act=press("Predict anyway"))
+    yield "lies-on-its-side", State([turned])
+    yield "turned", State([turned], act=press("Turn right"))
+    yield "damaged", State([broken])
 
 
 def open_page(browser: Browser, address: str, size: tuple[int, int], scheme: str, films: list[Path]) -> Page:
-    """Open a page in a fresh session, upload the films if it is the Predict page, and wait until it rests."""
+    """Open a page in a fresh session, upload the films if there are any, and wait until it rests."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     page.goto(address)
     page.get_by_text("Not a medical device").first.wait_for(timeout=60_000)
@@ -35,33 +91,54 @@ def open_page(browser: Browser, address: str, size: tuple[int, int], scheme: str
     return page
 
 
+def show_all(page: Page) -> None:
+    """Make the window as high as the page, which scrolls inside a frame that `full_page` does not see."""
+    size = page.viewport_size
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": max(size["height"], int(height))})
+    page.wait_for_timeout(SETTLE_MS // 2)
+
+
+def take_states(browser: Browser, address: str, folder: Path) -> None:
+    """Take the pictures of the documentation."""
+    STATES.mkdir(exist_ok=True)
+    for name, state in states(folder):
+        page = open_page(browser, f"{address}/Predict", state.size, state.scheme, state.films)
+        state.act(page)
+        page.wait_for_timeout(SETTLE_MS // 2)
+        if state.whole:
+            show_all(page)
+        page.screenshot(path=STATES / f"{name}.png")
+        page.close()
+    (PROJECT / "docs" / "predict.png").write_bytes((STATES / "one-film.png").read_bytes())
+
+
+def take_pages(browser: Browser, address: str, folder: Path, films: list[Path]) -> None:
+    """Take a picture of every page in every form."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in PAGES.items():
+        for form, size in (("wide", WIDE), ("narrow", NARROW)):
+            for scheme in ("light", "dark"):
+                page = open_page(browser, f"{address}/{path}", size, scheme, films if name == "predict" else [])
+                show_all(page)
+                page.screenshot(path=folder / f"{name}-{form}-{scheme}.png")
+                page.close()
+
+
 def main() -> None:
-    """Take the pictures."""
+    """Parse and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page in every form")
-    parser.add_argument("--film", type=Path, nargs="*", default=[], help="films to upload; default: a synthetic one")
+    parser.add_argument("--film", type=Path, nargs="*", default=[], help="films to upload; default: a sample film")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        synthetic = Path(folder) / "synthetic film.png"
-        Image.fromarray(phantom_film(np.random.default_rng(7), "covid", 1024)).save(synthetic)
-        films = options.film or [synthetic]
-        with running_app(Path(folder) / "app.log") as address, running_browser() as browser:
-            if not options.all:
-                page = open_page(browser, f"{address}/Predict", SIZES["wide"], "light", films)
-                page.screenshot(path=PROJECT / "docs" / "predict.png")
-                return
-            options.all.mkdir(parents=True, exist_ok=True)
-            for name, path in PAGES.items():
-                for form, size in SIZES.items():
-                    for scheme in ("light", "dark"):
-                        page = open_page(browser, f"{address}/{path}", size, scheme, films if name == "predict" else [])
-                        height = page.evaluate(
-                            "document.querySelector('[data-testid=stMain]').scrollHeight"
-                        )  # the page scrolls inside a frame, which full_page does not see
-                        page.set_viewport_size({"width": size[0], "height": max(size[1], int(height))})
-                        page.wait_for_timeout(SETTLE_MS // 2)
-                        page.screenshot(path=options.all / f"{name}-{form}-{scheme}.png")
-                        page.close()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        installed = {} if options.all else {"COVID_DATASET_DIR": str(folder / "none")}
+        with running_app(folder / "app.log", **installed) as address, running_browser() as browser:
+            if options.all:
+                take_pages(browser, address, options.all, options.film or [sample("RG1_J2KI")])
+            else:
+                take_states(browser, address, folder)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ CLEARANCE = 440
 
 ui.page("Predict", keeps_uploads=True)
 bundle = ui.choose_bundle()
+if bundle is None:
+    st.stop()
 
 upload_column, answer_column = st.columns(2, gap="medium")
 with upload_column:
@@ -21,8 +23,8 @@ with upload_column:
     )
     if not uploads:
         st.caption("Films stay in memory for your session; they are not stored, logged or passed on.")
-predictor = ui.predictor_of(bundle) if bundle is not None else None
-if bundle is None or predictor is None:
+predictor = ui.predictor_of(bundle)
+if predictor is None:
     st.stop()
 if not uploads:
     ui.forget_uploads()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 
 from covid_core.images.decode import decode_file
 
@@ -18,6 +19,13 @@ def sample(name: str) -> Path:
     if package is None or not package.submodule_search_locations:
         pytest.skip("pydicom-data is not installed here (requirements-dev.txt)")
     return Path(package.submodule_search_locations[0]) / "data" / f"{name}.dcm"
+
+
+def leg_film(size: int = 512) -> NDArray[np.uint8]:
+    """A film of a leg, uint8 (size, size), for what is no chest; its file says so, its pixels alone do not."""
+    pixels = dcmread(sample("RG3_J2KI")).pixel_array.astype(np.float32)
+    grey = np.rint(255 * (1 - pixels / pixels.max())).astype(np.uint8)  # MONOCHROME1
+    return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def chest_film(seed: int = 0, size: int = 512) -> NDArray[np.uint8]:

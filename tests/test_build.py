@@ -16,6 +16,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
 
 from covid_core.build import PART, Materials, auxiliary_films, build
+from covid_core.card_text import card_sections
 from covid_core.data.folds import read_folds
 from covid_core.data.lungs import DRAWN_NAME, ESTIMATED_NAME
 from covid_core.data.prepare import prepare_dataset, read_split, split_image_path
@@ -26,7 +27,6 @@ from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASSES
-from covid_core.model_card import card_sections
 from covid_core.storage import read_json
 from covid_core.training.backbones import BACKBONES
 from covid_core.training.lung_reader import LungRecipe

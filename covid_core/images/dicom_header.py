@@ -263,8 +263,11 @@ def _named(elements: Dataset, keyword: str) -> str:
 
 
 def _stored(elements: Dataset, keyword: str) -> bytes:
-    """The bytes of a value; none for a sequence of undefined length, whose items pydicom has parsed already."""
-    element = elements.get_item(tag_for_keyword(keyword) or 0) if keyword in elements else None
+    """The bytes of a value as they stand in the file; none for an empty one, or one that pydicom has converted already."""
+    try:
+        element = elements.get_item(tag_for_keyword(keyword) or 0) if keyword in elements else None
+    except Exception:  # pydicom converts an empty value at once, and may not know its representation
+        return b""
     value = getattr(element, "value", None)
     return value if isinstance(value, bytes) else b""
 

@@ -55,14 +55,16 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
         place: where progress and, of many films, the results so far are shown; it is left empty.
     """
     with place:
-        progress, table = st.empty(), st.empty()
-    growing, results = GrowingTable(table), []
+        below = st.empty()
+    growing: GrowingTable | None = None
+    results: list[FilmResult] = []
     for results in results_of(films, predictor):
-        if len(results) < len(films):
-            progress.progress(len(results) / len(films), text=f"Reading film {len(results) + 1} of {len(films)}")
-            growing.show(table_rows(results))
-    progress.empty()
-    table.empty()
+        if len(results) == len(films):
+            break
+        if growing is None:
+            growing = GrowingTable(below, len(films))
+        growing.show(table_rows(results))
+    below.empty()
     return results
 
 

@@ -115,15 +115,24 @@ def picture_of(film: UploadedFilm) -> GreyImage | None:
 
 
 class GrowingTable:
-    """A table of results that grows while films are read, sent to the browser now and then."""
+    """How far the reading of many films has come, and a table of their results that is sent to the browser now and then.
 
-    def __init__(self, place: DeltaGenerator) -> None:
-        self._place, self._sent = place, 0.0
+    Args:
+        place: where it is shown.
+        films: how many there are.
+    """
+
+    def __init__(self, place: DeltaGenerator, films: int) -> None:
+        self._films, self._sent = films, 0.0
+        self._status = place.status(f"Reading {films} films", expanded=True)
+        self._bar, self._table = self._status.empty(), self._status.empty()
 
     def show(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Show the rows so far, unless some were shown just now."""
         if time.monotonic() - self._sent >= _SECONDS_BETWEEN_TABLES:
-            _show_table(self._place, rows)
+            self._status.update(label=f"Reading film {len(rows) + 1} of {self._films}")
+            self._bar.progress(len(rows) / self._films)
+            _show_table(self._table, rows)
             self._sent = time.monotonic()
 
 

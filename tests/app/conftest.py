@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.locations import PROJECT, model_names, models_dir
-from tests.phantom import phantom_film
+from tests.real_films import chest_film
 
 OpenPage = Callable[..., AppTest]
 
@@ -82,10 +83,15 @@ def no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path / "no dataset"))
 
 
-def film_png(seed: int = 0, label: str = "covid", size: int = 256) -> bytes:
-    """A phantom film as the content of a PNG file."""
+def film_png(seed: int = 0, size: int = 512) -> bytes:
+    """A frontal chest film as the content of a PNG file, another one for each seed."""
+    return png(chest_film(seed, size))
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """A picture as the content of a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(phantom_film(np.random.default_rng(seed), label, size)).save(buffer, "PNG")
+    Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
 
 

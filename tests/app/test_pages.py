@@ -4,8 +4,8 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from covid_core.card_text import RESEARCH_ONLY
 from covid_core.locations import PROJECT
-from covid_core.model_card import RESEARCH_ONLY
 from tests.app.conftest import OpenPage, texts
 
 PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/3_Model_report.py")

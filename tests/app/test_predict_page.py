@@ -1,5 +1,11 @@
+import io
+import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -9,8 +15,9 @@ from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import models_dir
-from tests.app.conftest import OpenPage, film_png, texts
+from tests.app.conftest import OpenPage, film_png, png, texts
 from tests.fake_bundle import change_manifest
+from tests.real_films import chest_film, leg_film, sample
 
 PAGE = "pages/1_Predict.py"
 IMAGE = "image/png"
@@ -74,12 +81,116 @@ def test_the_name_of_a_file_is_never_read_as_markdown(page: AppTest) -> None:
     assert not any("bold" in text for text in spoken)
 
 
-def test_the_heat_map_can_be_turned_off(page: AppTest) -> None:
+def viewer(app: AppTest) -> dict[str, Any]:
+    """What the viewer is given."""
+    shown: dict[str, Any] = json.loads(app.get("bidi_component")[0].proto.json)
+    return shown
+
+
+def test_the_film_is_shown_with_its_heat(page: AppTest) -> None:
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
-    with_heat = len(page.get("image"))
-    page.toggle(key="heat").set_value(False).run()
-    assert len(page.get("image")) == with_heat - 1
-    assert "not where disease is" not in texts(page)
+    assert viewer(page)["size"] == [512, 512]
+    assert viewer(page)["heat"].startswith("data:image/png")
+    assert "heat map" in viewer(page)["alt"]
+    assert "of the heat lies in the lungs" in texts(page)
+
+
+def gated(models: list[str]) -> None:
+    if load_bundle(models_dir() / models[0]).optional_file("gate.npz") is None:
+        pytest.skip("the default bundle has no gate")
+
+
+def test_what_is_no_chest_film_is_refused_and_can_be_predicted_anyway(page: AppTest, models: list[str]) -> None:
+    gated(models)
+    page.file_uploader[0].upload("leg.png", png(leg_film()), IMAGE).run()
+    assert "does not look like a frontal chest" in page.error[0].value
+    assert "What to do" in texts(page)
+    assert not page.subheader
+    assert viewer(page)["heat"] is None
+    button(page, "Predict anyway").click().run()
+    assert not page.error
+    assert page.subheader[0].value in {*CLASS_TITLES.values(), "Indeterminate"}
+    assert "Predicted anyway" in page.warning[0].value
+    button(page, "As uploaded").click().run()
+    assert "does not look like a frontal chest" in page.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said", "offered"),
+    [
+        (np.rot90, "lies on its side", "Turn right"),
+        (lambda film: np.rot90(film, -1), "lies on its side", "Turn left"),
+        (lambda film: np.rot90(film, 2), "stands upside down", "Turn around"),
+        (lambda film: 255 - film, "is a negative", "Invert"),
+    ],
+)
+def test_a_film_that_lies_wrong_is_put_right_with_one_click(
+    page: AppTest, models: list[str], spoil: Callable[[Any], Any], said: str, offered: str
+) -> None:
+    gated(models)
+    page.file_uploader[0].upload("upright.png", film_png(1), IMAGE).run()
+    upright = page.subheader[0].value
+    page.file_uploader[0].set_value([("film.png", png(np.ascontiguousarray(spoil(chest_film(1)))), IMAGE)]).run()
+    assert said in page.error[0].value
+    button(page, offered).click().run()
+    assert not page.error
+    assert page.subheader[0].value == upright
+    assert "Before it was read, the film was" in texts(page)
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(one for one in app.button if one.label == label)
+
+
+def test_the_films_of_a_zip_file_are_read_like_others(page: AppTest) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one.png", film_png(1))
+        archive.writestr("two.png", film_png(2))
+    page.file_uploader[0].upload("films.zip", packed.getvalue(), "application/zip").run()
+    assert list(page.dataframe[0].value["File"]) == ["films.zip/one.png", "films.zip/two.png"]
+    assert list(page.dataframe[0].value["Status"]) == ["ok", "ok"]
+
+
+def test_an_archive_without_films_says_so(page: AppTest) -> None:
+    packed = io.BytesIO()
+    zipfile.ZipFile(packed, "w").close()
+    page.file_uploader[0].upload("empty.zip", packed.getvalue(), "application/zip").run()
+    assert not page.exception
+    assert "no film" in page.info[0].value or "no film" in texts(page)
+
+
+def test_a_dicom_film_can_be_taken_away_as_dicom_and_another_cannot(page: AppTest) -> None:
+    page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
+    offered = [one.proto.label for one in page.get("download_button")]
+    assert offered == ["Report as PDF", "JSON", "Overlay as DICOM", "Reading as DICOM report"]
+    assert "CompressedSamples" not in texts(page)  # the patient's name
+    page.file_uploader[0].set_value([("film.png", film_png(1), IMAGE)]).run()
+    assert [one.proto.label for one in page.get("download_button")] == ["Report as PDF", "JSON"]
+
+
+def test_the_prevalence_changes_what_the_answer_means(page: AppTest) -> None:
+    page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    before = page.metric[0].value
+    page.select_slider(key="prevalence").set_value(0.01).run()
+    assert page.metric[0].value != before
+    assert "Of 1000 people like this, 10 have COVID-19." in texts(page)
+
+
+def test_the_next_and_the_former_film_are_one_key_away(page: AppTest) -> None:
+    page.file_uploader[0].set_value([("a.png", film_png(1), IMAGE), ("b.png", film_png(2), IMAGE)]).run()
+    button(page, "Next").click().run()
+    assert page.text[0].value == "b.png"
+    button(page, "Next").click().run()
+    assert page.text[0].value == "a.png"
+    button(page, "Previous").click().run()
+    assert page.text[0].value == "b.png"
+
+
+def test_similar_films_are_named_with_what_the_installed_table_says(page: AppTest, models: list[str]) -> None:
+    gated(models)
+    page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    assert texts(page).count("distance ") >= 5
 
 
 def test_results_are_dropped_with_the_file(page: AppTest) -> None:

@@ -1,12 +1,16 @@
 """A clinician's way through the app, in Chromium: a film is uploaded and its result read."""
 
+import csv
+import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
+from pypdf import PdfReader
 
 pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
 
@@ -15,10 +19,10 @@ from playwright.sync_api import Browser, Page, expect
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.results import headline
+from covid_core.inference.wording import headline
 from covid_core.locations import default_model, models_dir
 from tests.browser.app_server import CHROMIUM, running_app, running_browser
-from tests.phantom import phantom_film
+from tests.real_films import chest_film, leg_film, sample
 
 pytestmark = [
     pytest.mark.browser,
@@ -50,17 +54,41 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     path = tmp_path / "film.png"
-    Image.fromarray(phantom_film(np.random.default_rng(3), "covid", 512)).save(path)
+    Image.fromarray(chest_film(1)).save(path)
     return path
+
+
+def open_predict(page: Page, address: str, *films: Path) -> None:
+    page.goto(f"{address}/Predict")
+    page.locator("input[type=file]").set_input_files(films)
+
+
+def taken(page: Page, label: str, *, exact: bool = True) -> bytes:
+    """The content of what a download button gives."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=label, exact=exact).first.click()
+    return Path(download.value.path()).read_bytes()
+
+
+def open_downloads(page: Page) -> None:
+    page.get_by_role("tab", name="Report and downloads").click()
+
+
+def text_of(pdf: bytes) -> str:
+    """The words of a PDF, however its lines are broken."""
+    return " ".join(" ".join(one.extract_text() for one in PdfReader(io.BytesIO(pdf)).pages).split())
 
 
 def test_an_uploaded_film_is_answered_with_what_the_model_says_of_it(address: str, page: Page, film: Path) -> None:
     prediction = Predictor(load_bundle(models_dir() / default_model())).predict(decode_file(film))
-    page.goto(f"{address}/Predict")
-    page.locator("input[type=file]").set_input_files(film)
-    expect(page.get_by_role("heading", name=headline(prediction), exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    open_predict(page, address, film)
+    heading = page.get_by_role("heading", name=headline(prediction), exact=True)
+    expect(heading).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(f"{prediction.probability_covid:.3f}").first).to_be_visible()
     expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    below = heading.bounding_box()
+    assert below is not None
+    assert below["y"] < 800, "the answer stands below the fold"
 
 
 def test_a_broken_film_is_refused_in_place_and_the_others_are_read(
@@ -68,11 +96,87 @@ def test_a_broken_film_is_refused_in_place_and_the_others_are_read(
 ) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(film.read_bytes()[:2000])
-    page.goto(f"{address}/Predict")
-    page.locator("input[type=file]").set_input_files([broken, film])
+    open_predict(page, address, broken, film)
     expect(page.get_by_text("damaged or cut short").first).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible()
     expect(page.get_by_text(re.compile("1 (called COVID-19|called not COVID-19|indeterminate)")).first).to_be_visible()
+
+
+def test_many_films_can_be_gone_through_by_key_and_taken_away(
+    address: str, page: Page, film: Path, tmp_path: Path
+) -> None:
+    broken, named = tmp_path / "broken.png", tmp_path / "=1+1.png"
+    broken.write_bytes(film.read_bytes()[:2000])
+    named.write_bytes(film.read_bytes())
+    open_predict(page, address, film, broken, named)
+    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    page.keyboard.press("n")
+    expect(page.get_by_text("damaged or cut short").first).to_be_visible(timeout=PATIENCE_MS)
+    page.keyboard.press("p")
+    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    rows = list(csv.DictReader(io.StringIO(taken(page, "Table as CSV").decode("utf-8-sig"))))
+    assert [(row["file"], row["status"]) for row in rows] == [
+        *(("film.png", "ok"), ("broken.png", "refused"), ("'=1+1.png", "ok"))
+    ]
+    found = json.loads(taken(page, "JSON"))
+    assert [one["file"] for one in found] == ["film.png", "broken.png", "=1+1.png"]
+    report = taken(page, "All reports as PDF")
+    assert len(PdfReader(io.BytesIO(report)).pages) == 3
+    assert "broken.png" in text_of(report)
+
+
+def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
+    address: str, page: Page, film: Path
+) -> None:
+    open_predict(page, address, film)
+    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    open_downloads(page)
+    assert "Patient" not in text_of(taken(page, "Report as PDF"))
+    field = page.get_by_label(re.compile("Patient, to be printed"))
+    field.fill("Ada Example")
+    field.press("Enter")
+    page.wait_for_timeout(1500)
+    words = text_of(taken(page, "Report as PDF"))
+    assert "Ada Example" in words
+    assert "not a medical device" in words.lower()
+
+
+def test_a_dicom_film_goes_back_as_dicom_in_its_own_study(address: str, page: Page) -> None:
+    source = dcmread(sample("RG1_J2KI"), stop_before_pixels=True)
+    open_predict(page, address, sample("RG1_J2KI"))
+    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text(str(source.PatientName).split("^")[0])).to_have_count(0)
+    open_downloads(page)
+    for label, modality in (("Overlay as DICOM", source.Modality), ("Reading as DICOM report", "SR")):
+        made = dcmread(io.BytesIO(taken(page, label)))
+        assert made.StudyInstanceUID == source.StudyInstanceUID
+        assert made.SOPInstanceUID != source.SOPInstanceUID
+        assert made.Modality in {modality, "OT", "SR"}
+
+
+def test_what_is_no_chest_film_is_refused_and_is_marked_when_it_is_predicted_anyway(
+    address: str, page: Page, tmp_path: Path
+) -> None:
+    leg = tmp_path / "leg.png"
+    Image.fromarray(leg_film()).save(leg)
+    open_predict(page, address, leg)
+    expect(page.get_by_text("does not look like a frontal chest X-ray").first).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Predict anyway").click()
+    expect(page.get_by_text("Predicted anyway").first).to_be_visible(timeout=PATIENCE_MS)
+    open_downloads(page)
+    assert "PREDICTED ANYWAY" in text_of(taken(page, "Report as PDF"))
+    assert json.loads(taken(page, "JSON"))[0]["gate"] == "predicted anyway"
+
+
+def test_a_film_that_lies_on_its_side_is_turned_with_one_click(address: str, page: Page, tmp_path: Path) -> None:
+    turned = tmp_path / "turned.png"
+    Image.fromarray(chest_film(1)).transpose(Image.Transpose.ROTATE_90).save(turned)
+    open_predict(page, address, turned)
+    page.get_by_role("button", name="Turn right").first.click(timeout=PATIENCE_MS)
+    expect(page.get_by_text("the film was turned right")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="As uploaded").click()
+    expect(page.get_by_text("lies on its side").first).to_be_visible(timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("path", ["", "Predict", "Dataset", "Model_report"])
