@@ -31,10 +31,6 @@ if not uploads:
     st.stop()
 
 films = ui.uploaded_films(uploads)
-if not films:
-    with answer_column:
-        st.info("There is no film in what was uploaded.", icon=":material/info:")
-    st.stop()
 results = ui.read_films(films, predictor, answer_column)
 
 chosen = 0

@@ -170,7 +170,9 @@ class Gate:
 
     def distances(self, film: FloatArray) -> FloatArray:
         """From a `signature` to each film that the gate knows: float32 (n,) in [0, 2]."""
-        away: FloatArray = np.sqrt(np.maximum(2 - 2 * (self.references @ unit(film[0])), 0))
+        # Not `@`: with other work on both cores its threads waited 10 ms for each other, where this takes below 1.
+        alike = np.einsum("nc,c->n", self.references, unit(film[0]))
+        away: FloatArray = np.sqrt(np.maximum(2 - 2 * alike, 0))
         return away
 
     def _read(self, film: FloatArray) -> "_Seen":

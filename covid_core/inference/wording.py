@@ -73,18 +73,22 @@ def lungs_sentence(prediction: Prediction) -> str | None:
     return f"{inside:.0%} of the heat lies in the lungs, which are {area:.0%} of the film by the model's own lung map."
 
 
+def grave_cautions(prediction: Prediction) -> list[str]:
+    """What makes a result worth little by itself, a sentence each: a refusal that was overridden, a film that the model knows."""
+    found = []
+    if prediction.anyway is not None:
+        found.append(f"{ANYWAY.capitalize()}: {prediction.anyway.message}")
+    if prediction.similar and prediction.similar[0].distance < COPY_DISTANCE:
+        found.append(
+            "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."
+        )
+    return found
+
+
 def cautions(result: FilmResult) -> list[str]:
     """What speaks against relying on a result, a sentence each, the gravest first."""
-    found = []
-    outcome = result.outcome
-    if isinstance(outcome, Prediction):
-        if outcome.anyway is not None:
-            found.append(f"{ANYWAY.capitalize()}: {outcome.anyway.message}")
-        if outcome.similar and outcome.similar[0].distance < COPY_DISTANCE:
-            found.append(
-                "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."
-            )
-    return [*found, *result.warnings]
+    grave = grave_cautions(result.outcome) if isinstance(result.outcome, Prediction) else []
+    return [*grave, *result.warnings]
 
 
 def assumption(bundle: Bundle) -> str:

@@ -23,7 +23,7 @@ from covid_core.inference.results import table_rows
 from covid_core.inference.wording import (
     NOT_HEALTHY,
     assumption,
-    cautions,
+    grave_cautions,
     headline,
     indeterminate_sentence,
     key_numbers,
@@ -73,8 +73,9 @@ def reading(result: FilmResult, bundle: Bundle) -> None:
     outcome, three_way = result.outcome, bundle.three_way
     if isinstance(outcome, ImageRefusedError):
         raise TypeError("a refused film has no reading")
-    for caution in cautions(result):
-        st.warning(plain(caution), icon=":material/warning:")
+    grave = grave_cautions(outcome)
+    if grave:
+        st.warning(plain(" ".join(grave)), icon=":material/warning:")
     st.subheader(headline(outcome), anchor=False)
     st.markdown(key_numbers(outcome))
     if three_way is not None and outcome.decision == INDETERMINATE:
@@ -85,6 +86,8 @@ def reading(result: FilmResult, bundle: Bundle) -> None:
         scale.update_layout(margin_t=0, margin_b=20, height=_scale_height(outcome, bundle), xaxis_title=None),
         alt=scale_words(outcome, three_way),
     )
+    if result.warnings:
+        st.warning("\n".join(f"- {plain(warning)}" for warning in result.warnings), icon=":material/warning:")
     spread = spread_sentence(outcome)
     if spread is not None:
         st.caption(spread)
