@@ -97,7 +97,7 @@ def test_a_broken_film_is_refused_in_place_and_the_others_are_read(
     broken = tmp_path / "broken.png"
     broken.write_bytes(film.read_bytes()[:2000])
     open_predict(page, address, broken, film)
-    expect(page.get_by_text("damaged or cut short").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible()
     expect(page.get_by_text(re.compile("1 (called COVID-19|called not COVID-19|indeterminate)")).first).to_be_visible()
 
@@ -111,7 +111,7 @@ def test_many_films_can_be_gone_through_by_key_and_taken_away(
     open_predict(page, address, film, broken, named)
     expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
     page.keyboard.press("n")
-    expect(page.get_by_text("damaged or cut short").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible(timeout=PATIENCE_MS)
     page.keyboard.press("p")
     expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
     rows = list(csv.DictReader(io.StringIO(taken(page, "Table as CSV").decode("utf-8-sig"))))
@@ -132,7 +132,7 @@ def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
     expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
     open_downloads(page)
     assert "Patient" not in text_of(taken(page, "Report as PDF"))
-    field = page.get_by_label(re.compile("Patient, to be printed"))
+    field = page.get_by_role("textbox", name="Patient, to be printed on the report")
     field.fill("Ada Example")
     field.press("Enter")
     page.wait_for_timeout(1500)
