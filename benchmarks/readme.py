@@ -1,7 +1,7 @@
-"""Write the figures of README.md and docs/EXPERIMENTS.md from the files that hold them.
+"""Write the figures of README.md, docs/EXPERIMENTS.md and docs/INTAKE.md from the files that hold them.
 
-These are the bundles' evaluation.json, benchmarks/serving.json, benchmarks/training.json, docs/experiments/trials.json (as
-benchmarks/trials.py writes it) and the other docs/experiments/*.json (cross-validations, as `crossval` writes them to its --out
+These are the bundles' evaluation.json, serving.json, training.json and intake.json of benchmarks/, docs/experiments/
+trials.json (as benchmarks/trials.py writes it) and the other docs/experiments/*.json (cross-validations, as `crossval` writes them to its --out
 as evaluation.json).
 
 python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
@@ -19,7 +19,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from covid_core.errors import BundleError  # noqa: E402
+from covid_core.errors import REFUSALS, BundleError  # noqa: E402
 from covid_core.evaluation.further import further_tables, markdown_table  # noqa: E402
 from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
@@ -29,6 +29,7 @@ from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
 EXPERIMENTS = PROJECT / "docs" / "EXPERIMENTS.md"
+INTAKE = PROJECT / "docs" / "INTAKE.md"
 DEFAULT = DEFAULT_MODEL
 MODELS = (DEFAULT, "mobilenetv2-finetuned", "mobilenetv2")
 TRIALS = "trials.json"
@@ -68,6 +69,7 @@ def further() -> str:
         "Is it looking at the lungs?",
         "External films",
         "Three-way decision",
+        "How firm the probability is",
         "The operating point, without its own optimism",
         "The original protocol",
     )
@@ -161,6 +163,36 @@ def experiments() -> str:
     return "\n".join(lines)
 
 
+def reasons() -> str:
+    """The codes of refusals, and what to do next."""
+    rows = [f"| `{reason}` | {next_step} |" for reason, next_step in REFUSALS.items()]
+    return "\n".join(["| reason | what to do next, where nothing better is known |", "|---|---|", *rows])
+
+
+def gate() -> str:
+    """What the gate of the default model refuses."""
+    found = {one.title: one for one in further_tables(_evaluation_of(DEFAULT))}["Is it a frontal chest X-ray?"]
+    return f"{found.note}\n\n{markdown_table(found.table)}"
+
+
+def intake() -> str:
+    """What became of real odd files, one row a collection."""
+    measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "intake.json").read_text(encoding="utf-8"))
+    lines = [
+        "| collection | files | predicted | refused | crashed | slowest, s | peak memory, MiB |",
+        "|---|---:|---:|---|---:|---:|---:|",
+    ]
+    for name, found in measured.items():
+        outcomes = dict(found["outcomes"])
+        predicted = outcomes.pop("accepted", 0)
+        refused = ", ".join(f"{reason} {count}" for reason, count in outcomes.items())
+        lines.append(
+            f"| {name} | {found['files']} | {predicted} | {refused} | {len(found['crashed'])} | {found['slowest_seconds']:.2f} | "
+            f"{found['peak_mib']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def _counted(evaluation: dict[str, Any]) -> str:
     return f"{evaluation['counts']['images']} ({evaluation['counts']['patients']})"
 
@@ -235,6 +267,7 @@ def main() -> int:
     outdated = 0
     for document, parts in (
         (README, {"results": results, "further": further, "serving": serving}),
+        (INTAKE, {"reasons": reasons, "gate": gate, "intake": intake}),
         (EXPERIMENTS, {"experiments": experiments, "targets": targets, "trials": trials, "training": training}),
     ):
         text, fresh = generated(document, parts)
