@@ -1,8 +1,8 @@
 """Write the figures of README.md, docs/EXPERIMENTS.md and docs/INTAKE.md from the files that hold them.
 
-These are the bundles' evaluation.json, serving.json, training.json and intake.json of benchmarks/, docs/experiments/
-trials.json (as benchmarks/trials.py writes it) and the other docs/experiments/*.json (cross-validations, as `crossval` writes them to its --out
-as evaluation.json).
+These are the bundles' evaluation.json; serving.json, training.json, intake.json of benchmarks/; docs/experiments/trials.json, as
+benchmarks/trials.py writes it; and the other docs/experiments/*.json (cross-validations, as `crossval` writes them to --out as
+evaluation.json).
 
 python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
 python benchmarks/readme.py --check   exit code 1 if they are not up to date (a test calls this)

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from covid_core.inference.gate import signature
+from covid_core.inference.similar import COPY_DISTANCE, similar_films
+from tests.inference.test_gate import film_map, some_gate
+
+FILM = film_map(strange=0.02)
+"""The second of the films that the gate knows."""
+
+
+def test_the_nearest_films_come_first_and_the_same_picture_is_at_nothing():
+    found = similar_films(FILM, some_gate(fitted=np.ones(7, np.bool_)))
+    assert len(found) == 5
+    assert found[0].filename == "1.png"
+    assert found[0].distance == pytest.approx(0, abs=1e-3)
+    assert found[0].distance < COPY_DISTANCE
+    assert [film.distance for film in found] == sorted(film.distance for film in found)
+
+
+def test_distances_are_those_between_points_on_the_unit_sphere():
+    gate = some_gate(fitted=np.ones(7, np.bool_))
+    rooted = np.sqrt(signature(FILM, 2)[0])
+    lengths = np.linalg.norm(gate.references - rooted / np.linalg.norm(rooted), axis=1)
+    for film in similar_films(FILM, gate, count=7):
+        assert film.distance == pytest.approx(lengths[int(film.filename[0])], abs=1e-3)
+
+
+def test_only_films_that_the_model_was_fitted_on_are_found_however_few():
+    gate = some_gate()
+    assert {film.filename for film in similar_films(film_map(strange=0.12), gate)} == {f"{n}.png" for n in range(4)}
+    assert similar_films(FILM, some_gate(fitted=np.zeros(7, np.bool_))) == ()
+
+
+def test_a_film_says_of_what_patient_class_and_source_it_is():
+    film = similar_films(film_map(), some_gate(fitted=np.arange(7) == 5), count=1)[0]
+    assert (film.filename, film.patientid, film.label, film.source) == ("5.png", "p5", "non_covid", "a.example")

@@ -1,0 +1,331 @@
+"""The gate of a bundle with a tiny network, fitted on synthetic films; the network is untrained, so no gate is good here."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.neighbors import NearestNeighbors
+
+from covid_core.data.prepare import prepare_dataset, read_split, split_image_paths
+from covid_core.errors import DatasetError, TrainingError
+from covid_core.evaluation.intervals import wilson
+from covid_core.gate_figures import judge_gate, pictures_in, write_gate
+from covid_core.gating import FOLDS, MIN_FILMS, MIN_LATERALS, Signatures, fit_gate, other_films
+from covid_core.images.decode import decode_file
+from covid_core.images.preparation import prepare, prepare_files
+from covid_core.inference.bundle import load_bundle
+from covid_core.inference.gate import load_gate, save_gate, signature, unit
+from covid_core.inference.network import Network
+from covid_core.inference.predictor import Predictor
+from covid_core.storage import read_json, sha256_of_file, write_json
+from tests.fake_bundle import PREPARATION, write_fake_bundle
+from tests.phantom import COLUMNS, phantom_film, write_phantom_dataset
+
+LATERALS = 14
+
+
+def write_collection(folder: Path) -> Path:
+    """The phantom collection with lateral films: of seven patients, two each, squeezed to half their width."""
+    write_phantom_dataset(folder, n_patients=24, size=96)
+    rng = np.random.default_rng(8)
+    rows = []
+    for number in range(LATERALS):
+        film = np.asarray(Image.fromarray(phantom_film(rng, "non_covid", 96)).resize((48, 96)))
+        name = f"side-{number}.png"
+        Image.fromarray(np.pad(film, ((0, 0), (0, 48)))).save(folder / "images" / name)
+        known = {
+            "patientid": str(1 + number // 2),
+            "finding": "todo",
+            "filename": name,
+            "view": "L",
+            "modality": "X-ray",
+        }
+        rows.append({"folder": "images", "license": "CC0"} | known)
+    with (folder / "metadata.csv").open("a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerows(rows)
+    return folder
+
+
+def trained_on(folder: Path, dataset: Path, part: str | None = "out_of_fold") -> Path:
+    """Make a bundle one that was trained on a dataset: all of it, judged out of fold, or its train part."""
+    split = read_split(dataset)
+    kept = ["filename", "patientid", "label", "part", "group", "source"]
+    table = split[kept].assign(probability_raw=0.4, probability_covid=0.4)
+    table = table.assign(part=part) if part else table[table["part"] != "train"]
+    table.to_csv(folder / "predictions.csv", index=False)
+    manifest = read_json(folder / "bundle.json", DatasetError)
+    manifest["training"]["dataset"]["split_sha256"] = sha256_of_file(dataset / "split.csv")
+    manifest["files"]["predictions.csv"] = sha256_of_file(folder / "predictions.csv")
+    write_json(folder / "bundle.json", manifest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    return write_collection(tmp_path_factory.mktemp("collection") / "covid")
+
+
+@pytest.fixture(scope="module")
+def dataset(collection, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "dataset"
+    prepare_dataset(collection, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(dataset, tmp_path_factory):
+    folder = write_fake_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+    return load_bundle(trained_on(folder, dataset))
+
+
+@pytest.fixture(scope="module")
+def fitted(bundle, dataset, collection):
+    return fit_gate(bundle, dataset, collection)
+
+
+def test_the_gate_knows_every_film_of_the_dataset_and_what_the_model_was_fitted_on(fitted, dataset):
+    split = read_split(dataset)
+    assert fitted.gate.filenames.tolist() == split["filename"].tolist()
+    assert fitted.gate.labels.tolist() == split["label"].tolist()
+    assert fitted.gate.sources.tolist() == split["source"].fillna("").tolist()
+    assert fitted.gate.fitted.all()
+    assert fitted.gate.poses.tolist() == [
+        "upright",
+        "upside_down",
+        "turned_left",
+        "turned_right",
+        "negative",
+        "lateral",
+    ]
+
+
+def test_of_a_model_with_a_test_part_only_the_train_part_counts_as_fitted_on(dataset, tmp_path):
+    parted = load_bundle(trained_on(write_fake_bundle(tmp_path / "parted"), dataset, part=None))
+    gate = fit_gate(parted, dataset).gate
+    split = read_split(dataset)
+    assert set(gate.filenames[gate.fitted]) == set(split.loc[split["part"] == "train", "filename"])
+    assert len(gate.filenames) == len(split)
+
+
+def test_references_are_the_pooled_features_that_the_network_gives(fitted, bundle, dataset):
+    network = Network(bundle.file("model.tflite"))
+    for index, path in list(enumerate(split_image_paths(dataset)))[::7]:
+        pooled = network.invoke(prepare(decode_file(path), PREPARATION)).features.mean(axis=(0, 1))
+        rooted = np.sign(pooled) * np.sqrt(np.abs(pooled))
+        np.testing.assert_allclose(fitted.gate.references[index], rooted / np.linalg.norm(rooted), atol=1e-3)
+
+
+def test_the_limit_is_the_99th_percentile_of_the_distance_to_films_of_other_patients(fitted):
+    distances = []
+    for index, group in enumerate(fitted.groups):
+        others = fitted.gate.references[fitted.groups != group]
+        nearest = NearestNeighbors(n_neighbors=5).fit(others).kneighbors(fitted.gate.references[index][None])[0]
+        distances.append(nearest.mean())
+    assert fitted.gate.limit[0] == pytest.approx(np.percentile(distances, 99), abs=2e-3)
+
+
+def test_a_stand_in_knows_nothing_of_the_patient(fitted):
+    for group in np.unique(fitted.groups):
+        kept = fitted.groups != group
+        stand_in = fitted.stand_in(group)
+        assert stand_in.filenames.tolist() == fitted.gate.filenames[kept].tolist()
+        assert not np.array_equal(stand_in.pose_kernel, fitted.gate.pose_kernel)
+        assert stand_in.limit == fitted.gate.limit
+    assert set(fitted.folds) == {*fitted.groups, *fitted.lateral_groups}
+    assert set(fitted.folds.values()) == set(range(FOLDS))
+
+
+def test_lateral_films_of_patients_in_the_dataset_share_their_group(fitted, dataset):
+    group_of = read_split(dataset).set_index("patientid")["group"].to_dict()
+    patients = ["lateral", *(str(1 + number // 2) for number in range(LATERALS))]  # the phantom's own comes first
+    assert len(fitted.laterals) == len(patients)
+    for patient, group in zip(patients, fitted.lateral_groups, strict=True):
+        assert group == str(group_of.get(patient, f"patient {patient}"))
+    assert fitted.gate.lateral_limit >= fitted.gate.limit
+
+
+def test_at_most_about_one_in_a_hundred_upright_films_is_refused_for_each_reason(fitted):
+    refusals = []
+    for index, group in enumerate(fitted.groups):
+        gate = fitted.stand_in(group)
+        refusals.append(gate.screen_signature(fitted.films.of(index), lambda r, i=index: fitted.films.of(i, r)).refusal)
+    assert sum(refusal is not None for refusal in refusals) <= 2 * np.ceil(0.01 * len(refusals))
+
+
+def test_without_the_collection_the_gate_knows_no_lateral_pose(bundle, dataset):
+    gate = fit_gate(bundle, dataset).gate
+    assert "lateral" not in gate.poses
+    assert gate.lateral_limit == 0
+
+
+def test_a_few_lateral_films_are_too_few(bundle, dataset, phantom_dataset):
+    assert MIN_LATERALS > 1  # the phantom has one
+    assert "lateral" not in fit_gate(bundle, dataset, phantom_dataset).gate.poses
+
+
+def test_the_same_films_give_the_same_file(fitted, bundle, dataset, collection, tmp_path):
+    save_gate(tmp_path / "one.npz", fitted.gate)
+    save_gate(tmp_path / "other.npz", fit_gate(bundle, dataset, collection).gate)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+
+
+def test_signatures_after_repairs_are_those_of_the_repaired_picture(bundle, dataset):
+    network = Network(bundle.file("model.tflite"))
+    films = prepare_files(split_image_paths(dataset)[:2], PREPARATION)
+    signatures = Signatures(network, films)
+    turned = network.invoke(np.ascontiguousarray(255 - np.rot90(films[1], 3))).features
+    np.testing.assert_array_equal(signatures.of(1, ("turn_left", "invert", "turn_around")), signature(turned))
+    assert signatures.of(1, ("turn_right", "turn_left")) is signatures.of(1)
+
+
+def write_films(folder: Path, seeds: range) -> list[Path]:
+    folder.mkdir()
+    paths = []
+    for seed in seeds:
+        paths.append(folder / f"{seed}.png")
+        Image.fromarray(phantom_film(np.random.default_rng(1000 + seed), "covid", 96)).save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def block(bundle, fitted, dataset, tmp_path_factory):
+    """Judged with pictures of noise, films from elsewhere with a copy among them, and a file that is no picture."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    noise = [np.random.default_rng(seed).random((80, 80), np.float32) for seed in range(6)]
+    elsewhere = [*write_films(folder / "films", range(12)), split_image_paths(dataset)[3]]
+    (folder / "broken.png").write_bytes(b"no picture")
+    return judge_gate(bundle, fitted, {"noise": [*noise, folder / "broken.png"]}, {"elsewhere": elsewhere})
+
+
+def test_the_block_is_plain_json_and_tells_of_every_kind(block, fitted):
+    assert json.loads(json.dumps(block, allow_nan=False)) == block
+    kinds = [kind["kind"] for kind in block["kinds"]]
+    assert kinds == ["upside down", "turned left", "turned right", "negative", "lateral", "noise"]
+    assert block["films"] == len(fitted.groups)
+    assert block["patients"] == len(set(fitted.groups))
+    for row in (*block["kinds"], *block["hospitals"], *block["sources"]):
+        refused = sum(row["reasons"].values())
+        assert row["refused"] == wilson(refused, row["n"]).to_json()
+
+
+def test_what_cannot_be_read_is_counted_apart_and_copies_of_known_films_are_left_out(block):
+    noise = next(kind for kind in block["kinds"] if kind["kind"] == "noise")
+    assert (noise["n"], noise["unreadable"], noise["right_repair"]) == (6, 1, None)
+    elsewhere = next(place for place in block["hospitals"] if place["name"] == "elsewhere")
+    assert elsewhere["n"] + elsewhere["copies_left_out"] == 13
+    assert elsewhere["copies_left_out"] >= 1
+
+
+def test_auroc_and_fpr95_compare_with_the_upright_films_of_other_patients(block, fitted):
+    def strangeness(repairs):
+        return [fitted.stand_in(g).strangeness(fitted.films.of(i, repairs)) for i, g in enumerate(fitted.groups)]
+
+    upright, lying = strangeness(()), strangeness(("turn_left",))
+    truth, scores = np.repeat([1, 0], len(upright)), -np.array(upright + lying)  # positive: upright
+    found = next(kind for kind in block["kinds"] if kind["kind"] == "turned left")
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(truth, scores))
+    false_positive, true_positive, _ = roc_curve(truth, scores, drop_intermediate=False)
+    assert found["fpr95"] == pytest.approx(false_positive[np.argmax(true_positive >= 0.95)])
+
+
+def test_a_right_repair_is_the_one_that_undoes_what_was_done(block):
+    for kind in block["kinds"][:4]:
+        assert 0 <= kind["right_repair"] <= kind["repair_offered"] <= kind["n"]
+    assert max(kind["right_repair"] for kind in block["kinds"][:4]) > 0
+
+
+def test_sources_with_enough_films_have_a_row_each(block, dataset):
+    counts = read_split(dataset)["source"].value_counts()
+    assert {row["name"]: row["n"] for row in block["sources"]} == counts[counts >= 20].to_dict()
+
+
+def test_a_bundle_gets_its_gate_and_is_whole_afterwards(dataset, collection, tmp_path):
+    folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    lines = []
+    block = write_gate(folder, dataset, collection, say=lines.append)
+    bundle = load_bundle(folder)  # every hash fits
+    assert bundle.optional_file("gate.npz") == folder / "gate.npz"
+    assert read_json(folder / "evaluation.json", DatasetError)["gate"] == block
+    assert lines
+    for name in ("model.tflite", "predictions.csv", "head.npz"):
+        assert (folder / name).read_bytes() == before[name]
+    assert "CT slice" in [kind["kind"] for kind in block["kinds"]]
+    predictor, gate = Predictor(bundle), load_gate(folder / "gate.npz")
+    film = decode_file(split_image_paths(dataset)[0])
+    found = predictor.predict(film, anyway=True)
+    assert found.screening.limit == pytest.approx(float(gate.limit[0]))
+    assert found.similar[0].filename == gate.filenames[0]
+    write_gate(folder, dataset)  # once more, without the collection: a former gate is replaced
+    assert "lateral" not in load_gate(folder / "gate.npz").poses
+
+
+def one_class_dataset(folder: Path, films: int, patients: int) -> Path:
+    """What `prepare` leaves, of one class only."""
+    rng = np.random.default_rng(2)
+    (folder / "split" / "train" / "non_covid").mkdir(parents=True)
+    rows = []
+    for number in range(films):
+        name = f"{number}.png"
+        Image.fromarray(phantom_film(rng, "non_covid", 64)).save(folder / "split" / "train" / "non_covid" / name)
+        rows.append((name, f"p{number % patients}", "non_covid", "train", f"{number:064x}", f"p{number % patients}"))
+    columns = ["filename", "patientid", "label", "part", "sha256", "group"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "split.csv", index=False)
+    return folder
+
+
+def test_forty_films_of_one_class_are_enough(tmp_path):
+    dataset = one_class_dataset(tmp_path / "small", films=40, patients=13)
+    folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
+    block = write_gate(folder, dataset)
+    assert (block["films"], block["patients"], block["sources"]) == (40, 13, [])
+    assert set(load_gate(folder / "gate.npz").labels) == {"non_covid"}
+
+
+@pytest.mark.parametrize(("films", "patients"), [(MIN_FILMS - 1, 10), (40, FOLDS - 1)])
+def test_too_few_films_or_patients_are_refused_with_a_sentence(tmp_path, films, patients):
+    dataset = one_class_dataset(tmp_path / "small", films, patients)
+    folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
+    with pytest.raises(TrainingError, match=f"Received: {films} films of {patients} patients.*works without a gate"):
+        fit_gate(load_bundle(folder), dataset)
+
+
+def test_one_patient_with_nearly_all_films_leaves_too_few_neighbours(tmp_path):
+    dataset = one_class_dataset(tmp_path / "small", 24, 24)
+    split = pd.read_csv(dataset / "split.csv")
+    split["group"] = ["p0"] * 20 + ["p1", "p2", "p3", "p4"]
+    split.to_csv(dataset / "split.csv", index=False)
+    folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
+    with pytest.raises(TrainingError, match="5 of other patients than any one"):
+        fit_gate(load_bundle(folder), dataset)
+
+
+def test_the_dataset_must_be_the_one_that_the_model_was_trained_on(bundle, tmp_path):
+    with pytest.raises(TrainingError, match="was trained on another dataset"):
+        fit_gate(bundle, one_class_dataset(tmp_path / "other", 40, 13))
+
+
+def test_ct_slices_of_the_collection_are_no_chest_films(collection):
+    assert {kind: [path.name for path in paths] for kind, paths in other_films(collection).items()} == {
+        "CT slice": ["ct.png"]
+    }
+
+
+def test_pictures_are_found_in_folders_below_and_a_folder_without_any_is_refused(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("b.PNG", "a.jpeg", "c.dcm", "labels.csv", "notes.txt"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    assert [path.name for path in pictures_in(tmp_path)] == ["a.jpeg", "b.PNG", "c.dcm"]
+    with pytest.raises(DatasetError, match="holds no pictures"):
+        pictures_in(tmp_path / "nowhere")
+
+
+def test_unit_vectors_are_what_the_gate_compares(fitted):
+    lengths = np.linalg.norm(fitted.gate.references, axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=2e-3)
+    np.testing.assert_allclose(unit(fitted.films.of(0)[0]), fitted.gate.references[0], atol=1e-3)
