@@ -186,7 +186,7 @@ def _leaves_archive(name: str) -> bool:
 
 def _is_passed_over(entry: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(entry.filename).parts
-    if entry.is_dir() or not parts:
+    if entry.filename.endswith("/") or not parts:  # `is_dir` fails on a file without a name
         return True
     return "__MACOSX" in parts or parts[-1] in _NOT_FILMS or parts[-1].startswith("._")
 

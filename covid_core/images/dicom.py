@@ -52,7 +52,7 @@ _OTHER_PART = re.compile(
     r"|TMJ|TOES?|UTERUS|WRIST|ZYGOMA)\b"
 )
 _CHEST = re.compile(r"\b(CHEST\w*|THORAX|TORAX|LUNGS?|RIBS?|HEART)\b")
-_LATERAL = re.compile(r"\b([LR]L|[LR]?T?LAT|LATERAL)\b")
+_LATERAL = re.compile(r"\b([LR]L|[LR]?T?LAT|LATERAL|SAGITTAL)\b")
 _OBLIQUE = re.compile(r"\b([LR][ALP]O|OBL|OBLIQUE)\b")
 _LYING_ON_SIDE = "DECUB"  # lateral decubitus is a frontal film of a patient who lies on the side
 _FRONTAL_MEANINGS = {"POSTERO-ANTERIOR": "PA", "ANTERO-POSTERIOR": "AP"}
@@ -102,7 +102,11 @@ def _check_object(header: Header) -> None:
     if kind in _RADIOGRAPHS or (not kind and modality in _RADIOGRAPH_MODALITIES):
         return
     if kind != SecondaryCaptureImageStorage:
-        name = kind.name.removesuffix(" Storage") if kind.name != kind else "an object of no known kind"
+        name = (
+            kind.name.replace("Image Storage", "Image").removesuffix(" Storage")
+            if kind.name != kind
+            else "an object of no known kind"
+        )
         raise ImageRefusedError("unsupported_object", f"This is no radiograph. The file says what it is: {name}.")
     if modality not in _CAPTURE_MODALITIES:
         known = modality if re.fullmatch(r"[A-Z]{2,6}", modality) else "another modality"

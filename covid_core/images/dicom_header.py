@@ -54,6 +54,7 @@ _MAX_TABLE_BYTES = 2 * 2**16
 _MAX_VALUE_BYTES = 4096
 _LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "_openjpeg", "rle", "jpeg_ls")
 
+# Once and for the whole process: a level that is set and put back for each file would not be safe in threads.
 for _name in _LOGGERS:
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
@@ -131,7 +132,7 @@ class Header:
         if number is None and absent is not None and not _stored(self.elements, keyword):
             return absent
         if number is None or not number.is_integer():
-            raise damaged(f"{keyword} is missing or is no whole number")
+            raise damaged(f"it does not say plainly how its picture is stored ({keyword})")
         return int(number)
 
     def item(self, keyword: str, max_bytes: int) -> Dataset | None:
@@ -144,7 +145,7 @@ class Header:
             return None
         found = _value(self.elements, keyword, max_bytes)
         if not isinstance(found, Sequence):
-            raise damaged(f"{keyword} is no sequence")
+            raise _broken_table(keyword)
         return found[0] if found else None
 
     def look_up(self, keyword: str, *, signed: bool) -> LookUp | None:
@@ -179,10 +180,10 @@ class Header:
         try:
             count, first, bits = struct.unpack_from(f"{order}3H", described)
         except struct.error as cause:
-            raise damaged(f"{descriptor} is cut short") from cause
+            raise _broken_table(descriptor) from cause
         count = count or 2**16
         if not 1 <= bits <= 16 or not count <= len(entries) <= _MAX_TABLE_BYTES:  # noqa: PLR2004
-            raise damaged(f"{data} does not fit its descriptor")
+            raise _broken_table(data)
         kind = f"{order}u2" if len(entries) >= 2 * count else "u1"
         if signed and first >= 2**15:
             first -= 2**16
@@ -234,6 +235,10 @@ def damaged(what: str) -> ImageRefusedError:
     return ImageRefusedError("damaged", f"The DICOM file is damaged: {what}.")
 
 
+def _broken_table(keyword: str) -> ImageRefusedError:
+    return damaged(f"its table of greys or colours cannot be read ({keyword})")
+
+
 def _parsed(
     source: LimitedReader,
     syntax: UID,
@@ -244,7 +249,7 @@ def _parsed(
     try:
         return read_dataset(source, implicit, syntax != ExplicitVRBigEndian, stop_when=stop_when, specific_tags=wanted)
     except Exception as cause:  # whatever pydicom meets in bytes that are no DICOM, too deep or too many
-        raise damaged("its elements cannot be told apart") from cause
+        raise damaged("its entries cannot be told apart") from cause
 
 
 def _guessed_syntax(source: LimitedReader) -> UID:
@@ -286,8 +291,8 @@ def _value(elements: Dataset, keyword: str, max_bytes: int) -> Any:
     if keyword not in elements:
         return None
     if len(_stored(elements, keyword)) > max_bytes:
-        raise damaged(f"{keyword} is too long")
+        raise damaged(f"one of its entries is too long ({keyword})")
     try:
         return elements[keyword].value
     except Exception as cause:  # whatever pydicom meets in a value that does not keep to its representation
-        raise damaged(f"{keyword} cannot be read") from cause
+        raise damaged(f"one of its entries cannot be read ({keyword})") from cause

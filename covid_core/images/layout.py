@@ -1,9 +1,8 @@
 """What an encoded picture says of itself, read from its markers before a decoder sees it.
 
-A decoder that trusts a hostile file can be kept busy for hours or be made to take all memory: by thousands of empty pieces
-(a PNG of 45 MiB took Pillow 13 seconds, a JPEG 52), by a JPEG of a million passes, by a size or a number of tiles that the
-data behind it do not bear out. This module counts, and decodes nothing. It says None where it cannot follow; what is wrong
-there is for the decoder to say.
+A decoder that trusts a hostile file can be kept busy for hours: by millions of empty pieces (a PNG of 45 MiB took Pillow 13
+seconds, a JPEG 52) or by a progressive JPEG of a million passes. This module counts, and decodes nothing. It says None where it
+cannot follow; what is wrong there is for the decoder to say. JPEG 2000 is in `covid_core.images.jpeg2000`.
 """
 
 import struct
@@ -25,7 +24,6 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15, and SOF55 of JPEG-LS
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
-_SIZ = b"\xff\x4f\xff\x51"  # a codestream of JPEG 2000 begins with SOC and SIZ
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ class Layout:
         bits: of a sample.
         progressive: a JPEG whose passes are all kept in memory until the last.
         lossless: a JPEG of the lossless processes, which are another codec.
-        tiles: of JPEG 2000; 1 otherwise.
     """
 
     width: int
@@ -48,7 +45,6 @@ class Layout:
     bits: int
     progressive: bool = False
     lossless: bool = False
-    tiles: int = 1
 
 
 def png_layout(data: bytes) -> Layout | None:
@@ -68,7 +64,7 @@ def png_layout(data: bytes) -> Layout | None:
             found = Layout(width, height, samples=0, bits=bits)
         position, pieces = position + 12 + length, pieces + 1
         if pieces > MAX_PIECES:
-            raise _too_many_pieces()
+            raise too_many_pieces()
         if name == b"IEND":
             break
     return found
@@ -90,7 +86,7 @@ def jpeg_layout(data: bytes) -> Layout | None:
     while position + 4 <= len(data):
         steps += 1
         if steps > MAX_HEADER_STEPS or position > MAX_HEADER_BYTES:
-            raise _too_many_pieces()
+            raise too_many_pieces()
         if data[position] != _MARKER or data[position + 1] in {0x00, _MARKER}:  # junk or a fill byte
             position += 1
             continue
@@ -109,24 +105,6 @@ def jpeg_layout(data: bytes) -> Layout | None:
     return found
 
 
-def jpeg2000_layout(data: bytes) -> Layout | None:
-    """Read the header of a JPEG 2000 codestream, with or without a JP2 file around it (ITU-T T.800 annex A.5.1).
-
-    Returns:
-        The layout; None where no codestream begins.
-    """
-    start = data.find(_SIZ, 0, 4096)
-    if start < 0 or start + 43 > len(data):
-        return None
-    sizes = struct.unpack_from(">8IH", data, start + 8)
-    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, samples = sizes
-    if not tile_width or not tile_height:
-        return None
-    bits = (data[start + 42] & 0x7F) + 1
-    across = -(-(right - tile_left) // tile_width)
-    down = -(-(bottom - tile_top) // tile_height)
-    return Layout(right - left, bottom - top, samples, bits, tiles=across * down)
-
-
-def _too_many_pieces() -> ImageRefusedError:
+def too_many_pieces() -> ImageRefusedError:
+    """The refusal of a picture that is made to keep its decoder busy."""
     return ImageRefusedError("damaged", "The image is made of more pieces than any program writes.")

@@ -1,0 +1,28 @@
+"""What several tests of DICOM share: a film, what is expected of it, and how its refusal is caught."""
+
+import numpy as np
+import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.decode import read_film
+from tests.images.samples import ramp
+
+TWELVE_BITS = ramp(300, 4000).astype(np.uint16)
+SECONDARY = {"SOPClassUID": SecondaryCaptureImageStorage, "Modality": "OT"}
+
+
+def refusal(data):
+    with pytest.raises(ImageRefusedError) as caught:
+        read_film(data)
+    return caught.value
+
+
+def stretched(values):
+    """What a viewer shows without a window: the least value black, the greatest white."""
+    return (values - values.min()) / (values.max() - values.min())
+
+
+def close(film, expected):
+    assert film.dtype == np.float32
+    np.testing.assert_allclose(film, expected, atol=2e-6)

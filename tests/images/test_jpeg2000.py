@@ -1,0 +1,133 @@
+"""Codestreams come from Pillow and pylibjpeg-openjpeg; hostile ones are those with a marker segment changed by hand."""
+
+import struct
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.uid import JPEG2000Lossless
+
+from covid_core.errors import ImageRefusedError
+from covid_core.images.decode import decode
+from covid_core.images.jpeg2000 import jpeg2000_layout
+from tests.images.samples import HEIGHT, WIDTH, compressed_dicom, encoded, jpeg_2000, smooth_colours, smooth_grey
+
+SIDE = 3000
+
+
+@pytest.fixture(scope="module")
+def film():
+    return smooth_grey(SIDE, SIDE).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def codestream(film):
+    return jpeg_2000(film, 12)
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_the_header_is_found_with_and_without_a_file_around_it(bare):
+    colours = Image.fromarray(smooth_colours())
+    found = jpeg2000_layout(encoded(colours, "JPEG2000", no_jp2=bare, tile_size=(32, 32)))
+    assert (found.width, found.height, found.samples, found.bits) == (WIDTH, HEIGHT, 3, 8)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_the_bits_are_those_of_the_codestream(bits):
+    found = jpeg2000_layout(jpeg_2000(smooth_grey().astype(np.uint16), bits))
+    assert (found.bits, found.samples) == (bits, 1)
+
+
+def test_what_is_no_codestream_has_no_header():
+    assert jpeg2000_layout(b"\xff\x4f\xff\x51") is None
+    assert jpeg2000_layout(encoded(Image.fromarray(smooth_grey()))) is None
+    assert jpeg2000_layout(b"") is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precinct_size": (128, 128), "codeblock_size": (32, 32)},
+        {"precinct_size": (256, 256), "quality_layers": [80, 40, 20, 10, 5]},
+        {"tile_size": (256, 256), "num_resolutions": 6},
+    ],
+)
+def test_what_encoders_write_is_not_too_much(options, film):
+    found = jpeg2000_layout(encoded(Image.fromarray((film // 2).astype(np.uint8)), "JPEG2000", no_jp2=True, **options))
+    assert (found.width, found.height) == (SIDE, SIDE)
+
+
+def with_style(codestream, *, layers=1, levels=5, blocks=4, precincts=None, component=False):
+    """The codestream with another coding style (COD), or with one more for its first component (COC)."""
+    place = codestream.index(b"\xff\x52")
+    end = place + 2 + int.from_bytes(codestream[place + 2 : place + 4], "big")
+    coded = bytes([levels, blocks, blocks, 0, 1]) + (b"" if precincts is None else bytes([precincts]) * (levels + 1))
+    scheme = bytes([precincts is not None])
+    if component:
+        segment = b"\0" + scheme + coded
+        return codestream[:end] + b"\xff\x53" + struct.pack(">H", 2 + len(segment)) + segment + codestream[end:]
+    segment = scheme + struct.pack(">BHB", 0, layers, 0) + coded
+    return codestream[:place] + b"\xff\x52" + struct.pack(">H", 2 + len(segment)) + segment + codestream[end:]
+
+
+def in_tile_header(codestream, styled):
+    """The codestream with the coding style of another in the header of its first tile-part."""
+    start = styled.index(b"\xff\x52")
+    segment = styled[start : start + 2 + int.from_bytes(styled[start + 2 : start + 4], "big")]
+    place = codestream.index(b"\xff\x90")
+    part = codestream[place + 6 : place + 10]
+    longer = struct.pack(">L", int.from_bytes(part, "big") + len(segment))
+    return codestream[: place + 6] + longer + codestream[place + 10 : place + 12] + segment + codestream[place + 12 :]
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        {"precincts": 0x11},
+        {"precincts": 0x33},
+        {"blocks": 0},
+        {"layers": 65535, "precincts": 0x88},
+        {"precincts": 0x11, "component": True},
+        {"blocks": 0, "component": True},
+        {"precincts": 0x11, "in_tile": True},
+        {"blocks": 0, "in_tile": True},
+    ],
+    ids=str,
+)
+def test_pieces_that_would_take_gigabytes_are_refused_before_they_are_made(style, codestream, film):
+    style = dict(style)
+    in_tile = style.pop("in_tile", False)
+    hostile = with_style(codestream, **style)
+    if in_tile:
+        hostile = in_tile_header(codestream, hostile)
+    data = compressed_dicom(film, JPEG2000Lossless, hostile)
+    begin = time.perf_counter()
+    with pytest.raises(ImageRefusedError, match="pieces") as caught:
+        decode(data)
+    assert caught.value.reason == "damaged"
+    assert time.perf_counter() - begin < 2
+
+
+def test_the_same_style_written_by_hand_is_read(codestream, film):
+    place = codestream.index(b"\xff\x52")
+    assert with_style(codestream)[place : place + 9] == codestream[place : place + 9]
+    data = compressed_dicom(film, JPEG2000Lossless, in_tile_header(codestream, codestream), BitsStored=12)
+    expected = (film - film.min()) / (film.max() - film.min())
+    np.testing.assert_allclose(decode(data), expected, atol=2e-6)
+
+
+def test_65000_tiles_are_refused_before_they_are_made(codestream):
+    hostile = bytearray(codestream)
+    hostile[24:32] = struct.pack(">LL", 12, 12)  # the tiles' size in the SIZ segment
+    with pytest.raises(ImageRefusedError, match="pieces"):
+        jpeg2000_layout(bytes(hostile))
+
+
+def test_endless_segments_are_refused():
+    start = jpeg_2000(smooth_grey().astype(np.uint16), 12)
+    place = start.index(b"\xff\x52")
+    begin = time.perf_counter()
+    with pytest.raises(ImageRefusedError, match="pieces"):
+        jpeg2000_layout(start[:place] + b"\xff\x64\0\x02" * 1_000_000 + start[place:])
+    assert time.perf_counter() - begin < 2
