@@ -51,7 +51,7 @@ REPAIRS: dict[Pose, Repair] = {
 }
 """What brings a film right that lies in this pose."""
 
-_NOT_A_CHEST = "This does not look like the frontal chest X-rays that the model knows."
+_NOT_A_CHEST = "This is unlike the frontal chest X-rays that the model knows."
 _REASONS: dict[Pose, str] = {"negative": "negative", "lateral": "lateral"}  # of the others: not_upright
 _SENTENCES: dict[Pose, str] = {
     "upside_down": "The film stands upside down.",

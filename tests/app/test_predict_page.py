@@ -103,7 +103,7 @@ def gated(models: list[str]) -> None:
 def test_what_is_no_chest_film_is_refused_and_can_be_predicted_anyway(page: AppTest, models: list[str]) -> None:
     gated(models)
     page.file_uploader[0].upload("leg.png", png(leg_film()), IMAGE).run()
-    assert "does not look like the frontal chest" in page.error[0].value
+    assert "is unlike the frontal chest" in page.error[0].value
     assert "What to do" in texts(page)
     assert not page.subheader
     assert viewer(page)["heat"] is None
@@ -112,7 +112,7 @@ def test_what_is_no_chest_film_is_refused_and_can_be_predicted_anyway(page: AppT
     assert page.subheader[0].value in {*CLASS_TITLES.values(), "Indeterminate"}
     assert "Predicted anyway" in page.warning[0].value
     button(page, "As uploaded").click().run()
-    assert "does not look like the frontal chest" in page.error[0].value
+    assert "is unlike the frontal chest" in page.error[0].value
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_what_is_no_chest_film_is_refused_and_is_marked_when_it_is_predicted_any
     leg = tmp_path / "leg.png"
     Image.fromarray(leg_film()).save(leg)
     open_predict(page, address, leg)
-    expect(page.get_by_text("does not look like the frontal chest X-rays that the model knows").first).to_be_visible(
+    expect(page.get_by_text("is unlike the frontal chest X-rays that the model knows").first).to_be_visible(
         timeout=PATIENCE_MS
     )
     page.get_by_role("button", name="Predict anyway").click()

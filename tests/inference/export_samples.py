@@ -69,9 +69,7 @@ COVID = replace(
     INDETERMINATE, probability_covid=0.9, decision="covid", spread=None, lungs=None, screening=None, similar=()
 )
 OTHER = replace(COVID, label="non_covid", probability_covid=0.1, decision="non_covid")
-NOT_A_CHEST = ImageRefusedError(
-    "not_a_chest_xray", "This does not look like the frontal chest X-rays that the model knows."
-)
+NOT_A_CHEST = ImageRefusedError("not_a_chest_xray", "This is unlike the frontal chest X-rays that the model knows.")
 REFUSED = FilmResult("leg.png", NOT_A_CHEST)
 ANYWAY = replace(INDETERMINATE, screening=Screening(0.9, 0.5, "upright", 0.9, NOT_A_CHEST))
 FULL = FilmResult(

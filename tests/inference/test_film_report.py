@@ -137,7 +137,7 @@ def test_similar_films_are_not_named(bundle: Bundle) -> None:
 
 def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), film))
-    mark = "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This does not look like the frontal chest X-rays that the model knows."
+    mark = "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model knows."
     assert mark in said
     assert said.index(mark) < said.index("Indeterminate")
     assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, film))
@@ -146,7 +146,7 @@ def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> 
 def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, REFUSED, film))
     assert (
-        "Refused This does not look like the frontal chest X-rays that the model knows. No prediction was made (reason: not_a_chest_xray)."
+        "Refused This is unlike the frontal chest X-rays that the model knows. No prediction was made (reason: not_a_chest_xray)."
         in said
     )
     assert "Give a frontal chest X-ray; if it is one, predict anyway and doubt the result." in said
