@@ -392,7 +392,10 @@ def test_a_film_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundl
     result = replace(FULL, outcome=ANYWAY)
     capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
     report = opened(structured_report(in_memory(), result, bundle, CREATED))
-    mark = "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model knows."
+    mark = (
+        "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
+        "knows."
+    )
     assert mark in capture.ImageComments
     assert mark in texts(report)
     assert codes_of(report)["Check for an upright frontal chest X-ray"] == "Refused, predicted anyway"

@@ -137,7 +137,10 @@ def test_similar_films_are_not_named(bundle: Bundle) -> None:
 
 def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), film))
-    mark = "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model knows."
+    mark = (
+        "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
+        "knows."
+    )
     assert mark in said
     assert said.index(mark) < said.index("Indeterminate")
     assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, film))
