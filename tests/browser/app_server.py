@@ -19,20 +19,21 @@ START_SECONDS = 60
 
 
 @contextmanager
-def running_app(log: Path, script: str = "streamlit_app.py", **environment: str) -> Iterator[str]:
+def running_app(
+    log: Path, script: str = "streamlit_app.py", port: int | None = None, **environment: str
+) -> Iterator[str]:
     """Start the app on a free port of this machine.
 
     Args:
         log: gets what the app prints.
         script: what is started, seen from the project.
+        port: where it listens; a free one by default.
         environment: variables on top of ours.
 
     Yields:
         The address of its front page.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", script]
     options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
     options += ["--server.fileWatcherType", "none"]  # nobody edits the app while it is tested
@@ -47,6 +48,13 @@ def running_app(log: Path, script: str = "streamlit_app.py", **environment: str)
         finally:
             app.terminate()
             app.wait(timeout=30)
+
+
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
