@@ -294,6 +294,11 @@ def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     lines = ["Result:", f"  Class      : {outcome.label}", f"  Confidence : {outcome.confidence:.1%}"]
     if bundle.three_way is not None and outcome.decision == INDETERMINATE:
         lines.append(f"  Decision   : {INDETERMINATE} ({indeterminate_range(bundle.three_way)})")
+    if outcome.spread is not None:
+        low, high = outcome.spread
+        lines.append(f"  Ensemble   : P(covid) {low:.2f} to {high:.2f}, the model's {outcome.probability_covid:.2f}")
+    if result.repairs:
+        lines.append(f"  Repaired   : {', '.join(result.repairs)}")
     return "\n".join([*lines, *(f"  Caution    : {caution}" for caution in cautions(result))])
 
 

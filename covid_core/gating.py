@@ -27,7 +27,7 @@ from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.data.prepare import RECORD_NAME, read_split, split_image_paths
 from covid_core.errors import BundleError, TrainingError
 from covid_core.images.preparation import prepare_files
-from covid_core.images.repair import Repair
+from covid_core.images.repair import QUARTERS_LEFT, Repair
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.gate import GRID, NEIGHBOURS, FloatArray, Gate, repaired_input, signature, unit
 from covid_core.inference.network import Network
@@ -55,7 +55,6 @@ POSED: dict[Pose, tuple[Repair, ...]] = {
     "negative": ("invert",),
 }
 """What brings an upright film into each pose."""
-_QUARTERS_LEFT = {"turn_left": 1, "turn_around": 2, "turn_right": 3}
 _TURNS: tuple[tuple[Repair, ...], ...] = ((), ("turn_left",), ("turn_around",), ("turn_right",))
 
 Say = Callable[[str], None]
@@ -84,7 +83,7 @@ class Signatures:
 
     def of(self, index: int, repairs: Sequence[Repair] = ()) -> FloatArray:
         """The signature of a film after repairs, float32 (1 + grid * grid, c)."""
-        quarters = sum(_QUARTERS_LEFT.get(repair, 0) for repair in repairs) % 4
+        quarters = sum(QUARTERS_LEFT.get(repair, 0) for repair in repairs) % 4
         inverted = repairs.count("invert") % 2 == 1
         key = (index, quarters, inverted)
         if key not in self._known:

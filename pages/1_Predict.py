@@ -40,7 +40,7 @@ if len(films) > 1:
         ui.downloads_of_all(films, results, bundle)
     chosen = ui.choose_film(st.container(), table_rows(results), films)
 film, result = films[chosen], results[chosen]
-picture = ui.picture_of(film)
+picture = ui.picture_of(film, result)
 
 picture_column, reading_column = st.columns(2, gap="medium")
 with picture_column:
@@ -63,6 +63,8 @@ with reading_column:
         ui.reading(result, bundle)
     ui.repairs(film, readable=picture is not None)
 if isinstance(result.outcome, ImageRefusedError):
+    with st.expander("Report and downloads", icon=":material/download:"):
+        ui.downloads_of_one(film, result, picture, bundle)
     st.stop()
 
 meaning, similar, reports = st.tabs(["What does this mean for my patient?", "Similar films", "Report and downloads"])

@@ -46,7 +46,7 @@ def percent(share: float) -> str:
     if 0 < nearest < _LEAST:
         return f"less than {_LEAST}%" if hundredths < _HALF else f"more than {100 - _LEAST}%"
     # Two figures that count at the lower end; at the upper one what is missing to 100% counts, and less of it.
-    digits = sum(nearest < limit for limit in ((1, 10) if hundredths < _HALF else (0.1, 1)))
+    digits = sum(nearest < limit for limit in ((0.1, 1, 10) if hundredths < _HALF else (0.1, 1)))
     written = f"{hundredths:.{digits}f}"
     return (written.rstrip("0").rstrip(".") if digits else written) + "%"
 
@@ -101,13 +101,19 @@ def accuracy_sentence(answers: Sequence[Answer]) -> str:
 
 def elsewhere_sentence(evaluation: Mapping[str, Any]) -> str | None:
     """Say how often the model was right on films of publishers that it had not seen; None where that was not measured."""
-    found = evaluation.get("left_out_sources")
-    if not found or found["sensitivity"]["value"] is None or found["specificity"]["value"] is None:
+    shares = [
+        [figures[name]["value"] for name in ("sensitivity", "specificity")]
+        for figures in (evaluation.get("left_out_sources"), evaluation["metrics"])
+        if figures
+    ]
+    if len(shares) == 1 or None in (*shares[0], *shares[1]):
         return None
-    sensitivity, specificity = found["sensitivity"]["value"], found["specificity"]["value"]
+    (right, specificity), (usual, usual_specificity) = shares
     return (
-        f"On films from publishers that it had not seen, the model found {percent(sensitivity)} of those with COVID-19 and gave "
-        f"a false alarm on {percent(1 - specificity)} of the others: at another hospital a film is likely to tell less than this."
+        f"At the operating point alone, as if it always decided, the model found {percent(right)} of the films with COVID-19 "
+        f"from publishers that it had not seen, instead of {percent(usual)}, and gave a false alarm on "
+        f"{percent(1 - specificity)} of the others, instead of {percent(1 - usual_specificity)}: at another hospital a film is "
+        "likely to tell less than this."
     )
 
 

@@ -17,7 +17,7 @@ from pydicom.uid import (
 )
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.dicom_header import Header, read_header
+from covid_core.images.dicom_header import Header, geometry_warnings, read_header
 from covid_core.images.dicom_pixels import Shape, check_syntax, decoded, shape_of
 from covid_core.images.film import Film, FilmTags, GreyImage
 from covid_core.images.greys import (
@@ -219,7 +219,7 @@ def _warnings(header: Header) -> tuple[str, ...]:
         )
     if years is not None and years < ADULT_AGE:
         warnings.append(f"The file says that the patient is under {ADULT_AGE}; the model learned from films of adults.")
-    return tuple(warnings)
+    return (*warnings, *geometry_warnings(header))
 
 
 def _age(header: Header) -> int | None:

@@ -42,6 +42,7 @@ _WANTED = (
     *("SOPClassUID", "Modality", "Manufacturer", "PatientSex", "PatientAge", "BodyPartExamined", "ViewPosition"),
     *("ViewCodeSequence", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PatientOrientation", "PixelAspectRatio"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "BurnedInAnnotation", "PresentationLUTShape"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *("RescaleIntercept", "RescaleSlope", "ModalityLUTSequence"),
@@ -52,7 +53,7 @@ _PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}  # float, double float and in
 _MAX_LOOK_UP_BYTES = 2**19  # three look-up tables of 65,536 entries
 _MAX_TABLE_BYTES = 2 * 2**16
 _MAX_VALUE_BYTES = 4096
-_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "_openjpeg", "rle", "jpeg_ls")
+_LOGGERS = ("pydicom", "jpeg_ls")
 
 # Once and for the whole process: a level that is set and put back for each file would not be safe in threads.
 for _name in _LOGGERS:
@@ -100,6 +101,15 @@ class Header:
     def term(self, keyword: str) -> str:
         """The first value of an element in capitals; see `text`."""
         return self.text(keyword).upper()
+
+    def terms(self, keyword: str) -> tuple[str, ...]:
+        """All values of an element as text in capitals, none where there is none or none that can be read."""
+        try:
+            value = _value(self.elements, keyword, _MAX_VALUE_BYTES)
+        except ImageRefusedError:
+            return ()
+        values = value if isinstance(value, MultiValue) else [value]
+        return tuple("" if one is None else str(one).strip().upper() for one in values)
 
     def meaning(self, keyword: str) -> str:
         """What the first code of a sequence means, in capitals; empty where there is none or none that can be read."""
@@ -228,6 +238,31 @@ class LimitedReader(io.BytesIO):
         if self._reads > MAX_READS:
             raise OSError("too many elements")
         return super().read(size)
+
+
+def geometry_warnings(header: Header) -> tuple[str, ...]:
+    """What the file says against the picture being seen as films are, with the patient's left on the viewer's right.
+
+    Patient orientation (PS3.3 C.7.6.1.1.1) is where a row and a column of pixels lead to: `L` and `F`, left and feet, for a
+    frontal film. The pixel aspect ratio (C.7.6.3.1.7) is the height of a pixel to its width.
+
+    Returns:
+        Sentences for `Film.warnings`; none where the file says nothing, or nothing that can be read.
+    """
+    warnings, orientation, aspect = [], header.terms("PatientOrientation"), header.terms("PixelAspectRatio")
+    row, column = orientation if len(orientation) == 2 else ("", "")  # noqa: PLR2004
+    if row.startswith("R") and column.startswith("F"):
+        warnings.append(
+            "The file says that the film is stored mirrored, with the patient's left side on the left: left and right may be"
+            " swapped. Check the side marker."
+        )
+    elif (row and not row.startswith("L")) or (column and not column.startswith("F")):
+        warnings.append(
+            "The file says that the film is stored turned or flipped: left and right may be swapped. Check the side marker."
+        )
+    if len(aspect) == 2 and aspect[0] != aspect[1]:  # noqa: PLR2004
+        warnings.append("The file says that the film's pixels are not square: the film is shown stretched.")
+    return tuple(warnings)
 
 
 def damaged(what: str) -> ImageRefusedError:

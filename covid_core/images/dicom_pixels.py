@@ -39,9 +39,8 @@ MAX_PIXEL_BYTES = 100_000_000
 """Of the decoded pixels: 50 million greys of 16 bits, or 33 million colours."""
 
 _NATIVE = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian}
-# Of pydicom's decoders the first that is installed. pylibjpeg comes last, for what nothing else can read: on damaged run-length
-# coding it panics past every `except Exception` and writes to stderr (pylibjpeg-rle 2.2, in Rust).
-_DECODERS = ("pyjpegls", "pillow", "pydicom", "pylibjpeg")
+# Of pydicom's decoders those that are let at a file, the first that is installed. Any other that may be there is left alone.
+_DECODERS = ("pyjpegls", "pillow", "pydicom")
 _GREYS = {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"}
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _SUBSAMPLED = "YBR_FULL_422"
@@ -167,6 +166,10 @@ def _decoded(
         array, properties = get_decoder(syntax).as_array(
             source, index=0, raw=True, decoding_plugin=_decoder_of(syntax), **_options(shape, vr, syntax)
         )
+    except MemoryError as cause:
+        raise ImageRefusedError(
+            "too_large", "The film takes more memory than there is left: it may be sound, but it could not be read."
+        ) from cause
     except Exception as cause:  # a decoder's own errors, of any kind
         raise damaged("its picture cannot be decoded") from cause
     patterns: NDArray[np.unsignedinteger] = array.view(array.dtype.str.replace("i", "u"))

@@ -21,7 +21,8 @@ MAX_PACKETS = 1_000_000
 MAX_SEGMENTS = 20_000
 
 _START = b"\xff\x4f\xff\x51"  # SOC and SIZ
-_SEARCHED = 4096  # bytes of a JP2 file before its codestream
+_FILE_START = b"\0\0\0\x0cjP  \r\n\x87\n"  # the first box of a JP2 file
+_MAX_BOXES = 16  # before the codestream; a file of GDCM was seen with seven
 _SIZ_BYTES = 43
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 _MAX_BYTE_COMPONENTS = 256  # a component's number takes one byte up to here
@@ -42,14 +43,16 @@ class _Style(NamedTuple):
 def jpeg2000_layout(data: bytes) -> Layout | None:
     """Read the header of a codestream, with or without a JP2 file around it, and count what it would be decoded into.
 
+    The standard wants it without (PS3.5 A.4.4), yet there are files with one, and decoders take them.
+
     Returns:
-        The layout; None where no codestream begins.
+        The layout; None where no codestream begins, at the first byte or in the first box that is to hold one.
 
     Raises:
         ImageRefusedError: `damaged` for one of more pieces than any program writes.
     """
-    start = data.find(_START, 0, _SEARCHED)
-    if start < 0 or start + _SIZ_BYTES > len(data):
+    start = _codestream(data) if data.startswith(_FILE_START) else 0
+    if start is None or not data.startswith(_START, start) or start + _SIZ_BYTES > len(data):
         return None
     sizes = struct.unpack_from(">8IH", data, start + 8)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, samples = sizes
@@ -62,6 +65,26 @@ def jpeg2000_layout(data: bytes) -> Layout | None:
     for style in _styles(data, start + 2, samples):
         _check(style, layout)
     return layout
+
+
+def _codestream(data: bytes) -> int | None:
+    """Where the codestream of a JP2 file begins (ITU-T T.800 annex I), found box by box as a decoder finds it.
+
+    A search for its first bytes could be led to a harmless one in another box. None where the boxes do not lead to one.
+    """
+    position = 0
+    for _ in range(_MAX_BOXES):
+        if position + 16 > len(data):
+            return None
+        length, kind, longer = struct.unpack_from(">L4sQ", data, position)
+        head = 16 if length == 1 else 8
+        if kind == b"jp2c":
+            return position + head
+        length = longer if length == 1 else length
+        if length < head:
+            return None
+        position += length
+    return None
 
 
 def _styles(data: bytes, position: int, samples: int) -> Iterator[_Style]:

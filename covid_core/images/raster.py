@@ -38,7 +38,6 @@ _DECODER_ERRORS = (
     RecursionError,
     IndexError,
     KeyError,
-    MemoryError,
     OverflowError,
     struct.error,
     zlib.error,
@@ -92,6 +91,10 @@ def _decoded(data: bytes, kind: FileKind) -> GreyImage:
     try:
         with unwarned:  # a picture may be readable with broken metadata; what matters is whether its pixels load
             return _grey_picture(_opened(data, kind))
+    except MemoryError as cause:
+        raise ImageRefusedError(
+            "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
+        ) from cause
     except (*_DECODER_ERRORS, Image.DecompressionBombError) as cause:
         raise ImageRefusedError(
             "damaged", "The image is damaged or cut short: it cannot be read from its beginning to its end."

@@ -15,7 +15,8 @@ REPAIR_TITLES: dict[Repair, str] = {
     "invert": "inverted",
 }
 """Repair -> what was done, as a participle. Right is clockwise."""
-_QUARTERS_LEFT = {"turn_left": 1, "turn_around": 2, "turn_right": 3}
+QUARTERS_LEFT: dict[Repair, int] = {"turn_left": 1, "turn_around": 2, "turn_right": 3}
+"""Repair -> quarter turns anticlockwise; an inversion is none."""
 
 
 def repaired(image: GreyImage, repairs: Sequence[Repair]) -> GreyImage:
@@ -29,5 +30,13 @@ def repaired(image: GreyImage, repairs: Sequence[Repair]) -> GreyImage:
         float32 in [0, 1]; height and width change places with each quarter turn.
     """
     for repair in repairs:
-        image = 1 - image if repair == "invert" else np.rot90(image, _QUARTERS_LEFT[repair])
+        image = 1 - image if repair == "invert" else np.rot90(image, QUARTERS_LEFT[repair])
     return np.ascontiguousarray(image)
+
+
+def shortest(repairs: Sequence[Repair]) -> tuple[Repair, ...]:
+    """The fewest repairs that do the same: at most one turn and one inversion, none where they cancel."""
+    quarters = sum(QUARTERS_LEFT.get(repair, 0) for repair in repairs) % 4
+    turns: list[Repair] = [repair for repair, count in QUARTERS_LEFT.items() if count == quarters]
+    inverted: list[Repair] = ["invert"] if repairs.count("invert") % 2 else []
+    return (*turns, *inverted)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import CovidCoreError
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.film_report import model_hash, software
+from covid_core.inference.film_report import further_cautions, model_hash, software
 from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.sr_content import CODING_SCHEME, MAKER, chief_sentences, measurement_report, report_sentences
 from covid_core.inference.wording import ANYWAY, heat_sentences, repairs_sentence
@@ -63,7 +63,7 @@ _FORMS = {
     "LossyImageCompressionMethod": r"[A-Z0-9_]{1,16}",
 }
 _LONGEST_VALUE = 1024  # bytes; what is longer is no name, number or date
-_LONGEST_STRING, _LONGEST_TEXT = 64, 1024  # characters of the VRs LO and ST: PS3.5, 6.2
+_LONGEST_STRING, _LONGEST_TEXT, _LONGEST_COMMENT = 64, 1024, 10240  # characters of the VRs LO, ST and LT: PS3.5, 6.2
 _HEADER = 65536  # bytes, in which the file says how it is compressed
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
@@ -278,7 +278,8 @@ def _describe_capture(image: "Dataset", export: _Export) -> None:
     derivation = f"Heat map (Grad-CAM) of {bundle.name}, version {bundle.version}, drawn over the film."
     parts = (derivation, heat_sentences(prediction, bundle), repairs_sentence(export.result.repairs) or "")
     image.DerivationDescription = " ".join(parts).strip()[:_LONGEST_TEXT]
-    image.ImageComments = " ".join(chief_sentences(prediction, bundle))
+    comments = " ".join([*chief_sentences(prediction, bundle), *further_cautions(export.result)])
+    image.ImageComments = comments[:_LONGEST_COMMENT]
     image.SourceImageSequence = [_reference(export.source)]
     if "BurnedInAnnotation" in values:  # the overlay adds none; where the film's file does not say, neither does this
         image.BurnedInAnnotation = values["BurnedInAnnotation"]

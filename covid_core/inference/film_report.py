@@ -1,11 +1,12 @@
 """Reports on films as PDF, to file or to print: what a page says.
 
 Knows results, bundles and evaluations, and says of them what `covid_core.inference.results` says on the screen. Does not know
-where the films come from, nor how a page is drawn (`covid_core.inference.report_drawing`).
+where the films come from, nor how a page is drawn (`covid_core.inference.report_drawing`). The name of a film's file is often
+the patient's, so it is not printed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from covid_core.inference.wording import (
     ANYWAY,
     NOT_HEALTHY,
     assumption,
-    cautions,
+    grave_cautions,
     headline,
     heat_sentences,
     indeterminate_sentence,
@@ -53,11 +54,14 @@ class ReportPage:
         image: the film as the model was given it (repairs done), at display size: float32 (height, width) in [0, 1]; None
             for a page without pictures.
         patient: what was typed in to be printed as the patient's name; nothing is printed for an empty one.
+        title: what tells the film from the others without naming anybody, as in `Film 3 of 5`; nothing is printed for an empty
+            one.
     """
 
     result: FilmResult
     image: GreyImage | None
     patient: str = ""
+    title: str = ""
 
 
 def film_report_pdf(
@@ -107,8 +111,10 @@ def probability_sentences(prediction: Prediction, bundle: Bundle) -> str:
 
 
 def further_cautions(result: FilmResult) -> list[str]:
-    """What speaks against relying on a result, but for the mark of `anyway_sentence`."""
-    return [caution for caution in cautions(result) if not caution.startswith(ANYWAY.capitalize())]
+    """What speaks against relying on a result, but for a refusal that was overridden: that is the mark, `anyway_sentence`."""
+    outcome = result.outcome
+    grave = grave_cautions(replace(outcome, screening=None)) if isinstance(outcome, Prediction) else []
+    return [*grave, *result.warnings]
 
 
 def anyway_sentence(refusal: ImageRefusedError) -> str:
@@ -140,9 +146,8 @@ def report_time(created: datetime) -> str:
 
 def _content(page: ReportPage, bundle: Bundle, model: list[Row]) -> PageContent:
     result, outcome = page.result, page.result.outcome
-    heading = [Row("Film", (_short(result.file),))]
-    if page.patient.strip():
-        heading.append(Row("Patient, as typed in", (_short(page.patient.strip()),)))
+    said = {"Film": page.title.strip(), "Patient, as typed in": page.patient.strip()}
+    heading = [Row(label, (_short(text),)) for label, text in said.items() if text]
     if isinstance(outcome, ImageRefusedError):
         return PageContent(
             heading=heading,

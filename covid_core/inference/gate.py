@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import BundleError
 from covid_core.images.preparation import ModelInput
-from covid_core.images.repair import Repair
+from covid_core.images.repair import QUARTERS_LEFT, Repair
 from covid_core.inference.prediction import Pose, ScreenedOutError, Screening
 from covid_core.labels import CLASSES
 
@@ -65,7 +65,6 @@ _DOUBTFUL_SENTENCES: dict[Pose, str] = {
     "lateral": "This may be a lateral film.",
 }
 _DOUBTFUL_SENTENCE = "It is not clear which way up the film is."
-_QUARTERS_LEFT = {"turn_left": 1, "turn_around": 2, "turn_right": 3}
 _AXES = {
     "references": "nc",
     "filenames": "n",
@@ -267,7 +266,7 @@ def repaired_input(film: ModelInput, repairs: Sequence[Repair]) -> ModelInput:
     become, to within one grey level (measured on 200 films).
     """
     for repair in repairs:
-        film = 255 - film if repair == "invert" else np.rot90(film, _QUARTERS_LEFT[repair])
+        film = 255 - film if repair == "invert" else np.rot90(film, QUARTERS_LEFT[repair])
     return np.ascontiguousarray(film)
 
 

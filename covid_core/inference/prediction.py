@@ -77,7 +77,8 @@ class Prediction:
         threshold: P(covid) from which a film is called covid.
         heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
         decision: the label, or `indeterminate`, by the bundle's three-way decision; None where it has none.
-        spread: lower and upper end of what 95% of the bundle's ensemble say, calibrated, in [0, 1]; None where it has none.
+        spread: lower and upper end of what 95% of the bundle's ensemble say, calibrated, in [0, 1]; None where it has none, and
+            for a film that the gate refuses.
         lungs: float32 (h, w) in [0, 1], the share of each cell of `heat` that is lung; None where the network gives none.
         screening: what the gate says; its `refusal` is set for a film that is predicted anyway. None without a gate.
         similar: the most similar films that the model was fitted on, nearest first.

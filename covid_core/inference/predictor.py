@@ -76,7 +76,8 @@ class Predictor:
             threshold=self.bundle.threshold,
             heat=grad_cam(given.features, self._head),
             decision=None if three_way is None else three_way.decide(probability),
-            spread=self._spread(given.features),
+            # Far from their films the machines all say much the same: a narrow spread there would read as firmness.
+            spread=None if screening is not None and screening.refusal is not None else self._spread(given.features),
             lungs=given.lungs,
             screening=screening,
             similar=() if self._gate is None else similar_films(given.features, self._gate),

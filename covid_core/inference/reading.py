@@ -119,15 +119,19 @@ class _Opened:
 def _open(predictor: Predictor, given: Given) -> _Opened | FilmResult:
     try:
         film = open_film(given)
+        warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
+        prepared = prepare(film.image, predictor.bundle.preparation)
     except ImageRefusedError as refusal:
         return FilmResult(given.name, refusal, repairs=given.repairs)
+    except MemoryError:
+        too_large = ImageRefusedError("too_large", "The film needs more memory than this computer has to spare.")
+        return FilmResult(given.name, too_large, repairs=given.repairs)
     kind, tags = film.kind, film.tags
-    warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
 
     def result(outcome: Prediction | ImageRefusedError) -> FilmResult:
         return FilmResult(given.name, outcome, kind, tags, warnings, given.repairs, small)
 
-    return _Opened(given, prepare(film.image, predictor.bundle.preparation), result)
+    return _Opened(given, prepared, result)
 
 
 def _judged(predictor: Predictor, film: _Opened | FilmResult) -> FilmResult:

@@ -10,6 +10,7 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction
-from covid_core.inference.wording import ANYWAY, headline
+from covid_core.inference.wording import ANYWAY, cautions, grave_cautions, headline
 from covid_core.labels import COVID, NON_COVID
 
 CSV_COLUMNS = (
@@ -66,6 +67,9 @@ def summary_sentence(results: Sequence[FilmResult]) -> str:
     if any(one.decision for one in predictions):
         parts.append(f"{counts[INDETERMINATE]} indeterminate")
     films = f"{len(results)} film" + ("" if len(results) == 1 else "s")
+    anyway = sum(one.anyway is not None for one in predictions)
+    if anyway:
+        parts[-1] += f" ({anyway} of the calls {ANYWAY})"
     return f"{films}: {', '.join(parts)}, {len(results) - len(predictions)} refused."
 
 
@@ -100,7 +104,7 @@ def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
     outcome = one.outcome
     record: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
     record |= {"file": one.file, "model": bundle.name, "version": bundle.version, "view": one.tags.view}
-    record |= {"repairs": list(one.repairs), "warnings": list(one.warnings)}
+    record |= {"repairs": list(one.repairs), "warnings": _warnings(one)}
     if isinstance(outcome, ImageRefusedError):
         return record | {"status": "refused", **_reasons(outcome)}
     low, high = outcome.spread or (None, None)
@@ -116,6 +120,14 @@ def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
         "gate": None if outcome.screening is None else "passed",
     }
     return record | ({} if outcome.anyway is None else {"gate": ANYWAY, **_reasons(outcome.anyway)})
+
+
+def _warnings(one: FilmResult) -> list[str]:
+    """The cautions of a result; that a film was predicted anyway stands in columns of its own."""
+    outcome = one.outcome
+    if isinstance(outcome, Prediction):
+        outcome = replace(outcome, screening=None)
+    return cautions(replace(one, outcome=outcome))
 
 
 def _reasons(refusal: ImageRefusedError) -> dict[str, str]:
@@ -142,12 +154,12 @@ def _picture(thumbnail: NDArray[np.uint8] | None) -> str | None:
 def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | None]:
     if isinstance(outcome, ImageRefusedError):
         return {"Class": None, "P(COVID-19)": None, "Status": "refused", "Reason": str(outcome)}
-    anyway = outcome.anyway
+    grave = " ".join(grave_cautions(outcome))
     return {
         "Class": headline(outcome),
         "P(COVID-19)": outcome.probability_covid,
-        "Status": "ok" if anyway is None else ANYWAY,
-        "Reason": None if anyway is None else anyway.message,
+        "Status": ANYWAY if outcome.anyway is not None else "doubtful" if grave else "ok",
+        "Reason": grave or None,
     }
 
 

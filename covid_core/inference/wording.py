@@ -16,6 +16,7 @@ from covid_core.labels import CLASS_TITLES, COVID
 INDETERMINATE_TITLE = "Indeterminate"
 ANYWAY = "predicted anyway"
 """How a film is marked, wherever it is shown or exported, that was predicted although the gate refuses it."""
+_FAR = "Of a picture that is unlike its films the model knows nothing, and still gives a number."
 NOT_HEALTHY = "Not COVID-19 does not mean healthy: other kinds of pneumonia are in this class as well."
 
 
@@ -51,14 +52,16 @@ def indeterminate_sentence(prediction: Prediction, three_way: ThreeWay) -> str:
 def scale_words(prediction: Prediction, three_way: ThreeWay | None) -> str:
     """Say what the scale of a prediction shows, for those who do not see it."""
     words = f"Scale from 0 to 1: this film at {prediction.probability_covid:.2f}, operating point at {prediction.threshold:.2f}"
-    if three_way is None:
-        return words
-    return f"{words}, indeterminate from {three_way.lower:.2f} to {three_way.upper:.2f}"
+    if prediction.spread is not None and prediction.anyway is None:
+        words += f", ensemble from {prediction.spread[0]:.2f} to {prediction.spread[1]:.2f}"
+    if three_way is not None:
+        words += f", indeterminate from {three_way.lower:.2f} to {three_way.upper:.2f}"
+    return words
 
 
 def spread_sentence(prediction: Prediction) -> str | None:
-    """Say how firm the probability is; None where the bundle has no ensemble."""
-    if prediction.spread is None:
+    """Say how firm the probability is; None where there is no ensemble, or the film is predicted anyway."""
+    if prediction.spread is None or prediction.anyway is not None:
         return None
     low, high = prediction.spread
     return f"Models fitted on other draws of the patients say {low:.2f} to {high:.2f} ({SHARE:.0%} of them)."
@@ -77,7 +80,7 @@ def grave_cautions(prediction: Prediction) -> list[str]:
     """What makes a result worth little by itself, a sentence each: a refusal that was overridden, a film that the model knows."""
     found = []
     if prediction.anyway is not None:
-        found.append(f"{ANYWAY.capitalize()}: {prediction.anyway.message}")
+        found.append(f"{ANYWAY.capitalize()}: {prediction.anyway.message} {_FAR}")
     if prediction.similar and prediction.similar[0].distance < COPY_DISTANCE:
         found.append(
             "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."

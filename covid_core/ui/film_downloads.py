@@ -16,13 +16,16 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.dicom_objects import DicomExportError, check_source, secondary_capture, structured_report
 from covid_core.inference.explanation import overlay
 from covid_core.inference.film_report import ReportPage, film_report_pdf
-from covid_core.inference.prediction import FilmResult
+from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.reading import open_film
 from covid_core.inference.results import results_csv, results_json
 from covid_core.ui.bundles import evaluation_of
 from covid_core.ui.frame import problem
+from covid_core.ui.session import PATIENT
 from covid_core.ui.uploads import UploadedFilm
 
+MOST_REPORTS = 100
+"""Films of which reports are made in one go: each is decoded anew, while the visitor waits."""
 _DICOM = "application/dicom"
 
 
@@ -31,29 +34,26 @@ def downloads_of_all(films: Sequence[UploadedFilm], results: Sequence[FilmResult
     evaluation = evaluation_of(bundle)
 
     def pages() -> Iterator[ReportPage]:
-        for film, result in zip(films, results, strict=True):
-            yield ReportPage(result, _picture(film))
+        for number, (film, result) in enumerate(zip(films, results, strict=True), start=1):
+            yield ReportPage(result, _picture(film), title=f"Film {number} of {len(films)}")
 
     with st.container(horizontal=True):
         _button("Table as CSV", lambda: results_csv(results, bundle), "predictions.csv", "text/csv")
         _button("JSON", lambda: results_json(results, bundle, _now()), "predictions.json", "application/json")
-        _button(
-            "All reports as PDF",
-            lambda: film_report_pdf(pages(), bundle, evaluation, _now()),
-            "reports.pdf",
-            "application/pdf",
-        )
+        if len(films) <= MOST_REPORTS:
+            _button(
+                "All reports as PDF",
+                lambda: film_report_pdf(pages(), bundle, evaluation, _now()),
+                "reports.pdf",
+                "application/pdf",
+            )
+    if len(films) > MOST_REPORTS:
+        st.caption(f"Reports are made of up to {MOST_REPORTS} films at once; one by one there is no limit.")
 
 
 def downloads_of_one(film: UploadedFilm, result: FilmResult, picture: GreyImage | None, bundle: Bundle) -> None:
     """Offer the report of a film, and of a DICOM film the overlay and the reading as DICOM objects."""
-    evaluation = evaluation_of(bundle)
-    patient = st.text_input(
-        "Patient, to be printed on the report",
-        key=f"patient {film.id}",
-        placeholder="Left out if you type nothing",
-        help="It is printed on the PDF and nowhere else, and is forgotten with the film.",
-    )
+    evaluation, patient = evaluation_of(bundle), _patient(film)
     stem = PurePath(result.file).stem or "film"
     with st.container(horizontal=True):
         _button(
@@ -62,44 +62,59 @@ def downloads_of_one(film: UploadedFilm, result: FilmResult, picture: GreyImage 
             f"{stem}-report.pdf",
             "application/pdf",
         )
-        _button("JSON", lambda: results_json([result], bundle, _now()), f"{stem}.json", "application/json")
-        outcome = result.outcome
-        if result.kind != "DICOM" or picture is None or isinstance(outcome, ImageRefusedError):
-            return
-        source = film.given.content()
-        try:
-            check_source(source)
-        except DicomExportError as error:
-            problem(error)
-            return
-        height, width = picture.shape
-        drawn = overlay(picture, outcome.heat, bundle.preparation.crop_box(width, height))
-        _button(
-            "Overlay as DICOM",
-            lambda: secondary_capture(source, drawn, result, bundle, _now()),
-            f"{stem}-overlay.dcm",
-            _DICOM,
+        _button("Result as CSV", lambda: results_csv([result], bundle), f"{stem}.csv", "text/csv")
+        _button("Result as JSON", lambda: results_json([result], bundle, _now()), f"{stem}.json", "application/json")
+        if result.kind == "DICOM" and picture is not None and isinstance(result.outcome, Prediction):
+            _dicom_objects(film, result, result.outcome, picture, bundle)
+
+
+def _patient(film: UploadedFilm) -> str:
+    """Let a name be typed in for the report, and give the one that was; a button sends it, so that it is never half there."""
+    kept = f"{PATIENT}{film.id}"
+    with st.form(f"name {film.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        typed = st.text_input(
+            "Patient, to be printed on the PDF",
+            value=st.session_state.get(kept, ""),
+            placeholder="Left out if you type nothing",
+            help="It is printed on the PDF and nowhere else, and is forgotten with the film. The file's name is not printed.",
         )
-        _button(
-            "Reading as DICOM report",
-            lambda: structured_report(source, result, bundle, _now()),
-            f"{stem}-report.dcm",
-            _DICOM,
-        )
-    st.caption(
-        "The DICOM objects belong to the study of the film: they carry its patient and study, as a PACS needs them."
+        if st.form_submit_button("Use this name"):
+            st.session_state[kept] = typed
+    name = str(st.session_state.get(kept, "")).strip()
+    if name:
+        st.text(f"The PDF names: {name}")
+    return name
+
+
+def _dicom_objects(
+    film: UploadedFilm, result: FilmResult, prediction: Prediction, picture: GreyImage, bundle: Bundle
+) -> None:
+    source, stem = film.given.content(), PurePath(result.file).stem or "film"
+    try:
+        check_source(source)
+    except DicomExportError as error:
+        problem(error)
+        return
+    height, width = picture.shape
+    drawn = overlay(picture, prediction.heat, bundle.preparation.crop_box(width, height))
+    _button(
+        "Overlay as DICOM",
+        lambda: secondary_capture(source, drawn, result, bundle, _now()),
+        f"{stem}-overlay.dcm",
+        _DICOM,
     )
+    _button(
+        "Reading as DICOM report",
+        lambda: structured_report(source, result, bundle, _now()),
+        f"{stem}-report.dcm",
+        _DICOM,
+    )
+    st.caption("These two carry the patient and the study of the film, as a PACS needs them.")
 
 
 def _button(label: str, make: Callable[[], bytes], file_name: str, mime: str) -> None:
     st.download_button(
-        label,
-        make,
-        file_name=file_name,
-        mime=mime,
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"get {file_name}",
+        label, make, file_name=file_name, mime=mime, icon=":material/download:", on_click="ignore", key=f"get {label}"
     )
 
 

@@ -15,7 +15,7 @@ from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.images.decode import decode_file
 from covid_core.images.display import fitted
-from covid_core.images.repair import Repair
+from covid_core.images.repair import Repair, shortest
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOutError, SimilarFilm
 from covid_core.inference.predictor import Predictor
@@ -31,10 +31,10 @@ from covid_core.inference.wording import (
     scale_words,
     spread_sentence,
 )
-from covid_core.labels import CLASS_TITLES, COVID
+from covid_core.labels import CLASS_TITLES, NON_COVID
 from covid_core.ui.collection import installed_table
 from covid_core.ui.frame import chart, plain
-from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, results_of
+from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
 
 _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_left": ("Turn left", ":material/rotate_left:"),
@@ -56,14 +56,12 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
     """
     with place:
         below = st.empty()
-    growing: GrowingTable | None = None
+    waiting = not_read_yet(films, predictor)
+    growing = GrowingTable(below, len(films)) if waiting else None
     results: list[FilmResult] = []
     for results in results_of(films, predictor):
-        if len(results) == len(films):
-            break
-        if growing is None:
-            growing = GrowingTable(below, len(films))
-        growing.show(table_rows(results))
+        if growing is not None and len(results) < len(films):
+            growing.show(table_rows(results))
     below.empty()
     return results
 
@@ -91,7 +89,7 @@ def reading(result: FilmResult, bundle: Bundle) -> None:
     spread = spread_sentence(outcome)
     if spread is not None:
         st.caption(spread)
-    if outcome.label != COVID:
+    if (outcome.decision or outcome.label) == NON_COVID:
         st.caption(NOT_HEALTHY)
     st.caption(f"{assumption(bundle)} Model {plain(bundle.name)}, version {plain(bundle.version)}.")
 
@@ -145,30 +143,32 @@ def similar_films(prediction: Prediction) -> None:
         return
     folder, table = installed_table()
     st.caption(
-        "Films that the model was fitted on, by the distance of their features to this film's, nearest first (0 is the same "
-        "picture). Alike to the model, which need not be alike to you."
+        "Films of the collection that the model was fitted on, by the distance of their features to this film's, nearest "
+        "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary films (see the model card) "
+        "are not searched."
     )
     with st.grid(len(prediction.similar), min_column_width=150) as grid:
-        for film in prediction.similar:
+        for number, film in enumerate(prediction.similar, start=1):
             with grid.cell():
-                _similar_film(film, folder, table)
+                _similar_film(number, film, folder, table)
     if table is None:
         st.caption(
             "Finding, view, age and sex are in the collection's table: `python -m covid_core fetch --metadata-only`."
         )
 
 
-def _similar_film(film: SimilarFilm, folder: Path | None, table: pd.DataFrame | None) -> None:
+def _similar_film(number: int, film: SimilarFilm, folder: Path | None, table: pd.DataFrame | None) -> None:
     facts = None if table is None else film_facts(table, film.filename)
     if folder is not None:
         picture = _picture(folder / film.filename)
         if picture is not None:
             st.image(picture, width="stretch", output_format="JPEG", alt=f"A similar film, {CLASS_TITLES[film.label]}")
     st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
-    words = f"{film.source}, file {film.filename}"
-    st.caption(plain(words if facts is None else f"{facts.sentence} {words}"))
+    if facts is not None:
+        st.caption(plain(facts.sentence))
+    st.text(", ".join(filter(None, (film.source, film.filename))))
     if facts is not None and facts.url is not None:
-        st.link_button("Source", facts.url, icon=":material/open_in_new:")
+        st.link_button(f"Source of film {number}", facts.url, icon=":material/open_in_new:")
 
 
 def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False) -> None:
@@ -180,7 +180,7 @@ def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False)
         key=f"{'offered' if primary else 'chosen'} {repair}",
         on_click=ask_for,
         args=(film,),
-        kwargs={"repairs": (*film.given.repairs, repair), "anyway": False},
+        kwargs={"repairs": shortest((*film.given.repairs, repair)), "anyway": False},
     )
 
 

@@ -30,6 +30,8 @@ _SIDEBAR_WIDTH = 280
 # Streamlit writes on charts in a grey too weak for a light page.
 _STYLE = """<style>
 [data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
+/* Its download would give names of files that a spreadsheet runs as formulas; the page has a table of its own to take away. */
+.st-key-results [data-testid="stElementToolbar"] { display: none; }
 </style>"""
 _ICON = PROJECT / "docs" / "icon.png"
 

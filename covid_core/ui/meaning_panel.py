@@ -9,9 +9,14 @@ from covid_core import figures_post_test as figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words
 from covid_core.inference.prediction import Prediction
+from covid_core.inference.wording import grave_cautions
 from covid_core.ui.frame import chart, plain, problem
 
 _PREVALENCE = "prevalence"
+_NOT_FOR_THIS_FILM = (
+    "How often the model is right was measured on frontal chest films that it had not seen. This film is none of them, so "
+    "nothing can be said of a patient by its answer."
+)
 _THREE_ANSWERS = (
     "The model gives three answers, so there are three likelihood ratios. Those of the model report are of the operating point "
     "alone, as if it always decided."
@@ -26,6 +31,9 @@ def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> Non
         evaluation: of the model; None where it cannot be read, which was said already.
     """
     if evaluation is None:
+        return
+    if grave_cautions(prediction):
+        st.info(_NOT_FOR_THIS_FILM, icon=":material/info:")
         return
     cohort = evaluation["counts"]["prevalence"]
     try:

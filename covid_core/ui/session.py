@@ -9,14 +9,17 @@ from typing import Any
 
 import streamlit as st
 
-RESULTS, ON_SHOW, ASKED, CHOSEN = "results", "film_on_show", "asked_for", "chosen_film"
-"""Of each film its results; the picture that is shown; what was asked for a film; which film is shown."""
+RESULTS, ON_SHOW, ASKED, CHOSEN, TABLE = "results", "film_on_show", "asked_for", "chosen_film", "results_table"
+"""Of each film its results; the picture that is shown; what was asked for a film; which film is shown; a count for its table."""
+PATIENT = "patient "
+"""Begins the key of a patient's name that was typed in for a film; the film's id follows."""
 
 
 def forget_uploads() -> None:
     """Drop everything that the session keeps of uploaded films."""
-    for key in (RESULTS, ON_SHOW, ASKED, CHOSEN):
+    for key in (RESULTS, ON_SHOW, ASKED, CHOSEN, TABLE):
         st.session_state.pop(key, None)
+    _forget_names(())
 
 
 def forget_all_but(films: Collection[str]) -> None:
@@ -28,6 +31,7 @@ def forget_all_but(films: Collection[str]) -> None:
     for key in (RESULTS, ASKED):
         kept: dict[Any, Any] = st.session_state.get(key, {})
         st.session_state[key] = {name: value for name, value in kept.items() if _film(name) in films}
+    _forget_names(films)
     on_show = st.session_state.get(ON_SHOW)
     if on_show is not None and _film(on_show[0]) not in films:
         del st.session_state[ON_SHOW]
@@ -36,3 +40,9 @@ def forget_all_but(films: Collection[str]) -> None:
 def _film(name: Any) -> str:
     """The id of a film within a key: the key itself, or its first part."""
     return str(name[0]) if isinstance(name, tuple) else str(name)
+
+
+def _forget_names(but_of: Collection[str]) -> None:
+    for key in [key for key in st.session_state if str(key).startswith(PATIENT)]:
+        if str(key).removeprefix(PATIENT) not in but_of:
+            del st.session_state[key]

@@ -18,7 +18,7 @@ from covid_core.inference.prediction import FilmResult
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reading import Given, given_content, open_film, read_all
 from covid_core.ui.frame import table_height
-from covid_core.ui.session import ASKED, CHOSEN, ON_SHOW, RESULTS, forget_all_but
+from covid_core.ui.session import ASKED, CHOSEN, ON_SHOW, RESULTS, TABLE, forget_all_but
 
 _RESULT_ROWS = "result_rows"
 _SECONDS_BETWEEN_TABLES = 0.5  # a table of many films, sent anew for each, would keep the browser busy
@@ -79,6 +79,11 @@ def ask_for(film: UploadedFilm, *, repairs: tuple[Repair, ...] | None = None, an
     }
 
 
+def not_read_yet(films: Sequence[UploadedFilm], predictor: Predictor) -> bool:
+    """Whether a film has no result yet, as it was asked for, from the model in use."""
+    return any(_key(film, predictor) not in st.session_state[RESULTS] for film in films)
+
+
 def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[list[FilmResult]]:
     """Read what is not read yet, film by film.
 
@@ -89,8 +94,10 @@ def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[
     Yields:
         After each new film the results so far, in the order of `films`; at the end all of them.
     """
-    results: dict[tuple[Any, ...], FilmResult] = st.session_state[RESULTS]
-    keys = [(film.id, predictor.bundle.version, film.given.repairs, film.given.anyway) for film in films]
+    keys = [_key(film, predictor) for film in films]
+    # What a film was asked for before, or another model said of it, would only pile up.
+    results = {key: result for key, result in st.session_state[RESULTS].items() if key in set(keys)}
+    st.session_state[RESULTS] = results
     waiting = [position for position, key in enumerate(keys) if key not in results]
     for position, result in zip(waiting, read_all(predictor, [films[at].given for at in waiting]), strict=True):
         results[keys[position]] = result
@@ -98,11 +105,17 @@ def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[
     yield [results[key] for key in keys]
 
 
-def picture_of(film: UploadedFilm) -> GreyImage | None:
-    """The picture of a film at the size it is shown in, repaired; None for one that cannot be read.
+def _key(film: UploadedFilm, predictor: Predictor) -> tuple[Any, ...]:
+    return film.id, predictor.bundle.version, film.given.repairs, film.given.anyway
+
+
+def picture_of(film: UploadedFilm, result: FilmResult) -> GreyImage | None:
+    """The picture of a film at the size it is shown in, repaired; None for one that could not be read.
 
     The session keeps the last one.
     """
+    if result.kind is None:
+        return None
     key = (film.id, film.given.repairs)
     on_show: tuple[tuple[str, tuple[Repair, ...]], GreyImage] | None = st.session_state.get(ON_SHOW)
     if on_show is None or on_show[0] != key:
@@ -151,21 +164,29 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fil
     if st.session_state.get(CHOSEN) not in positions:
         st.session_state[CHOSEN] = films[0].id
 
+    def unmark() -> None:
+        """Give the table a new key: a row that stays marked while another film is shown would mislead."""
+        st.session_state[TABLE] = st.session_state.get(TABLE, 0) + 1
+
+    rows_key = f"{_RESULT_ROWS} {st.session_state.get(TABLE, 0)}"
+
     def choose_row() -> None:
-        selected = st.session_state[_RESULT_ROWS]["selection"]["rows"]
+        selected = st.session_state[rows_key]["selection"]["rows"]
         if selected:
             st.session_state[CHOSEN] = films[selected[0]].id
 
     def step(by: int) -> None:
+        unmark()
         st.session_state[CHOSEN] = films[(positions[st.session_state[CHOSEN]] + by) % len(films)].id
 
-    _show_table(place, rows, key=_RESULT_ROWS, on_select=choose_row, selection_mode="single-row")
+    _show_table(place, rows, key=rows_key, on_select=choose_row, selection_mode="single-row")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Show film",
             list(positions),
             format_func=lambda film_id: f"{positions[film_id] + 1}: {films[positions[film_id]].given.name}",
             key=CHOSEN,
+            on_change=unmark,
         )
         st.button("Previous", icon=":material/chevron_left:", shortcut="P", on_click=step, args=(-1,))
         st.button("Next", icon=":material/chevron_right:", shortcut="N", on_click=step, args=(1,))
@@ -173,4 +194,6 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fil
 
 
 def _show_table(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], **selection: Any) -> None:
-    place.dataframe(pd.DataFrame(rows), height=table_height(len(rows), 5), **_RESULT_TABLE, **selection)
+    place.container(key="results" if selection else None).dataframe(
+        pd.DataFrame(rows), height=table_height(len(rows), 5), **_RESULT_TABLE, **selection
+    )

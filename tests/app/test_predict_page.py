@@ -163,10 +163,11 @@ def test_an_archive_without_films_says_so(page: AppTest) -> None:
 def test_a_dicom_film_can_be_taken_away_as_dicom_and_another_cannot(page: AppTest) -> None:
     page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
     offered = [one.proto.label for one in page.get("download_button")]
-    assert offered == ["Report as PDF", "JSON", "Overlay as DICOM", "Reading as DICOM report"]
+    usual = ["Report as PDF", "Result as CSV", "Result as JSON"]
+    assert offered == [*usual, "Overlay as DICOM", "Reading as DICOM report"]
     assert "CompressedSamples" not in texts(page)  # the patient's name
     page.file_uploader[0].set_value([("film.png", film_png(1), IMAGE)]).run()
-    assert [one.proto.label for one in page.get("download_button")] == ["Report as PDF", "JSON"]
+    assert [one.proto.label for one in page.get("download_button")] == usual
 
 
 def test_the_prevalence_changes_what_the_answer_means(page: AppTest) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import DecodeRunner
 from pydicom.uid import (
+    HTJ2K,
     DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -130,11 +133,12 @@ def test_floating_point_pixels_are_refused():
     assert refusal(dicom_bytes(dataset)).reason == "unsupported_format"
 
 
-@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, "1.2.840.10008.1.2.4.102"])
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, HTJ2K, HTJ2KLossless, "1.2.840.10008.1.2.4.102"])
 def test_a_compression_that_nothing_here_can_read_is_refused_by_its_name(syntax):
     refused = refusal(compressed_dicom(TWELVE_BITS, syntax, b"\xff\xd8\xff\xd9"))
     assert refused.reason == "unsupported_format"
-    assert {JPEGLosslessSV1: "JPEG Lossless"}.get(syntax, "MPEG-4") in refused.message
+    names = {JPEGLosslessSV1: "JPEG Lossless", HTJ2K: "High-Throughput", HTJ2KLossless: "High-Throughput"}
+    assert names.get(syntax, "MPEG-4") in refused.message
 
 
 def test_a_compression_of_no_known_name_is_refused():
@@ -253,6 +257,16 @@ def test_a_jpeg_ls_without_its_end_is_refused_before_its_decoder_sees_it():
     refused = refusal(compressed_dicom(TWELVE_BITS, JPEGLSLossless, frame[: len(frame) // 2]))
     assert (refused.reason, "cut short" in refused.message) == ("damaged", True)
     assert time.perf_counter() - begin < 2
+
+
+def test_a_film_for_which_no_memory_is_left_is_too_large_and_not_damaged(monkeypatch):
+    def exhausted(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(DecodeRunner, "set_source", exhausted)
+    refused = refusal(dicom(TWELVE_BITS))
+    assert refused.reason == "too_large"
+    assert "memory" in refused.message
 
 
 def test_a_png_inside_is_no_frame():

@@ -2,10 +2,12 @@
 
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless
 
 from covid_core.errors import ImageRefusedError
@@ -115,6 +117,56 @@ def test_the_same_style_written_by_hand_is_read(codestream, film):
     data = compressed_dicom(film, JPEG2000Lossless, in_tile_header(codestream, codestream), BitsStored=12)
     expected = (film - film.min()) / (film.max() - film.min())
     np.testing.assert_allclose(decode(data), expected, atol=2e-6)
+
+
+def box(kind, content, long=False):
+    """A box of a JP2 file (ITU-T T.800 annex I.4), its length in 4 bytes or in 8."""
+    if long:
+        return struct.pack(">L4sQ", 1, kind, 16 + len(content)) + content
+    return struct.pack(">L4s", 8 + len(content), kind) + content
+
+
+def jp2_with_box(codestream, inserted, long=False):
+    """A JP2 file of the codestream, as Pillow writes its boxes, with one more before it."""
+    file = encoded(Image.fromarray(smooth_grey()), "JPEG2000")
+    return file[: file.index(b"jp2c") - 4] + inserted + box(b"jp2c", codestream, long)
+
+
+def test_a_harmless_codestream_in_another_box_does_not_hide_the_one_that_is_decoded(codestream, film):
+    decoy = box(b"uuid", bytes(16) + codestream[:300] + b"\xff\xd9")
+    hostile = jp2_with_box(with_style(codestream, precincts=0x11), decoy)
+    with pytest.raises(ImageRefusedError, match="pieces"):
+        decode(compressed_dicom(film, JPEG2000Lossless, hostile))
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_the_codestream_is_found_behind_other_boxes(long):
+    codestream = encoded(Image.fromarray(smooth_grey(80, 100)), "JPEG2000", no_jp2=True)
+    found = jpeg2000_layout(jp2_with_box(codestream, box(b"uuid", bytes(16), long), long))
+    assert (found.width, found.height) == (100, 80)
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [b"\0\0\0\0uuid", b"\0\0\0\x07uuid", struct.pack(">L4sQ", 1, b"uuid", 15), box(b"free", b"") * 100_000, b"\0" * 5],
+    ids=["endless", "too short", "long and too short", "many", "shifted"],
+)
+def test_boxes_that_lead_to_no_codestream_are_refused(inserted, codestream, film):
+    data = jp2_with_box(codestream, inserted)
+    assert jpeg2000_layout(data) is None
+    with pytest.raises(ImageRefusedError, match="no header"):
+        decode(compressed_dicom(film, JPEG2000Lossless, data))
+
+
+def test_a_codestream_behind_anything_but_boxes_is_none(codestream):
+    assert jpeg2000_layout(b"\0" + codestream) is None
+
+
+def test_the_codestream_of_a_real_jp2_file_inside_dicom_is_found():
+    path = Path(str(get_testdata_file("GDCMJ2K_TextGBR.dcm", download=False)))
+    data = path.read_bytes()
+    found = jpeg2000_layout(data[data.index(b"\0\0\0\x0cjP  ") :])
+    assert (found.width, found.height, found.samples) == (400, 400, 3)
 
 
 def test_65000_tiles_are_refused_before_they_are_made(codestream):

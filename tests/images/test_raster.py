@@ -243,6 +243,16 @@ def test_a_picture_that_is_too_large_is_refused_from_its_header_alone(side):
     assert peak_bytes < 5_000_000
 
 
+def test_a_picture_for_which_no_memory_is_left_is_too_large_and_not_damaged(monkeypatch):
+    def exhausted(_image):
+        raise MemoryError
+
+    monkeypatch.setattr(raster, "_grey_picture", exhausted)
+    refused = refusal(encoded(Image.fromarray(smooth_grey())))
+    assert refused.reason == "too_large"
+    assert "memory" in refused.message
+
+
 @pytest.mark.parametrize(("height", "width"), [(63, 400), (400, 63), (1, 1)])
 def test_a_picture_with_a_side_below_64_pixels_is_refused_with_its_size(height, width):
     refused = refusal(encoded(Image.fromarray(np.zeros((height, width), np.uint8))))

@@ -70,8 +70,9 @@ COVID = replace(
 )
 OTHER = replace(COVID, label="non_covid", probability_covid=0.1, decision="non_covid")
 NOT_A_CHEST = ImageRefusedError("not_a_chest_xray", "This is unlike the frontal chest X-rays that the model knows.")
+COPY = replace(INDETERMINATE, similar=(SimilarFilm("secret-name.png", "p1", "covid", "", 0.0),))
 REFUSED = FilmResult("leg.png", NOT_A_CHEST)
-ANYWAY = replace(INDETERMINATE, screening=Screening(0.9, 0.5, "upright", 0.9, NOT_A_CHEST))
+ANYWAY = replace(INDETERMINATE, spread=None, screening=Screening(0.9, 0.5, "upright", 0.9, NOT_A_CHEST))
 FULL = FilmResult(
     "film.png",
     INDETERMINATE,

@@ -22,9 +22,10 @@ from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import CovidCoreError
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.dicom_objects import DicomExportError, secondary_capture, structured_report
-from covid_core.inference.prediction import FilmResult
+from covid_core.inference.prediction import FilmResult, Prediction
 from tests.inference.export_samples import (
     ANYWAY,
+    COPY,
     COVID,
     CREATED,
     DIGEST,
@@ -402,15 +403,48 @@ def test_a_film_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundl
     assert all("PREDICTED ANYWAY" in one.SeriesDescription for one in (capture, report))
 
 
+def test_a_film_predicted_anyway_is_given_no_spread(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+    result = replace(FULL, outcome=ANYWAY)
+    report = opened(structured_report(in_memory(), result, bundle, CREATED))
+    assert set(numbers(report)) == {"122157", "OPERATING_POINT", "INDET_FROM", "INDET_TO", "HEAT_IN_LUNGS"}
+    capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
+    assert "0.80" not in " ".join([capture.ImageComments, *texts(report)])
+
+
+@pytest.mark.parametrize("outcome", [COPY, replace(ANYWAY, similar=COPY.similar)])
+def test_both_say_what_speaks_against_relying_on_the_result(
+    outcome: Prediction, rgb: NDArray[np.uint8], bundle: Bundle
+) -> None:
+    result = replace(FULL, outcome=outcome, warnings=("The film is dark.", "The film is small."))
+    capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
+    report = opened(structured_report(in_memory(), result, bundle, CREATED))
+    copy = "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."
+    for caution in (copy, *result.warnings):
+        assert caution in capture.ImageComments
+        assert caution in texts(report)
+
+
+def test_the_comments_are_no_longer_than_a_long_text(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+    wordy = replace(FULL, warnings=("long words " * 2000,))
+    comments = opened(secondary_capture(in_memory(), rgb, wordy, bundle, CREATED)).ImageComments
+    assert 10000 < len(comments) <= 10240  # PS3.5, 6.2: LT; blanks at the end do not count
+    assert comments.startswith(RESEARCH_ONLY)
+
+
 def test_a_film_without_heat_has_its_report(bundle: Bundle) -> None:
     cold = FilmResult("a", replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32)))
     assert "HEAT_IN_LUNGS" not in numbers(opened(structured_report(in_memory(), cold, bundle, CREATED)))
 
 
 def test_the_name_of_the_file_goes_nowhere(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    named = replace(FULL, file="Doe_Jane_1950.dcm")
-    assert b"Doe_Jane" not in secondary_capture(in_memory(), rgb, named, bundle, CREATED)
-    assert b"Doe_Jane" not in structured_report(in_memory(), named, bundle, CREATED)
+    for outcome in (INDETERMINATE, ANYWAY, COPY):
+        named = replace(FULL, outcome=outcome, file="Doe_Jane_1950.dcm")
+        other = replace(named, file="other.dcm")
+        capture = secondary_capture(in_memory(), rgb, named, bundle, CREATED)
+        report = structured_report(in_memory(), named, bundle, CREATED)
+        assert b"Doe_Jane" not in capture + report
+        assert capture == secondary_capture(in_memory(), rgb, other, bundle, CREATED)
+        assert report == structured_report(in_memory(), other, bundle, CREATED)
 
 
 @pytest.mark.parametrize("said", ["YES", "NO", None])

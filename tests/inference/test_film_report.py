@@ -21,12 +21,14 @@ from covid_core.inference.prediction import FilmResult
 from covid_core.inference.report_drawing import shown
 from tests.inference.export_samples import (
     ANYWAY,
+    COPY,
     COVID,
     CREATED,
     DIGEST,
     FULL,
     INDETERMINATE,
     LATER,
+    NOT_A_CHEST,
     OTHER,
     REFUSED,
     evaluation,
@@ -35,6 +37,7 @@ from tests.inference.export_samples import (
 from tests.phantom import phantom_film
 
 A4 = (595.28, 841.89)  # points, ISO 216
+WORTHLESS = "so the result says nothing of how good it is."
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,15 @@ def text_of(data: bytes, page: int = 0) -> str:
 
 
 def report(
-    bundle: Bundle, result: FilmResult, image: np.ndarray | None = None, patient: str = "", created: datetime = CREATED
+    bundle: Bundle,
+    result: FilmResult,
+    image: np.ndarray | None = None,
+    *,
+    patient: str = "",
+    title: str = "Film 3 of 5",
+    created: datetime = CREATED,
 ) -> bytes:
-    return film_report_pdf([ReportPage(result, image, patient)], bundle, evaluation(), created)
+    return film_report_pdf([ReportPage(result, image, patient, title)], bundle, evaluation(), created)
 
 
 def drawn_pictures(data: bytes) -> list[tuple[float, float, float, float]]:
@@ -91,7 +100,7 @@ def lowest_text(data: bytes) -> list[tuple[float, str]]:
     [
         TITLE,
         RESEARCH_ONLY,
-        "Film film.png",
+        "Film Film 3 of 5",
         "Indeterminate",
         "P(COVID-19) 0.620",
         "The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
@@ -146,6 +155,22 @@ def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> 
     assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, film))
 
 
+def test_a_film_predicted_anyway_is_given_no_spread(bundle: Bundle) -> None:
+    said = text_of(report(bundle, replace(FULL, outcome=ANYWAY)))
+    assert "P(COVID-19) 0.620" in said
+    assert "hatched: indeterminate, 0.31 to 0.68" in said
+    assert "spread" not in said
+    assert "0.80" not in said.split("Similar films")[0]
+
+
+def test_a_film_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> None:
+    copy = replace(ANYWAY, similar=COPY.similar)
+    odd = ("Predicted anyway is how this warning of the file begins.", "The film is dark.")
+    said = text_of(report(bundle, replace(FULL, outcome=copy, warnings=odd)))
+    assert f"Warnings The model was fitted on this very film or a copy of it, {WORTHLESS} {odd[0]} {odd[1]}" in said
+    assert said.count(NOT_A_CHEST.message) == 1
+
+
 def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, REFUSED, film))
     assert (
@@ -159,27 +184,42 @@ def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, fil
 
 
 def test_every_film_has_one_a4_page(bundle: Bundle, film: np.ndarray) -> None:
-    pages = [ReportPage(FULL, film), ReportPage(REFUSED, None), ReportPage(FilmResult("b.png", COVID), film)]
+    titles = [f"Film {number} of 3" for number in (1, 2, 3)]
+    films = ((FULL, film), (REFUSED, None), (FilmResult("b.png", COVID), film))
+    pages = [ReportPage(result, image, title=title) for title, (result, image) in zip(titles, films, strict=True)]
     document = read(film_report_pdf(pages, bundle, None, CREATED))
     assert [tuple(map(float, page.mediabox[2:])) for page in document.pages] == [pytest.approx(A4, abs=0.1)] * 3
-    assert [name in page.extract_text() for page, name in zip(document.pages, ("film", "leg", "b"), strict=True)] == [
-        *(True, True, True)
-    ]
+    assert all(title in page.extract_text() for page, title in zip(document.pages, titles, strict=True))
     assert "Page 3" in document.pages[2].extract_text()
 
 
-def test_a_name_is_shown_as_it_is(bundle: Bundle) -> None:
+@pytest.mark.parametrize("title", ["", "Film 1 of 1"])
+@pytest.mark.parametrize("result", [FULL, replace(FULL, outcome=ANYWAY), REFUSED, FilmResult("a", COVID)])
+def test_the_name_of_the_file_is_not_printed(bundle: Bundle, film: np.ndarray, result: FilmResult, title: str) -> None:
+    data = report(bundle, replace(result, file="DOE^JANE.dcm"), film, title=title)
+    assert "DOE" not in text_of(data)
+    assert b"DOE^JANE" not in data
+    assert data == report(bundle, replace(result, file="other.dcm"), film, title=title)
+
+
+def test_a_page_without_a_title_has_no_row_for_it(bundle: Bundle) -> None:
+    assert f"{RESEARCH_ONLY} Film Film 3 of 5 Indeterminate" in text_of(report(bundle, FULL))
+    for title in ("", "  "):
+        assert f"{RESEARCH_ONLY} Indeterminate" in text_of(report(bundle, FULL, title=title))
+
+
+def test_a_title_is_shown_as_it_is(bundle: Bundle) -> None:
     for name in ("<b>&=cmd|.png", "a <i>x</i>&amp;.png", "**bold**.png", "=1+1|' /C calc'!A0", "(a) \\b $c$.png"):
-        assert f"Film {name} " in text_of(report(bundle, FilmResult(name, COVID)))
+        assert f"Film {name} " in text_of(report(bundle, FULL, title=name))
 
 
 def test_signs_that_the_font_lacks_become_their_code_points(bundle: Bundle) -> None:
-    assert "Film [U+80F8][U+90E8] Röntgen.png" in text_of(report(bundle, FilmResult("胸部 Röntgen.png", COVID)))
+    assert "Film [U+80F8][U+90E8] Röntgen.png" in text_of(report(bundle, FULL, title="胸部 Röntgen.png"))
     assert shown("a\u202eb\u200bc\n\udc80") == "a[U+202E]b[U+200B]c[U+000A][U+DC80]"
 
 
-def test_two_blanks_in_a_name_stay_two(bundle: Bundle) -> None:
-    said = read(report(bundle, FilmResult("a  b.png", COVID))).pages[0].extract_text()
+def test_two_blanks_in_a_title_stay_two(bundle: Bundle) -> None:
+    said = read(report(bundle, FULL, title="a  b.png")).pages[0].extract_text()
     assert "a\xa0 b.png" in said or "a  b.png" in said
 
 
@@ -251,8 +291,8 @@ def test_a_film_without_heat_has_its_report(bundle: Bundle, film: np.ndarray) ->
 
 
 def test_long_texts_fit_the_page(bundle: Bundle, film: np.ndarray) -> None:
-    long = replace(FULL, file="x" * 5000 + ".png", warnings=tuple(f"{n}. " + "long words " * 60 for n in range(40)))
-    data = film_report_pdf([ReportPage(long, film, "n" * 900)], bundle, evaluation(), CREATED)
+    long = replace(FULL, warnings=tuple(f"{n}. " + "long words " * 60 for n in range(40)))
+    data = film_report_pdf([ReportPage(long, film, "n" * 900, "x" * 5000)], bundle, evaluation(), CREATED)
     assert len(read(data).pages) == 1
     said = lowest_text(data)
     assert all(height >= 30 for height, _ in said)

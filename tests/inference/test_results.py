@@ -119,7 +119,9 @@ def test_what_was_done_to_a_film_and_what_speaks_against_it_stand_in_the_csv() -
 
 def test_a_film_that_was_predicted_anyway_is_marked_in_the_table_and_named_first_among_the_cautions() -> None:
     assert table_rows([ANYWAY_FILM])[0]["Status"] == "predicted anyway"
-    assert cautions(ANYWAY_FILM) == ["Predicted anyway: The film lies on its side.", "The film is small."]
+    first, second = cautions(ANYWAY_FILM)
+    assert first.startswith("Predicted anyway: The film lies on its side.")
+    assert second == "The film is small."
     assert cautions(REFUSED) == []
 
 
@@ -129,12 +131,18 @@ def test_a_film_that_the_model_was_fitted_on_is_recognised() -> None:
     other = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(replace(twin, distance=1.0),)))
     assert "fitted on this very film" in cautions(seen)[0]
     assert cautions(other) == []
+    assert "very film" in read(results_csv([seen], BUNDLE))[0]["warnings"]
+    assert (table_rows([seen])[0]["Status"], table_rows([other])[0]["Status"]) == ("doubtful", "ok")
+
+
+def test_films_that_were_predicted_anyway_are_counted_beside_the_calls() -> None:
+    assert "(1 of the calls predicted anyway)" in summary_sentence([ANYWAY_FILM, COVID])
 
 
 def test_the_spread_and_the_heat_in_the_lungs_are_said_in_words() -> None:
-    assert spread_sentence(ANYWAY_FILM.outcome) == (
-        "Models fitted on other draws of the patients say 0.70 to 0.95 (95% of them)."
-    )
+    firm = replace(ANYWAY_FILM.outcome, screening=None)
+    assert spread_sentence(firm) == "Models fitted on other draws of the patients say 0.70 to 0.95 (95% of them)."
+    assert spread_sentence(ANYWAY_FILM.outcome) is None  # unlike its films, all the models say much the same
     heat, lungs = np.array([[1, 0.5], [0.5, 0]], np.float32), np.array([[1, 0], [0.5, 0]], np.float32)
     film = Prediction("covid", 0.9, 0.4, heat, lungs=lungs)
     # 1 and a half of 0.5, of 2 in all; the lungs are 1.5 of 4 cells.
