@@ -35,7 +35,7 @@ def downloads_of_all(films: Sequence[UploadedFilm], results: Sequence[FilmResult
 
     def pages() -> Iterator[ReportPage]:
         for number, (film, result) in enumerate(zip(films, results, strict=True), start=1):
-            yield ReportPage(result, _picture(film), title=f"Film {number} of {len(films)}")
+            yield ReportPage(result, _picture(film), title=f"{number} of {len(films)}")
 
     with st.container(horizontal=True):
         _button("Table as CSV", lambda: results_csv(results, bundle), "predictions.csv", "text/csv")
