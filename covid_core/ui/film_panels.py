@@ -42,7 +42,6 @@ _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_around": ("Turn around", ":material/autorenew:"),
     "invert": ("Invert", ":material/invert_colors:"),
 }
-_AS_UPLOADED: dict[str, object] = {"repairs": (), "anyway": False}
 _SIMILAR_SIDE = 320  # pixels of a similar film's picture
 
 
@@ -112,8 +111,7 @@ def refusal(film: UploadedFilm, error: ImageRefusedError) -> None:
             "Predict anyway",
             icon=":material/play_arrow:",
             on_click=ask_for,
-            args=(film,),
-            kwargs={"anyway": True},
+            args=(film.id, film.given.repairs, True),
             help="The result is marked as predicted anyway wherever it is shown or exported.",
         )
 
@@ -128,7 +126,7 @@ def repairs(film: UploadedFilm, *, readable: bool) -> None:
             for repair in _REPAIR_BUTTONS:
                 _repair_button(film, repair)
         if done or anyway:
-            st.button("As uploaded", icon=":material/undo:", on_click=ask_for, args=(film,), kwargs=_AS_UPLOADED)
+            st.button("As uploaded", icon=":material/undo:", on_click=ask_for, args=(film.id, (), False))
     said = repairs_sentence(film.given.repairs)
     if said is not None:
         st.caption(said)
@@ -179,8 +177,7 @@ def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False)
         type="primary" if primary else "secondary",
         key=f"{'offered' if primary else 'chosen'} {repair}",
         on_click=ask_for,
-        args=(film,),
-        kwargs={"repairs": shortest((*film.given.repairs, repair)), "anyway": False},
+        args=(film.id, shortest((*film.given.repairs, repair)), False),
     )
 
 

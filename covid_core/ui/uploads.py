@@ -63,20 +63,17 @@ def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
     return [replace(film, given=replace(film.given, **asked.get(film.id, {}))) for film in films]
 
 
-def ask_for(film: UploadedFilm, *, repairs: tuple[Repair, ...] | None = None, anyway: bool | None = None) -> None:
+def ask_for(film_id: str, repairs: tuple[Repair, ...], anyway: bool) -> None:
     """Have a film read otherwise from the next run on; for a button's `on_click`.
 
+    Takes the film's id and not the film: Streamlit keeps the arguments of a button longer than the upload may stay.
+
     Args:
-        film: which.
-        repairs: what to do to it first; None to leave that as it is.
-        anyway: whether to predict it even if the gate refuses it; None to leave that as it is.
+        film_id: which.
+        repairs: what to do to it first.
+        anyway: whether to predict it even if the gate refuses it.
     """
-    changes = {name: value for name, value in (("repairs", repairs), ("anyway", anyway)) if value is not None}
-    st.session_state.setdefault(ASKED, {})[film.id] = {
-        "repairs": film.given.repairs,
-        "anyway": film.given.anyway,
-        **changes,
-    }
+    st.session_state.setdefault(ASKED, {})[film_id] = {"repairs": repairs, "anyway": anyway}
 
 
 def not_read_yet(films: Sequence[UploadedFilm], predictor: Predictor) -> bool:
@@ -160,9 +157,11 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fil
     Returns:
         The position of the chosen one in `films`.
     """
-    positions = {film.id: position for position, film in enumerate(films)}
+    # Streamlit keeps what is given to a widget longer than the uploads may stay: ids and names, not the films.
+    ids, names = [film.id for film in films], [film.given.name for film in films]
+    positions = {film_id: position for position, film_id in enumerate(ids)}
     if st.session_state.get(CHOSEN) not in positions:
-        st.session_state[CHOSEN] = films[0].id
+        st.session_state[CHOSEN] = ids[0]
 
     def unmark() -> None:
         """Give the table a new key: a row that stays marked while another film is shown would mislead."""
@@ -173,18 +172,18 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fil
     def choose_row() -> None:
         selected = st.session_state[rows_key]["selection"]["rows"]
         if selected:
-            st.session_state[CHOSEN] = films[selected[0]].id
+            st.session_state[CHOSEN] = ids[selected[0]]
 
     def step(by: int) -> None:
         unmark()
-        st.session_state[CHOSEN] = films[(positions[st.session_state[CHOSEN]] + by) % len(films)].id
+        st.session_state[CHOSEN] = ids[(positions[st.session_state[CHOSEN]] + by) % len(ids)]
 
     _show_table(place, rows, key=rows_key, on_select=choose_row, selection_mode="single-row")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Show film",
             list(positions),
-            format_func=lambda film_id: f"{positions[film_id] + 1}: {films[positions[film_id]].given.name}",
+            format_func=lambda film_id: f"{positions[film_id] + 1}: {names[positions[film_id]]}",
             key=CHOSEN,
             on_change=unmark,
         )
