@@ -5,7 +5,7 @@
 1. One film, whole process: `predict` against the plain Keras way, in turn, median of 5 pairs: wall time and peak memory.
 2. 200 films (10 different ones) in one process: films a second, and the share of the time that is the network itself.
 
-Writes benchmarks/serving.json, from which the README's table is made. The films are synthetic and made anew from a seed,
+Writes benchmarks/serving.json, from which the README's table is made. The films are RG1 of the package pydicom-data with other margins,
 1024 pixels a side, so that anyone measures the same work.
 """
 
@@ -31,10 +31,9 @@ from covid_core.inference.bundle import load_bundle  # noqa: E402
 from covid_core.inference.network import NetworkOutput  # noqa: E402
 from covid_core.inference.predictor import Predictor  # noqa: E402
 from covid_core.inference.reading import given_path, read_all  # noqa: E402
-from covid_core.labels import CLASSES  # noqa: E402
 from covid_core.locations import default_model, models_dir  # noqa: E402
 from covid_core.storage import write_json  # noqa: E402
-from tests.phantom import phantom_film  # noqa: E402
+from tests.real_films import chest_film  # noqa: E402
 
 RESULT = PROJECT / "benchmarks" / "serving.json"
 FILM_SIZE = 1024
@@ -117,9 +116,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         drawn = []
-        for index in range(DRAWN):  # drawing a film takes longer than reading it
+        for index in range(DRAWN):  # making a film takes longer than reading it
             path = Path(folder) / f"film{index}.png"
-            Image.fromarray(phantom_film(np.random.default_rng(index), CLASSES[index % 2], FILM_SIZE)).save(path)
+            Image.fromarray(chest_film(index, FILM_SIZE)).save(path)
             drawn.append(path)
         films = [drawn[index % DRAWN] for index in range(options.films)]
         result = {

@@ -38,6 +38,8 @@ def limit_retention(page: str) -> None:
     if context is None:
         return
     _return_memory_when_freed()
+    # The pieces of 64 kB in which uploads arrive are smaller than that.
+    _in_glibc("malloc_trim", 0)
     _tab(context.session_id)
     if st.session_state.get(_PAGE, page) != page:
         context.uploaded_file_mgr.remove_session_files(context.session_id)
@@ -77,7 +79,7 @@ def _end_unless_back(session: AppSession, gone: bool) -> None:
     server.media_file_mgr.remove_orphaned_files()
     # The server's loop holds on to the session it served last until another one comes.
     session.session_state.clear()
-    # Streamlit collects after each run, but no run may follow; and what was small goes back to the system too.
+    # Streamlit collects garbage after each run, but no run may follow.
     gc.collect()
     _in_glibc("malloc_trim", 0)
 
