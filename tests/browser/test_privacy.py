@@ -173,7 +173,7 @@ def test_a_film_leaves_the_memory_with_its_tab_and_with_its_page(address: str, v
         upload(page, "film.png", content)
         assert copies_in_memory(process, *traces), "the film was not found where it must be"
         leave(page)
-        deadline = time.monotonic() + SECONDS_AFTER_TAB + 12
+        deadline = time.monotonic() + SECONDS_AFTER_TAB + 30
         while copies_in_memory(process, *traces):
             assert time.monotonic() < deadline, f"{leave.__name__}: the film is still in memory"
             time.sleep(0.5)
@@ -223,21 +223,19 @@ def test_what_one_uploads_never_shows_elsewhere(address: str, browser: Browser, 
     "name",
     [
         "**bold**<img src=x onerror=alert(1)>[a](javascript:alert(1)).png",
-        "$x$ :red[hi] `code` :material/home: <script>alert(1)</script> &amp; ~~gone~~.png",
+        "$x$ :red[hi] `code` :material/home: <svg onload=alert(2)> &amp; ~~gone~~.png",
     ],
 )
 def test_the_name_of_a_file_shows_as_it_is_and_does_nothing(address: str, visitor: BrowserContext, name: str) -> None:
-    # No file of a real system has a slash in its name, but a request may.
     page = predict_page(visitor, address)
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
     film = film_png()
-    for content in (film, film[:20_000]):
-        upload(page, name.rpartition("/")[2], content)
-        assert_nothing_is_rendered_of_names(page)
-        page.reload()
-        wait_until_idle(page)
-    files = [{"name": name.rpartition("/")[2], "mimeType": "image/png", "buffer": one} for one in (film, film[:20_000])]
+    upload(page, name, film[:20_000])
+    assert_nothing_is_rendered_of_names(page)
+    page.reload()
+    wait_until_idle(page)
+    files = [{"name": name, "mimeType": "image/png", "buffer": content} for content in (film, film[:20_000])]
     page.locator("input[type=file]").set_input_files(files)
     expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible(timeout=PATIENCE_MS)
     wait_until_idle(page)
@@ -247,7 +245,7 @@ def test_the_name_of_a_file_shows_as_it_is_and_does_nothing(address: str, visito
 
 def assert_nothing_is_rendered_of_names(page: Page) -> None:
     main = page.get_by_test_id("stMain")
-    for selector in ("img[src='x']", "a[href^=javascript]", ".katex", "main script", "del"):
+    for selector in ("img[src='x']", "a[href^=javascript]", ".katex", "svg[onload]", "del"):
         expect(main.locator(selector)).to_have_count(0)
     for selector, text in (("strong", "bold"), ("span", re.compile("^hi$")), ("code", re.compile("^code$"))):
         expect(main.locator(selector).filter(has_text=text)).to_have_count(0)
