@@ -1,7 +1,7 @@
 """What a result means for a patient, as plotly figures: people in whole numbers, and the probability after the film.
 
 Knows `covid_core.evaluation.post_test` and computes nothing itself. What all figures of this app share (no background, no colour
-of text, the colours of the classes) is in `covid_core.figures`.
+of text, the colours of the classes) is in `covid_core.figures.frame`.
 """
 
 from math import log10
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
 from covid_core.evaluation.post_test import SCALE, Curve, Group, Reading, curve
 from covid_core.evaluation.post_test_words import percent, whole
-from covid_core.figures import CLASS_COLOURS, NEUTRAL, framed
+from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
 _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from covid_core import figures_post_test as figures
+from covid_core import figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words
 from covid_core.inference.prediction import Prediction

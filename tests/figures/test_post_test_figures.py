@@ -9,10 +9,9 @@ import pytest
 from covid_core.evaluation.conformal import Decision
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.post_test import Answer, Reading, read
-from covid_core.figures import CLASS_COLOURS, NEUTRAL
-from covid_core.figures_post_test import people_bars, post_test_curve
+from covid_core.figures import CLASS_COLOURS, NEUTRAL, people_bars, post_test_curve
 from covid_core.locations import PROJECT
-from tests.test_figures import keys_of, luminance, texts
+from tests.figures.test_evaluation_figures import keys_of, luminance, texts
 
 
 def share(value: float) -> Estimate:

@@ -1,0 +1,128 @@
+"""Counts of films as plotly figures: bars, bars made of the classes, and the flow of a cohort. Knows counts, not tables."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
+from covid_core.labels import CLASS_TITLES
+
+_FLOW_LINE = 46  # characters that stand beside each other at 400 px
+_LONGEST_NAME = 24  # characters of the name of a bar
+
+
+def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
+    """Draw counts as horizontal bars, in the order of the series from top to bottom.
+
+    Args:
+        series: counts, the index holding their names; class names take the colours of the classes.
+        title: what the names are, e.g. `View`.
+        axis: what is counted, e.g. `images`.
+    """
+    names = [str(name) for name in series.index]
+    counts = [int(count) for count in series]
+    figure = go.Figure(
+        go.Bar(
+            x=counts,
+            y=list(range(len(names))),
+            orientation="h",
+            text=counts,
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=[CLASS_COLOURS.get(name, NEUTRAL) for name in names],
+            hovertext=names,
+            hovertemplate="%{hovertext}: %{x} " + axis + "<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title=f"{axis.capitalize()} (n = {sum(counts)})", range=[0, 1.15 * max([*counts, 1])])
+    # Positions, not names, make the axis: two long names cut short may look alike and must not share a bar.
+    labels = [_short(CLASS_TITLES.get(name, name)) for name in names]
+    figure.update_yaxes(
+        title=title, autorange="reversed", tickvals=list(range(len(names))), ticktext=labels, showgrid=False
+    )
+    return framed(figure, height=110 + 34 * max(len(names), 1))
+
+
+def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
+    """Draw counts as horizontal bars, each made of the classes.
+
+    Args:
+        table: counts, the index holding the names of the bars, the columns the classes; another column is drawn in grey
+            under its own name.
+        title: what the names are, e.g. `View`.
+        axis: what is counted, e.g. `images`.
+    """
+    figure = counts_bar(table.sum(axis=1), title, axis)
+    totals = figure.data[0]
+    positions = list(totals.y)
+    figure.data = ()
+    for column in table.columns:
+        name = CLASS_TITLES.get(str(column), str(column))
+        figure.add_bar(
+            x=[int(count) for count in table[column]],
+            y=positions,
+            orientation="h",
+            name=name,
+            marker_color=CLASS_COLOURS.get(str(column), NEUTRAL),
+            hovertext=[str(one) for one in table.index],
+            hovertemplate="%{hovertext}, " + name + ": %{x} " + axis + "<extra></extra>",
+        )
+    for position, total in zip(positions, totals.x, strict=True):
+        figure.add_annotation(x=total, y=position, text=str(total), showarrow=False, xanchor="left", xshift=4)
+    return figure.update_layout(barmode="stack", legend_traceorder="normal", height=figure.layout.height + 30)
+
+
+def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Draw the cohort flow: what remains after each step in images and patients, and what was left out on the way.
+
+    Args:
+        steps: the content of `flow.json`, from the whole table to the cohort; each with `reason`, `images`, `patients`
+            (remaining), `excluded_images` and `excluded_patients`.
+    """
+    figure, rows, texts = go.Figure(), list(range(len(steps))), [_flow_text(step) for step in steps]
+    figure.add_bar(
+        y=rows,
+        x=[step["images"] for step in steps],
+        orientation="h",
+        name="images kept",
+        marker_color=ACCENT,
+        hovertemplate="%{x} images remain<extra></extra>",
+    )
+    figure.add_bar(
+        y=rows,
+        x=[step["excluded_images"] for step in steps],
+        customdata=[[step["reason"], step["excluded_patients"]] for step in steps],
+        orientation="h",
+        name="left out here",
+        marker={"color": "rgba(140, 140, 140, 0.35)", "line": {"color": NEUTRAL, "width": 1}},
+        hovertemplate="%{x} images, %{customdata[1]} patients left out<br>%{customdata[0]}<extra></extra>",
+    )
+    for row, text in enumerate(texts):
+        figure.add_annotation(
+            x=0, y=row, text=text, align="left", showarrow=False, xanchor="left", yanchor="bottom", yshift=9
+        )
+    total = steps[0]["images"] + steps[0]["excluded_images"] if steps else 0
+    # A step is as high, in pixels, as its bar and the longest text that stands above one.
+    lines = max((text.count("<br>") + 1 for text in texts), default=1)
+    step_height = 34 + 16 * lines
+    figure.update_layout(barmode="stack", bargap=1 - 16 / step_height, legend_traceorder="normal")
+    figure.update_xaxes(title=f"Images (n = {total} at the start)")
+    figure.update_yaxes(
+        title="Steps, first to last", range=[len(steps) - 0.7, -0.75], showticklabels=False, showgrid=False
+    )
+    return framed(figure, height=110 + step_height * max(len(steps), 1))
+
+
+def _flow_text(step: Mapping[str, Any]) -> str:
+    remaining = f"<b>{step['images']} images, {step['patients']} patients</b>"
+    left_out = (
+        f"{step['excluded_images']} left out: {step['reason']}" if step["excluded_images"] else str(step["reason"])
+    )
+    return "<br>".join([remaining, *textwrap.wrap(left_out, _FLOW_LINE)])
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1].rstrip() + "…"
