@@ -110,13 +110,18 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     judged.add_argument("--model", default=None, help="a bundle instead, by name or folder: again from its predictions")
     _add_external(evaluate)
     evaluate.add_argument(
-        "--dataset", type=Path, default=None, help="leave out external films that are copies of this prepared dataset's"
+        "--dataset",
+        type=Path,
+        default=None,
+        help="the prepared dataset of a bundle: counts its cohort, and leaves out external films that are copies of its films",
     )
+    _add_collection(evaluate, "for subgroups")
     _add_stage(evaluate)
 
     export = _verb(verbs, handlers, "export", "evaluate a run and write it as a model bundle, checked against Keras")
     _add_run(export)
     _add_stage(export)
+    _add_collection(export, "for subgroups")
     export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
 
     build = _verb(
@@ -133,6 +138,7 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         "--auxiliary", type=Path, default=None, help="labels.csv and images/ to fit on at a small weight"
     )
     _add_external(build)
+    _add_collection(build, "for subgroups")
     _add_gate(verbs, handlers)
     build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")
 
@@ -146,12 +152,7 @@ def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:
     )
     gate.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
     gate.add_argument("--dataset", type=Path, default=Path("dataset"), help="the prepared dataset it was trained on")
-    gate.add_argument(
-        "--collection",
-        type=Path,
-        default=dataset_dir(),
-        help="folder that the dataset was prepared from, for its lateral films and CT slices",
-    )
+    _add_collection(gate, "for its lateral films and CT slices")
     gate.add_argument(
         "--hospitals",
         type=Path,
@@ -238,6 +239,15 @@ def _add_run(parser: argparse._ActionsContainer) -> None:
 def _add_external(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--external", type=Path, nargs="+", default=(), help="folders with labels.csv and images/ to test the bundle on"
+    )
+
+
+def _add_collection(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument(
+        "--collection",
+        type=Path,
+        default=dataset_dir(),
+        help=f"folder with metadata.csv that the dataset was prepared from, {purpose}",
     )
 
 

@@ -26,6 +26,7 @@ from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage, fit_three_way
+from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.operating_point import OperatingPoint, choose_operating_point
 from covid_core.evaluation.protocols import paired_metrics, repeated_summary
 from covid_core.evaluation.report import evaluate, source_table
@@ -49,6 +50,7 @@ from covid_core.training.lung_reader import (
     lung_map,
     pool,
 )
+from covid_core.whom import whom_blocks
 from covid_core.workflows import (
     PREDICTION_COLUMNS,
     THRESHOLD,
@@ -58,7 +60,6 @@ from covid_core.workflows import (
     write_bundle,
 )
 
-PART = "out_of_fold"
 PARITY_FILMS = 100
 _ORIGINAL_NOTE = (
     "The protocol of the system this one reimplements, for comparison only: PA and AP films split at random by image, so films "
@@ -86,6 +87,7 @@ class Materials:
         weights: file of the backbone's weights; None where the recipe needs none.
         auxiliary: a folder of labelled films that are fitted on at a small weight; None for none.
         external: folders of labelled films that the finished model is tested on; nothing is chosen by them.
+        collection: folder with the metadata.csv that the dataset was prepared from; None where it is not at hand.
     """
 
     dataset: Path
@@ -94,6 +96,7 @@ class Materials:
     weights: Path | None = None
     auxiliary: Path | None = None
     external: Sequence[Path] = field(default=())
+    collection: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -145,14 +148,19 @@ def build(materials: Materials, out: Path, recipe: LungRecipe, say: Say) -> Bund
     raw, kernels = protocol.out_of_fold(cohort, cohort.folds, recipe)
     chosen = _choose(cohort, raw, kernels)
     predictions = cohort.table[[*PREDICTION_COLUMNS, "fold"]].assign(
-        part=PART, probability_raw=raw, probability_covid=chosen.probability
+        part=OUT_OF_FOLD, probability_raw=raw, probability_covid=chosen.probability
     )
     kernel = protocol.fit_on(cohort, np.ones(len(raw), np.bool_), recipe)
     reader = build_reader(seen.trunk, seen.lungs, kernel)
     evaluation = evaluate(
-        predictions, model=out.name, threshold=chosen.point.value, part=PART, prevalence=chosen.calibration.prevalence
+        predictions,
+        model=out.name,
+        threshold=chosen.point.value,
+        part=OUT_OF_FOLD,
+        prevalence=chosen.calibration.prevalence,
     )
     evaluation |= _measured(materials, recipe, seen, chosen, say)
+    evaluation |= whom_blocks(predictions, evaluation, materials.dataset, materials.collection)
     say("export")
     manifest = _manifest(materials, recipe, seen, chosen, kernel)
     manifest["training"]["runtime"] = vars(state)
@@ -176,7 +184,7 @@ def build(materials: Materials, out: Path, recipe: LungRecipe, say: Say) -> Bund
     if not materials.external:
         return bundle
     say("external films, as they are served")
-    evaluate_bundle(out, materials.external, materials.dataset)
+    evaluate_bundle(out, materials.external, materials.dataset, collection=materials.collection)
     return load_bundle(out)
 
 
@@ -311,8 +319,8 @@ def _left_out(cohort: Cohort, recipe: LungRecipe, chosen: _Chosen) -> dict[str, 
 
 def _figures(films: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """The metrics of some films at a threshold."""
-    films = films.assign(part=PART, probability_raw=films["probability_covid"])
-    metrics: dict[str, Any] = evaluate(films, model="", threshold=threshold, part=PART)["metrics"]
+    films = films.assign(part=OUT_OF_FOLD, probability_raw=films["probability_covid"])
+    metrics: dict[str, Any] = evaluate(films, model="", threshold=threshold, part=OUT_OF_FOLD)["metrics"]
     return metrics
 
 

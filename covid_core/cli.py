@@ -162,6 +162,7 @@ def _build(options: argparse.Namespace) -> int:
         weights=weights_file,
         auxiliary=options.auxiliary,
         external=options.external,
+        collection=options.collection,
     )
     started = time.monotonic()
     recipe = LungRecipe(weights=weights, weights_sha256=sha256, seed=options.seed, threads=options.threads)
@@ -197,14 +198,16 @@ def _evaluate(options: argparse.Namespace) -> int:
             raise EvaluationError("--stage chooses a model of a run; a bundle has one. Leave it out with --model.")
         folder = _bundle_folder(options.model)
         with _progress("predicting", "film") as progress:
-            evaluation = evaluate_bundle(folder, options.external, options.dataset, progress)
+            evaluation = evaluate_bundle(
+                folder, options.external, options.dataset, progress, collection=options.collection
+            )
         print(summary_lines(evaluation))
         print(f"\nwritten: {folder / 'evaluation.json'}, MODEL_CARD.md")
         return 0
     if options.external:
         raise EvaluationError("--external tests a model bundle: name it with --model.")
     with _progress("decoding", "film") as progress:
-        evaluated = evaluate_run(options.run_folder, options.stage, progress)
+        evaluated = evaluate_run(options.run_folder, options.stage, progress, collection=options.collection)
     print(summary_lines(evaluated.evaluation))
     print(f"\nwritten: {evaluated.run.stage_folder(evaluated.stage) / 'evaluation.json'}")
     return 0
@@ -215,7 +218,7 @@ def _export(options: argparse.Namespace) -> int:
         from covid_core.workflows import export_run
 
     with _progress("decoding", "film") as progress:
-        bundle = export_run(options.run_folder, options.out, options.stage, progress)
+        bundle = export_run(options.run_folder, options.out, options.stage, progress, collection=options.collection)
     parity = bundle.manifest["parity"]
     print(
         f"written: {bundle.folder} (version {bundle.version}); "

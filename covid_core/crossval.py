@@ -15,6 +15,7 @@ import pandas as pd
 
 from covid_core.data.folds import lay_out_fold, make_folds, read_folds, write_folds
 from covid_core.errors import TrainingError
+from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.report import evaluate
 from covid_core.pixel_free import pixel_free_baselines
 from covid_core.training import stages
@@ -76,7 +77,7 @@ def cross_validate(
         table = _one_fold(folder, recipe, last_stage, weights_file)
         if set(table["filename"]) != set(folds.loc[folds["fold"] == fold, "filename"]):
             raise TrainingError(f"{folder} was trained with other folds. Choose another --out.")
-        tables.append(table.assign(part="out_of_fold", fold=fold))
+        tables.append(table.assign(part=OUT_OF_FOLD, fold=fold))
         if progress:
             progress(done + 1, len(names))
     predictions = pd.concat(tables, ignore_index=True)
@@ -84,7 +85,7 @@ def cross_validate(
         predictions,
         model=f"{recipe.backbone} ({last_stage}), {len(names)} folds",
         threshold=THRESHOLD,
-        part="out_of_fold",
+        part=OUT_OF_FOLD,
         prevalence=PREVALENCE,
     )
     evaluation["baselines"] = pixel_free_baselines(dataset, folds)

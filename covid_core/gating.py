@@ -26,6 +26,7 @@ from sklearn.model_selection import GroupKFold
 from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.data.prepare import RECORD_NAME, read_split, split_image_paths
 from covid_core.errors import BundleError, TrainingError
+from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.images.preparation import prepare_files
 from covid_core.images.repair import QUARTERS_LEFT, Repair
 from covid_core.inference.bundle import Bundle
@@ -200,7 +201,7 @@ def _known_films(bundle: Bundle, dataset: Path) -> pd.DataFrame:
         parts = set(pd.read_csv(path, usecols=["part"])["part"])
     except ValueError as cause:
         raise BundleError(f"{path} cannot be read: {cause}. Export the bundle anew.") from cause
-    return table.assign(fitted=True if parts == {"out_of_fold"} else table["part"] == "train")
+    return table.assign(fitted=True if parts == {OUT_OF_FOLD} else table["part"] == "train")
 
 
 def _check_size(groups: Texts) -> None:

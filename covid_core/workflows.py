@@ -32,6 +32,7 @@ from covid_core.training.export import head_weights, load_trained, predict_films
 from covid_core.training.recipe import Stage
 from covid_core.training.run import Run, open_run
 from covid_core.training.stages import Films, check_dataset, load_films
+from covid_core.whom import whom_blocks
 
 if TYPE_CHECKING:
     import keras
@@ -112,7 +113,9 @@ class BundleContent:
     ensemble: EnsembleArrays | None = None
 
 
-def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | None = None) -> EvaluatedRun:
+def evaluate_run(
+    folder: Path, stage: Stage | None = None, progress: Progress | None = None, *, collection: Path | None = None
+) -> EvaluatedRun:
     """Evaluate a trained run: calibrate on the validation part, then report on the test part.
 
     Writes `evaluation.json` and `predictions.csv` into the stage's folder.
@@ -121,6 +124,7 @@ def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | 
         folder: the run.
         stage: which stage's model; the last finished one by default.
         progress: called with (done, total) while films are decoded.
+        collection: folder with the metadata.csv that the dataset was prepared from, which knows more of the films.
 
     Raises:
         TrainingError: the stage is not finished, or the dataset has changed since.
@@ -149,12 +153,20 @@ def evaluate_run(folder: Path, stage: Stage | None = None, progress: Progress | 
         part="test",
         prevalence=calibration.prevalence,
     )
+    evaluation |= whom_blocks(predictions, evaluation, run.dataset, collection)
     evaluated = EvaluatedRun(run, stage, model, films["test"], calibration, predictions, evaluation)
     write_figures(run.stage_folder(stage), evaluation, predictions)
     return evaluated
 
 
-def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Progress | None = None) -> Bundle:
+def export_run(
+    folder: Path,
+    out: Path,
+    stage: Stage | None = None,
+    progress: Progress | None = None,
+    *,
+    collection: Path | None = None,
+) -> Bundle:
     """Evaluate a run and write it as a model bundle.
 
     Args:
@@ -162,6 +174,7 @@ def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Pr
         out: the bundle's folder; its name becomes the model's name. A former bundle there is replaced.
         stage: which stage's model; the last finished one by default.
         progress: called with (done, total) while films are decoded.
+        collection: as of `evaluate_run`.
 
     Returns:
         The bundle, read back and verified.
@@ -170,7 +183,7 @@ def export_run(folder: Path, out: Path, stage: Stage | None = None, progress: Pr
         TrainingError: as `evaluate_run`, or LiteRT and Keras do not agree.
         BundleError: `out` holds something else.
     """
-    evaluated = evaluate_run(folder, stage, progress)
+    evaluated = evaluate_run(folder, stage, progress, collection=collection)
     run, predictions = evaluated.run, evaluated.predictions
     content = BundleContent(
         model=evaluated.model,
@@ -231,7 +244,12 @@ def write_bundle(out: Path, content: BundleContent) -> Bundle:
 
 
 def evaluate_bundle(
-    folder: Path, external: Sequence[Path] = (), dataset: Path | None = None, progress: Progress | None = None
+    folder: Path,
+    external: Sequence[Path] = (),
+    dataset: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    collection: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a bundle again from its `predictions.csv`, and write its evaluation and card anew; the model stays as it is.
 
@@ -241,9 +259,11 @@ def evaluate_bundle(
         folder: the bundle.
         external: folders of labelled films (`covid_core.data.labelled`) that the served model is tested on besides; they take the
             place of former ones.
-        dataset: the prepared dataset that the model was trained on: external films that are copies of its films are left out.
-            None where it is not at hand; copies then stay in.
+        dataset: the prepared dataset that the model was trained on: external films that are copies of its films are left out,
+            and the films of its cohort are described and counted. None where it is not at hand; copies then stay in, and of the
+            cohort stays what was known.
         progress: called with (films done, films) of each folder.
+        collection: as of `evaluate_run`.
 
     Returns:
         The content of `evaluation.json`.
@@ -251,7 +271,7 @@ def evaluate_bundle(
     Raises:
         BundleError: there is no whole bundle.
         EvaluationError: its predictions cannot be evaluated.
-        DatasetError: an external folder is not one, or two have the same name.
+        DatasetError: an external folder is not one, or two have the same name; the dataset or the collection cannot be read.
         ImageRefusedError: an external film cannot be decoded.
     """
     bundle = load_bundle(folder)
@@ -273,6 +293,7 @@ def evaluate_bundle(
         prevalence=bundle.calibration.prevalence,
     )
     evaluation |= {name: former[name] for name in FURTHER_BLOCKS if name in former}
+    evaluation |= whom_blocks(predictions, evaluation, dataset, collection)
     if folders:
         known = fingerprint_files(split_image_paths(dataset)) if dataset is not None else []
         predictor = Predictor(bundle)

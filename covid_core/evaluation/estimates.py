@@ -37,6 +37,8 @@ METRICS = (
     "ece",
 )
 """The names in `metrics` of an evaluation, in the order they are shown."""
+CALL_METRICS = METRICS[:10]
+"""Those that depend on the threshold."""
 _ONE_CLASS = frozenset({"sensitivity", "specificity", "accuracy", "brier"})
 _SHARES = frozenset({"sensitivity", "specificity", "ppv", "npv", "accuracy"})
 _CALIBRATION_LINE = frozenset({"calibration_intercept", "calibration_slope"})
@@ -47,6 +49,19 @@ def all_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estim
     found = _estimates(_weighted_metrics, films, n_resamples=n_resamples, seed=seed)
     found["ece"] = _calibration_error(films)
     return {name: found[name] for name in METRICS}
+
+
+def threshold_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+    """Those of `all_metrics` that depend on the call (`CALL_METRICS`), in their order and with the same values and bounds.
+
+    Fast enough for a slider: the films of a group are counted once, and only groups are resampled.
+    """
+    cell = 2 * films.truth.astype(np.int64) + films.called  # of a confusion matrix laid flat
+    names, cells = intervals.totals_by_group(films.groups, np.eye(4)[cell])
+    estimates = intervals.cluster_bootstrap(
+        lambda weights: _rates_of_both_classes(weights @ cells), names, n_resamples=n_resamples, seed=seed, level=LEVEL
+    )
+    return {name: honest(name, estimates[name], films) for name in CALL_METRICS}
 
 
 def area_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
@@ -60,23 +75,30 @@ def _estimates(
     estimates = intervals.cluster_bootstrap(
         lambda weights: statistics(films, weights), films.groups, n_resamples=n_resamples, seed=seed, level=LEVEL
     )
-    return {name: _honest(name, estimate, films) for name, estimate in estimates.items()}
+    return {name: honest(name, estimate, films) for name, estimate in estimates.items()}
 
 
 def _weighted_metrics(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
-    """Every metric that has an interval, for weights (b, n): name -> (b,), NaN where undefined.
-
-    What compares the classes is undefined where one of them has no weight: a PPV of 1 without negatives is no merit.
-    """
-    values = metrics.rates(metrics.weighted_confusion(films.truth, films.called, weights))
+    """Every metric that has an interval, for weights (b, n): name -> (b,), NaN where undefined."""
+    values = _rates_of_both_classes(metrics.weighted_confusion(films.truth, films.called, weights))
     values |= _weighted_areas(films, weights)
     values["pr_auc"] = metrics.weighted_average_precision(films.truth, films.probability, weights)
     values["brier"] = _weighted_brier(films, weights)
     values["calibration_intercept"], values["calibration_slope"] = calibration.weighted_calibration_line(
         films.truth, films.probability, weights, prevalence=films.prevalence
     )
-    both = (weights @ films.truth > 0) & (weights @ ~films.truth > 0)
-    return {name: value if name in _ONE_CLASS else np.where(both, value, np.nan) for name, value in values.items()}
+    return values
+
+
+def _rates_of_both_classes(cells: FloatArray) -> dict[str, FloatArray]:
+    """The rates of confusion matrices, (b, 2, 2) or flat (b, 4): name -> (b,), NaN where undefined.
+
+    What compares the classes is undefined where one of them has no weight: a PPV of 1 without negatives is no merit.
+    """
+    matrices = cells.reshape(-1, 2, 2)
+    both = (matrices.sum(axis=2) > 0).all(axis=1)
+    rates = metrics.rates(matrices)
+    return {name: value if name in _ONE_CLASS else np.where(both, value, np.nan) for name, value in rates.items()}
 
 
 def _weighted_areas(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
@@ -105,8 +127,8 @@ def _calibration_error(films: Films) -> Estimate:
     return Estimate(value, None, None, intervals.NO_INTERVAL, films.truth.size, note=note)
 
 
-def _honest(name: str, estimate: Estimate, films: Films) -> Estimate:
-    """Hold a metric to the films it rests on, and say why it is undefined."""
+def honest(name: str, estimate: Estimate, films: Films) -> Estimate:
+    """Hold a bootstrap estimate of the metric `name` to the films it rests on, and say why it is undefined."""
     bases = _bases(name, films)
     estimate = intervals.resting_on(
         estimate,

@@ -4,8 +4,9 @@ Knows nothing of metrics: what is estimated comes in as a function of weights. W
 the bounds are None and a sentence says why; NaN never comes out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -26,6 +27,7 @@ WILSON_PATIENTS = "Wilson, patients as the unit"
 NO_INTERVAL = "none"
 
 _CHUNK = 100  # resamples at a time: 100 x 700 weights, 0.6 MB, stay in the processor's cache
+_KEPT = 2_000_000  # draws of so many counts are kept in memory (8 MB); 2000 resamples of up to 1000 patients
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,56 @@ def cluster_bootstrap(
         resamples, or is the same in all of them.
     """
     names, membership = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    if n_resamples < 1:
-        raise ValueError(f"`n_resamples` must be at least 1. Received: {n_resamples}")
+    resamples = group_draws(len(names), n_resamples=n_resamples, seed=seed)
     values = {name: float(value[0]) for name, value in statistics(np.ones((1, membership.size))).items()}
     if len(names) < MIN_GROUPS:
         return {
             name: _without_interval(value, membership.size, few_groups(len(names))) for name, value in values.items()
         }
-    rng = np.random.default_rng(seed)
     draws: dict[str, list[FloatArray]] = {name: [] for name in values}
-    for start in range(0, n_resamples, _CHUNK):
-        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=min(_CHUNK, n_resamples - start))
+    for times in resamples:
         for name, drawn in statistics(times[:, membership].astype(np.float64)).items():
             draws[name].append(drawn)
     return {
         name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, level, caution(len(names)))
         for name, value in values.items()
     }
+
+
+def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArray[np.int32]]:
+    """Draw as many groups as there are, with replacement, again and again.
+
+    Whoever asks with the same numbers gets the same draws, so that figures from different calls belong together. Draws of
+    a usual size are kept: drawing them takes longer than most figures do.
+
+    Args:
+        n_groups: number of groups, the order of `np.unique` of their names.
+        n_resamples: at least 1.
+        seed: of the random numbers.
+
+    Returns:
+        Blocks of resamples, int32 (b, n_groups), read only: how often each group was drawn.
+    """
+    if n_resamples < 1:
+        raise ValueError(f"`n_resamples` must be at least 1. Received: {n_resamples}")
+    draw = _kept_draws if n_groups * n_resamples <= _KEPT else _fresh_draws
+    return draw(n_groups, n_resamples, seed)
+
+
+def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.str_], FloatArray]:
+    """Add up the rows of each group, so that a resample of groups need not go back to the films.
+
+    Args:
+        groups: (n,), the group of each row.
+        values: (n, k).
+
+    Returns:
+        The names of the groups (g,), in the order of `group_draws`, and float64 (g, k).
+    """
+    names, membership = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    rows = np.asarray(values, np.float64)
+    order = np.argsort(membership, kind="stable")
+    return names, np.add.reduceat(rows[order], np.searchsorted(membership[order], np.arange(len(names))), axis=0)
 
 
 def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, level: float = 0.95) -> Estimate:
@@ -163,6 +198,20 @@ def caution(count: int) -> str | None:
     if count >= FEW_GROUPS:
         return None
     return f"It rests on only {count} patients: the interval is likely too narrow."
+
+
+def _fresh_draws(n_groups: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    rng = np.random.default_rng(seed)
+    for start in range(0, n_resamples, _CHUNK):
+        size = min(_CHUNK, n_resamples - start)
+        times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=size).astype(np.int32)
+        times.setflags(write=False)
+        yield times
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(n_groups: int, n_resamples: int, seed: int) -> tuple[NDArray[np.int32], ...]:
+    return tuple(_fresh_draws(n_groups, n_resamples, seed))
 
 
 def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, note: str | None) -> Estimate:

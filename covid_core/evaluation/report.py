@@ -44,8 +44,12 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
 - `gate`: what the gate refuses, of what it should and of what it should not (`covid_core.gate_figures`).
 - `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
   an ensemble on films that no member saw.
+- `subgroups`: figures of parts of the films by sex, age, view, source, RT-PCR and severity (`covid_core.evaluation.subgroups`).
+- `cohort`: the flow from the table to the films, what parts or folds share, and what they are made of
+  (`covid_core.evaluation.cohort_figures`).
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +73,9 @@ __all__ = [
     "MIN_SOURCE_FILMS",
     "REQUIRED_COLUMNS",
     "SCHEMA",
+    "at_threshold",
     "evaluate",
+    "held_out_films",
     "read_evaluation",
     "source_table",
     "summary_lines",
@@ -90,6 +96,8 @@ FURTHER_BLOCKS = (
     "three_way",
     "ensemble",
     "gate",
+    "subgroups",
+    "cohort",
 )
 """The blocks that `evaluate` does not make."""
 MIN_SOURCE_FILMS = 10
@@ -149,7 +157,6 @@ def evaluate(
     table = checked_table(predictions, part=part)
     films = films_of(table, threshold=threshold, prevalence=prevalence)
     matrix = metrics.confusion_matrix(films.truth, films.called)
-    report = metrics.classification_report(matrix)
     found = estimates.all_metrics(films, n_resamples=n_resamples, seed=seed)
     bins = calibration.reliability_bins(films.truth, films.probability, prevalence=prevalence)
     return {
@@ -162,7 +169,7 @@ def evaluate(
         "threshold": float(threshold),
         "counts": _counts(films),
         "confusion_matrix": matrix.tolist(),
-        "classification_report": {name: asdict(row) for name, row in report.items()},
+        "classification_report": _report_rows(matrix),
         "metrics": {name: estimate.to_json() for name, estimate in found.items()},
         "roc": _roc_points(films),
         "reliability": {
@@ -179,6 +186,53 @@ def evaluate(
         "bootstrap": {"unit": "group", "resamples": n_resamples, "seed": seed, "level": LEVEL},
         "note": _note(films, part),
     }
+
+
+def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    """Take an evaluation to another threshold: what depends on the call is measured again, the rest stays.
+
+    Args:
+        evaluation: as of `evaluate`.
+        predictions: the table that it was made from.
+        threshold: in [0, 1].
+
+    Returns:
+        An evaluation with another `threshold`, `confusion_matrix`, `classification_report` and those `metrics` that follow from
+        the calls, with the same resamples: at the threshold of `evaluation` nothing changes.
+
+    Raises:
+        EvaluationError: the predictions cannot be evaluated.
+    """
+    films = held_out_films(evaluation, predictions, threshold)
+    matrix = metrics.confusion_matrix(films.truth, films.called)
+    bootstrap = evaluation["bootstrap"]
+    found = estimates.threshold_metrics(films, n_resamples=bootstrap["resamples"], seed=bootstrap["seed"])
+    return {
+        **evaluation,
+        "threshold": float(threshold),
+        "confusion_matrix": matrix.tolist(),
+        "classification_report": _report_rows(matrix),
+        "metrics": {**evaluation["metrics"], **{name: estimate.to_json() for name, estimate in found.items()}},
+    }
+
+
+def held_out_films(evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None) -> Films:
+    """The films that an evaluation judged.
+
+    Args:
+        evaluation: as of `evaluate`.
+        predictions: the table that it was made from.
+        threshold: from which a film is called covid; that of the evaluation for None.
+
+    Raises:
+        EvaluationError: the predictions cannot be evaluated.
+    """
+    table = checked_table(predictions, REQUIRED_COLUMNS, part=evaluation["part"])
+    return films_of(
+        table,
+        threshold=evaluation["threshold"] if threshold is None else threshold,
+        prevalence=evaluation["reliability"]["prevalence"],
+    )
 
 
 def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:
@@ -237,6 +291,10 @@ def _counts(films: Films) -> dict[str, Any]:
             for name, mask in by_class.items()
         },
     }
+
+
+def _report_rows(matrix: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(row) for name, row in metrics.classification_report(matrix).items()}
 
 
 def _calibration(

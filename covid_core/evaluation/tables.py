@@ -3,7 +3,7 @@
 Knows the schema of `covid_core.evaluation.report` and computes nothing but shares of a row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -41,21 +41,59 @@ MEANINGS = {
 """Metric of an evaluation -> its title and what it says, in the order they are shown."""
 
 
-def metric_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    """The figures: one row a metric with `Figure`, `Value`, `95% interval`, `Films` and `Meaning`, all of them text."""
+AREAS = ("roc_auc", "within_source_auc", "pr_auc")
+CALIBRATION = ("brier", "calibration_intercept", "calibration_slope", "ece")
+
+
+def call_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The figures that follow from the calls at the threshold; see `_figures_table`."""
+    return _figures_table(evaluation, [name for name in MEANINGS if name not in (*AREAS, *CALIBRATION)])
+
+
+def area_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The areas under curves, which need no threshold; see `_figures_table`."""
+    return _figures_table(evaluation, AREAS)
+
+
+def calibration_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The figures that tell whether a probability holds; see `_figures_table`."""
+    return _figures_table(evaluation, CALIBRATION)
+
+
+def _figures_table(evaluation: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
+    """One row a figure: `Figure`, `Value`, `95% interval`, `Interval by`, `Films` and `Meaning`, all of them text."""
     rows = []
-    for name, (title, meaning) in MEANINGS.items():
-        metric = evaluation["metrics"][name]
+    for name in names:
+        metric, (title, meaning) = evaluation["metrics"][name], MEANINGS[name]
+        bounds = interval(metric)
         rows.append(
             {
                 "Figure": title,
                 "Value": "undefined" if metric["value"] is None else f"{metric['value']:.2f}",
-                "95% interval": interval(metric) or metric["note"] or "none",
+                "95% interval": bounds or metric["note"] or "none",
+                "Interval by": metric["method"] if bounds else "",
                 "Films": str(metric["n"]),
                 "Meaning": meaning,
             }
         )
     return pd.DataFrame(rows)
+
+
+def bins_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    """The bins of the reliability curve, probabilities rising, all of them text."""
+    return pd.DataFrame(
+        [
+            {
+                "Probability": f"{one['low']:.2f} to {one['high']:.2f}",
+                "Films": str(one["n"]),
+                "Mean predicted": f"{one['predicted']:.2f}",
+                "Observed": f"{one['observed']:.2f}",
+                "95% interval": f"{one['lower']:.2f} to {one['upper']:.2f}",
+            }
+            for one in evaluation["reliability"]["bins"]
+        ],
+        columns=["Probability", "Films", "Mean predicted", "Observed", "95% interval"],
+    )
 
 
 def interval(metric: Mapping[str, Any]) -> str:

@@ -1,23 +1,36 @@
 """Numbers to plotly figures: pure functions, nothing is shown and nothing is computed that a report could state."""
 
 from covid_core.figures.dataset import counts_bar, flow, stacked_counts
-from covid_core.figures.evaluation import confusion, reliability, roc, training_curves
+from covid_core.figures.discrimination import precision_recall, roc, roc_overlay, score_histogram
+from covid_core.figures.evaluation import confusion, reliability, training_curves
 from covid_core.figures.film import probability_scale
 from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL, framed
+from covid_core.figures.groups import AreaRow, ForestRow, areas, distributions, forest
 from covid_core.figures.post_test import people_bars, post_test_curve
+from covid_core.figures.usefulness import decision_curve, predictive_values
 
 __all__ = [
     "CLASS_COLOURS",
     "NEUTRAL",
+    "AreaRow",
+    "ForestRow",
+    "areas",
     "confusion",
     "counts_bar",
+    "decision_curve",
+    "distributions",
     "flow",
+    "forest",
     "framed",
     "people_bars",
     "post_test_curve",
+    "precision_recall",
+    "predictive_values",
     "probability_scale",
     "reliability",
     "roc",
+    "roc_overlay",
+    "score_histogram",
     "stacked_counts",
     "training_curves",
 ]

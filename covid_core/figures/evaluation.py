@@ -12,9 +12,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from covid_core.evaluation.metrics import rates
 from covid_core.figures.frame import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
-from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
+from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
 
 def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
@@ -49,46 +48,6 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
     figure.update_xaxes(title="Called (films)", showgrid=False)
     figure.update_yaxes(title="Reference standard (films)", autorange="reversed", showgrid=False)
     return framed(figure, height=320)
-
-
-def roc(evaluation: Mapping[str, Any]) -> go.Figure:
-    """Draw the ROC curve with the operating point and the line of chance; without a curve, the reason in its place.
-
-    Args:
-        evaluation: as of `covid_core.evaluation.report.evaluate`.
-    """
-    figure, counts = go.Figure(), evaluation["counts"]["by_class"]
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="chance", line={"color": NEUTRAL, "dash": "dot"}, hoverinfo="skip"
-    )
-    auc, points = evaluation["metrics"]["roc_auc"], evaluation["roc"]
-    if points is None:
-        say(figure, auc["note"] or "No curve: a class has no film.")
-    else:
-        thresholds = ["none" if value is None else f"{value:.3f}" for value in points["thresholds"]]
-        figure.add_scatter(
-            x=points["fpr"],
-            y=points["tpr"],
-            customdata=thresholds,
-            mode="lines",
-            name=f"AUC {_with_interval(auc)}",
-            line={"color": ACCENT, "width": 3},
-            hovertemplate="threshold %{customdata}<br>sensitivity %{y:.2f}<br>false alarms %{x:.2f}<extra></extra>",
-        )
-        operating = rates(evaluation["confusion_matrix"])
-        figure.add_scatter(
-            x=[1 - float(operating["specificity"])],
-            y=[float(operating["sensitivity"])],
-            mode="markers",
-            name=f"operating point {evaluation['threshold']:.2f}",
-            marker={"color": CLASS_COLOURS[COVID], "size": 13, "symbol": "diamond"},
-            hovertemplate="sensitivity %{y:.2f}<br>false alarms %{x:.2f}<extra></extra>",
-        )
-    figure.update_xaxes(
-        title=f"1 - specificity (share of {counts[NON_COVID]['images']} other films)", range=[-0.02, 1.02]
-    )
-    figure.update_yaxes(title=f"Sensitivity (share of {counts[COVID]['images']} COVID-19 films)", range=[-0.02, 1.02])
-    return framed(figure, height=400)
 
 
 def training_curves(history: pd.DataFrame) -> go.Figure:
@@ -207,9 +166,3 @@ def _mark_best(figure: go.Figure, table: pd.DataFrame, running: "pd.Series[int]"
             row=row,
             col=1,
         )
-
-
-def _with_interval(metric: Mapping[str, Any]) -> str:
-    if metric["lower"] is None:
-        return f"{metric['value']:.2f}"
-    return f"{metric['value']:.2f} ({metric['lower']:.2f} to {metric['upper']:.2f})"

@@ -55,7 +55,6 @@ def every_figure() -> dict[str, go.Figure]:
     evaluation = evaluation_of(MIXED)
     return {
         "confusion": figures.confusion([[17, 2], [17, 18]]),
-        "roc": figures.roc(evaluation),
         "training_curves": figures.training_curves(HISTORY),
         "reliability": figures.reliability(evaluation),
         "probability_scale": figures.probability_scale(0.9, 0.5),
@@ -106,8 +105,6 @@ def test_every_axis_that_is_shown_has_a_title(name: str) -> None:
 
 def test_the_titles_of_the_axes_say_how_many() -> None:
     drawn = every_figure()
-    assert drawn["roc"].layout.xaxis.title.text == "1 - specificity (share of 18 other films)"
-    assert drawn["roc"].layout.yaxis.title.text == "Sensitivity (share of 18 COVID-19 films)"
     assert drawn["reliability"].layout.xaxis.title.text == "Predicted P(COVID-19) (n = 36 films)"
     assert drawn["training_curves"].layout.xaxis2.title.text == "Epoch (n = 5, all stages)"
     assert drawn["counts_bar"].layout.xaxis.title.text == "Images (n = 5)"
@@ -148,23 +145,6 @@ def test_the_text_of_the_page_is_legible_on_the_fullest_cell_of_a_confusion_matr
 
 def test_a_confusion_matrix_without_films_of_a_class_is_drawn() -> None:
     assert texts(figures.confusion([[0, 0], [1, 3]]))[:2] == ["<b>0</b>", "<b>0</b>"]
-
-
-def test_the_roc_curve_carries_the_operating_point_of_the_confusion_matrix_and_the_chance_line() -> None:
-    evaluation = evaluation_of(MIXED)
-    figure = figures.roc(evaluation)
-    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
-    point = trace(figure, "operating point")
-    assert (point.x[0], point.y[0]) == (pytest.approx(fp / (fp + tn)), pytest.approx(tp / (tp + fn)))
-    assert (point.x[0], point.y[0]) in [
-        (pytest.approx(x), pytest.approx(y))
-        for x, y in zip(*(trace(figure, "AUC")[axis] for axis in "xy"), strict=True)
-    ]
-    assert (list(trace(figure, "chance").x), list(trace(figure, "chance").y)) == ([0, 1], [0, 1])
-
-
-def test_a_part_of_one_class_gets_a_sentence_in_place_of_a_curve() -> None:
-    assert "no non_covid film" in texts(figures.roc(evaluation_of(np.ones(12, bool))))[0]
 
 
 def test_training_curves_run_on_through_the_stages_and_mark_the_best_epoch_of_each() -> None:

@@ -1,0 +1,143 @@
+"""Who the films are of: the flow to the cohort, its parts, what stands in two of them, and how they differ.
+
+Works on the tables of a prepared dataset and on their numbers alone. For the time of evaluation: it counts with
+`covid_core.data.split`, which needs what training needs; a page reads the block from `evaluation.json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from covid_core.data.split import PARTS
+from covid_core.data.split import overlap as in_two_parts
+from covid_core.errors import EvaluationError
+from covid_core.evaluation.subgroups import is_told, names_of, ordered_names
+from covid_core.labels import CLASSES, COVID, NON_COVID
+
+FLOW_KEYS = ("reason", "images", "patients", "excluded_images", "excluded_patients")
+_DISTRIBUTIONS = {"view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
+"""Name of a distribution -> the grouping of `covid_core.evaluation.subgroups` that names its categories."""
+_REQUIRED = ("patientid", "label", "part")
+
+
+def cohort_block(
+    split: pd.DataFrame,
+    flow: Sequence[Mapping[str, Any]],
+    overlap: Mapping[str, int] | None,
+    *,
+    folds: "pd.Series[Any] | None",
+) -> dict[str, Any]:
+    """The block `cohort` of `evaluation.json`.
+
+    Args:
+        split: as of `read_split`: one row a film with `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`,
+            `view`, `sex`, `age` and `source` there are.
+        flow: the steps of `flow.json`; empty where there is none.
+        overlap: as `flow.json` recorded it, None where there is none; not copied, but held against what is counted here.
+        folds: the fold of each film on the index of `split`, for a model whose predictions are out of fold; else None.
+
+    Returns:
+        - `flow`: [{`FLOW_KEYS`}], in order.
+        - `parts`: [{`name`, `images`, `patients`, `covid`, `non_covid`}], the last two in images; the parts are `train`,
+          `val` and `test`, or `fold 0` and so on. Parts without films are left out.
+        - `overlap`: {`patients`, `duplicates`} that stand in more than one part: patients, and sets of films with the same
+          content or (almost) the same picture. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
+        - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, every part in each;
+          those that the split does not tell are absent.
+        - `note`: sentences on how to read it, or None.
+
+    Raises:
+        EvaluationError: the split has no film or lacks a column, a step of the flow lacks a number, or a film has no fold.
+    """
+    _check(split, flow, folds)
+    part = split["part"].astype("str") if folds is None else "fold " + folds.astype("int64").astype("str")
+    present = list(PARTS) if folds is None else [f"fold {number}" for number in sorted(folds.astype("int64").unique())]
+    names = [name for name in present if (part == name).any()]
+    counted = _overlap(split, part)
+    return {
+        "flow": [{key: step[key] for key in FLOW_KEYS} for step in flow],
+        "parts": [{"name": name, **_counts(split[part == name])} for name in names],
+        "overlap": counted,
+        "distributions": _distributions(split, part, names),
+        "note": _note(counted, overlap, len(names), cross_validated=folds is not None),
+    }
+
+
+def _check(split: pd.DataFrame, flow: Sequence[Mapping[str, Any]], folds: "pd.Series[Any] | None") -> None:
+    lacking = [name for name in _REQUIRED if name not in split.columns]
+    if lacking or split.empty:
+        what = f"lacks the columns {', '.join(lacking)}" if lacking else "has no film"
+        raise EvaluationError(f"The split {what}. Prepare the dataset again.")
+    if folds is None:
+        strange = sorted(set(split["part"].astype("str")) - set(PARTS))
+        if strange:
+            raise EvaluationError(f"A part must be one of {', '.join(PARTS)}. Received: {strange[0]!r}")
+    elif not folds.index.equals(split.index) or folds.isna().any():
+        raise EvaluationError("The folds do not name the fold of every film of the split. Use the folds made for it.")
+    for number, step in enumerate(flow, start=1):
+        absent = [key for key in FLOW_KEYS if key not in step]
+        if absent:
+            raise EvaluationError(f"Step {number} of the flow lacks {', '.join(absent)}. Prepare the dataset again.")
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, int]:
+    return {
+        "images": len(rows),
+        "patients": int(rows["patientid"].nunique()),
+        "covid": int((rows["label"] == COVID).sum()),
+        "non_covid": int((rows["label"] == NON_COVID).sum()),
+    }
+
+
+def _overlap(split: pd.DataFrame, part: "pd.Series[str]") -> dict[str, int | None]:
+    key = _pictures(split)
+    blank = pd.Series(pd.NA, index=split.index, dtype="str")
+    found = in_two_parts(split.assign(duplicate=blank if key is None else key), part)
+    return {"patients": found.patients, "duplicates": None if key is None else found.duplicates}
+
+
+def _pictures(split: pd.DataFrame) -> "pd.Series[Any] | None":
+    """What names the picture of each film: the number of its duplicates, or else its content; None if neither is known.
+
+    A film whose content stands under a number elsewhere gets that number, so that a number that was lost divides nothing.
+    """
+    content = split["sha256"].astype("str").where(split["sha256"].notna()) if "sha256" in split.columns else None
+    if "duplicate" not in split.columns:
+        return content
+    number = split["duplicate"].astype("str").where(split["duplicate"].notna())
+    if content is None:
+        return number
+    return number.groupby(content).transform("first").fillna(number).fillna(content)
+
+
+def _distributions(split: pd.DataFrame, part: "pd.Series[str]", parts: Sequence[str]) -> dict[str, Any]:
+    found = {}
+    for title, group in _DISTRIBUTIONS.items():
+        if is_told(split, group):
+            names = names_of(split, group)
+            found[title] = _crossed(names, ordered_names(names, group), part, parts)
+    labels = split["label"]
+    return {**found, "label": _crossed(labels, [name for name in CLASSES if (labels == name).any()], part, parts)}
+
+
+def _crossed(
+    names: "pd.Series[Any]", categories: Sequence[str], part: "pd.Series[str]", parts: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    return {
+        category: {name: int(((names == category) & (part == name)).sum()) for name in parts} for category in categories
+    }
+
+
+def _note(
+    counted: Mapping[str, int | None], recorded: Mapping[str, int] | None, n_parts: int, *, cross_validated: bool
+) -> str | None:
+    if cross_validated:
+        return f"Cross-validated in {n_parts} folds: every film is development and test in turn."
+    known = {name: count for name, count in counted.items() if count is not None}
+    if recorded is not None and any(recorded.get(name) != count for name, count in known.items()):
+        return (
+            "The overlap counted here differs from the one recorded when the dataset was prepared: the split was changed "
+            "since, or is of another version. Prepare the dataset again."
+        )
+    return None

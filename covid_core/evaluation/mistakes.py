@@ -1,0 +1,97 @@
+"""The films a model calls wrongly, most confident first, to be looked at one by one.
+
+Knows the columns of `predictions.csv` and the groups of `covid_core.evaluation.subgroups`. Opens no image.
+
+Confidence is the distance of P(covid) from the threshold as a share of the room there is on its side: (p - t) / (1 - t) for a
+false alarm, (t - p) / t for a missed film. It is 0 at the threshold and 1 at certainty on both sides; the plain distance
+would rank one kind above the other wherever the threshold is not 0.5.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from covid_core.errors import EvaluationError
+from covid_core.evaluation import metrics
+from covid_core.evaluation.films import checked_table
+from covid_core.evaluation.subgroups import GROUPINGS, in_group, is_told, names_of, ordered_names
+from covid_core.labels import COVID
+
+MISSED = "missed COVID-19"
+FALSE_ALARM = "false alarm"
+KINDS = (MISSED, FALSE_ALARM)
+
+
+def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.DataFrame:
+    """List the films that are called wrongly.
+
+    Args:
+        predictions: one row a film with `filename`, `label`, `part`, `probability_covid`, and any further columns.
+        part: the value of column `part` to report on.
+        threshold: a film is called covid at or above it, in [0, 1].
+
+    Returns:
+        The columns of `predictions`, then `kind` (one of `KINDS`), `confidence` (in [0, 1]; the rule is in the module's
+        docstring) and `subgroup_column(group)` for every grouping that the predictions tell: the group of the film, named
+        among all films of the part, NA where it has none. The most confident first, then by file name, numbered from 0;
+        no rows where no film is called wrongly.
+
+    Raises:
+        EvaluationError: columns, the part, values or the threshold are missing or wrong, or a film occurs twice.
+    """
+    if not 0 <= threshold <= 1:
+        raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
+    table = checked_table(predictions, ("filename", "label", "part", "probability_covid"), part=part)
+    probability = table["probability_covid"].to_numpy(np.float64)
+    called, truth = metrics.is_called(probability, threshold), (table["label"] == COVID).to_numpy(np.bool_)
+    groups = {subgroup_column(group): names_of(table, group) for group in GROUPINGS if is_told(table, group)}
+    listed = table.assign(
+        kind=pd.Series(np.where(truth, MISSED, FALSE_ALARM), index=table.index, dtype="str"),
+        confidence=_confidence(probability, called, threshold),
+        **groups,
+    )
+    wrong: pd.DataFrame = listed[called != truth]
+    return wrong.sort_values(["confidence", "filename"], ascending=[False, True], ignore_index=True)
+
+
+def chosen(
+    mistakes: pd.DataFrame, kind: str | None = None, group: str | None = None, name: str | None = None
+) -> pd.DataFrame:
+    """Keep the mistakes of one kind, of one subgroup, or both, in their order.
+
+    Args:
+        mistakes: as of the function of that name.
+        kind: one of `KINDS`; None keeps both.
+        group: one of `groups_of(mistakes)`, given together with `name`; None keeps all films.
+        name: of the group; one that no mistake has leaves no row. A film is in a group as in `subgroups.in_group`: false
+            alarms are in every group of `RT-PCR` and in none of `Severity`.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: {kind!r}")
+    if (group is None) != (name is None):
+        raise ValueError(f"`group` and `name` go together. Received: {group!r}, {name!r}")
+    keep = np.ones(len(mistakes), np.bool_) if kind is None else (mistakes["kind"] == kind).to_numpy(np.bool_)
+    if group is not None:
+        if group not in GROUPINGS or subgroup_column(group) not in mistakes.columns:
+            known = [title for title in GROUPINGS if subgroup_column(title) in mistakes.columns]
+            raise ValueError(f"`group` must be one of {', '.join(known) or 'none'}. Received: {group!r}")
+        keep = keep & in_group(mistakes[subgroup_column(group)], mistakes["label"], group, str(name))
+    return mistakes[keep].reset_index(drop=True)
+
+
+def groups_of(mistakes: pd.DataFrame) -> dict[str, list[str]]:
+    """What `chosen` can be asked for: grouping -> the names of its groups with mistakes, in the order they are shown."""
+    columns = {group: subgroup_column(group) for group in GROUPINGS if subgroup_column(group) in mistakes.columns}
+    names = {group: ordered_names(mistakes[column], group) for group, column in columns.items()}
+    return {group: found for group, found in names.items() if found}
+
+
+def subgroup_column(group: str) -> str:
+    """The column of the mistakes that names the group of each film within a grouping."""
+    return f"subgroup: {group}"
+
+
+def _confidence(probability: NDArray[np.float64], called: NDArray[np.bool_], threshold: float) -> NDArray[np.float64]:
+    """How far each call is from the threshold, as a share of the room on its side: (n,) in [0, 1]."""
+    room = np.where(called, 1 - threshold, threshold)
+    return np.divide(np.abs(probability - threshold), room, out=np.zeros_like(probability), where=room > 0)

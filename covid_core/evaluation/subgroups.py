@@ -1,0 +1,272 @@
+"""For whom a model works: its figures by sex, age, view, source, PCR and severity, and what makes these groups.
+
+Knows the columns of `predictions.csv`, not where they come from. The definitions (`GROUPINGS`, `names_of`, `in_group`) also
+serve the cohort's distributions and the list of mistakes, so that a group is the same films everywhere.
+
+A blank value is a group of its own, never left out. A grouping is missing where its column is, or where the column is blank
+for every film it is about: it then tells no films apart. Groups overlap between groupings, and within `RT-PCR`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from covid_core.data.overview import NOT_GIVEN
+from covid_core.evaluation import estimates, intervals, metrics
+from covid_core.evaluation.films import PAIRED_COLUMNS, Films, checked_table, films_of
+from covid_core.evaluation.intervals import Estimate
+from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
+
+SUBGROUP_METRICS = ("sensitivity", "specificity", "balanced_accuracy", "roc_auc")
+FEW_FILMS = 20
+"""Below this many films of a class, a row is flagged; a source with fewer films has no row of its own."""
+
+AGE_BANDS = ((0, "under 40"), (40, "40 to 59"), (60, "60 to 79"), (80, "80 and over"))
+"""Lowest age in years, inclusive, and name; a band ends where the next begins."""
+SEVERITY_BANDS = ((0, "extent under 3"), (3, "extent 3 to under 6"), (6, "extent 6 to 8"))
+"""Lowest geographic extent, inclusive, of 8 at most, and name."""
+OTHER_SOURCES = "other sources"
+NOT_SCORED = "not scored"
+PCR_CONFIRMED = "COVID-19 confirmed by PCR"
+PCR_NEGATIVE = "COVID-19 despite a negative PCR"
+PCR_UNKNOWN = "COVID-19 without a recorded PCR"
+
+_HIGHEST_AGE = 120.0
+_HIGHEST_SEVERITY = 8.0
+_LAST = (OTHER_SOURCES, NOT_SCORED, NOT_GIVEN)
+_SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
+
+Names = Callable[[pd.DataFrame], "pd.Series[Any]"]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One way to tell films apart.
+
+    Attributes:
+        column: of the predictions, that it reads.
+        names: table -> the name of the group of each film, on the table's index; NA for films that have none. It must see
+            all films of a part, as a small source is known only among the others.
+        order: the names in the order they are shown; empty for the largest group first.
+        non_covid: what becomes of films without COVID-19: `named` as the others, `shared` by all groups (what is asked is
+            how these films are told from each kind of COVID-19 film), or `none`: the groups have no such film.
+    """
+
+    column: str
+    names: Names
+    order: tuple[str, ...] = ()
+    non_covid: Literal["named", "shared", "none"] = "named"
+
+
+def subgroup_block(
+    predictions: pd.DataFrame,
+    *,
+    part: str,
+    threshold: float,
+    prevalence: float | None,
+    n_resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The block `subgroups` of `evaluation.json`.
+
+    Args:
+        predictions: one row a film with `filename`, `patientid`, `group`, `label`, `part`, `probability_covid`, and whichever
+            of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`) and `severity` (0 to 8) are known.
+        part: the value of column `part` to report on.
+        threshold: a film is called covid at or above it, in [0, 1].
+        prevalence: the prevalence that `probability_covid` assumes; none of these figures depends on it.
+        n_resamples: of the bootstrap over the patients of a group.
+        seed: of the bootstrap, the same for every group.
+
+    Returns:
+        Rows in a fixed order, by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `films`,
+        `patients`, `covid`, `non_covid` (films), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`, None
+        with its note where undefined. `few` says that a figure rests on fewer than `FEW_FILMS` films of a class; a class
+        without any film does not count, its figures are None. A group without films has no row.
+
+    Raises:
+        EvaluationError: columns, the part or values are missing or wrong, or a film occurs twice.
+    """
+    table = checked_table(predictions, (*PAIRED_COLUMNS, "part"), part=part)
+    rows = []
+    for group, grouping in GROUPINGS.items():
+        if not is_told(table, group):
+            continue
+        names = names_of(table, group)
+        for name in ordered_names(names, group):
+            here = table[in_group(names, table["label"], group, name)]
+            films = films_of(here, threshold=threshold, prevalence=prevalence)
+            figures = _figures(films, grouping, n_resamples=n_resamples, seed=seed)
+            rows.append({"group": group, "name": name, **_counts(films), **figures})
+    return rows
+
+
+def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accuracy") -> list[dict[str, Any]]:
+    """Sort rows of the block for a forest plot: the lowest value first, those without a value last, none left out.
+
+    Args:
+        block: as of `subgroup_block`.
+        metric: one of `SUBGROUP_METRICS`.
+
+    Returns:
+        The rows; of equal ones, that with more films first. Rows with `few` keep their place: hiding them would hide where
+        nothing is known.
+    """
+    if metric not in SUBGROUP_METRICS:
+        raise ValueError(f"`metric` must be one of {', '.join(SUBGROUP_METRICS)}. Received: {metric!r}")
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, float, int]:
+        value = row[metric]["value"]
+        return value is None, 0.0 if value is None else value, -row["films"]
+
+    return [dict(row) for row in sorted(block, key=rank)]
+
+
+def is_told(table: pd.DataFrame, group: str) -> bool:
+    """Tell whether the table has the column of a grouping, and a value for some film that the grouping is about."""
+    grouping = GROUPINGS[group]
+    if grouping.column not in table.columns:
+        return False
+    about = table if grouping.non_covid == "named" else table[table["label"] == COVID]
+    return bool(_texts(about[grouping.column]).notna().any())
+
+
+def names_of(table: pd.DataFrame, group: str) -> "pd.Series[Any]":
+    """The name of the group that each film belongs to, NA for none, on the table's index.
+
+    Args:
+        table: all films of a part, with the grouping's column and `label`.
+        group: a key of `GROUPINGS`.
+    """
+    grouping = GROUPINGS[group]
+    names = grouping.names(table)
+    return names if grouping.non_covid == "named" else names.where(table["label"] == COVID)
+
+
+def ordered_names(names: "pd.Series[Any]", group: str) -> list[str]:
+    """The groups that have films: in the grouping's own order, or the largest first; what is not known comes last.
+
+    Args:
+        names: as of `names_of`.
+        group: a key of `GROUPINGS`.
+    """
+    present, order = names.dropna().value_counts(), GROUPINGS[group].order
+    return sorted(present.index, key=lambda name: _place(name, order, int(present[name])))
+
+
+def in_group(names: "pd.Series[Any]", labels: "pd.Series[Any]", group: str, name: str) -> NDArray[np.bool_]:
+    """Tell which films make up one group: bool (n,).
+
+    Args:
+        names: as of `names_of`.
+        labels: the label of each film.
+        group: a key of `GROUPINGS`.
+        name: of the group; where the grouping shares films without COVID-19, they belong to it as well.
+    """
+    belongs = (names == name).fillna(False).to_numpy(np.bool_)
+    if GROUPINGS[group].non_covid == "shared":
+        belongs = belongs | (labels == NON_COVID).to_numpy(np.bool_)
+    return belongs
+
+
+def _place(name: str, order: tuple[str, ...], films: int) -> tuple[int, int, int, str]:
+    last = _LAST.index(name) + 1 if name in _LAST else 0
+    known = order.index(name) if name in order else len(order)
+    return last, known, -films, name
+
+
+def _counts(films: Films) -> dict[str, Any]:
+    covid = int(films.truth.sum())
+    by_class = {"covid": covid, "non_covid": films.truth.size - covid}
+    return {
+        "films": int(films.truth.size),
+        "patients": int(np.unique(films.patients).size),
+        **by_class,
+        "few": any(0 < count < FEW_FILMS for count in by_class.values()),
+    }
+
+
+def _figures(films: Films, grouping: Grouping, *, n_resamples: int, seed: int) -> dict[str, Any]:
+    found = intervals.cluster_bootstrap(
+        lambda weights: _weighted(films, weights),
+        films.groups,
+        n_resamples=n_resamples,
+        seed=seed,
+        level=estimates.LEVEL,
+    )
+    return {name: _honest(name, found[name], films, grouping).to_json() for name in SUBGROUP_METRICS}
+
+
+def _weighted(films: Films, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """`SUBGROUP_METRICS` for weights (b, n): name -> (b,), NaN where undefined."""
+    values = metrics.rates(metrics.weighted_confusion(films.truth, films.called, weights))
+    values["roc_auc"] = metrics.weighted_roc_auc(films.truth, films.probability, weights)
+    return {name: values[name] for name in SUBGROUP_METRICS}
+
+
+def _honest(name: str, estimate: Estimate, films: Films, grouping: Grouping) -> Estimate:
+    """Hold a metric to the films it rests on, and say why it is undefined."""
+    estimate = estimates.honest(name, estimate, films)
+    if estimate.value is None and grouping.non_covid == "none":
+        return replace(estimate, note=f"Not defined: only films with {CLASS_TITLES[COVID]} are in this grouping.")
+    return estimate
+
+
+def _texts(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Values as stripped text, NA where blank; a column without any value is often one of floats."""
+    texts = column.astype("str").str.strip()
+    return texts.where(column.notna() & (texts != ""))
+
+
+def _sex(table: pd.DataFrame) -> "pd.Series[Any]":
+    texts = _texts(table["sex"])
+    return texts.str.lower().map(_SEXES).fillna("other").where(texts.notna(), NOT_GIVEN)
+
+
+def _view(table: pd.DataFrame) -> "pd.Series[Any]":
+    return _texts(table["view"]).fillna(NOT_GIVEN)
+
+
+def _source(table: pd.DataFrame) -> "pd.Series[Any]":
+    texts = _texts(table["source"])
+    films = texts.map(texts.value_counts())
+    return texts.where(texts.isna() | (films >= FEW_FILMS), OTHER_SOURCES).fillna(NOT_GIVEN)
+
+
+def _age(table: pd.DataFrame) -> "pd.Series[Any]":
+    return _banded(table["age"], AGE_BANDS, _HIGHEST_AGE, NOT_GIVEN)
+
+
+def _severity(table: pd.DataFrame) -> "pd.Series[Any]":
+    return _banded(table["severity"], SEVERITY_BANDS, _HIGHEST_SEVERITY, NOT_SCORED)
+
+
+def _pcr(table: pd.DataFrame) -> "pd.Series[Any]":
+    answers = _texts(table["rt_pcr"]).str.upper()
+    return answers.map({"Y": PCR_CONFIRMED, "N": PCR_NEGATIVE}).fillna(PCR_UNKNOWN)
+
+
+def _banded(
+    column: "pd.Series[Any]", bands: Sequence[tuple[float, str]], highest: float, unknown: str
+) -> "pd.Series[Any]":
+    """Name the band of each number; what is no number from 0 to `highest` is `unknown`."""
+    values = pd.to_numeric(column, errors="coerce").astype("float64")
+    names = pd.Series(unknown, index=column.index, dtype="str")
+    for lowest, name in bands:
+        names = names.mask((values >= lowest) & (values <= highest), name)
+    return names
+
+
+GROUPINGS: Mapping[str, Grouping] = {
+    "Sex": Grouping("sex", _sex, ("female", "male", "other")),
+    "Age": Grouping("age", _age, tuple(name for _, name in AGE_BANDS)),
+    "View": Grouping("view", _view),
+    "Source": Grouping("source", _source),
+    "RT-PCR": Grouping("rt_pcr", _pcr, (PCR_CONFIRMED, PCR_NEGATIVE, PCR_UNKNOWN), "shared"),
+    "Severity": Grouping("severity", _severity, tuple(name for _, name in SEVERITY_BANDS), "none"),
+}
+"""Title of a grouping -> what it is, in the order they are shown."""

@@ -1,0 +1,297 @@
+"""Groups side by side, as plotly figures: a forest plot, the model among baselines without pixels, shares of categories.
+
+Knows figures with their intervals, not how they were made. Names of groups come from a table that anyone may have written: they
+are shown as they stand, never as HTML.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from covid_core.figures.discrimination import SERIES
+from covid_core.figures.frame import ACCENT, NEUTRAL, framed
+from covid_core.figures.marks import Metric, in_lines, in_one_line, with_interval
+
+_LONGEST_NAME = 28  # characters of the name of a row at 400 px
+_BASELINE_LINE = 22  # characters of a line of the name of a baseline
+_LINE = 16  # pixels
+_MEASURE_LINE = 24  # characters of a line of the title below the plot, which is half as wide as the figure
+_OFFSET = 0.16  # of a row: how far its two markers lie from its middle
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """One group of a forest plot.
+
+    Attributes:
+        group: what the group is one of, e.g. `Sex`; the heading of neighbouring rows that share it, none where empty.
+        name: of the group, e.g. `female`.
+        value: its figure, None where it is not defined.
+        lower: lower bound, None where no interval can be given.
+        upper: upper bound, likewise.
+        n: films the figure rests on.
+        few: too few films to be taken at its word.
+    """
+
+    group: str
+    name: str
+    value: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+    few: bool
+
+
+@dataclass(frozen=True)
+class AreaRow:
+    """A model or a baseline with its ROC AUC.
+
+    Attributes:
+        name: as shown.
+        pooled: metric over all films, None where there is none.
+        within: metric of pairs of films of the same source, likewise.
+        is_model: a model that sees the film, no baseline.
+    """
+
+    name: str
+    pooled: Metric | None
+    within: Metric | None
+    is_model: bool
+
+
+def forest(
+    rows: Sequence[ForestRow], measure: str, reference: float | None, limits: tuple[float, float] = (0.0, 1.0)
+) -> go.Figure:
+    """Draw a figure of each group with its interval, one row each, in the order given.
+
+    Args:
+        rows: the groups; neighbours that share a `group` stand under its heading.
+        measure: what the figure is, with its unit, e.g. `Sensitivity (share of COVID-19 films)`.
+        reference: the figure of all films, a vertical line; None for no line.
+        limits: of the horizontal axis.
+    """
+    slots = _slots(rows)
+    figure = go.Figure()
+    lowest = len(slots) - 0.4
+    if reference is not None:
+        figure.add_scatter(
+            x=[reference, reference],
+            y=[-0.5, lowest],
+            mode="lines",
+            name=f"all films {reference:.2f}",
+            line={"color": NEUTRAL, "dash": "dash"},
+            hoverinfo="skip",
+        )
+    placed = [(position, slot) for position, slot in enumerate(slots) if isinstance(slot, ForestRow)]
+    for few in (False, True):
+        _forest_points(figure, [(position, row) for position, row in placed if row.few == few], few)
+    for position, row in placed:
+        _at_edge(figure, position, str(row.n))
+        if row.value is None:
+            _note(figure, limits[0], position, "not defined")
+    _at_edge(figure, -1, "<b>n</b>")
+    margin = 0.03 * (limits[1] - limits[0])
+    figure.update_xaxes(
+        title=in_lines(f"{measure}, 95% CI", _MEASURE_LINE), range=[limits[0] - margin, limits[1] + margin]
+    )
+    figure.update_yaxes(
+        title="Group (n = its films)",
+        range=[lowest, -1.5],
+        tickvals=list(range(len(slots))),
+        ticktext=[_forest_name(slot) for slot in slots],
+        tickfont={"size": 11},
+        showgrid=False,
+    )
+    return framed(figure, height=150 + 22 * len(slots)).update_layout(margin_r=44)
+
+
+def areas(rows: Sequence[AreaRow]) -> go.Figure:
+    """Draw the ROC AUC of models and of baselines without pixels on one axis, over all films and within a source.
+
+    Args:
+        rows: from top to bottom, the model first.
+    """
+    figure = go.Figure()
+    names = [in_lines(row.name, _BASELINE_LINE) for row in rows]
+    figure.add_scatter(
+        x=[0.5, 0.5],
+        y=[-0.5, len(rows) - 0.5],
+        mode="lines",
+        name="chance",
+        line={"color": NEUTRAL, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    _area_points(figure, rows, "pooled")
+    _area_points(figure, rows, "within")
+    known = [metric["lower"] for row in rows for metric in (row.pooled, row.within) if metric is not None]
+    _at_edge(figure, -0.5, "<b>n</b>")
+    # A small set's interval may reach below 0.4.
+    lowest = min([0.4, *(bound for bound in known if bound is not None)])
+    figure.update_xaxes(
+        title="ROC AUC (0.5 = chance), 95% CI",
+        range=[floor(10 * lowest) / 10 - 0.01, 1.01],
+        dtick=0.1,
+        tickformat=".1f",
+    )
+    figure.update_yaxes(
+        title="Told by (n = its films)",
+        range=[len(rows) - 0.5, -0.75],
+        tickvals=list(range(len(rows))),
+        ticktext=[f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)],
+        tickfont={"size": 11},
+        showgrid=False,
+    )
+    most = max((name.count("<br>") + 1 for name in names), default=1)
+    return framed(figure, height=150 + max(len(rows), 1) * max(44, 8 + _LINE * most)).update_layout(margin_r=44)
+
+
+def distributions(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
+    """Draw how each part is made up: the share of every category, a bar for each part.
+
+    Args:
+        table: counts, the index holding the categories, the columns the parts; at least one column.
+        title: what the categories are, e.g. `View`.
+        axis: what is counted, e.g. `films`.
+    """
+    figure, positions = go.Figure(), list(range(len(table)))
+    largest = 0.0
+    for position, column in enumerate(table.columns):
+        counts = [int(count) for count in table[column]]
+        total = sum(counts)
+        shares = [100 * count / total if total else 0.0 for count in counts]
+        largest = max([largest, *shares])
+        name = in_one_line(str(column), _LONGEST_NAME)
+        figure.add_bar(
+            x=shares,
+            y=positions,
+            orientation="h",
+            text=[f"{share:.0f}" for share in shares],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[
+                [in_one_line(str(one), 80), name, count] for one, count in zip(table.index, counts, strict=True)
+            ],
+            name=f"{name} (n = {total})",
+            marker={"color": SERIES[position % len(SERIES)]},
+            hovertemplate="%{customdata[0]}, %{customdata[1]}: %{customdata[2]} " + axis + ", %{x:.1f}%<extra></extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.05)
+    figure.update_xaxes(
+        title=in_lines(f"Share of the {axis} of each part (%)", _MEASURE_LINE), range=[0, 1.12 * max(largest, 1)]
+    )
+    figure.update_yaxes(
+        title=title,
+        range=[len(table) - 0.5, -0.5],
+        tickvals=positions,
+        ticktext=[in_one_line(str(one), _LONGEST_NAME) for one in table.index],
+        tickfont={"size": 11},
+        ticklabelstandoff=4,
+        showgrid=False,
+    )
+    bars = max(len(table.columns), 1) * max(len(table), 1)
+    return framed(figure, height=130 + 12 * max(len(table), 1) + 16 * bars)
+
+
+def _slots(rows: Sequence[ForestRow]) -> list[ForestRow | str]:
+    """The rows with a heading before each run of rows that share one."""
+    slots: list[ForestRow | str] = []
+    before = ""
+    for row in rows:
+        if row.group and row.group != before:
+            slots.append(row.group)
+        slots.append(row)
+        before = row.group
+    return slots
+
+
+def _forest_name(slot: ForestRow | str) -> str:
+    if isinstance(slot, str):
+        return f"<b>{in_one_line(slot, _LONGEST_NAME)}</b>"
+    return in_one_line(slot.name, _LONGEST_NAME) + (" †" if slot.few else "")
+
+
+def _forest_points(figure: go.Figure, placed: Sequence[tuple[int, ForestRow]], few: bool) -> None:
+    defined = [(position, row) for position, row in placed if row.value is not None]
+    if not defined:
+        return
+    metrics = [{"value": row.value, "lower": row.lower, "upper": row.upper} for _, row in defined]
+    figure.add_scatter(
+        x=[row.value for _, row in defined],
+        y=[position for position, _ in defined],
+        error_x=_intervals(metrics, ACCENT),
+        mode="markers",
+        opacity=0.75 if few else 1,
+        cliponaxis=False,
+        name="† few films" if few else "group",
+        showlegend=few,
+        marker={
+            "color": ACCENT,
+            "size": 9,
+            "symbol": "circle-open" if few else "circle",
+            "line": {"color": ACCENT, "width": 2 if few else 0},
+        },
+        customdata=[
+            [in_one_line(row.name, 80), with_interval(metric), row.n]
+            for (_, row), metric in zip(defined, metrics, strict=True)
+        ],
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} films<extra></extra>",
+    )
+
+
+def _area_points(figure: go.Figure, rows: Sequence[AreaRow], which: Literal["pooled", "within"]) -> None:
+    """Draw the markers of one kind, the model's larger and coloured; a row without the figure says so in its place."""
+    pooled = which == "pooled"
+    offset = -_OFFSET if pooled else _OFFSET
+    shown: list[tuple[int, AreaRow, Metric]] = []
+    for position, row in enumerate(rows):
+        metric = row.pooled if pooled else row.within
+        if metric is None or metric["value"] is None:
+            _note(figure, 0.51, position + offset, f"{'all films' if pooled else 'within a source'}: not defined")
+        else:
+            shown.append((position, row, metric))
+            _at_edge(figure, position + offset, str(metric["n"]))
+    for is_model in (True, False):
+        chosen = [one for one in shown if one[1].is_model == is_model]
+        colour = ACCENT if is_model else NEUTRAL
+        values: list[Any] = [metric["value"] for *_, metric in chosen]
+        figure.add_scatter(
+            x=values or [None],  # a trace without any point would not be named in the legend
+            y=[position + offset for position, *_ in chosen] or [0],
+            error_x=_intervals([metric for *_, metric in chosen], colour),
+            mode="markers",
+            name="over all films" if pooled else "within a source",
+            legendgroup=which,
+            showlegend=is_model,
+            marker={"color": colour, "size": 12 if is_model else 9, "symbol": "circle" if pooled else "diamond"},
+            customdata=[[in_lines(row.name), with_interval(metric), metric["n"]] for _, row, metric in chosen],
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} films"
+            "<extra>%{fullData.name}</extra>",
+        )
+
+
+def _intervals(metrics: Sequence[Metric], colour: str) -> dict[str, Any]:
+    """Error bars; a figure without an interval has arms without length."""
+    known = [metric["lower"] is not None and metric["upper"] is not None for metric in metrics]
+    pairs = list(zip(metrics, known, strict=True))
+    return {
+        "array": [metric["upper"] - metric["value"] if has else 0 for metric, has in pairs],
+        "arrayminus": [metric["value"] - metric["lower"] if has else 0 for metric, has in pairs],
+        "color": colour,
+        "thickness": 1.5,
+        "width": 0,
+    }
+
+
+def _note(figure: go.Figure, x: float, y: float, text: str) -> None:
+    figure.add_annotation(x=x, y=y, text=text, showarrow=False, xanchor="left", opacity=0.7, font={"size": 11})
+
+
+def _at_edge(figure: go.Figure, y: float, text: str) -> None:
+    """Write a text to the right of the plot."""
+    figure.add_annotation(
+        x=1, xref="paper", y=y, text=text, showarrow=False, xanchor="left", xshift=10, font={"size": 11}
+    )

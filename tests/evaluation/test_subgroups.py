@@ -1,0 +1,268 @@
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+
+from covid_core.errors import EvaluationError
+from covid_core.evaluation.subgroups import SUBGROUP_METRICS, names_of, ordered_names, subgroup_block, worst_first
+
+THRESHOLD = 0.5
+
+
+def random_predictions(n: int = 400, patients: int = 250, seed: int = 0) -> pd.DataFrame:
+    """Films of patients of one class each, with every column that a grouping reads, a tenth of them blank."""
+    rng = np.random.default_rng(seed)
+    patient = rng.integers(0, patients, n)
+    covid = (rng.random(patients) < 0.6)[patient]
+    score = rng.normal(size=n) + 1.2 * (covid - 0.5)
+    table = pd.DataFrame(
+        {
+            "filename": [f"{index}.png" for index in range(n)],
+            "patientid": patient.astype(str),
+            "group": patient.astype(str),
+            "label": np.where(covid, "covid", "non_covid"),
+            "part": "test",
+            "probability_covid": 1 / (1 + np.exp(-score)),
+            "sex": rng.choice(["F", "M"], patients)[patient],
+            "age": rng.integers(18, 95, patients)[patient].astype(float),
+            "view": rng.choice(["PA", "AP", "AP Supine"], n),
+            "source": rng.choice(["a.org", "b.org", "small.org"], n, p=[0.6, 0.37, 0.03]),
+            "rt_pcr": pd.Series(rng.choice(["Y", None], n), dtype="str"),
+            "severity": np.where(rng.random(n) < 0.4, rng.uniform(0, 8, n), np.nan),
+        }
+    )
+    for name in ("sex", "age", "view", "source"):
+        table.loc[rng.random(n) < 0.1, name] = None
+    return table
+
+
+def block_of(predictions: pd.DataFrame, n_resamples: int = 50) -> list[dict]:
+    return subgroup_block(
+        predictions, part="test", threshold=THRESHOLD, prevalence=None, n_resamples=n_resamples, seed=0
+    )
+
+
+def row_of(block: list[dict], group: str, name: str) -> dict:
+    return next(row for row in block if (row["group"], row["name"]) == (group, name))
+
+
+def check_against_scikit_learn(row: dict, films: pd.DataFrame) -> None:
+    truth, called = films["label"] == "covid", films["probability_covid"] >= THRESHOLD
+    assert row["films"] == len(films)
+    assert row["patients"] == films["patientid"].nunique()
+    assert (row["covid"], row["non_covid"]) == (truth.sum(), (~truth).sum())
+    assert row["sensitivity"]["value"] == pytest.approx(recall_score(truth, called))
+    assert row["specificity"]["value"] == pytest.approx(recall_score(truth, called, pos_label=False))
+    assert row["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(truth, called))
+    assert row["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, films["probability_covid"]))
+
+
+def test_every_figure_by_sex_is_that_of_scikit_learn() -> None:
+    predictions = random_predictions()
+    block = block_of(predictions)
+    names = predictions["sex"].map({"F": "female", "M": "male"}).fillna("not given")
+    assert [row["name"] for row in block if row["group"] == "Sex"] == ["female", "male", "not given"]
+    for name, films in predictions.groupby(names):
+        check_against_scikit_learn(row_of(block, "Sex", name), films)
+
+
+def test_every_figure_by_age_is_that_of_scikit_learn() -> None:
+    predictions = random_predictions()
+    block = block_of(predictions)
+    names = ["under 40", "40 to 59", "60 to 79", "80 and over"]
+    bands = pd.cut(predictions["age"], [0, 40, 60, 80, 200], right=False, labels=names).astype("str")
+    bands = bands.where(predictions["age"].notna(), "not given")
+    assert [row["name"] for row in block if row["group"] == "Age"] == [*names, "not given"]
+    for name, films in predictions.groupby(bands):
+        check_against_scikit_learn(row_of(block, "Age", name), films)
+
+
+def test_every_figure_by_view_and_source_is_that_of_scikit_learn() -> None:
+    predictions = random_predictions()
+    block = block_of(predictions)
+    sources = predictions["source"].replace("small.org", "other sources")
+    assert 0 < (predictions["source"] == "small.org").sum() < 20
+    for group, names in (("View", predictions["view"]), ("Source", sources)):
+        films_by_name = dict(list(predictions.groupby(names.fillna("not given"))))
+        assert {row["name"] for row in block if row["group"] == group} == set(films_by_name)
+        for name, films in films_by_name.items():
+            check_against_scikit_learn(row_of(block, group, name), films)
+    assert [row["name"] for row in block if row["group"] == "Source"] == [
+        "a.org",
+        "b.org",
+        "other sources",
+        "not given",
+    ]
+
+
+def test_covid_films_by_pcr_are_each_held_against_all_other_films() -> None:
+    predictions = random_predictions()
+    block = block_of(predictions)
+    other = predictions["label"] == "non_covid"
+    confirmed = predictions["rt_pcr"] == "Y"
+    check_against_scikit_learn(row_of(block, "RT-PCR", "COVID-19 confirmed by PCR"), predictions[other | confirmed])
+    check_against_scikit_learn(
+        row_of(block, "RT-PCR", "COVID-19 without a recorded PCR"), predictions[other | ~confirmed]
+    )
+
+
+def test_severity_is_told_of_covid_films_alone_and_gives_sensitivity_alone() -> None:
+    predictions = random_predictions()
+    block = [row for row in block_of(predictions) if row["group"] == "Severity"]
+    covid = predictions[predictions["label"] == "covid"]
+    names = ["extent under 3", "extent 3 to under 6", "extent 6 to 8"]
+    bands = pd.cut(covid["severity"], [0, 3, 6, 9], right=False, labels=names).astype("str")
+    bands = bands.where(covid["severity"].notna(), "not scored")
+    assert [row["name"] for row in block] == [*names, "not scored"]
+    for row in block:
+        films = covid[bands == row["name"]]
+        assert (row["films"], row["non_covid"]) == (len(films), 0)
+        assert row["sensitivity"]["value"] == pytest.approx((films["probability_covid"] >= THRESHOLD).mean())
+        for name in ("specificity", "balanced_accuracy", "roc_auc"):
+            assert row[name]["value"] is None
+            assert "only films with COVID-19" in row[name]["note"]
+
+
+def test_bands_begin_at_their_lowest_value() -> None:
+    table = pd.DataFrame(
+        {
+            "label": "covid",
+            "age": [0, 39.9, 40, 59, 60, 79, 80, 120, -1, 999, None],
+            "severity": [0, 2.9, 3, 5.9, 6, 8, 8.1, -1, None, None, None],
+        }
+    )
+    young, middle, older, oldest = "under 40", "40 to 59", "60 to 79", "80 and over"
+    expected = [young, young, middle, middle, older, older, oldest, oldest, "not given", "not given", "not given"]
+    assert names_of(table, "Age").tolist() == expected
+    low, mid, high = "extent under 3", "extent 3 to under 6", "extent 6 to 8"
+    assert names_of(table, "Severity").tolist() == [low, low, mid, mid, high, high, *["not scored"] * 5]
+
+
+def test_no_film_is_dropped_from_a_grouping_of_all_films() -> None:
+    predictions = random_predictions()
+    films = pd.DataFrame(block_of(predictions)).groupby("group")["films"].sum()
+    assert films[["Sex", "Age", "View", "Source"]].tolist() == [len(predictions)] * 4
+    assert films["Severity"] == (predictions["label"] == "covid").sum()
+
+
+def test_a_grouping_is_absent_without_its_column_or_without_any_value() -> None:
+    predictions = random_predictions().drop(columns=["age", "rt_pcr"]).assign(sex=np.nan)
+    predictions.loc[predictions["label"] == "covid", "severity"] = np.nan  # what is left is of other films
+    assert list(dict.fromkeys(row["group"] for row in block_of(predictions))) == ["View", "Source"]
+
+
+def test_predictions_without_a_description_give_no_row() -> None:
+    columns = ["filename", "patientid", "group", "label", "part", "probability_covid"]
+    assert block_of(random_predictions()[columns]) == []
+
+
+def test_rows_are_flagged_below_twenty_films_of_a_class() -> None:
+    predictions = random_predictions()
+    for row in block_of(predictions):
+        counts = [count for count in (row["covid"], row["non_covid"]) if count]
+        assert row["few"] == (min(counts) < 20)
+    labels = ["covid"] * 20 + ["non_covid"] * 19 + ["covid"] * 20
+    table = random_predictions(59).assign(label=labels, sex=["F"] * 39 + ["M"] * 20)
+    flags = {row["name"]: row["few"] for row in block_of(table) if row["group"] == "Sex"}
+    assert flags == {"female": True, "male": False}  # the men have no other film: no figure rests on so few
+
+
+def test_a_group_of_one_class_says_which_films_it_lacks() -> None:
+    predictions = random_predictions()
+    predictions = predictions[(predictions["sex"] == "M") | (predictions["label"] == "covid")]
+    row = row_of(block_of(predictions), "Sex", "female")
+    assert row["sensitivity"]["value"] is not None
+    for name in ("specificity", "balanced_accuracy", "roc_auc"):
+        assert (row[name]["value"], row[name]["lower"], row[name]["method"], row[name]["n"]) == (
+            None,
+            None,
+            "none",
+            {"specificity": 0}.get(name, row["films"]),
+        )
+        assert row[name]["note"] == "Not defined: there is no non_covid film."
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
+def test_tiny_tables_give_no_nan(n: int) -> None:
+    for seed in range(5):
+        block = block_of(random_predictions(n, patients=max(1, n // 2), seed=seed), n_resamples=20)
+        json.dumps(block, allow_nan=False)
+        for row in block:
+            for name in SUBGROUP_METRICS:
+                assert row[name]["lower"] is not None or row[name]["note"]
+
+
+def test_fewer_than_five_patients_have_a_value_but_no_interval() -> None:
+    predictions = random_predictions(40, patients=4)
+    predictions["sex"] = "F"
+    row = row_of(block_of(predictions), "Sex", "female")
+    assert row["sensitivity"]["value"] is not None
+    assert row["sensitivity"]["lower"] is None
+    assert "patients" in row["sensitivity"]["note"]
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_patients() -> None:
+    predictions = random_predictions(600, patients=150)
+    row = row_of(block_of(predictions, n_resamples=2000), "Sex", "male")
+    films = predictions[predictions["sex"] == "M"]
+    hits = (
+        (films["probability_covid"] >= THRESHOLD)[films["label"] == "covid"]
+        .groupby(films["group"])
+        .agg(["sum", "size"])
+    )
+    rng = np.random.default_rng(1)
+    draws = hits.to_numpy()[rng.integers(0, len(hits), (4000, len(hits)))].sum(axis=1)
+    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
+    assert row["sensitivity"]["method"] == "patient bootstrap"
+    assert (row["sensitivity"]["lower"], row["sensitivity"]["upper"]) == pytest.approx((low, high), abs=0.015)
+
+
+def test_rows_do_not_depend_on_the_order_of_films() -> None:
+    predictions = random_predictions()
+    block, shuffled = block_of(predictions), block_of(predictions.sample(frac=1, random_state=3))
+    assert [(row["group"], row["name"], row["films"]) for row in block] == [
+        (row["group"], row["name"], row["films"]) for row in shuffled
+    ]
+    assert block == block_of(predictions)
+
+
+def test_groups_without_an_order_of_their_own_come_by_size_and_then_by_name() -> None:
+    table = pd.DataFrame({"label": "covid", "view": ["PA", "AP", "AP", "L", None, None, None]})
+    assert ordered_names(names_of(table, "View"), "View") == ["AP", "L", "PA", "not given"]
+
+
+def test_values_are_read_in_any_case_and_other_sexes_stay_a_group() -> None:
+    table = pd.DataFrame({"label": "covid", "sex": ["f", " M ", "Female", "X", "", None]})
+    assert names_of(table, "Sex").tolist() == ["female", "male", "female", "other", "not given", "not given"]
+
+
+def test_the_worst_row_comes_first_and_undefined_ones_last() -> None:
+    def row(name: str, value: float | None, films: int) -> dict:
+        return {"group": "View", "name": name, "films": films, "few": films < 20, "balanced_accuracy": {"value": value}}
+
+    block = [
+        row("none", None, 50),
+        row("good", 0.9, 30),
+        row("small", 0.4, 5),
+        row("bad", 0.4, 40),
+        row("zero", 0.0, 3),
+    ]
+    assert [entry["name"] for entry in worst_first(block)] == ["zero", "bad", "small", "good", "none"]
+    assert worst_first([]) == []
+    with pytest.raises(ValueError, match="must be one of sensitivity"):
+        worst_first(block, "luck")
+
+
+def test_a_part_without_films_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="no film of part 'val'"):
+        subgroup_block(random_predictions(), part="val", threshold=0.5, prevalence=None, n_resamples=10, seed=0)
+
+
+def test_the_block_of_a_full_cohort_takes_seconds() -> None:
+    predictions = random_predictions(672, patients=412)
+    start = time.perf_counter()
+    block_of(predictions, n_resamples=2000)
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,177 @@
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from covid_core import figures
+from covid_core.figures import AreaRow, ForestRow
+from tests.figures.test_discrimination_figures import assert_it_suits_every_page
+from tests.figures.test_evaluation_figures import texts, trace
+
+ROWS = [
+    ForestRow("Sex", "female", 0.75, 0.5, 0.875, 120, few=False),
+    ForestRow("Sex", "not given", 1.0, None, None, 7, few=True),
+    ForestRow("View", "L", None, None, None, 2, few=True),
+    ForestRow("View", "PA", 0.8, 0.7, 0.9, 300, few=False),
+]
+MEASURE = "Sensitivity (share of COVID-19 films)"
+PARTS = pd.DataFrame({"development": [30, 10], "test": [2, 2]}, index=["PA", "AP"])
+
+
+def auc(value: float | None, lower: float | None, upper: float | None, n: int = 100) -> dict[str, float | int | None]:
+    return {"value": value, "lower": lower, "upper": upper, "n": n}
+
+
+AREAS = [
+    AreaRow("this model", auc(0.86, 0.82, 0.9), auc(0.85, 0.8, 0.9, 60), is_model=True),
+    AreaRow("source", auc(0.8, 0.75, 0.85), None, is_model=False),
+    AreaRow("view", auc(0.6, None, None), auc(None, None, None), is_model=False),
+]
+
+
+def drawn() -> dict[str, go.Figure]:
+    return {
+        "forest": figures.forest(ROWS, MEASURE, 0.77),
+        "forest of nothing": figures.forest([], MEASURE, None),
+        "areas": figures.areas(AREAS),
+        "areas of nothing": figures.areas([]),
+        "distributions": figures.distributions(PARTS, "View", "films"),
+        "distributions of nothing": figures.distributions(PARTS.iloc[:0], "View", "films"),
+    }
+
+
+@pytest.mark.parametrize("name", drawn())
+def test_a_figure_leaves_background_and_text_colour_to_the_page_and_names_its_axes(name: str) -> None:
+    assert_it_suits_every_page(drawn()[name])
+
+
+def test_the_rows_of_a_forest_stand_in_their_order_under_their_headings() -> None:
+    axis = drawn()["forest"].layout.yaxis
+    assert list(axis.ticktext) == ["<b>Sex</b>", "female", "not given †", "<b>View</b>", "L †", "PA"]
+    assert list(axis.tickvals) == [0, 1, 2, 3, 4, 5]
+    assert axis.range[0] > axis.range[1]  # the first on top
+
+
+def test_every_group_has_its_figure_with_its_interval() -> None:
+    solid = trace(drawn()["forest"], "group")
+    assert list(zip(solid.x, solid.y, strict=True)) == [(0.75, 1), (0.8, 5)]
+    assert list(solid.error_x.array) == pytest.approx([0.125, 0.1])
+    assert list(solid.error_x.arrayminus) == pytest.approx([0.25, 0.1])
+    assert list(solid.customdata[0]) == ["female", "0.75 (0.50 to 0.88)", 120]
+
+
+def test_a_group_of_few_films_is_hollow_and_says_so_in_the_legend() -> None:
+    hollow = trace(drawn()["forest"], "† few")
+    assert (list(hollow.x), list(hollow.y), hollow.marker.symbol) == ([1.0], [2], "circle-open")
+    assert hollow.opacity < 1
+    assert hollow.showlegend
+
+
+def test_a_group_without_an_interval_has_a_marker_alone() -> None:
+    hollow = trace(drawn()["forest"], "† few")
+    assert (list(hollow.error_x.array), list(hollow.error_x.arrayminus)) == ([0], [0])
+    assert hollow.customdata[0][1] == "1.00"
+
+
+def test_a_group_whose_figure_is_not_defined_says_so_in_its_row() -> None:
+    notes = {(note.y, note.text) for note in drawn()["forest"].layout.annotations}
+    assert (4, "not defined") in notes
+    assert not [one for one in drawn()["forest"].data if one.mode == "markers" and 4 in one.y]
+
+
+def test_the_number_of_films_stands_at_the_right_edge_of_every_row() -> None:
+    notes = [note for note in drawn()["forest"].layout.annotations if note.xref == "paper"]
+    assert [(note.y, note.text) for note in notes] == [(1, "120"), (2, "7"), (4, "2"), (5, "300"), (-1, "<b>n</b>")]
+    assert {note.x for note in notes} == {1}
+
+
+def test_the_figure_of_all_films_is_a_line_through_the_forest() -> None:
+    line = trace(drawn()["forest"], "all films 0.77")
+    assert set(line.x) == {0.77}
+    assert not [one for one in figures.forest(ROWS, MEASURE, None).data if one.mode == "lines"]
+
+
+def test_the_title_of_a_forest_fits_a_plot_that_shares_400_pixels_with_its_names() -> None:
+    title = drawn()["forest"].layout.xaxis.title.text
+    assert title.replace("<br>", " ") == "Sensitivity (share of COVID-19 films), 95% CI"
+    assert max(map(len, title.split("<br>"))) <= 24
+
+
+def test_a_forest_grows_with_its_rows() -> None:
+    thirty = [ForestRow("", f"group {number}", 0.5, 0.4, 0.6, 50, few=False) for number in range(30)]
+    figure = figures.forest(thirty, MEASURE, None)
+    assert figure.layout.height > drawn()["forest"].layout.height + 20 * 24
+    assert len(figure.layout.yaxis.ticktext) == 30  # no heading where there is no group
+
+
+def test_the_name_of_a_group_is_cut_and_never_read_as_html() -> None:
+    row = ForestRow("Source", "<b>www.a-long-name-of-a-publisher.org</b>", 0.5, 0.4, 0.6, 50, few=False)
+    figure = figures.forest([row], MEASURE, None)
+    assert figure.layout.yaxis.ticktext[1] == "&lt;b&gt;www.a-long-name-of-a-pub…"
+    assert figure.data[0].customdata[0][0] == "&lt;b&gt;www.a-long-name-of-a-publisher.org&lt;/b&gt;"
+
+
+def test_each_row_of_areas_has_a_circle_over_all_films_and_a_diamond_within_a_source() -> None:
+    figure = drawn()["areas"]
+    pooled, pooled_others = (one for one in figure.data if one.name == "over all films")
+    within, within_others = (one for one in figure.data if one.name == "within a source")
+    assert (list(pooled.x), list(pooled_others.x), list(within.x)) == ([0.86], [0.8, 0.6], [0.85])
+    assert list(within_others.x) == [None]
+    assert {pooled.marker.symbol, pooled_others.marker.symbol} == {"circle"}
+    assert {within.marker.symbol, within_others.marker.symbol} == {"diamond"}
+    assert pooled.y[0] < 0 < within.y[0]
+    assert list(pooled.error_x.arrayminus) == pytest.approx([0.04])
+
+
+def test_the_model_is_emphasised_among_the_baselines() -> None:
+    figure = drawn()["areas"]
+    model, others = (one for one in figure.data if one.name == "over all films")
+    assert model.marker.size > others.marker.size
+    assert model.marker.color != others.marker.color
+    assert list(figure.layout.yaxis.ticktext) == ["<b>this model</b>", "source", "view"]
+
+
+def test_what_has_no_area_within_a_source_says_so_and_counts_stand_at_the_edge() -> None:
+    figure = drawn()["areas"]
+    assert texts(figure).count("within a source: not defined") == 2
+    assert texts(figure).count("100") == 3
+    assert texts(figure).count("60") == 1
+
+
+def test_the_axis_of_areas_begins_at_0_4_or_below_the_lowest_bound() -> None:
+    assert list(drawn()["areas"].layout.xaxis.range) == pytest.approx([0.39, 1.01])
+    wide = AreaRow("view", auc(0.5, 0.23, 0.7), None, is_model=False)
+    assert list(figures.areas([*AREAS, wide]).layout.xaxis.range) == pytest.approx([0.19, 1.01])
+    assert set(trace(drawn()["areas"], "chance").x) == {0.5}
+
+
+def test_a_kind_of_area_that_the_model_lacks_is_named_in_the_legend_nonetheless() -> None:
+    figure = figures.areas([AreaRow("model", auc(0.8, 0.7, 0.9), None, is_model=True), AREAS[2]])
+    named = [one for one in figure.data if one.name == "within a source" and one.showlegend]
+    assert [list(one.x) for one in named] == [[None]]
+
+
+def test_a_long_name_of_a_baseline_runs_over_several_lines() -> None:
+    row = AreaRow("source, sex, age, view, image size and file type", auc(0.8, 0.7, 0.9), None, is_model=False)
+    (name,) = figures.areas([row]).layout.yaxis.ticktext
+    assert name.replace("<br>", " ") == row.name
+    assert max(map(len, name.split("<br>"))) <= 22
+
+
+def test_distributions_are_shares_of_each_part_with_its_number_in_the_legend() -> None:
+    development, test = drawn()["distributions"].data
+    assert (development.name, list(development.x)) == ("development (n = 40)", [75, 25])
+    assert (test.name, list(test.x)) == ("test (n = 4)", [50, 50])
+    assert list(development.text) == ["75", "25"]
+    assert list(development.customdata[0]) == ["PA", "development", 30]
+    assert drawn()["distributions"].layout.barmode == "group"
+
+
+def test_the_parts_of_a_distribution_do_not_wear_the_colours_of_the_classes() -> None:
+    colours = {one.marker.color for one in drawn()["distributions"].data}
+    assert len(colours) == 2
+    assert not colours & set(figures.CLASS_COLOURS.values())
+
+
+def test_a_part_without_films_has_bars_of_no_length() -> None:
+    *_, empty = figures.distributions(PARTS.assign(external=0), "View", "films").data
+    assert (empty.name, list(empty.x)) == ("external (n = 0)", [0, 0])
