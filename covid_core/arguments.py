@@ -40,6 +40,7 @@ def build_parser(handlers: Handlers) -> argparse.ArgumentParser:
     _add_data_verbs(verbs, handlers)
     _add_training_verbs(verbs, handlers)
     _add_use_verbs(verbs, handlers)
+    _add_report(verbs, handlers)
     return parser
 
 
@@ -205,6 +206,47 @@ def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         help="predict what the gate refuses as no frontal chest X-ray; marked in the output",
     )
     predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused film has one, too")
+
+
+def _add_report(verbs: "Verbs", handlers: Handlers) -> None:
+    report = _verb(
+        verbs, handlers, "report", "write the report of a model as one HTML file, or as a PDF; no browser needed"
+    )
+    report.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
+    report.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help="file to write, .html or .pdf; NAME-report.html in this folder by default",
+    )
+    report.add_argument(
+        "--compare",
+        nargs="*",
+        default=None,
+        metavar="MODEL",
+        help="models to compare with; all others by default, none for none",
+    )
+    report.add_argument(
+        "--threshold", type=_share, default=None, help="call COVID-19 from here on; the model's own by default"
+    )
+    report.add_argument(
+        "--prevalence",
+        type=_share,
+        default=None,
+        help="share of COVID-19 among those who are read; by default that of the films judged",
+    )
+    _add_collection(report, "to describe the films that are called wrongly")
+
+
+def _share(text: str) -> float:
+    """The type of an option that is a share, more than 0 and less than 1; anything else is bad usage."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1. Received: {text!r}")
+    return value
 
 
 def _verb(verbs: "Verbs", handlers: Handlers, name: str, summary: str) -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from covid_core.arguments import build_parser
 from covid_core.errors import CovidCoreError, EvaluationError, ImageRefusedError
-from covid_core.locations import models_dir
+from covid_core.locations import model_names, models_dir
 
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
@@ -272,6 +272,24 @@ def _predict(options: argparse.Namespace) -> int:
     return EXIT_FAILURE if refused else 0
 
 
+def _report(options: argparse.Namespace) -> int:
+    from covid_core.inference.bundle import load_bundle
+    from covid_core.model_report.files import write_report
+    from covid_core.model_report.record import read_record
+    from covid_core.model_report.whole import Asked, asked_by_default
+
+    bundle = load_bundle(_bundle_folder(options.model))
+    record = read_record(bundle, options.collection)
+    names = [name for name in model_names() if name != bundle.name] if options.compare is None else options.compare
+    others = tuple(read_record(load_bundle(_bundle_folder(name))) for name in names)
+    default = asked_by_default(record, others)
+    asked = Asked(record, others, options.threshold or default.threshold, options.prevalence or default.prevalence)
+    out = options.out or Path(f"{bundle.name}-report.html")
+    write_report(asked, out)
+    print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
 def _bundle_folder(model: str) -> Path:
     """The folder of a bundle that is given by its own path or by its name in the folder of models."""
     from covid_core.inference.bundle import MANIFEST
@@ -375,5 +393,6 @@ def _parser() -> argparse.ArgumentParser:
             "export": _export,
             "gate": _gate,
             "predict": _predict,
+            "report": _report,
         }
     )

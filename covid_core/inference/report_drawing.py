@@ -28,8 +28,8 @@ _LOWEST_PICTURE, _HIGHEST_PICTURE = 130.0, 290.0
 _SIZES = (8.0, 7.5, 7.0, 6.5, 6.0, 5.5, 5.0)  # of the rows; the first at which they fit
 _LEADING = 1.28
 # Blue and orange are Okabe and Ito's, as on the screen: told apart with any colour vision.
-_BLUE, _ORANGE, _GREY, _INK, _QUIET, _RULE = "#0072B2", "#D55E00", "#8C8C8C", "#1C2830", "#5B6B75", "#D3DDE2"
-_NOTICE, _MARK = "#A03000", "#FFD166"
+_BLUE, _ORANGE, _GREY, INK, QUIET, RULE = "#0072B2", "#D55E00", "#8C8C8C", "#1C2830", "#5B6B75", "#D3DDE2"
+NOTICE, MARK = "#A03000", "#FFD166"
 
 _naming = threading.Lock()
 
@@ -124,10 +124,10 @@ def pdf_of(pages: Iterable[PageContent], letterhead: Letterhead) -> bytes:
     """
     from reportlab.pdfgen.canvas import Canvas
 
-    _name_fonts()
+    name_fonts()
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=(_WIDTH, _HEIGHT), pageCompression=1, invariant=1, lang="en")
-    canvas._doc.info = _metadata(letterhead.title)
+    canvas._doc.info = title_alone(letterhead.title)
     number = 0
     for number, page in enumerate(pages, start=1):
         _draw(canvas, page, letterhead)
@@ -145,7 +145,7 @@ def shown(text: str) -> str:
     return "".join(sign if ord(sign) in signs and sign.isprintable() else f"[U+{ord(sign):04X}]" for sign in text)
 
 
-def _name_fonts() -> None:
+def name_fonts() -> None:
     """Register the fonts, and have pictures stored as they are: as text, reportlab's default, they are a quarter larger."""
     from reportlab import rl_config
     from reportlab.pdfbase import pdfmetrics
@@ -165,11 +165,11 @@ def _signs() -> frozenset[int]:
     """The code points of which the font has a glyph."""
     from reportlab.pdfbase import pdfmetrics
 
-    _name_fonts()
+    name_fonts()
     return frozenset(pdfmetrics.getFont("Vera").face.charToGlyph)
 
 
-def _metadata(title: str) -> Any:
+def title_alone(title: str) -> Any:
     """A document's metadata with its title alone; reportlab would add an author, a program and a date."""
     from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFInfo, PDFString
 
@@ -182,12 +182,12 @@ def _metadata(title: str) -> Any:
     return metadata
 
 
-def _markup(text: str) -> str:
+def markup(text: str) -> str:
     """Text as reportlab's markup, in which it stands for itself."""
     return escape(shown(text)).replace("  ", "&nbsp; ")  # of two blanks it would make one
 
 
-def _paragraph(markup: str, size: float, colour: str = _INK) -> Any:
+def _paragraph(markup: str, size: float, colour: str = INK) -> Any:
     from reportlab.lib.styles import ParagraphStyle
     from reportlab.platypus import Paragraph
 
@@ -216,21 +216,21 @@ def _draw(canvas: Any, page: PageContent, letterhead: Letterhead) -> None:
 
 
 def _draw_heading(canvas: Any, letterhead: Letterhead, heading: Sequence[Row]) -> float:
-    top = _below(canvas, _paragraph(f"<b>{_markup(letterhead.title)}</b>", 14), _MARGIN, _HEIGHT - _MARGIN, _INNER)
-    top = _below(canvas, _paragraph(f"<b>{_markup(letterhead.notice)}</b>", 8.5, _NOTICE), _MARGIN, top - 3, _INNER) - 3
+    top = _below(canvas, _paragraph(f"<b>{markup(letterhead.title)}</b>", 14), _MARGIN, _HEIGHT - _MARGIN, _INNER)
+    top = _below(canvas, _paragraph(f"<b>{markup(letterhead.notice)}</b>", 8.5, NOTICE), _MARGIN, top - 3, _INNER) - 3
     for row in heading:
-        words = f'<font color="{_QUIET}">{_markup(row.label)}</font>&nbsp; <b>{_markup(" ".join(row.lines))}</b>'
+        words = f'<font color="{QUIET}">{markup(row.label)}</font>&nbsp; <b>{markup(" ".join(row.lines))}</b>'
         top = _below(canvas, _paragraph(words, 8.5), _MARGIN, top - 2, _INNER)
-    canvas.setStrokeColor(_RULE)
+    canvas.setStrokeColor(RULE)
     canvas.line(_MARGIN, top - 5, _MARGIN + _INNER, top - 5)
     return top - 5 - _GAP
 
 
 def _draw_mark(canvas: Any, sentence: str, top: float) -> float:
-    paragraph = _paragraph(f"<b>{_markup(sentence)}</b>", 10)
+    paragraph = _paragraph(f"<b>{markup(sentence)}</b>", 10)
     _, height = paragraph.wrap(_INNER - 16, _HEIGHT)
-    canvas.setFillColor(_MARK)
-    canvas.setStrokeColor(_INK)
+    canvas.setFillColor(MARK)
+    canvas.setStrokeColor(INK)
     canvas.rect(_MARGIN, top - height - 12, _INNER, height + 12, stroke=1, fill=1)
     paragraph.drawOn(canvas, _MARGIN + 8, top - height - 5)
     return float(top - height - 12 - _GAP)
@@ -238,8 +238,8 @@ def _draw_mark(canvas: Any, sentence: str, top: float) -> float:
 
 def _draw_result(canvas: Any, page: PageContent, top: float) -> float:
     width = _INNER if page.scale is None else _WORDS
-    numbers = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", _markup(page.numbers))
-    bottom = _below(canvas, _paragraph(f"<b>{_markup(page.headline)}</b>", 20), _MARGIN, top, width)
+    numbers = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", markup(page.numbers))
+    bottom = _below(canvas, _paragraph(f"<b>{markup(page.headline)}</b>", 20), _MARGIN, top, width)
     bottom = _below(canvas, _paragraph(numbers, 9), _MARGIN, bottom - 4, width) - _GAP
     if page.scale is None:
         return bottom
@@ -260,20 +260,20 @@ def _draw_scale(canvas: Any, scale: Scale, left: float, top: float, width: float
         canvas.rect(at(start), low, at(end) - at(start), high - low, stroke=0, fill=1)
     if scale.indeterminate is not None:
         _hatch(canvas, at(lower), low, at(upper), high)
-    canvas.setStrokeColor(_INK)
+    canvas.setStrokeColor(INK)
     canvas.setLineWidth(1.6)
     canvas.line(at(scale.threshold), low - 4, at(scale.threshold), high + 4)
     _draw_film(canvas, at, scale, (low + high) / 2)
     _label(canvas, f"this film {scale.probability:.2f}", at(scale.probability), top - 6, (left, width), font="VeraBd")
     for tick in (0, 0.25, 0.5, 0.75, 1):
-        _label(canvas, f"{tick:g}", at(tick), low - 11, (left, width), colour=_QUIET)
+        _label(canvas, f"{tick:g}", at(tick), low - 11, (left, width), colour=QUIET)
     _label(canvas, f"operating point {scale.threshold:.2f}", at(scale.threshold), low - 21, (left, width))
     parts = []
     if scale.indeterminate is not None:
         parts.append(f"hatched: indeterminate, {lower:.2f} to {upper:.2f}")
     if scale.spread is not None:
         parts.append(f"black bar: spread, {scale.spread[0]:.2f} to {scale.spread[1]:.2f}")
-    _label(canvas, "; ".join(parts), left + width / 2, low - 32, (left, width), colour=_QUIET)
+    _label(canvas, "; ".join(parts), left + width / 2, low - 32, (left, width), colour=QUIET)
     return low - (34 if parts else 23)
 
 
@@ -322,7 +322,7 @@ def _label(
     within: tuple[float, float],
     *,
     font: str = "Vera",
-    colour: str = _INK,
+    colour: str = INK,
 ) -> None:
     """Write a line around `centre`, moved as far as it takes to stay within (left, width)."""
     from reportlab.pdfbase.pdfmetrics import stringWidth
@@ -347,7 +347,7 @@ def _draw_pictures(canvas: Any, pictures: Sequence[Picture], top: float, room: f
         reader = ImageReader(io.BytesIO(_jpeg(picture.pixels)))
         tall = drawn * shape[0] / shape[1]
         canvas.drawImage(reader, left, top - tall, drawn, tall)
-        _label(canvas, picture.caption, left, top - tall - 9, (left, width), colour=_QUIET)
+        _label(canvas, picture.caption, left, top - tall - 9, (left, width), colour=QUIET)
     return float(top - height - 12 - _GAP)
 
 
@@ -364,8 +364,8 @@ def _table(rows: Sequence[Row], room: float) -> tuple[Any, float]:
     for size in _SIZES:
         cells = [
             [
-                _paragraph(f"<b>{_markup(row.label)}</b>", size, _QUIET),
-                [_paragraph(_markup(line), size) for line in row.lines],
+                _paragraph(f"<b>{markup(row.label)}</b>", size, QUIET),
+                [_paragraph(markup(line), size) for line in row.lines],
             ]
             for row in rows
         ]
@@ -375,7 +375,7 @@ def _table(rows: Sequence[Row], room: float) -> tuple[Any, float]:
                 *(("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)),
                 *(("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5)),
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
-                ("LINEABOVE", (0, 0), (-1, -1), 0.4, _RULE),
+                ("LINEABOVE", (0, 0), (-1, -1), 0.4, RULE),
             ]
         )
         _, height = table.wrap(_INNER, _HEIGHT)
@@ -386,6 +386,6 @@ def _table(rows: Sequence[Row], room: float) -> tuple[Any, float]:
 
 def _draw_footer(canvas: Any, left: str, right: str) -> None:
     canvas.setFont("Vera", 7)
-    canvas.setFillColor(_QUIET)
+    canvas.setFillColor(QUIET)
     canvas.drawString(_MARGIN, _MARGIN - 8, shown(left))
     canvas.drawRightString(_WIDTH - _MARGIN, _MARGIN - 8, right)

@@ -4,37 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from covid_core.card_text import card_sections
 from covid_core.errors import BundleError, CovidCoreError
 from covid_core.evaluation.report import read_evaluation
-from covid_core.evaluation.tables import interval
-from covid_core.inference.bundle import KERNEL_STAGE, MANIFEST, Bundle, load_bundle
+from covid_core.inference.bundle import MANIFEST, Bundle, load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.locations import model_names, models_dir
+from covid_core.model_report.whole import HEADLINE, value_and_interval
 from covid_core.storage import sha256_of_file
 from covid_core.ui.frame import plain, problem
-
-KEY_FIGURES = {
-    "within_source_auc": "AUC within a source",
-    "roc_auc": "ROC AUC",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-}
-"""Metric of an evaluation -> a title short enough for its card, which cuts off what does not fit."""
-
-
-HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "learning_rate")
-
 
 TRAIN_COMMANDS = """\
 python -m covid_core fetch
 python -m covid_core prepare
-python -m covid_core train
-python -m covid_core finetune
-python -m covid_core export --out models/mobilenetv2-finetuned"""
+python -m covid_core build
+python -m covid_core gate"""
 
 
 def choose_bundle() -> Bundle | None:
@@ -69,13 +54,13 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: it is missing or is refused.
     """
-    return _bundle(str(folder), _manifest_hash(folder))
+    return _bundle(str(folder), manifest_hash(folder))
 
 
 def predictor_of(bundle: Bundle) -> Predictor | None:
     """The predictor of a bundle, shared by all sessions; None, with the reason shown in place, where it cannot be loaded."""
     try:
-        return _predictor(str(bundle.folder), _manifest_hash(bundle.folder))
+        return _predictor(str(bundle.folder), manifest_hash(bundle.folder))
     except CovidCoreError as error:
         problem(error)
         return None
@@ -90,39 +75,15 @@ def evaluation_of(bundle: Bundle) -> dict[str, Any] | None:
         return None
 
 
-def history_of(bundle: Bundle) -> pd.DataFrame | None:
-    """The epochs of a bundle's training; None without any, or with the reason shown where they cannot be read."""
-    if bundle.manifest.get("stage") == KERNEL_STAGE:
-        return None
-    try:
-        history = pd.read_csv(bundle.file("history.csv"))
-    except (OSError, ValueError):
-        history = pd.DataFrame()
-    if history.empty or not set(HISTORY_COLUMNS) <= set(history.columns):
-        problem(BundleError("The training curves of this bundle cannot be read. Export it anew with `export`."))
-        return None
-    return history
-
-
-def card_of(bundle: Bundle) -> dict[str, str]:
-    """The model card of a bundle by section: title -> Markdown."""
-    try:
-        card = bundle.file("MODEL_CARD.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return {}
-    return card_sections(card)
-
-
 def key_figures(evaluation: Mapping[str, Any]) -> None:
     """Show sensitivity, specificity and the areas under the curve side by side, each with its interval."""
     with st.grid(4, min_column_width=180):
-        for name, title in KEY_FIGURES.items():
-            metric = evaluation["metrics"][name]
-            bounds = interval(metric)
+        for name, title in HEADLINE.items():
+            value, bounds = value_and_interval(evaluation["metrics"][name])
             st.metric(
                 title,
-                None if metric["value"] is None else f"{metric['value']:.2f}",
-                delta=f"95% CI {bounds}" if bounds else "no interval",
+                value,
+                delta=bounds,
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
@@ -147,16 +108,21 @@ def download(bundle: Bundle, name: str, mime: str) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking the model")
-def _bundle(folder: str, manifest_hash: str) -> Bundle:  # noqa: ARG001  (part of the key)
+def _bundle(folder: str, content: str) -> Bundle:  # noqa: ARG001  (part of the key)
     return load_bundle(Path(folder))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model")
-def _predictor(folder: str, manifest_hash: str) -> Predictor:
-    return Predictor(_bundle(folder, manifest_hash))
+def _predictor(folder: str, content: str) -> Predictor:
+    return Predictor(_bundle(folder, content))
 
 
-def _manifest_hash(folder: Path) -> str:
+def manifest_hash(folder: Path) -> str:
+    """What tells one content of a bundle from another.
+
+    Raises:
+        BundleError: the bundle is gone.
+    """
     try:
         return sha256_of_file(folder / MANIFEST)
     except OSError as cause:

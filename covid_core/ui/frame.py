@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -86,15 +87,29 @@ def problem(error: CovidCoreError) -> None:
     st.error(plain(str(error)), icon=":material/error:")
 
 
-def chart(figure: go.Figure, alt: str) -> None:
-    """Show a figure that scrolls with the page instead of being dragged, and that says in `alt` what it is."""
+def chart(figure: go.Figure, alt: str, save_as: tuple[str, str] | None = None) -> None:
+    """Show a figure that scrolls with the page instead of being dragged, and that says in `alt` what it is.
+
+    Args:
+        figure: as of `covid_core.figures`.
+        alt: what it shows, in words.
+        save_as: name and format (`png` or `svg`) of the picture that a button over the chart saves; None for no button.
+    """
     figure.update_layout(dragmode=False)
-    st.plotly_chart(figure, config={"displayModeBar": False}, alt=alt)
+    config: dict[str, Any] = {"displayModeBar": False}
+    if save_as is not None:
+        name, kind = save_as
+        config = {
+            "modeBarButtons": [["toImage"]],
+            "displaylogo": False,
+            "toImageButtonOptions": {"filename": name, "format": kind, "scale": 2 if kind == "png" else 1},
+        }
+    st.plotly_chart(figure, config=config, alt=alt)
 
 
 def static_table(table: pd.DataFrame) -> None:
-    """Show a small table of texts whole, its first column naming the rows."""
-    st.table(table.set_index(table.columns[0]))
+    """Show a small table of texts whole, its first column naming the rows; the cells are shown as they are, not as Markdown."""
+    st.table(table.map(plain).set_index(table.columns[0]))
 
 
 def table_height(rows: int, most: int) -> int:

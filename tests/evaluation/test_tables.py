@@ -3,7 +3,17 @@ import pandas as pd
 import pytest
 
 from covid_core.evaluation.report import METRICS, evaluate
-from covid_core.evaluation.tables import MEANINGS, class_table, confusion_table, how_made, interval, metric_table
+from covid_core.evaluation.tables import (
+    MEANINGS,
+    area_table,
+    bins_table,
+    calibration_table,
+    call_table,
+    class_table,
+    confusion_table,
+    how_made,
+    interval,
+)
 
 TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 
@@ -28,17 +38,30 @@ def test_every_metric_of_an_evaluation_has_a_meaning() -> None:
 
 
 def test_the_figures_stand_with_their_intervals(evaluation: dict[str, object]) -> None:
-    table = metric_table(evaluation).set_index("Figure")
+    table = call_table(evaluation).set_index("Figure")
     assert table.loc["Sensitivity", "Value"] == "0.70"
     assert table.loc["Specificity", "Value"] == "0.80"
     assert table.loc["Sensitivity", "Films"] == "10"
     lower, upper = map(float, table.loc["Sensitivity", "95% interval"].split(" to "))
     assert 0 <= lower < 0.7 < upper <= 1
+    assert table.loc["Sensitivity", "Interval by"] == "patient bootstrap"
+
+
+def test_every_figure_stands_in_one_of_the_tables(evaluation: dict[str, object]) -> None:
+    tables = [make(evaluation) for make in (call_table, area_table, calibration_table)]
+    assert sorted(title for table in tables for title in table["Figure"]) == sorted(
+        title for title, _ in MEANINGS.values()
+    )
+
+
+def test_the_bins_hold_all_films_and_are_empty_without_any(evaluation: dict[str, object]) -> None:
+    assert sum(map(int, bins_table(evaluation)["Films"])) == 30
+    assert bins_table({"reliability": {"bins": []}}).empty
 
 
 def test_a_figure_without_a_value_says_why() -> None:
     missing = {"value": None, "lower": None, "upper": None, "n": 0, "note": "Not defined: there is no covid film."}
-    table = metric_table({"metrics": dict.fromkeys(MEANINGS, missing)})
+    table = call_table({"metrics": dict.fromkeys(MEANINGS, missing)})
     assert set(table["Value"]) == {"undefined"}
     assert set(table["95% interval"]) == {"Not defined: there is no covid film."}
 

@@ -1,0 +1,34 @@
+"""What to say where something was not measured: what it is, and the command that measures it."""
+
+from covid_core.model_report.content import Command, Item, Words
+
+_BUILD = "python -m covid_core build --out models/{name}"
+_EVALUATE = "python -m covid_core evaluate --model {name} --dataset dataset --collection FOLDER_WITH_METADATA_CSV"
+_MEASURED_BY: dict[str, tuple[str, str]] = {
+    "baselines": ("What can be told without a pixel", _BUILD),
+    "lungs": ("What is left of the answer without lungs, or with lungs alone,", _BUILD),
+    "left_out_sources": ("How it does on a publisher that it has never seen", _BUILD),
+    "seeds": ("How far the figures move with other folds", _BUILD),
+    "original_protocol": ("The protocol of the original system", _BUILD),
+    "three_way": ("A decision that may be left open", _BUILD),
+    "ensemble": ("How firm the probability is", _BUILD),
+    "external": (
+        "How it does on films from elsewhere",
+        "python -m covid_core evaluate --model {name} --external FOLDER_WITH_LABELS_CSV",
+    ),
+    "gate": ("What it refuses to read", "python -m covid_core gate --model {name}"),
+    "subgroups": ("For whom it works", _EVALUATE),
+    "cohort": ("Of whom the films are", _EVALUATE),
+}
+
+
+def not_measured(block: str, model: str) -> tuple[Item, ...]:
+    """The sentence and the command for a block that an evaluation lacks.
+
+    Args:
+        block: one of `covid_core.evaluation.report.FURTHER_BLOCKS`.
+        model: name of the model, for the command.
+    """
+    what, command = _MEASURED_BY[block]
+    by_building = "; only a model that is built like this has it:" if command == _BUILD else ". This measures it:"
+    return Words(f"{what} was not measured for this model{by_building}", "caution"), Command(command.format(name=model))

@@ -1,0 +1,199 @@
+"""The chapters on where a model comes from: how it was trained, beside what others report, and of whom its films are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from covid_core import figures
+from covid_core.card_text import card_lines
+from covid_core.evaluation.further import further_table
+from covid_core.evaluation.published import original_table, published_table, swap_argument
+from covid_core.model_report.content import Chart, Item, Table, Words
+from covid_core.model_report.missing import not_measured
+from covid_core.model_report.record import Record
+
+CARD_SECTIONS = (
+    "Intended use",
+    "Out of scope",
+    "Limitations",
+    "Factors",
+    "Model",
+    "Training data",
+    "Training",
+    "Licences",
+)
+_DISTRIBUTIONS = {"label": "Class", "view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
+
+
+def training(record: Record) -> tuple[Item, ...]:
+    """How the model was trained, and its figures beside those of the original and of the field."""
+    items: list[Item] = []
+    if record.history is not None:
+        items.append(
+            Chart(
+                "training-curves",
+                "Learning curves",
+                figures.training_curves(record.history),
+                alt="Loss and ROC AUC of training and validation over the epochs of all stages",
+                note="Stars: the epoch that was kept, the one with the lowest validation loss of its stage.",
+            )
+        )
+    else:
+        problem = record.history_problem
+        items.append(
+            Words(problem, "caution")
+            if problem
+            else Words(
+                "This model was fitted in one step behind frozen layers: it has no epochs, and so no learning curves."
+            )
+        )
+    items.append(
+        Table("recipe", "Recipe", recipe_table(record.manifest), "Everything that was chosen before training.")
+    )
+    for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
+        table = further_table(record.evaluation, block)
+        if table is not None:
+            items.append(Table(name, table.title, table.table, table.note))
+        else:
+            items += not_measured(block, record.name)
+    items += [
+        Table("original", "What the original reported", original_table(), swap_argument()),
+        Table(
+            "published",
+            "Beside the figures of the field",
+            published_table(record.evaluation),
+            "Figures measured on other films are no contest; each row says why it is or is not comparable.",
+        ),
+    ]
+    return tuple(items)
+
+
+def cohort(record: Record) -> tuple[Item, ...]:
+    """Of whom the films are: from the table to the films used, what parts share, and what they are made of."""
+    block = record.evaluation.get("cohort")
+    if not block:
+        return not_measured("cohort", record.name)
+    items: list[Item] = [Words(_overlap_in_words(block), "plain" if _is_clean(block) else "caution")]
+    if block["flow"]:
+        items.append(
+            Chart(
+                "flow",
+                "From the table to the films",
+                figures.flow(block["flow"]),
+                alt="Bars: images that remain after each step, and those left out; the table says the same",
+            )
+        )
+        items.append(Table("flow-table", "The same in numbers", _flow_table(block["flow"]), folded=True))
+    items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
+    for column, title in _DISTRIBUTIONS.items():
+        if block["distributions"].get(column):
+            table = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int)
+            items.append(
+                Chart(
+                    f"distribution-{column}",
+                    f"{title}, part by part",
+                    figures.distributions(table, title, "images"),
+                    alt=f"Bars: share of images by {title.lower()} in each part; the table says the same",
+                )
+            )
+            items.append(
+                Table(
+                    f"distribution-{column}-table",
+                    f"{title} in numbers of images",
+                    table.astype(str).rename_axis(title).reset_index(),
+                    folded=True,
+                )
+            )
+    return tuple(items)
+
+
+def card(record: Record) -> tuple[Item, ...]:
+    """The model card, but for the figures that the other chapters show."""
+    rows = [
+        {"Section": title, "Says": line} for title in CARD_SECTIONS for line in card_lines(record.card.get(title, ""))
+    ]
+    items: tuple[Item, ...] = (
+        (Table("model-card", "Model card", pd.DataFrame(rows)),)
+        if rows
+        else (Words("The model card of this model cannot be read. Export it anew with `export`.", "caution"),)
+    )
+    return items
+
+
+def short_recipe(manifest: Mapping[str, Any]) -> pd.DataFrame:
+    """The lines of the recipe that are asked for first; text in every cell."""
+    training, weights = manifest.get("training", {}), manifest.get("starting_weights") or {}
+    counts = training.get("dataset", {}).get("counts", [])
+    trained_on = [f"{one['images']} {one['label']} ({one['part']})" for one in counts]
+    stages = [f"{name} {stage['seconds']:.0f} s" for name, stage in training.get("stages", {}).items()]
+    lines = {
+        "Architecture": manifest.get("architecture"),
+        "Starting weights": weights.get("name"),
+        "Where they come from": weights.get("origin"),
+        "Films": ", ".join(trained_on),
+        "Seed": training.get("runtime", {}).get("seed"),
+        "Time": ", ".join(stages),
+        "Commit": training.get("commit"),
+    }
+    rows = [{"": title, "Says": str(value)} for title, value in lines.items() if value not in {None, ""}]
+    return pd.DataFrame(rows, columns=["", "Says"])
+
+
+def recipe_table(manifest: Mapping[str, Any]) -> pd.DataFrame:
+    """What a bundle says of its training, one row a setting, nested names joined by dots; text in every cell."""
+    training = manifest.get("training", {})
+    named = {
+        "version": manifest.get("version"),
+        "created": manifest.get("created"),
+        "architecture": manifest.get("architecture"),
+        "starting_weights": manifest.get("starting_weights"),
+        **{name: training.get(name) for name in ("recipe", "dataset", "stages", "runtime", "versions", "commit")},
+    }
+    rows = [{"Setting": name, "Value": value} for name, value in _flat(named)]
+    return pd.DataFrame(rows, columns=["Setting", "Value"])
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return [row for key, inner in value.items() for row in _flat(inner, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        return [row for number, inner in enumerate(value, start=1) for row in _flat(inner, f"{name}.{number}")]
+    if value is None:
+        return []
+    return [(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
+
+
+def _is_clean(block: Mapping[str, Any]) -> bool:
+    return not any(block["overlap"].values())
+
+
+def _overlap_in_words(block: Mapping[str, Any]) -> str:
+    shared = block["overlap"]
+    duplicates = "not known" if shared["duplicates"] is None else shared["duplicates"]
+    said = f"Patients in more than one part: {shared['patients']}. Duplicate films in more than one part: {duplicates}."
+    if _is_clean(block):
+        return said
+    return f"{said} The figures of this model are too good: it was judged on patients, or on films, that it was trained on."
+
+
+def _flow_table(steps: list[dict[str, Any]]) -> pd.DataFrame:
+    columns = {
+        "reason": "Step",
+        "excluded_images": "Images left out",
+        "excluded_patients": "Patients left out",
+        "images": "Images",
+        "patients": "Patients",
+    }
+    return pd.DataFrame(steps)[list(columns)].rename(columns=columns).astype(str)
+
+
+def _parts_table(parts: list[dict[str, Any]]) -> pd.DataFrame:
+    titles = {
+        "name": "Part",
+        "images": "Images",
+        "patients": "Patients",
+        "covid": "COVID-19",
+        "non_covid": "Not COVID-19",
+    }
+    return pd.DataFrame(parts)[list(titles)].rename(columns=titles).astype(str)

@@ -1,0 +1,379 @@
+"""The chapters on how well a model does: the operating point, telling the classes apart, calibration, and what it is worth.
+
+Arranges what `covid_core.evaluation` measures and `covid_core.figures` draws. Knows records, not where they are shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from covid_core import figures
+from covid_core.errors import EvaluationError
+from covid_core.evaluation import post_test, post_test_words, tables
+from covid_core.evaluation.bands import Band, pr_band, roc_band
+from covid_core.evaluation.comparison import Comparison, McNemar, compare
+from covid_core.evaluation.further import FurtherTable, further_table
+from covid_core.evaluation.intervals import Estimate
+from covid_core.evaluation.report import at_threshold
+from covid_core.evaluation.summary import described
+from covid_core.evaluation.usefulness import decision_curve, useful_range
+from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
+from covid_core.model_report.content import Chart, Item, Table, Words
+from covid_core.model_report.missing import not_measured
+from covid_core.model_report.record import Record
+
+DECISION_RESAMPLES = 500
+_SHORTEST_RANGE = 0.02
+"""Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
+_CLASS_ORDER = (
+    "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
+)
+_AREA = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source"}
+_MCNEMAR = {
+    "sensitivity": "Called right, COVID-19 films",
+    "specificity": "Called right, other films",
+    "accuracy": "Called right, all films",
+}
+
+
+def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
+    """The calls at a threshold, and how often they are right.
+
+    Args:
+        record: of the model.
+        threshold: from which a film is called covid, in [0, 1].
+    """
+    here = _at(record, threshold)
+    films = record.films()
+    items: list[Item] = [
+        Words(_where(record, threshold)),
+        Chart(
+            "confusion-matrix",
+            "Confusion matrix",
+            figures.confusion(here["confusion_matrix"]),
+            alt=_confusion_words(here),
+            note=_CLASS_ORDER,
+        ),
+        Chart(
+            "probabilities",
+            "Where the films lie",
+            figures.score_histogram(films.probability, films.truth, threshold),
+            alt=f"Histogram of the probabilities of {len(films.truth)} films by class, with the threshold {threshold:.2f}",
+            note="Films to the right of the line are called COVID-19.",
+        ),
+        Table(
+            "confusion-matrix-table",
+            "The same in numbers",
+            tables.confusion_table(here),
+            "Films, and their share of the row.",
+            folded=True,
+        ),
+        Table("figures-at-threshold", "Figures with their intervals", tables.call_table(here), tables.how_made(here)),
+        Table(
+            "classification-report",
+            "Classification report",
+            tables.class_table(here),
+            "Recall of COVID-19 is the sensitivity, recall of not COVID-19 the specificity.",
+        ),
+    ]
+    if threshold == record.evaluation["threshold"]:
+        items += _folded(further_table(record.evaluation, "operating_point"), "operating-point")
+    return tuple(items)
+
+
+def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]:
+    """How well the two classes are told apart, alone and beside other models.
+
+    Args:
+        record: of the model.
+        others: of the models it is compared with.
+    """
+    evaluation, films, resampling = record.evaluation, record.films(), _resampling(record)
+    items: list[Item] = [
+        Chart(
+            "roc",
+            "ROC curve",
+            figures.roc(evaluation, roc_band(films, **resampling)),
+            alt=f"ROC curve; area {described(evaluation['metrics']['roc_auc'])}",
+            note="The band is pointwise, 95%, from resampling whole patients.",
+        ),
+        Chart(
+            "precision-recall",
+            "Precision and recall",
+            figures.precision_recall(evaluation, pr_band(films, **resampling)),
+            alt=f"Precision over recall; area {described(evaluation['metrics']['pr_auc'])}",
+            note="Precision depends on how common COVID-19 is; here it is as common as among these films.",
+        ),
+        Table("areas", "Areas under the curves", tables.area_table(evaluation)),
+    ]
+    if others:
+        everyone = [record, *others]
+        curves = [(one.name, one.evaluation["roc"], one.evaluation["metrics"]["roc_auc"]) for one in everyone]
+        items.append(
+            Chart(
+                "roc-of-all-models",
+                "All models",
+                figures.roc_overlay([curve for curve in curves if curve[1] is not None]),
+                alt="ROC curves of all models, each on the films it was judged on",
+                note="Each model on the films that it was judged on, which are not the same for all: compare by the table.",
+            )
+        )
+        for other in others:
+            items += _compared(record, other)
+    return tuple(items)
+
+
+def calibration(record: Record) -> tuple[Item, ...]:
+    """Whether a probability can be taken at its word."""
+    evaluation = record.evaluation
+    items: list[Item] = [
+        Chart(
+            "reliability",
+            "Observed share over the predicted probability",
+            figures.reliability(evaluation),
+            alt="Observed share of COVID-19 over the predicted probability; the table of bins says the same",
+            note="On the dotted line, of the films given a probability of 0.7, 70% are COVID-19.",
+        )
+    ]
+    items += _open(further_table(evaluation, "calibration"), "calibration")
+    items.append(
+        Table("calibration-figures", "After calibration, with intervals", tables.calibration_table(evaluation))
+    )
+    items.append(
+        Table(
+            "reliability-bins",
+            "The bins",
+            tables.bins_table(evaluation),
+            f"{evaluation['reliability']['binning'].capitalize()}; intervals are Wilson's, films taken as independent.",
+            folded=True,
+        )
+    )
+    return tuple(items)
+
+
+def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple[Item, ...]:
+    """What a call means, and what acting on it is worth, where COVID-19 is as common as the reader says.
+
+    Args:
+        record: of the model.
+        threshold: from which a film is called covid, in [0, 1].
+        prevalence: the share of COVID-19 among those who are read, in (0, 1).
+    """
+    called = Words(f"Films are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
+    return (called, *_predictive_values(_at(record, threshold), prevalence), *_decision_curve(record, prevalence))
+
+
+def _at(record: Record, threshold: float) -> Mapping[str, Any]:
+    """The evaluation at a threshold."""
+    if threshold == record.evaluation["threshold"]:
+        return record.evaluation
+    return at_threshold(record.evaluation, record.predictions, threshold)
+
+
+def _decision_curve(record: Record, prevalence: float) -> tuple[Item, ...]:
+    films = record.films()
+    seed = record.evaluation["bootstrap"]["seed"]
+    found = decision_curve(films, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
+    if found is None:
+        return (_one_class(record),)
+    shown = post_test_words.percent(prevalence)
+    ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
+    where = " and ".join(f"{low:.0%} to {high:.0%}" for low, high in ranges)
+    best = (
+        f"does more good than acting on everyone or on no one for a reader who would act at a probability of {where}. Where the "
+        "curves lie close that may be chance."
+        if ranges
+        else "does more good than acting on everyone or on no one at no probability."
+    )
+    said = f"Where COVID-19 has a share of {shown}, acting on the model {best}"
+    chart = Chart(
+        "decision-curve",
+        "Decision curve",
+        figures.decision_curve(
+            found.curve,
+            found.treat_all,
+            prevalence=prevalence,
+            threshold=record.evaluation["threshold"],
+            n=len(films.truth),
+        ),
+        alt=said,
+        note=(
+            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as the "
+            "reader's threshold "
+            "says (at 0.2 four false alarms are worth one case found). The probabilities are shifted to this share of "
+            "COVID-19. "
+            f"The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples of patients. Vickers and Elkin 2006."
+        ),
+    )
+    return (Words(said), chart)
+
+
+def abstention(record: Record) -> tuple[Item, ...]:
+    """When the model leaves a film open, how firm it is, and what it refuses."""
+    items: list[Item] = []
+    for block, name in (("three_way", "three-way-decision"), ("ensemble", "ensemble"), ("gate", "gate")):
+        table = further_table(record.evaluation, block)
+        items += _open(table, name) if table is not None else list(not_measured(block, record.name))
+    return tuple(items)
+
+
+def _where(record: Record, threshold: float) -> str:
+    shipped, method = record.evaluation["threshold"], record.manifest["threshold"]["method"]
+    if threshold == shipped:
+        return f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}."
+    return (
+        f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
+        "because these "
+        "figures look good on these films will look worse on others."
+    )
+
+
+def _confusion_words(evaluation: Mapping[str, Any]) -> str:
+    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
+    return (
+        f"Confusion matrix: {tp} COVID-19 films found, {fn} missed; {tn} other films rightly not called, {fp} false "
+        "alarms. The table "
+        "says the same."
+    )
+
+
+def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list[Item]:
+    try:
+        answers = post_test.answers_of(evaluation, three_way=False)
+    except EvaluationError as error:
+        return [Words(str(error), "caution")]
+    readings = [post_test.read(answers, label, prevalence) for label in (COVID, NON_COVID)]
+    sentences = [
+        *post_test_words.natural_frequency_sentences(readings[0]),
+        post_test_words.natural_frequency_sentences(readings[1])[1],
+    ]
+    ppv, after_negative = (_band(post_test.curve(answer)) for answer in answers)
+    npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
+    return [
+        Words(" ".join(sentences)),
+        Chart(
+            "predictive-values",
+            "Predictive values over the prevalence",
+            figures.predictive_values(ppv, npv, chosen=prevalence, n=evaluation["counts"]["images"]),
+            alt="; ".join(
+                f"{title} {post_test_words.percent(value)}" if value is not None else f"{title} is not known"
+                for title, value in (
+                    ("positive predictive value", readings[0].probability.value),
+                    ("negative predictive value", _rest(readings[1].probability)),
+                )
+            )
+            + f" at a prevalence of {post_test_words.percent(prevalence)}",
+            note="How right a call is depends on how common COVID-19 is among those who are read. The bands come from the "
+            "intervals of the likelihood ratios.",
+        ),
+        Chart(
+            "people",
+            "The same in people",
+            figures.people_bars(readings[0]),
+            alt=post_test_words.people_words(readings[0]),
+        ),
+    ]
+
+
+def _rest(probability: Estimate) -> float | None:
+    return None if probability.value is None else 1 - probability.value
+
+
+def _band(curve: post_test.Curve) -> Band:
+    return Band(curve.prevalence, curve.value, curve.lower, curve.upper)
+
+
+def _compared(record: Record, other: Record) -> list[Item]:
+    """Two models on the films that both were judged on."""
+    try:
+        found = compare(
+            record.predictions,
+            other.predictions,
+            thresholds=(record.evaluation["threshold"], other.evaluation["threshold"]),
+            **_resampling(record),
+        )
+    except EvaluationError as error:
+        return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
+    return [
+        Table(
+            f"compared-with-{_slug(other.name)}",
+            f"{record.name} against {other.name}",
+            _comparison_table(found, record.name, other.name),
+            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
+            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test "
+            "is given with "
+            "films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with "
+            "films taken as "
+            "independent. P-values are not adjusted for the number of comparisons.",
+        )
+    ]
+
+
+def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFrame:
+    rows = [
+        {"": f"ROC AUC, {name}", "Value": described(metric.to_json()), "P": ""}
+        for name, metric in ((first, found.auc_first), (second, found.auc_second))
+        if metric is not None
+    ]
+    for title, difference in (
+        ("Difference of ROC AUC", found.auc_difference),
+        ("Difference of ROC AUC within a source", found.within_source_difference),
+    ):
+        if difference is not None:
+            rows.append({"": title, "Value": _signed(difference), "P": ""})
+    for title, test in (
+        ("DeLong, films independent", found.delong),
+        ("DeLong, patients as clusters", found.delong_clustered),
+    ):
+        if test is not None:
+            rows.append({"": title, "Value": "undefined" if test.z is None else f"z = {test.z:.2f}", "P": _p(test.p)})
+    rows += [
+        {"": _MCNEMAR[test.what], "Value": _discordant(test, first, second), "P": _p(test.p)} for test in found.mcnemar
+    ]
+    return pd.DataFrame(rows)
+
+
+def _discordant(test: McNemar, first: str, second: str) -> str:
+    return f"{test.only_first} only by {first}, {test.only_second} only by {second}"
+
+
+def _signed(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return f"undefined. {estimate.note or ''}".strip()
+    if estimate.lower is None:
+        return f"{estimate.value:+.2f}. {estimate.note or ''}".strip()
+    return f"{estimate.value:+.2f} (95% CI {estimate.lower:+.2f} to {estimate.upper:+.2f})"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name.lower())
+
+
+def _resampling(record: Record) -> dict[str, int]:
+    bootstrap = record.evaluation["bootstrap"]
+    return {"n_resamples": bootstrap["resamples"], "seed": bootstrap["seed"]}
+
+
+def _one_class(record: Record) -> Words:
+    present = [name for name in CLASSES if record.evaluation["counts"]["by_class"][name]["images"]]
+    return Words(
+        f"Not defined: the films that this model was judged on are only {CLASS_TITLES[present[0]]}. Evaluate it on "
+        "films of both "
+        "classes.",
+        "caution",
+    )
+
+
+def _open(table: FurtherTable | None, name: str, *, folded: bool = False) -> list[Item]:
+    return [] if table is None else [Table(name, table.title, table.table, table.note, folded)]
+
+
+def _folded(table: FurtherTable | None, name: str) -> list[Item]:
+    return _open(table, name, folded=True)

@@ -1,0 +1,108 @@
+"""What a bundle says of its own past: everything that a report is made of, read once and checked. Knows no chapter."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from covid_core.card_text import card_sections
+from covid_core.data.described import described
+from covid_core.errors import EvaluationError
+from covid_core.evaluation.films import Films, checked_table
+from covid_core.evaluation.report import REQUIRED_COLUMNS, held_out_films, read_evaluation
+from covid_core.inference.bundle import KERNEL_STAGE, Bundle
+
+HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A model's past.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        manifest: content of `bundle.json`.
+        evaluation: content of `evaluation.json`.
+        predictions: the rows of `predictions.csv` that the evaluation rests on; `patientid` and `group` as text. With
+            `DESCRIPTION_COLUMNS` where the collection was at hand.
+        history: the epochs of training; None for a model that was not trained by epochs, or where they cannot be read.
+        history_problem: a sentence on why they cannot be read, else None.
+        card: title of a section of the model card -> its Markdown.
+    """
+
+    name: str
+    version: str
+    manifest: dict[str, Any]
+    evaluation: dict[str, Any]
+    predictions: pd.DataFrame
+    history: pd.DataFrame | None
+    history_problem: str | None
+    card: dict[str, str]
+
+    def films(self) -> Films:
+        """The films of the evaluation as arrays, called at its threshold."""
+        return held_out_films(self.evaluation, self.predictions)
+
+
+def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
+    """Read what a verified bundle holds beside the model.
+
+    Args:
+        bundle: the bundle.
+        collection: folder with the metadata.csv that describes its films; None where it is not at hand.
+
+    Raises:
+        DatasetError: the collection cannot be read.
+        EvaluationError: its evaluation or its predictions cannot be read, or do not fit each other.
+    """
+    evaluation = read_evaluation(bundle.file("evaluation.json"))
+    history, problem = _history(bundle)
+    predictions = _predictions(bundle, evaluation)
+    if collection is not None:
+        predictions = predictions.join(described(predictions["filename"].tolist(), collection))
+    return Record(
+        name=bundle.name,
+        version=bundle.version,
+        manifest=bundle.manifest,
+        evaluation=evaluation,
+        predictions=predictions,
+        history=history,
+        history_problem=problem,
+        card=_card(bundle),
+    )
+
+
+def _predictions(bundle: Bundle, evaluation: dict[str, Any]) -> pd.DataFrame:
+    path = bundle.file("predictions.csv")
+    try:
+        table = pd.read_csv(path, dtype={"patientid": "str", "group": "str"})
+    except (OSError, ValueError) as cause:
+        raise EvaluationError(f"{path.name} of {bundle.name} cannot be read: {cause}. Export it anew.") from cause
+    chosen = checked_table(table, REQUIRED_COLUMNS, part=evaluation["part"]).reset_index(drop=True)
+    if len(chosen) != evaluation["counts"]["images"]:
+        raise EvaluationError(
+            f"{path.name} of {bundle.name} has {len(chosen)} films where its evaluation has {evaluation['counts']['images']}. "
+            f"Evaluate it again: `python -m covid_core evaluate --model {bundle.name}`."
+        )
+    return chosen
+
+
+def _history(bundle: Bundle) -> tuple[pd.DataFrame | None, str | None]:
+    if bundle.manifest.get("stage") == KERNEL_STAGE:
+        return None, None
+    try:
+        history = pd.read_csv(bundle.file("history.csv"))
+    except (OSError, ValueError):
+        history = pd.DataFrame()
+    if history.empty or not set(HISTORY_COLUMNS) <= set(history.columns):
+        return None, "The training curves of this model cannot be read. Export it anew with `export`."
+    return history, None
+
+
+def _card(bundle: Bundle) -> dict[str, str]:
+    try:
+        return card_sections(bundle.file("MODEL_CARD.md").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}

@@ -1,0 +1,118 @@
+"""The report of a model: its head, and its chapters one by one or all together. Knows what is asked, not how it is shown."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from covid_core.card_text import card_lines
+from covid_core.evaluation.summary import verdict
+from covid_core.evaluation.tables import interval
+from covid_core.model_report import origin, performance, trust
+from covid_core.model_report.content import Chapter, Item, Report
+from covid_core.model_report.record import Record
+
+HEADLINE = {
+    "within_source_auc": "AUC within a source",
+    "roc_auc": "ROC AUC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+}
+"""Metric of an evaluation -> a title short enough for its card, which cuts off what does not fit."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a reader asks for.
+
+    Attributes:
+        record: of the model.
+        others: of the models it is compared with.
+        threshold: from which a film is called covid, in [0, 1].
+        prevalence: the share of COVID-19 among those who are read, in (0, 1).
+    """
+
+    record: Record
+    others: tuple[Record, ...]
+    threshold: float
+    prevalence: float
+
+
+_CHAPTERS: Mapping[str, tuple[str, Callable[[Asked], tuple[Item, ...]]]] = {
+    "operating-point": (
+        "Operating point",
+        lambda asked: performance.operating_point(asked.record, asked.threshold),
+    ),
+    "discrimination": ("Discrimination", lambda asked: performance.discrimination(asked.record, asked.others)),
+    "calibration": ("Calibration", lambda asked: performance.calibration(asked.record)),
+    "in-your-clinic": (
+        "In your clinic",
+        lambda asked: performance.in_your_clinic(asked.record, asked.threshold, asked.prevalence),
+    ),
+    "holding-back": ("When it holds back", lambda asked: performance.abstention(asked.record)),
+    "shortcuts": ("Lungs or publishers?", lambda asked: trust.shortcuts(asked.record)),
+    "subgroups": ("For whom?", lambda asked: trust.subgroups(asked.record)),
+    "failures": ("Where it fails", lambda asked: trust.failures(asked.record)),
+    "training": ("How it was trained", lambda asked: origin.training(asked.record)),
+    "cohort": ("Cohort", lambda asked: origin.cohort(asked.record)),
+    "card": ("Model card", lambda asked: origin.card(asked.record)),
+}
+CHAPTERS: Mapping[str, str] = {name: title for name, (title, _) in _CHAPTERS.items()}
+"""Name of a chapter -> its title, in the order they are read."""
+
+
+def asked_by_default(record: Record, others: tuple[Record, ...] = ()) -> Asked:
+    """The model's own operating point, and the share of COVID-19 among the films that it was judged on."""
+    return Asked(record, others, record.evaluation["threshold"], default_prevalence(record.evaluation))
+
+
+def chapter(name: str, asked: Asked) -> Chapter:
+    """Make one chapter.
+
+    Args:
+        name: one of `CHAPTERS`.
+        asked: what the reader asks for.
+
+    Raises:
+        EvaluationError: the predictions cannot be evaluated.
+    """
+    title, make = _CHAPTERS[name]
+    return Chapter(name, title, make(asked))
+
+
+def whole_report(asked: Asked) -> Report:
+    """Put head and chapters together.
+
+    Raises:
+        EvaluationError: the predictions cannot be evaluated.
+    """
+    evaluation = asked.record.evaluation
+    return Report(
+        title=f"Model report: {asked.record.name}",
+        subtitle=subtitle(asked.record),
+        headline=verdict(evaluation),
+        figures=tuple((title, *value_and_interval(evaluation["metrics"][name])) for name, title in HEADLINE.items()),
+        chapters=tuple(chapter(name, asked) for name in CHAPTERS),
+    )
+
+
+def subtitle(record: Record) -> str:
+    """Version, date, the hash of the training data and the intended use."""
+    data = record.manifest.get("training", {}).get("dataset", {}).get("split_sha256")
+    parts = [f"Version {record.version}", f"evaluated {str(record.evaluation['created'])[:10]}"]
+    if data:
+        parts.append(f"training data {data[:12]}")
+    use = card_lines(record.card.get("Intended use", ""))
+    return f"{', '.join(parts)}. {' '.join(use)}".strip()
+
+
+def default_prevalence(evaluation: Mapping[str, Any]) -> float:
+    """The share of COVID-19 among the films judged; one half where they are of one class."""
+    share = float(evaluation["counts"]["prevalence"])
+    return share if 0 < share < 1 else 0.5
+
+
+def value_and_interval(metric: Mapping[str, Any]) -> tuple[str, str]:
+    """A figure as its card shows it: `0.77` and `95% CI 0.72 to 0.81`."""
+    value = "undefined" if metric["value"] is None else f"{metric['value']:.2f}"
+    bounds = interval(metric)
+    return value, f"95% CI {bounds}" if bounds else "no interval"
