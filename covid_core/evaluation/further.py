@@ -228,8 +228,8 @@ def _gate(evaluation: Mapping[str, Any]) -> FurtherTable:
         "Is it a frontal chest X-ray?",
         f"The gate knows {block['films']} films. The first rows should be refused, those to pass should not. AUROC and FPR95 "
         "(the share of the kind that passes where 95% of the dataset's upright films do) compare them with the dataset's upright "
-        "films. The gate's features and limits were chosen with a look at `auxiliary` and `pretraining`, never at "
-        "`nih` and `figure1`. Films of the dataset are judged without anything of their patient. Intervals are Wilson's, films "
+        "films. The gate's features and limits were chosen with a look at auxiliary and pretraining, never at nih and "
+        "figure1. Films of the dataset are judged without anything of their patient. Intervals are Wilson's, films "
         "taken as independent.",
         pd.DataFrame(rows),
     )

@@ -26,6 +26,7 @@ _HIDDEN_BYTES = "backslashreplace"  # half a character, as names of files may ha
 _NO_CHART_TAG = re.compile(r"<(?!/?(?:b|i|em|sub|sup|extra)>|br ?/?>)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*%?", re.ASCII)
 _ONE_LINE = 40  # characters that a cell with figures may have without a break
+_SHORT = 24  # characters of a text that reads well in a narrow column
 
 
 def report_html(report: Report) -> str:
@@ -138,11 +139,13 @@ def _cell(value: object, place: int, kind: str) -> str:
 
 
 def _kind(column: "pd.Series[Any]") -> str:
-    """How a column is set: numbers to the right, numbers with an interval in one line, texts as they come."""
+    """How a column is set: numbers to the right, short cells with figures in one line, long texts wide enough to read."""
     cells = [str(cell) for cell in column if str(cell)]
     if cells and all(_NUMBER.fullmatch(cell) for cell in cells):
         return " class='number'"
-    return " class='figure'" if cells and all(_NUMBER.match(cell) and len(cell) < _ONE_LINE for cell in cells) else ""
+    if cells and all(_NUMBER.match(cell) and len(cell) < _ONE_LINE for cell in cells):
+        return " class='figure'"
+    return " class='prose'" if any(len(cell) > _SHORT for cell in cells) else ""
 
 
 def _button(kind: str, of: Table | Chart) -> str:

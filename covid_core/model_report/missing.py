@@ -1,8 +1,11 @@
 """What to say where something was not measured: what it is, and the command that measures it."""
 
+import shlex
+
 from covid_core.model_report.content import Command, Item, Words
 
-_BUILD = "python -m covid_core build --out models/{name}"
+# Beside the model and not in its place: what is built is another model.
+_BUILD = "python -m covid_core build --out models/{name}-built"
 _EVALUATE = "python -m covid_core evaluate --model {name} --dataset dataset --collection FOLDER_WITH_METADATA_CSV"
 _MEASURED_BY: dict[str, tuple[str, str]] = {
     "baselines": ("What can be told without a pixel", _BUILD),
@@ -31,4 +34,6 @@ def not_measured(block: str, model: str) -> tuple[Item, ...]:
     """
     what, command = _MEASURED_BY[block]
     by_building = "; only a model that is built like this has it:" if command == _BUILD else ". This measures it:"
-    return Words(f"{what} was not measured for this model{by_building}", "caution"), Command(command.format(name=model))
+    return Words(f"{what} was not measured for this model{by_building}", "caution"), Command(
+        command.format(name=shlex.quote(model))
+    )

@@ -9,6 +9,7 @@ from covid_core import figures
 from covid_core.card_text import card_lines
 from covid_core.evaluation.further import further_table
 from covid_core.evaluation.published import original_table, published_table, swap_argument
+from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
 from covid_core.model_report.missing import not_measured
 from covid_core.model_report.record import Record
@@ -48,9 +49,10 @@ def training(record: Record) -> tuple[Item, ...]:
                 "This model was fitted in one step behind frozen layers: it has no epochs, and so no learning curves."
             )
         )
-    items.append(
-        Table("recipe", "Recipe", recipe_table(record.manifest), "Everything that was chosen before training.")
-    )
+    items += [
+        Table("recipe", "In short", short_recipe(record.manifest)),
+        Table("recipe-in-full", "Recipe in full", recipe_table(record.manifest), folded=True),
+    ]
     for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
         table = further_table(record.evaluation, block)
         if table is not None:
@@ -88,7 +90,7 @@ def cohort(record: Record) -> tuple[Item, ...]:
     items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():
         if block["distributions"].get(column):
-            table = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int)
+            table = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int).rename(index=CLASS_TITLES)
             items.append(
                 Chart(
                     f"distribution-{column}",
@@ -161,7 +163,9 @@ def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
         return [row for number, inner in enumerate(value, start=1) for row in _flat(inner, f"{name}.{number}")]
     if value is None:
         return []
-    return [(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
+    if isinstance(value, list):
+        return [(name, ", ".join(str(inner) for inner in value if inner is not None))]
+    return [(name, str(value))]
 
 
 def _is_clean(block: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     BaseDocTemplate,
     CondPageBreak,
@@ -36,9 +37,9 @@ _CHART = 440.0
 """Width of a chart: wide enough for the labels of its legend, narrow enough that a ROC curve does not look flat."""
 _PAD = 3.0  # left and right of the text in a cell
 _SIZES = (7.5, 7.0, 6.5, 6.0)  # of the letters of a table
-_SIZE_OF_PARTS = 6.5
 _LONGEST_WORD = 0.3  # of the width of the page; a longer one, such as an address, is broken
 _FIRST_ROWS = 100.0  # of a long table, on the page of its title
+_LONGEST_FOOT = 200  # characters; no line holds more
 _CARDS = 4  # headline figures side by side
 
 
@@ -75,17 +76,20 @@ def report_pdf(report: Report) -> bytes:
     """
     name_fonts()
     buffer = io.BytesIO()
-    document = BaseDocTemplate(buffer, pagesize=A4, invariant=1, pageCompression=1, lang="en")
+    title = shown(report.title)
+    document = BaseDocTemplate(buffer, pagesize=A4, title=title, invariant=1, pageCompression=1, lang="en")
     frame = Frame(
         _MARGIN, _MARGIN + _FOOTER, _INNER, _ROOM, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0
     )
 
-    def foot(canvas: Any, _: Any) -> None:
-        canvas._doc.info = title_alone(shown(report.title))
-        _draw_foot(canvas, report.title)
+    def canvas_for(*settings: Any, **named: Any) -> Canvas:
+        canvas = Canvas(*settings, **named)
+        canvas._doc.info = title_alone(title)
+        return canvas
 
-    document.addPageTemplates([PageTemplate(frames=[frame], onPage=foot)])
-    document.build([*_head(report), *(part for chapter in report.chapters for part in _chapter(chapter))])
+    document.addPageTemplates([PageTemplate(frames=[frame], onPage=lambda canvas, _: _draw_foot(canvas, report.title))])
+    parts = [*_head(report), *(part for chapter in report.chapters for part in _chapter(chapter))]
+    document.build(parts, canvasmaker=canvas_for)
     return buffer.getvalue()
 
 
@@ -125,8 +129,8 @@ def _draw_foot(canvas: Any, title: str) -> None:
 
 
 def _cut(text: str, size: float, width: float) -> str:
-    line = shown(" ".join(text.split()))
-    if stringWidth(line, "Vera", size) <= width:
+    line = shown(" ".join(text[:_LONGEST_FOOT].split()))
+    if len(text) <= _LONGEST_FOOT and stringWidth(line, "Vera", size) <= width:
         return line
     while line and stringWidth(f"{line}…", "Vera", size) > width:
         line = line[:-1]
@@ -153,8 +157,9 @@ def _cards(figures: Sequence[tuple[str, str, str]]) -> Grid:
     ]
     rows = [cards[start : start + _CARDS] for start in range(0, len(cards), _CARDS)]
     rows[-1] += [[] for _ in range(_CARDS - len(rows[-1]))]
-    grid = Grid(rows, colWidths=[_INNER / _CARDS] * _CARDS, spaceBefore=4, spaceAfter=6)
-    grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_lines(0.6), *_padding(6, 4)])
+    widths = [_INNER / _CARDS] * _CARDS
+    grid = Grid([piece for row in rows for piece in _in_pieces(row, widths)], colWidths=widths, spaceAfter=6)
+    grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_lines(0.6), *_padding(_PAD, 4)])
     return grid
 
 
@@ -166,35 +171,39 @@ def _chapter(chapter: Chapter) -> Iterator[Flowable]:
         *_paragraphs(chapter.title, _CHAPTER, bold=True),
     ]
     for item in chapter.items:
-        parts, together = _item(item, chapter.name)
+        if _height(opening) > _ROOM / 3:
+            yield from opening
+            opening = []
+        above = _height(opening)
+        parts, together = _item(item, chapter.name, _ROOM - above)
         if opening and isinstance(item, Words | Command):
             opening += parts
             continue
-        yield CondPageBreak(min(_height(opening) + together, _ROOM - 1))
+        yield CondPageBreak(min(above + together, _ROOM - 1))
         yield from opening
         yield from parts
         opening = []
     yield from opening
 
 
-def _item(item: Item, chapter: str) -> tuple[list[Flowable], float]:
-    """An item, and how much of it must stand on one page, points."""
+def _item(item: Item, chapter: str, room: float) -> tuple[list[Flowable], float]:
+    """An item, its charts no higher than the room, and how much of it must stand on one page, points."""
     match item:
         case Words():
             return [*_paragraphs(item.text, _TONES[item.tone])], 0.0
         case Command():
             return [*_paragraphs(item.text, _COMMAND)], 0.0
         case Chart():
-            chart = _chart(item, chapter)
+            chart = _chart(item, chapter, room)
             return chart, _height(chart)
         case Table():
             return _table(item, chapter)
 
 
-def _chart(chart: Chart, chapter: str) -> list[Flowable]:
-    """A chart between its title and its note; one higher than the page is made smaller."""
+def _chart(chart: Chart, chapter: str, room: float) -> list[Flowable]:
+    """A chart between its title and its note; one higher than the room is made smaller."""
     heading, note = _heading(chart, chapter), _paragraphs(chart.note, _NOTE)
-    room = max(_ROOM - _height([*heading, *note]) - 12, _ROOM / 2)
+    room = max(room - _height([*heading, *note]) - 12, _ROOM / 3)
     sheet = drawing(chart.figure, _CHART)
     if sheet.height > room:
         # Drawn wider and then scaled, so that it is as wide on paper as the others.
@@ -231,7 +240,7 @@ def _grids(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Grid]:
         # A little smaller if that keeps every text on its line; else as large as the words allow.
         size, widths = next((one for one in laid if _on_one_line(columns, *one)), laid[0])
         return [_grid(columns, widths, size)]
-    size, parts = _SIZE_OF_PARTS, [[columns[0]]]
+    size, parts = _SIZES[-1], [[columns[0]]]
     for column in columns[1:]:
         if _widths([*parts[-1], column], size) is None:
             parts.append([columns[0]])

@@ -3,7 +3,9 @@
 Arranges what `covid_core.evaluation` measures and `covid_core.figures` draws. Knows records, not where they are shown.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import pandas as pd
@@ -91,6 +93,7 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
     """
     evaluation, films, resampling = record.evaluation, record.films(), _resampling(record)
     items: list[Item] = [
+        *_one_class(record),
         Chart(
             "roc",
             "ROC curve",
@@ -119,8 +122,8 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
                 note="Each model on the films that it was judged on, which are not the same for all: compare by the table.",
             )
         )
-        for other in others:
-            items += _compared(record, other)
+        for other, name in zip(others, _names(others), strict=True):
+            items += _compared(record, other, name)
     return tuple(items)
 
 
@@ -128,27 +131,29 @@ def calibration(record: Record) -> tuple[Item, ...]:
     """Whether a probability can be taken at its word."""
     evaluation = record.evaluation
     items: list[Item] = [
+        *_one_class(record),
         Chart(
             "reliability",
             "Observed share over the predicted probability",
             figures.reliability(evaluation),
             alt="Observed share of COVID-19 over the predicted probability; the table of bins says the same",
             note="On the dotted line, of the films given a probability of 0.7, 70% are COVID-19.",
-        )
+        ),
     ]
     items += _open(further_table(evaluation, "calibration"), "calibration")
     items.append(
         Table("calibration-figures", "After calibration, with intervals", tables.calibration_table(evaluation))
     )
-    items.append(
-        Table(
-            "reliability-bins",
-            "The bins",
-            tables.bins_table(evaluation),
-            f"{evaluation['reliability']['binning'].capitalize()}; intervals are Wilson's, films taken as independent.",
-            folded=True,
+    if evaluation["reliability"]["bins"]:
+        items.append(
+            Table(
+                "reliability-bins",
+                "The bins",
+                tables.bins_table(evaluation),
+                f"{evaluation['reliability']['binning'].capitalize()}; intervals are Wilson's, films taken as independent.",
+                folded=True,
+            )
         )
-    )
     return tuple(items)
 
 
@@ -176,7 +181,7 @@ def _decision_curve(record: Record, prevalence: float) -> tuple[Item, ...]:
     seed = record.evaluation["bootstrap"]["seed"]
     found = decision_curve(films, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
     if found is None:
-        return (_one_class(record),)
+        return _one_class(record)
     shown = post_test_words.percent(prevalence)
     ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
     where = " and ".join(f"{low:.0%} to {high:.0%}" for low, high in ranges)
@@ -284,8 +289,8 @@ def _band(curve: post_test.Curve) -> Band:
     return Band(curve.prevalence, curve.value, curve.lower, curve.upper)
 
 
-def _compared(record: Record, other: Record) -> list[Item]:
-    """Two models on the films that both were judged on."""
+def _compared(record: Record, other: Record, name: str) -> list[Item]:
+    """Two models on the films that both were judged on, as a table of that name."""
     try:
         found = compare(
             record.predictions,
@@ -297,7 +302,7 @@ def _compared(record: Record, other: Record) -> list[Item]:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
     return [
         Table(
-            f"compared-with-{_slug(other.name)}",
+            name,
             f"{record.name} against {other.name}",
             _comparison_table(found, record.name, other.name),
             f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
@@ -352,8 +357,14 @@ def _p(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
 
 
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name.lower())
+def _names(others: Sequence[Record]) -> list[str]:
+    """A name for the table of each comparison, as of `Table.name`; models whose names differ in other signs are numbered."""
+    names: list[str] = []
+    for other in others:
+        name = "-".join(["compared-with", *re.findall(r"[a-z0-9]+", other.name.lower())])
+        numbered = (f"{name}-{number}" for number in count(2))
+        names.append(name if name not in names else next(one for one in numbered if one not in names))
+    return names
 
 
 def _resampling(record: Record) -> dict[str, int]:
@@ -361,14 +372,13 @@ def _resampling(record: Record) -> dict[str, int]:
     return {"n_resamples": bootstrap["resamples"], "seed": bootstrap["seed"]}
 
 
-def _one_class(record: Record) -> Words:
+def _one_class(record: Record) -> tuple[Item, ...]:
+    """A sentence where the films are of one class, and what compares the classes is undefined; else nothing."""
     present = [name for name in CLASSES if record.evaluation["counts"]["by_class"][name]["images"]]
-    return Words(
-        f"Not defined: the films that this model was judged on are only {CLASS_TITLES[present[0]]}. Evaluate it on "
-        "films of both "
-        "classes.",
-        "caution",
-    )
+    if len(present) == len(CLASSES):
+        return ()
+    said = f"Not defined: the films that this model was judged on are only {CLASS_TITLES[present[0]]}."
+    return (Words(f"{said} Evaluate it on films of both classes.", "caution"),)
 
 
 def _open(table: FurtherTable | None, name: str, *, folded: bool = False) -> list[Item]:

@@ -61,7 +61,8 @@ def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
     history, problem = _history(bundle)
     predictions = _predictions(bundle, evaluation)
     if collection is not None:
-        predictions = predictions.join(described(predictions["filename"].tolist(), collection))
+        known = described(predictions["filename"].tolist(), collection)
+        predictions = predictions.drop(columns=list(known.columns), errors="ignore").join(known)
     return Record(
         name=bundle.name,
         version=bundle.version,

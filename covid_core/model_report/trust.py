@@ -64,8 +64,10 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
 def subgroups(record: Record) -> tuple[Item, ...]:
     """For whom the model works, the worst first."""
     block = record.evaluation.get("subgroups")
-    if not block:
+    if block is None:
         return not_measured("subgroups", record.name)
+    if not block:
+        return (Words("Nothing is known of those on the films: there are no groups to tell apart.", "caution"),)
     ranked = worst_first(block, _FOREST)
     overall = record.evaluation["metrics"][_FOREST]["value"]
     rows = [
@@ -186,6 +188,8 @@ def _lungs_in_words(lungs: Mapping[str, Any]) -> list[tuple[str, bool]]:
     if alone["lower"] is not None and whole["value"] is not None:
         lost = alone["lower"] <= _CHANCE
         told = "which cannot be told from chance" if lost else "which is above chance"
+        if alone["upper"] < _CHANCE:
+            told = "which is below chance"
         sentences.append(
             (
                 f"With the lungs alone to see, its ROC AUC is {described(alone)}, {told}; with the whole of the same "
@@ -226,6 +230,11 @@ def _worst_in_words(ranked: list[dict[str, Any]], evaluation: Mapping[str, Any])
     if not firm:
         return f"No subgroup has 20 films of each class, so none has a firm {title}. Of all films it is {overall}."
     worst, best = firm[0], firm[-1]
+    if len(firm) == 1:
+        return (
+            f"Only {_named(worst)} has at least 20 films of each class, and there the {title} is "
+            f"{described(worst[_FOREST])}. Of all films it is {overall}."
+        )
     return (
         f"Of the groups with at least 20 films of each class, the {title} is lowest for {_named(worst)}, "
         f"{described(worst[_FOREST])}, "

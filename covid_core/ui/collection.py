@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
-from covid_core.data.metadata import read_metadata
-from covid_core.errors import CovidCoreError, DatasetError
+from covid_core.data.metadata import read_metadata, safe_image_path
+from covid_core.errors import CovidCoreError, DatasetError, ImageRefusedError
+from covid_core.images.decode import decode_file
+from covid_core.images.display import fitted
 from covid_core.locations import dataset_dir
 from covid_core.ui.frame import problem, static_table, table_height
+
+_SIDE = 320  # pixels of a film in small
 
 
 def images_table(table: pd.DataFrame) -> None:
@@ -93,6 +99,19 @@ def choose_table() -> tuple[pd.DataFrame, Path | None] | None:
     except OSError as error:
         problem(DatasetError(f"The table of the installed dataset cannot be read: {error.strerror}."))
     return None
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def picture_in_dataset(images: Path, filename: str) -> NDArray[np.uint8] | None:
+    """A film of the installed dataset in small, uint8 (h, w) of at most 320 pixels a side.
+
+    None where its file is missing or cannot be read, or its name leaves the folder.
+    """
+    try:
+        film = decode_file(safe_image_path(images, filename))
+    except (ImageRefusedError, DatasetError):
+        return None
+    return np.rint(fitted(film, _SIDE) * 255).astype(np.uint8)
 
 
 # Keyed by the bytes themselves, which Streamlit hashes whole; of a large table it would hash a sample only.

@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError, ImageRefusedError
 from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.mistakes import KINDS, chosen, groups_of, mistakes
-from covid_core.images.decode import decode_file
 from covid_core.images.display import fitted
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import Prediction
@@ -28,11 +25,11 @@ from covid_core.locations import dataset_dir
 from covid_core.model_report.record import Record
 from covid_core.model_report.trust import error_table, known_of, public_address
 from covid_core.ui.bundles import predictor_of
+from covid_core.ui.collection import picture_in_dataset
 from covid_core.ui.frame import plain
 from covid_core.ui.viewer import film_viewer
 
 PAGE = 12
-_SIDE = 320  # pixels of a picture in the gallery
 _CASE, _KIND, _GROUP, _NAME, _FROM = "case", "errors", "by", "group", "errors_from"
 _ALL = "all"
 _CLEARANCE = 420  # pixels of the window's height that the film in a case leaves to what stands around it
@@ -96,7 +93,7 @@ def _pictures(shown: pd.DataFrame, images: Path) -> None:
     with st.grid(4, min_column_width=150) as grid:
         for row in page.to_dict("records"):
             with grid.cell():
-                picture = _picture(images, str(row["filename"]))
+                picture = picture_in_dataset(images, str(row["filename"]))
                 if picture is not None:
                     st.image(picture, width="stretch", output_format="JPEG", alt=f"A film, {row['kind']}")
                 st.markdown(f"**{plain(str(row['kind']))}**, P(COVID-19) {row['probability_covid']:.2f}")
@@ -163,15 +160,6 @@ def _film(filename: str, images: Path | None, bundle: Bundle) -> None:
         image, outcome.heat, box, key="case", alt="The film, with the model's heat map over it", clearance=_CLEARANCE
     )
     st.caption(heat_sentences(outcome, bundle))
-
-
-@st.cache_data(max_entries=200, show_spinner=False)
-def _picture(images: Path, filename: str) -> NDArray[np.uint8] | None:
-    """A film of the installed dataset in small; None where its file is missing or cannot be read."""
-    try:
-        return np.rint(fitted(decode_file(safe_image_path(images, filename)), _SIDE) * 255).astype(np.uint8)
-    except (ImageRefusedError, DatasetError):
-        return None
 
 
 def _open(filename: str) -> None:

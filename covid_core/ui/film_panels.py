@@ -3,18 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core import figures
 from covid_core.data.overview import film_facts
 from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.conformal import INDETERMINATE
-from covid_core.images.decode import decode_file
-from covid_core.images.display import fitted
 from covid_core.images.repair import Repair, shortest
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOutError, SimilarFilm
@@ -32,7 +28,7 @@ from covid_core.inference.wording import (
     spread_sentence,
 )
 from covid_core.labels import CLASS_TITLES, NON_COVID
-from covid_core.ui.collection import installed_table
+from covid_core.ui.collection import installed_table, picture_in_dataset
 from covid_core.ui.frame import chart, plain
 from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
 
@@ -42,7 +38,6 @@ _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_around": ("Turn around", ":material/autorenew:"),
     "invert": ("Invert", ":material/invert_colors:"),
 }
-_SIMILAR_SIDE = 320  # pixels of a similar film's picture
 
 
 def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: DeltaGenerator) -> list[FilmResult]:
@@ -158,7 +153,7 @@ def similar_films(prediction: Prediction) -> None:
 def _similar_film(number: int, film: SimilarFilm, folder: Path | None, table: pd.DataFrame | None) -> None:
     facts = None if table is None else film_facts(table, film.filename)
     if folder is not None:
-        picture = _picture(folder / film.filename)
+        picture = picture_in_dataset(folder, film.filename)
         if picture is not None:
             st.image(picture, width="stretch", output_format="JPEG", alt=f"A similar film, {CLASS_TITLES[film.label]}")
     st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
@@ -179,12 +174,3 @@ def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False)
         on_click=ask_for,
         args=(film.id, shortest((*film.given.repairs, repair)), False),
     )
-
-
-@st.cache_data(max_entries=40, show_spinner=False, scope="session")
-def _picture(path: Path) -> NDArray[np.uint8] | None:
-    """A film of the installed dataset in small; None where its file is missing or cannot be read."""
-    try:
-        return np.rint(fitted(decode_file(path), _SIMILAR_SIDE) * 255).astype(np.uint8)
-    except ImageRefusedError:
-        return None

@@ -52,9 +52,10 @@ def report_head(record: Record) -> None:
     """Show the verdict, the headline figures, and what limits the whole report."""
     if st.session_state.setdefault(_MODEL, record.name) != record.name:
         st.session_state[_MODEL] = record.name
-        for key in (_THRESHOLD, _PREVALENCE):  # what was set for another model means something else for this one
-            st.session_state.pop(key, None)
-            st.query_params.pop(key, None)
+        # What was set for another model means something else for this one.
+        own = {_THRESHOLD: float(record.evaluation["threshold"]), _PREVALENCE: default_prevalence(record.evaluation)}
+        for key in own.keys() & st.session_state.keys():
+            st.session_state[key] = own[key]
     st.markdown(f"**{plain(record.name)}.** {plain(verdict(record.evaluation))}")
     key_figures(record.evaluation)
     if record.evaluation.get("note"):

@@ -1,0 +1,684 @@
+"""The numbers of the Model report, counted again from `predictions.csv` by other libraries, for every bundle that is here.
+
+What is expected comes from pandas, scikit-learn, SciPy, statsmodels or a line of arithmetic; nothing of `covid_core.evaluation`
+takes part in it. Each figure is compared twice: as `evaluation.json` has it, and as a chapter of the report shows it.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import norm, rankdata
+from sklearn import metrics as sk
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from covid_core.evaluation.report import at_threshold
+from covid_core.inference.bundle import load_bundle
+from covid_core.locations import model_names, models_dir
+from covid_core.model_report.content import Chapter, Words
+from covid_core.model_report.record import Record, read_record
+from covid_core.model_report.whole import asked_by_default, chapter, value_and_interval, whole_report
+
+NAMES = model_names()
+RESAMPLES = 2000
+HALF_A_HUNDREDTH = 0.005 + 1e-9
+CALLS = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "balanced_accuracy": "Balanced accuracy",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+    "accuracy": "Accuracy",
+    "f1_covid": "F1, COVID-19",
+    "f1_non_covid": "F1, not COVID-19",
+    "lr_positive": "Likelihood ratio +",
+    "lr_negative": "Likelihood ratio -",
+}
+AREAS = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source", "pr_auc": "PR AUC"}
+CALIBRATION = {
+    "brier": "Brier score",
+    "calibration_intercept": "Calibration intercept",
+    "calibration_slope": "Calibration slope",
+    "ece": "Calibration error (ECE)",
+}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A bundle's record, and its films read without the package.
+
+    Attributes:
+        record: as the report reads it.
+        table: the rows of `predictions.csv` that were judged.
+        truth: bool (n,), true for covid.
+        p: P(covid), float64 (n,).
+        prevalence: what `p` assumes; that of the films where it assumes none.
+    """
+
+    record: Record
+    table: pd.DataFrame
+    truth: np.ndarray
+    p: np.ndarray
+    prevalence: float
+
+    @property
+    def shipped(self) -> dict[str, Any]:
+        return self.record.evaluation
+
+    def weights(self) -> np.ndarray:
+        """Weights (n,) that bring the classes to `prevalence`."""
+        share = self.truth.mean()
+        return np.where(self.truth, self.prevalence / share, (1 - self.prevalence) / (1 - share))
+
+
+@lru_cache
+def counted_of(name: str) -> Counted:
+    record = read_record(load_bundle(models_dir() / name))
+    table = pd.read_csv(models_dir() / name / "predictions.csv", dtype={"patientid": str, "group": str})
+    table = table[table["part"] == record.evaluation["part"]].reset_index(drop=True)
+    truth = (table["label"] == "covid").to_numpy()
+    assumed = record.evaluation["reliability"]["prevalence"]
+    return Counted(
+        record, table, truth, table["probability_covid"].to_numpy(), truth.mean() if assumed is None else assumed
+    )
+
+
+@lru_cache
+def shown(name: str, title: str, threshold: float | None = None, prevalence: float | None = None) -> Chapter:
+    """A chapter of a model's report beside all the others."""
+    asked = asked_by_default(
+        counted_of(name).record, tuple(counted_of(other).record for other in NAMES if other != name)
+    )
+    asked = asked if threshold is None else replace(asked, threshold=threshold)
+    return chapter(title, asked if prevalence is None else replace(asked, prevalence=prevalence))
+
+
+def rows_of(of: Chapter, name: str) -> dict[str, dict[str, str]]:
+    """The rows of a table by their first cell."""
+    (table,) = (one.table for one in of.tables() if one.name == name)
+    return {row[table.columns[0]]: row for row in table.to_dict("records")}
+
+
+def trace_of(of: Chapter, chart: str, starts: str) -> Any:
+    """The one trace of a chart whose name starts so."""
+    (figure,) = (one.figure for one in of.charts() if one.name == chart)
+    (trace,) = (
+        one for one in figure.data if (one.name or "").startswith(starts) and "CI" not in one.name[len(starts) :]
+    )
+    return trace
+
+
+def says(cell: str, value: float) -> bool:
+    """Tell whether a cell is this number, rounded to two digits."""
+    return re.fullmatch(r"[+-]?\d+\.\d\d", cell) is not None and abs(float(cell) - value) <= HALF_A_HUNDREDTH
+
+
+def says_interval(cell: str, lower: float, upper: float) -> bool:
+    return all(says(text, bound) for text, bound in zip(cell.split(" to "), (lower, upper), strict=True))
+
+
+@pytest.fixture(params=NAMES or [pytest.param("", marks=pytest.mark.skip(reason="no bundle is committed here"))])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def counted(name: str) -> Counted:
+    films = counted_of(name)
+    if films.truth.all() or not films.truth.any():
+        pytest.skip("the films that were judged are of one class")
+    return films
+
+
+def rates_of(truth: np.ndarray, called: np.ndarray) -> dict[str, float]:
+    """The figures of calls, by scikit-learn."""
+    positive, negative = sk.class_likelihood_ratios(truth, called)
+    return {
+        "sensitivity": sk.recall_score(truth, called),
+        "specificity": sk.recall_score(truth, called, pos_label=False),
+        "ppv": sk.precision_score(truth, called),
+        "npv": sk.precision_score(truth, called, pos_label=False),
+        "accuracy": sk.accuracy_score(truth, called),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, called),
+        "f1_covid": sk.f1_score(truth, called),
+        "f1_non_covid": sk.f1_score(truth, called, pos_label=False),
+        "lr_positive": positive,
+        "lr_negative": negative,
+    }
+
+
+def pairs_won(films: Counted) -> tuple[np.ndarray, np.ndarray]:
+    """For every pair of a covid and another film: won 1, tied 1/2, lost 0; and whether both are of one source."""
+    covid, other = films.p[films.truth][:, None], films.p[~films.truth][None, :]
+    sources = films.table["source"].fillna("").to_numpy(str)
+    one, two = sources[films.truth][:, None], sources[~films.truth][None, :]
+    return (covid > other) + 0.5 * (covid == other), (one == two) & (one != "")
+
+
+def line_of(truth: np.ndarray, p: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Calibration in the large, with the slope held at 1, and the slope with its own intercept."""
+    logits = np.log(np.clip(p, 1e-6, 1 - 1e-6) / (1 - np.clip(p, 1e-6, 1 - 1e-6)))
+    target, ones = truth.astype(float), np.ones(truth.size)
+    family = sm.families.Binomial()
+    large = sm.GLM(target, ones, family=family, offset=logits, freq_weights=weights).fit(tol=1e-12)
+    both = sm.GLM(target, np.column_stack([ones, logits]), family=family, freq_weights=weights).fit(tol=1e-12)
+    return float(large.params[0]), float(both.params[1])
+
+
+def bins_of(p: np.ndarray) -> np.ndarray:
+    """Which tenth of the films each film is in, by its rank; equal probabilities stay together."""
+    return (10 * (rankdata(p, method="min").astype(int) - 1)) // p.size
+
+
+def error_of(truth: np.ndarray, p: np.ndarray, weights: np.ndarray) -> float:
+    """The calibration error: |sum of weighted (p - outcome)| of each bin, over the sum of all weights."""
+    gaps = pd.Series(weights * (p - truth)).groupby(bins_of(p)).sum()
+    return float(gaps.abs().sum() / weights.sum())
+
+
+# The operating point
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
+def test_the_confusion_matrix_is_that_of_scikit_learn_at_every_threshold(
+    name: str, counted: Counted, threshold: float | None
+) -> None:
+    at = counted.shipped["threshold"] if threshold is None else threshold
+    expected = sk.confusion_matrix(counted.truth, counted.p >= at)
+    if threshold is None:
+        assert counted.shipped["confusion_matrix"] == expected.tolist()
+    assert at_threshold(counted.shipped, counted.record.predictions, at)["confusion_matrix"] == expected.tolist()
+    here = shown(name, "operating-point", threshold)
+    (matrix,) = (one.figure.data[0] for one in here.charts() if one.name == "confusion-matrix")
+    counts = [[int(re.search(r"\d+", str(cell))[0]) for cell in row] for row in np.asarray(matrix.text)]
+    assert sorted(counts) == sorted(expected.tolist())
+    rows = rows_of(here, "confusion-matrix-table")
+    for title, row in zip(("Not COVID-19", "COVID-19"), expected, strict=True):
+        cells = [rows[title][f"Called: {called}"] for called in ("Not COVID-19", "COVID-19")]
+        assert rows[title]["Films"] == str(row.sum())
+        for cell, count in zip(cells, row, strict=True):
+            found, percent = re.fullmatch(r"(\d+) \((\d+)%\)", cell).groups()
+            assert int(found) == count
+            assert abs(int(percent) - 100 * count / row.sum()) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
+def test_every_rate_is_that_of_scikit_learn_in_the_record_and_in_the_table(
+    name: str, counted: Counted, threshold: float | None
+) -> None:
+    at = counted.shipped["threshold"] if threshold is None else threshold
+    measured = counted.shipped if threshold is None else at_threshold(counted.shipped, counted.record.predictions, at)
+    rows = rows_of(shown(name, "operating-point", threshold), "figures-at-threshold")
+    expected = rates_of(counted.truth, counted.p >= at)
+    assert set(rows) == set(CALLS.values())
+    for metric, title in CALLS.items():
+        stored = measured["metrics"][metric]
+        assert stored["value"] == pytest.approx(expected[metric], abs=1e-12), metric
+        assert says(rows[title]["Value"], expected[metric]), metric
+        assert says_interval(rows[title]["95% interval"], stored["lower"], stored["upper"]), metric
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
+def test_the_classification_report_is_that_of_scikit_learn(
+    name: str, counted: Counted, threshold: float | None
+) -> None:
+    at = counted.shipped["threshold"] if threshold is None else threshold
+    rows = rows_of(shown(name, "operating-point", threshold), "classification-report")
+    expected = sk.classification_report(
+        counted.truth, counted.p >= at, target_names=["non_covid", "covid"], output_dict=True
+    )
+    for label, title in (("non_covid", "Not COVID-19"), ("covid", "COVID-19")):
+        if threshold is None:
+            stored = counted.shipped["classification_report"][label]
+            named = {**stored, "f1-score": stored["f1"]}
+            assert {key: named[key] for key in expected[label]} == pytest.approx(expected[label], abs=1e-12)
+        for column, key in (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1-score")):
+            assert says(rows[title][column], expected[label][key])
+        assert rows[title]["Films"] == str(int(expected[label]["support"]))
+
+
+def test_at_the_shipped_threshold_the_slider_changes_nothing(counted: Counted) -> None:
+    assert at_threshold(counted.shipped, counted.record.predictions, counted.shipped["threshold"]) == counted.shipped
+
+
+def test_what_is_counted_in_films_and_patients_is_what_the_table_holds(name: str, counted: Counted) -> None:
+    by_label = counted.table.groupby("label").agg(images=("filename", "nunique"), patients=("patientid", "nunique"))
+    assert counted.shipped["counts"] == {
+        "images": len(counted.table),
+        "patients": counted.table["patientid"].nunique(),
+        "prevalence": pytest.approx(counted.truth.mean(), abs=1e-12),
+        "by_class": by_label.to_dict("index"),
+    }
+    missed, false_alarms = (
+        int((counted.truth & (counted.p < counted.shipped["threshold"])).sum()),
+        int((~counted.truth & (counted.p >= counted.shipped["threshold"])).sum()),
+    )
+    said = " ".join(item.text for item in shown(name, "failures").items if isinstance(item, Words))
+    assert f"{missed} films with COVID-19 are missed and {false_alarms} others" in said
+
+
+def test_the_histogram_counts_every_film_of_its_class_once(name: str, counted: Counted) -> None:
+    for title, of_class in (("COVID-19", counted.truth), ("Not COVID-19", ~counted.truth)):
+        trace = trace_of(shown(name, "operating-point"), "probabilities", f"{title} (")
+        half = (trace.x[1] - trace.x[0]) / 2
+        edges = np.append(np.asarray(trace.x) - half, trace.x[-1] + half).round(9)
+        assert np.abs(np.asarray(trace.y)).tolist() == np.histogram(counted.p[of_class], edges)[0].tolist()
+
+
+# Telling the classes apart
+
+
+def areas_of(films: Counted) -> dict[str, float]:
+    won, together = pairs_won(films)
+    return {
+        "roc_auc": sk.roc_auc_score(films.truth, films.p),
+        "within_source_auc": float(won[together].mean()),
+        "pr_auc": sk.average_precision_score(films.truth, films.p),
+    }
+
+
+def test_the_areas_are_those_of_scikit_learn_and_of_pairs_counted_by_hand(name: str, counted: Counted) -> None:
+    rows = rows_of(shown(name, "discrimination"), "areas")
+    for metric, expected in areas_of(counted).items():
+        assert counted.shipped["metrics"][metric]["value"] == pytest.approx(expected, abs=1e-12), metric
+        assert says(rows[AREAS[metric]]["Value"], expected), metric
+
+
+def test_the_area_of_each_source_is_that_of_scikit_learn(name: str, counted: Counted) -> None:
+    frame = counted.table.assign(truth=counted.truth).dropna(subset="source")
+    expected = {
+        source: (len(films), int(films["truth"].sum() * (~films["truth"]).sum()), films)
+        for source, films in frame.groupby("source")
+        if len(films) >= 10 and films["truth"].nunique() == 2
+    }
+    assert {row["source"]: (row["films"], row["pairs"]) for row in counted.shipped["sources"]} == {
+        source: counts
+        for source, (*counts, _) in ((source, list(row)) for source, row in expected.items())
+        for counts in [tuple(counts)]
+    }
+    rows = rows_of(shown(name, "shortcuts"), "sources")
+    for row in counted.shipped["sources"]:
+        films = expected[row["source"]][2]
+        area = sk.roc_auc_score(films["truth"], films["probability_covid"])
+        assert row["roc_auc"]["value"] == pytest.approx(area, abs=1e-12)
+        assert says(rows[row["source"]]["ROC AUC"].split(" ")[0], area)
+
+
+def test_the_roc_curve_has_the_points_of_scikit_learn(name: str, counted: Counted) -> None:
+    fpr, tpr, thresholds = sk.roc_curve(counted.truth, counted.p, drop_intermediate=False)
+    stored = counted.shipped["roc"]
+    trace = trace_of(shown(name, "discrimination"), "roc", "AUC")
+    for x, y in ((stored["fpr"], stored["tpr"]), (trace.x, trace.y)):
+        np.testing.assert_allclose(x, fpr, atol=1e-12)
+        np.testing.assert_allclose(y, tpr, atol=1e-12)
+    assert stored["thresholds"][0] is None
+    np.testing.assert_allclose(stored["thresholds"][1:], thresholds[1:], atol=1e-12)
+    point = trace_of(shown(name, "discrimination"), "roc", "operating point")
+    called = counted.p >= counted.shipped["threshold"]
+    assert (point.x[0], point.y[0]) == pytest.approx((called[~counted.truth].mean(), called[counted.truth].mean()))
+
+
+def test_the_precision_at_each_recall_is_that_of_scikit_learns_curve(name: str, counted: Counted) -> None:
+    precision, recall, _ = sk.precision_recall_curve(counted.truth, counted.p)
+    trace = trace_of(shown(name, "discrimination"), "precision-recall", "AP")
+    at_highest_threshold = [precision[np.flatnonzero(recall >= wanted - 1e-9)[-1]] for wanted in trace.x]
+    np.testing.assert_allclose(trace.y, at_highest_threshold, atol=1e-12)
+
+
+def test_the_cards_show_the_same_figures(name: str, counted: Counted) -> None:
+    expected = {**areas_of(counted), **rates_of(counted.truth, counted.p >= counted.shipped["threshold"])}
+    titles = {
+        "AUC within a source": "within_source_auc",
+        "ROC AUC": "roc_auc",
+        "Sensitivity": "sensitivity",
+        "Specificity": "specificity",
+    }
+    cards = whole_report(asked_by_default(counted.record)).figures
+    assert {title for title, _, _ in cards} == set(titles)
+    for title, value, bounds in cards:
+        stored = counted.shipped["metrics"][titles[title]]
+        assert says(value, expected[titles[title]])
+        assert says_interval(bounds.removeprefix("95% CI "), stored["lower"], stored["upper"])
+        assert (value, bounds) == value_and_interval(stored)
+
+
+# Two models
+
+
+def both_of(first: str, second: str) -> pd.DataFrame:
+    """The films that both models judged, with what each says and the clusters of their patients."""
+    one, two = (counted_of(name).table for name in (first, second))
+    both = one.merge(two, on="filename", suffixes=("", "_other"), validate="one_to_one")
+    links = [both.groupby(key).ngroup().to_numpy() for key in ("patientid", "group", "group_other")]
+    size = len(both)
+    offsets = size + np.concatenate([[0], np.cumsum([link.max() + 1 for link in links])])
+    columns = np.concatenate([link + offset for link, offset in zip(links, offsets[:-1], strict=True)])
+    graph = coo_array((np.ones(3 * size), (np.tile(np.arange(size), 3), columns)), shape=(offsets[-1], offsets[-1]))
+    return both.assign(cluster=connected_components(graph, directed=False)[1][:size])
+
+
+def delong_p(truth: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
+    """z and p of DeLong's test by its definition: the covariances of the two models' structural components."""
+    psi = [(s[truth][:, None] > s[~truth]) + 0.5 * (s[truth][:, None] == s[~truth]) for s in scores]
+    by_covid, by_other = ([one.mean(axis=axis) for one in psi] for axis in (1, 0))
+    spread = np.cov(by_covid) / truth.sum() + np.cov(by_other) / (~truth).sum()
+    z = (psi[0].mean() - psi[1].mean()) / np.sqrt(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])
+    return float(z), float(2 * norm.sf(abs(z)))
+
+
+def pairs_of_models() -> list[Any]:
+    pairs = [(first, second) for first in NAMES for second in NAMES if first != second]
+    return list(pairs) or [pytest.param("", "", marks=pytest.mark.skip(reason="fewer than two bundles are here"))]
+
+
+def says_p(cell: str, p: float) -> bool:
+    return p < 0.001 if cell == "< 0.001" else abs(float(cell) - p) <= 0.0005 + 1e-9
+
+
+@pytest.mark.parametrize(("first", "second"), pairs_of_models())
+def test_two_models_are_compared_as_statsmodels_and_scikit_learn_do(first: str, second: str) -> None:
+    both = both_of(first, second)
+    truth = (both["label"] == "covid").to_numpy()
+    if both.empty or truth.all() or not truth.any():
+        pytest.skip("the two models have no films of both classes in common")
+    scores = [both[column].to_numpy() for column in ("probability_covid", "probability_covid_other")]
+    (table,) = (one for one in shown(first, "discrimination").tables() if one.title == f"{first} against {second}")
+    rows = rows_of(shown(first, "discrimination"), table.name)
+    assert f"On the {len(both)} films of {both['patientid'].nunique()} patients" in table.note
+    assert f"({truth.sum()} with COVID-19)" in table.note
+    areas = [sk.roc_auc_score(truth, score) for score in scores]
+    for model, area in zip((first, second), areas, strict=True):
+        assert says(rows[f"ROC AUC, {model}"]["Value"].split(" ")[0], area)
+    value, lower, upper = re.findall(r"[+-]\d\.\d\d", rows["Difference of ROC AUC"]["Value"])
+    assert says(value, areas[0] - areas[1])
+    rights = [
+        (score >= counted_of(model).shipped["threshold"]) == truth
+        for model, score in zip((first, second), scores, strict=True)
+    ]
+    for title, films in (("COVID-19", truth), ("other", ~truth), ("all", np.ones_like(truth))):
+        table_of_rights = sk.confusion_matrix(rights[0][films], rights[1][films], labels=[False, True])
+        row = rows[f"Called right, {title} films"]
+        assert row["Value"] == f"{table_of_rights[1, 0]} only by {first}, {table_of_rights[0, 1]} only by {second}"
+        assert says_p(row["P"], mcnemar(table_of_rights, exact=True).pvalue)
+    z, p = delong_p(truth, scores)
+    delong = rows["DeLong, films independent"]
+    assert says(delong["Value"].removeprefix("z = "), z)
+    assert says_p(delong["P"], p)
+    drawn = np.concatenate([auc_of(truth, score, draws(both["cluster"])) for score in scores]).reshape(2, -1)
+    expected = np.nanquantile(drawn[0] - drawn[1], [0.025, 0.975])
+    np.testing.assert_allclose([float(lower), float(upper)], expected, atol=0.02 + HALF_A_HUNDREDTH)
+
+
+# Intervals
+
+
+@lru_cache
+def random_draws(groups: int) -> np.ndarray:
+    rng = np.random.Generator(np.random.MT19937(20_240_607))
+    return np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(RESAMPLES)])
+
+
+def draws(groups: pd.Series) -> np.ndarray:
+    """How often each film is in each of the resamples of whole groups: float64 (RESAMPLES, n)."""
+    number = groups.groupby(groups).ngroup().to_numpy()
+    return random_draws(number.max() + 1)[:, number].astype(float)
+
+
+def auc_of(truth: np.ndarray, p: np.ndarray, weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    """The share of pairs that are won in each resample, from the table of all pairs."""
+    covid, other = p[truth][:, None], p[~truth][None, :]
+    won = (covid > other) + 0.5 * (covid == other)
+    allowed = np.ones_like(won) if allowed is None else allowed.astype(float)
+    drawn, others = weights[:, truth], weights[:, ~truth]
+    with np.errstate(invalid="ignore"):
+        return ((drawn @ (won * allowed)) * others).sum(axis=1) / ((drawn @ allowed) * others).sum(axis=1)
+
+
+def lines_of(films: Counted, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Calibration intercepts and slopes of every resample, its classes weighted to the prevalence, by plain Newton steps."""
+    truth, p = films.truth, np.clip(films.p, 1e-6, 1 - 1e-6)
+    logits = np.log(p / (1 - p))
+    share = films.prevalence / weights[:, truth].sum(axis=1), (1 - films.prevalence) / weights[:, ~truth].sum(axis=1)
+    weights = weights * np.where(truth, share[0][:, None], share[1][:, None])
+    large, intercept, slope = np.zeros(len(weights)), np.zeros(len(weights)), np.ones(len(weights))
+    for _ in range(12):
+        fitted = 1 / (1 + np.exp(-(large[:, None] + logits)))
+        large += (weights * (truth - fitted)).sum(axis=1) / (weights * fitted * (1 - fitted)).sum(axis=1)
+        fitted = 1 / (1 + np.exp(-(intercept[:, None] + slope[:, None] * logits)))
+        residual, bend = weights * (truth - fitted), weights * fitted * (1 - fitted)
+        g0, g1 = residual.sum(axis=1), residual @ logits
+        h00, h01, h11 = bend.sum(axis=1), bend @ logits, bend @ logits**2
+        intercept += (h11 * g0 - h01 * g1) / (h00 * h11 - h01**2)
+        slope += (h00 * g1 - h01 * g0) / (h00 * h11 - h01**2)
+    return large, slope
+
+
+def resampled(films: Counted) -> dict[str, np.ndarray]:
+    """Every figure with an interval in every resample of patients, NaN or infinite where it is undefined."""
+    weights, truth, called = draws(films.table["group"]), films.truth, films.p >= films.shipped["threshold"]
+    tp, fp, fn, tn = (
+        weights[:, films].sum(axis=1) for films in (truth & called, ~truth & called, truth & ~called, ~truth & ~called)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
+        brier = [
+            (weights[:, of] @ (films.p[of] - films.truth[of]) ** 2) / weights[:, of].sum(axis=1)
+            for of in (truth, ~truth)
+        ]
+        figures = {
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "ppv": tp / (tp + fp),
+            "npv": tn / (tn + fn),
+            "accuracy": (tp + tn) / (tp + tn + fp + fn),
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "f1_covid": 2 * tp / (2 * tp + fp + fn),
+            "f1_non_covid": 2 * tn / (2 * tn + fp + fn),
+            "lr_positive": sensitivity / (1 - specificity),
+            "lr_negative": (1 - sensitivity) / specificity,
+        }
+    intercept, slope = lines_of(films, weights)
+    _, together = pairs_won(films)
+    return figures | {
+        "roc_auc": auc_of(truth, films.p, weights),
+        "within_source_auc": auc_of(truth, films.p, weights, together),
+        "pr_auc": np.array([sk.average_precision_score(truth, films.p, sample_weight=one) for one in weights]),
+        "brier": films.prevalence * brier[0] + (1 - films.prevalence) * brier[1],
+        "calibration_intercept": intercept,
+        "calibration_slope": slope,
+    }
+
+
+def test_the_intervals_are_those_of_another_bootstrap_over_patients(counted: Counted) -> None:
+    """Bounds within 0.02, or where the interval is wide within the 0.07 of its width that chance leaves.
+
+    A bound from 2000 resamples has a standard error of about 0.06 standard deviations; two of them differ by three times that
+    where an interval of 4 standard deviations is off by 0.064 of its width. Ratios are compared by their logarithms.
+    """
+    for metric, values in resampled(counted).items():
+        stored = counted.shipped["metrics"][metric]
+        if stored["method"] != "patient bootstrap":
+            continue
+        scale: Callable[..., Any] = np.log if metric.startswith("lr_") else np.asarray
+        bounds = scale(np.quantile(values[np.isfinite(values)], [0.025, 0.975]))
+        found = scale([stored["lower"], stored["upper"]])
+        assert np.abs(found - bounds).max() <= max(0.02, 0.07 * (bounds[1] - bounds[0])), (metric, found, bounds)
+
+
+# Calibration
+
+
+def test_the_calibration_figures_are_those_of_statsmodels(name: str, counted: Counted) -> None:
+    weights = counted.weights()
+    table = rows_of(shown(name, "calibration"), "calibration")
+    for when, column in (("before", "probability_raw"), ("after", "probability_covid")):
+        p = counted.table[column].to_numpy()
+        intercept, slope = line_of(counted.truth, p, weights)
+        expected = {
+            "brier": sk.brier_score_loss(counted.truth, p, sample_weight=weights),
+            "ece": error_of(counted.truth, p, weights),
+            "intercept": intercept,
+            "slope": slope,
+        }
+        assert counted.shipped["calibration"][when] == pytest.approx(expected, abs=1e-7)
+        for key, title in zip(expected, ("brier", "ece", "calibration_intercept", "calibration_slope"), strict=True):
+            assert says(table[CALIBRATION[title]][when.capitalize()], expected[key])
+    rows = rows_of(shown(name, "calibration"), "calibration-figures")
+    for title, key in (
+        ("brier", "brier"),
+        ("ece", "ece"),
+        ("calibration_intercept", "intercept"),
+        ("calibration_slope", "slope"),
+    ):
+        assert counted.shipped["metrics"][title]["value"] == pytest.approx(expected[key], abs=1e-7)
+        assert says(rows[CALIBRATION[title]]["Value"], expected[key])
+
+
+def test_the_reliability_bins_hold_what_their_films_say(name: str, counted: Counted) -> None:
+    weights, share, stored = counted.weights(), counted.truth.mean(), counted.shipped["reliability"]
+    odds = counted.prevalence / (1 - counted.prevalence) / (share / (1 - share))
+    expected = []
+    for number in np.unique(bins_of(counted.p)):
+        here = bins_of(counted.p) == number
+        bounds = np.array(proportion_confint(counted.truth[here].sum(), here.sum(), method="wilson"))
+        lower, upper = bounds * odds / (bounds * odds + 1 - bounds)
+        expected.append(
+            {
+                "low": counted.p[here].min(),
+                "high": counted.p[here].max(),
+                "predicted": np.average(counted.p[here], weights=weights[here]),
+                "observed": np.average(counted.truth[here], weights=weights[here]),
+                "lower": lower,
+                "upper": upper,
+                "n": here.sum(),
+                "weight": weights[here].sum() / weights.sum(),
+            }
+        )
+    assert len(stored["bins"]) == len(expected)
+    assert [one == pytest.approx(two, abs=1e-9) for one, two in zip(stored["bins"], expected, strict=True)] == [
+        True
+    ] * len(expected)
+    error = sum(one["weight"] * abs(one["predicted"] - one["observed"]) for one in stored["bins"])
+    assert stored["ece"] == pytest.approx(error, abs=1e-12)
+    trace = trace_of(shown(name, "calibration"), "reliability", "films in bins")
+    np.testing.assert_allclose(trace.x, [one["predicted"] for one in expected], atol=1e-9)
+    np.testing.assert_allclose(trace.y, [one["observed"] for one in expected], atol=1e-9)
+    np.testing.assert_allclose(
+        np.asarray(trace.y) + np.asarray(trace.error_y.array), [one["upper"] for one in expected], atol=1e-9
+    )
+    (bins,) = (one.table for one in shown(name, "calibration").tables() if one.name == "reliability-bins")
+    for row, one in zip(bins.to_dict("records"), expected, strict=True):
+        assert says_interval(row["Probability"], one["low"], one["high"])
+        assert says_interval(row["95% interval"], one["lower"], one["upper"])
+        assert says(row["Mean predicted"], one["predicted"])
+        assert says(row["Observed"], one["observed"])
+        assert row["Films"] == str(one["n"])
+
+
+# At another prevalence
+
+
+def test_the_net_benefit_is_that_of_its_definition(name: str, counted: Counted) -> None:
+    prevalence = 0.1
+    trace = trace_of(shown(name, "in-your-clinic", None, prevalence), "decision-curve", "model")
+    odds = (
+        counted.p / (1 - counted.p) * (prevalence / (1 - prevalence)) / (counted.prevalence / (1 - counted.prevalence))
+    )
+    p = odds / (1 + odds)
+    for threshold in (0.1, 0.2, 0.5):
+        acts = p >= threshold
+        found, alarmed = prevalence * acts[counted.truth].mean(), (1 - prevalence) * acts[~counted.truth].mean()
+        (place,) = np.flatnonzero(np.isclose(trace.x, threshold))
+        assert trace.y[place] == pytest.approx(found - alarmed * threshold / (1 - threshold), abs=1e-12)
+
+
+def test_the_predictive_values_are_those_of_bayes_rule(name: str, counted: Counted) -> None:
+    prevalence = 0.1
+    here = shown(name, "in-your-clinic", None, prevalence)
+    called = counted.p >= counted.shipped["threshold"]
+    sensitivity, alarms = called[counted.truth].mean(), called[~counted.truth].mean()
+
+    def by_bayes(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ppv = sensitivity * share / (sensitivity * share + alarms * (1 - share))
+        npv = (1 - alarms) * (1 - share) / ((1 - alarms) * (1 - share) + (1 - sensitivity) * share)
+        return ppv, npv
+
+    (chart,) = (one for one in here.charts() if one.name == "predictive-values")
+    marks = [one for one in chart.figure.data if len(one.x) == 1]
+    for position, title in enumerate(("PPV", "NPV")):
+        trace = trace_of(here, "predictive-values", title)
+        assert min(trace.x) < prevalence < max(trace.x)
+        np.testing.assert_allclose(trace.y, by_bayes(np.asarray(trace.x))[position], atol=1e-12)
+        assert marks[position].x[0] == prevalence
+        assert marks[position].y[0] == pytest.approx(by_bayes(np.array(prevalence))[position], abs=0.001)
+    said = re.findall(r"(\d+(?:\.\d+)?)%", chart.alt)
+    for text, value in zip(said, by_bayes(np.array(prevalence)), strict=False):
+        assert abs(float(text) - 100 * value) <= 0.5 + 1e-9
+    people = {title: trace_of(here, "people", title) for title in ("COVID-19", "Not COVID-19")}
+    for title, share, rates in (
+        ("COVID-19", prevalence, (sensitivity, 1 - sensitivity)),
+        ("Not COVID-19", 1 - prevalence, (alarms, 1 - alarms)),
+    ):
+        assert sum(people[title].x) == 1000 * share
+        np.testing.assert_allclose(people[title].x, 1000 * share * np.array(rates), atol=1)
+
+
+# Subgroups
+
+
+def described_by_hand(films: Counted, dataset: Path) -> pd.DataFrame:
+    """The films with the group of each column, from `metadata.csv`."""
+    columns = ["filename", "sex", "age", "view", "RT_PCR_positive"]
+    known = pd.read_csv(dataset / "metadata.csv", usecols=columns).drop_duplicates("filename")
+    table = films.table.assign(truth=films.truth, called=films.p >= films.shipped["threshold"])
+    table = table[["filename", "patientid", "source", "truth", "called"]].merge(known, on="filename", how="left")
+    ages = pd.cut(
+        table["age"], [0, 40, 60, 80, 121], right=False, labels=["under 40", "40 to 59", "60 to 79", "80 and over"]
+    )
+    size = table["source"].map(table["source"].value_counts())
+    return table.assign(
+        Sex=table["sex"].map({"F": "female", "M": "male"}).fillna("not given"),
+        Age=ages.astype(object).fillna("not given"),
+        View=table["view"].fillna("not given"),
+        Source=table["source"].where(size.isna() | (size >= 20), "other sources").fillna("not given"),
+        PCR=table["RT_PCR_positive"]
+        .map({"Y": "COVID-19 confirmed by PCR", "N": "COVID-19 despite a negative PCR"})
+        .fillna("COVID-19 without a recorded PCR"),
+    )
+
+
+def test_the_subgroups_are_those_of_a_groupby(name: str, counted: Counted, real_dataset: Path) -> None:
+    if not counted.shipped.get("subgroups"):
+        pytest.skip("this bundle has no subgroups")
+    table = described_by_hand(counted, real_dataset)
+    groups = {
+        (column, value): here for column in ("Sex", "Age", "View", "Source") for value, here in table.groupby(column)
+    }
+    for value, here in table[table["truth"]].groupby("PCR"):
+        groups["RT-PCR", value] = pd.concat([here, table[~table["truth"]]])
+    stored = {(row["group"], row["name"]): row for row in counted.shipped["subgroups"] if row["group"] != "Severity"}
+    assert set(stored) == set(groups)
+    rows = rows_of(shown(name, "subgroups"), "subgroups-table")
+    for key, here in groups.items():
+        row, text = stored[key], rows[f"{key[0]}: {key[1]}"]
+        counts = (len(here), here["patientid"].nunique(), here["truth"].sum())
+        assert (row["films"], row["patients"], row["covid"]) == counts, key
+        assert (int(text["Films"].split(" ")[0]), int(text["Patients"]), int(text["COVID-19"])) == counts, key
+        for metric, films, right in (("sensitivity", here["truth"], "called"), ("specificity", ~here["truth"], "not")):
+            if not films.any():
+                assert row[metric]["value"] is None, key
+                assert text[CALLS[metric]] == "not defined", key
+                continue
+            expected = (here.loc[films, "called"] == (right == "called")).mean()
+            assert row[metric]["value"] == pytest.approx(expected, abs=1e-12), key
+            assert says(text[CALLS[metric]].split(" ")[0], expected), key
