@@ -26,7 +26,7 @@ from tests.fake_bundle import change_manifest, start_tensorflow, write_fake_bund
 from tests.phantom import phantom_film
 from tests.training.tiny import write_tiny_dataset
 
-VERBS = ("fetch", "prepare", "train", "finetune", "crossval", "evaluate", "export", "build", "predict")
+VERBS = ("fetch", "prepare", "train", "finetune", "crossval", "evaluate", "export", "build", "predict", "report")
 
 
 @pytest.fixture(scope="module")
@@ -461,3 +461,124 @@ def test_the_films_of_an_archive_have_a_line_each(bundle, film, tmp_path, capsys
     assert main(["predict", "--json", "--model", str(bundle), str(tmp_path / "films.zip")]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["status"] for line in lines] == ["ok", "refused"]
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A folder of models with one bundle, `own`, and no collection."""
+    folder = write_fake_bundle(tmp_path / "models" / "own")
+    monkeypatch.setenv("COVID_MODELS_DIR", str(folder.parent))
+    return folder
+
+
+def report_of(alone, *arguments):
+    """The verb on this bundle, without the collection that may be installed here."""
+    return main(["report", "--model", "own", "--collection", str(collection_beside(alone)), *map(str, arguments)])
+
+
+def collection_beside(alone):
+    folder = alone.parent.parent / "collection"
+    folder.mkdir(exist_ok=True)
+    (folder / "metadata.csv").write_text(
+        "patientid,sex,age,finding,RT_PCR_positive,view,modality,filename,url\n"
+        "1,F,64,Tuberculosis,Y,PA,X-ray,film41.png,https://example.org/\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(("ending", "begins"), [(".html", b"<!DOCTYPE html>"), (".pdf", b"%PDF-")])
+def test_report_writes_a_file_of_the_kind_that_its_name_says(alone, tmp_path, capsys, ending, begins):
+    out = tmp_path / "new" / f"own{ending}"
+    assert report_of(alone, "--out", out) == 0
+    streams = capsys.readouterr()
+    assert streams.err == ""
+    assert streams.out.startswith(f"written: {out} (")
+    assert out.read_bytes().startswith(begins)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_a_report_is_named_after_its_model_by_default(alone, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert report_of(alone) == 0
+    assert capsys.readouterr().out.startswith("written: own-report.html (")
+    assert (tmp_path / "own-report.html").is_file()
+
+
+def test_a_report_with_another_ending_is_one_line_and_no_file(alone, tmp_path, capsys):
+    assert report_of(alone, "--out", tmp_path / "own.docx") == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert ".html or .pdf" in one_line(streams.err)
+    assert not (tmp_path / "own.docx").exists()
+
+
+@pytest.mark.parametrize("option", ["--prevalence", "--threshold"])
+@pytest.mark.parametrize("value", ["0", "1", "1.5", "-0.1", "nan", "inf", "half", ""])
+def test_a_share_that_is_none_is_bad_usage(alone, tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit) as left:
+        report_of(alone, "--out", tmp_path / "own.html", option, value)
+    assert left.value.code == 2
+    assert "must be a number between 0 and 1" in capsys.readouterr().err
+    assert not (tmp_path / "own.html").exists()
+
+
+@pytest.mark.parametrize("unknown", ["--model", "--compare"])
+def test_a_report_of_or_against_an_unknown_model_is_one_line_that_names_the_known(alone, tmp_path, capsys, unknown):
+    assert report_of(alone, "--out", tmp_path / "own.html", unknown, "nobody") == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "own" in one_line(streams.err).partition("Bundles in")[2]
+    assert not (tmp_path / "own.html").exists()
+
+
+def test_a_former_report_survives_a_failure(alone, tmp_path, capsys):
+    out = tmp_path / "own.html"
+    out.write_text("the former report")
+    (alone / "predictions.csv").write_text("filename\n")
+    assert report_of(alone, "--out", out) == 1
+    assert "predictions.csv was altered" in one_line(capsys.readouterr().err)
+    assert out.read_text() == "the former report"
+
+
+def test_a_report_compares_with_all_others_with_those_named_or_with_none(alone, tmp_path, capsys):
+    for name in ("second", "third"):
+        write_fake_bundle(alone.parent / name)
+    found = {}
+    for case, arguments in {
+        "default": [],
+        "one": ["--compare", "third"],
+        "none": ["--compare"],
+        "twice": ["--compare", "third", "third"],
+    }.items():
+        out = tmp_path / f"{case}.html"
+        assert report_of(alone, "--out", out, *arguments) == 0
+        found[case] = re.findall(r'id="table-compared-with-([a-z0-9-]+)"', out.read_text(encoding="utf-8"))
+    assert found == {"default": ["second", "third"], "one": ["third"], "none": [], "twice": ["third", "third-2"]}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_report_shows_the_threshold_and_the_prevalence_that_were_asked_for(alone, tmp_path):
+    out = tmp_path / "own.html"
+    assert report_of(alone, "--out", out, "--threshold", "0.3", "--prevalence", "0.02") == 0
+    text = out.read_text(encoding="utf-8")
+    assert "At a threshold of 0.300" in text
+    assert "Of 1000 people like this, 20 have COVID-19." in text
+
+
+def test_a_report_describes_wrong_films_from_the_collection(alone, tmp_path):
+    table = pd.read_csv(alone / "predictions.csv")
+    wrong = table[(table["part"] == "test") & ((table["label"] == "covid") != (table["probability_covid"] >= 0.5))]
+    folder = collection_beside(alone)
+    head = (folder / "metadata.csv").read_text().splitlines()[0]
+    rows = [f"1,F,64,Tuberculosis,Y,PA,X-ray,{name},https://example.org/" for name in wrong["filename"]]
+    (folder / "metadata.csv").write_text("\n".join([head, *rows]) + "\n")
+    out = tmp_path / "own.html"
+    assert main(["report", "--model", "own", "--collection", str(folder), "--out", str(out)]) == 0
+    shown = re.findall(r"<td[^>]*>Tuberculosis, PA, F, 64 years", out.read_text(encoding="utf-8"))
+    assert 0 < len(shown) == min(20, len(wrong))
+
+
+def test_a_report_is_made_without_the_packages_of_training():
+    code = "import json, sys; from covid_core.model_report import files, record, whole; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
+    assert not {"tensorflow", "keras", "sklearn", "scipy"} & {name.split(".")[0] for name in json.loads(done.stdout)}

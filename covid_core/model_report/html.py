@@ -114,7 +114,7 @@ def _chart(chart: Chart) -> str:
 def _table(table: Table) -> str:
     title = f'<h3 id="of-table-{table.name}">{_text(table.title)}</h3>'
     buttons = f'<div class="buttons">{_button("csv", table)}</div>'
-    rows = f"""<div class="scroll" role="region" tabindex="0" aria-labelledby="of-table-{table.name}">
+    rows = f"""<div class="scroll" role="group" tabindex="0" aria-labelledby="of-table-{table.name}">
 {_rows(table.table)}</div>
 {_note(table.note)}"""
     start = f'<section class="item" id="table-{table.name}" aria-labelledby="of-table-{table.name}">'

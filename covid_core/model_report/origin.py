@@ -49,10 +49,7 @@ def training(record: Record) -> tuple[Item, ...]:
                 "This model was fitted in one step behind frozen layers: it has no epochs, and so no learning curves."
             )
         )
-    items += [
-        Table("recipe", "In short", short_recipe(record.manifest)),
-        Table("recipe-in-full", "Recipe in full", recipe_table(record.manifest), folded=True),
-    ]
+    items += _recipe(record.manifest)
     for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
         table = further_table(record.evaluation, block)
         if table is not None:
@@ -69,6 +66,16 @@ def training(record: Record) -> tuple[Item, ...]:
         ),
     ]
     return tuple(items)
+
+
+def _recipe(manifest: Mapping[str, Any]) -> list[Item]:
+    short, whole = short_recipe(manifest), recipe_table(manifest)
+    if whole.empty:
+        return [
+            Words("This model does not say by what recipe it was trained. Export it anew with `export`.", "caution")
+        ]
+    in_full = Table("recipe-in-full", "Recipe in full", whole, folded=True)
+    return [in_full] if short.empty else [Table("recipe", "In short", short), in_full]
 
 
 def cohort(record: Record) -> tuple[Item, ...]:

@@ -77,7 +77,7 @@ def evaluation_of(bundle: Bundle) -> dict[str, Any] | None:
 
 def key_figures(evaluation: Mapping[str, Any]) -> None:
     """Show sensitivity, specificity and the areas under the curve side by side, each with its interval."""
-    with st.grid(4, min_column_width=180):
+    with st.grid(4, min_column_width=150):
         for name, title in HEADLINE.items():
             value, bounds = value_and_interval(evaluation["metrics"][name])
             st.metric(

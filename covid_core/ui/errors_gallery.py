@@ -56,8 +56,15 @@ def gallery_of_errors(record: Record, bundle: Bundle) -> None:
         _table(shown)
     else:
         _pictures(shown, images)
-    asked = st.query_params.get(_CASE)
-    if asked is not None and asked in set(wrong["filename"]):
+    asked = st.selectbox(
+        "Open a film by its name",
+        wrong["filename"].tolist(),
+        index=None,
+        placeholder="Any of the errors",
+        key=_CASE,
+        bind="query-params",
+    )
+    if asked is not None:
         _case(wrong[wrong["filename"] == asked].iloc[0].to_dict(), images, record, bundle)
 
 
@@ -114,14 +121,14 @@ def _pictures(shown: pd.DataFrame, images: Path) -> None:
 
 
 def _closed() -> None:
-    st.query_params.pop(_CASE, None)
+    st.session_state[_CASE] = None
 
 
 @st.dialog("A film that is called wrongly", width="large", on_dismiss=_closed)
 def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: Bundle) -> None:
-    filename = str(row["filename"])
+    filename, kind = str(row["filename"]), str(row["kind"])
     st.markdown(
-        f"**{plain(str(row['kind']).capitalize())}**: by the reference standard {CLASS_TITLES[row['label']]}, "
+        f"**{plain(kind[:1].upper() + kind[1:])}**: by the reference standard {CLASS_TITLES[row['label']]}, "
         f"P(COVID-19) {row['probability_covid']:.2f} where the model calls from {record.evaluation['threshold']:.2f} on."
     )
     st.text(f"{filename}\n{known_of(row)}")
@@ -152,18 +159,23 @@ def _film(filename: str, images: Path | None, bundle: Bundle) -> None:
         return
     outcome = next(iter(read_all(predictor, [given]))).outcome
     if not isinstance(outcome, Prediction):
-        film_viewer(image, None, None, key="case", alt="The film", clearance=_CLEARANCE)
+        film_viewer(image, None, None, key="case film", alt="The film", clearance=_CLEARANCE)
         st.caption(f"No heat map: the gate of the model refuses this film. {plain(str(outcome))}")
         return
     box = bundle.preparation.crop_box(image.shape[1], image.shape[0])
     film_viewer(
-        image, outcome.heat, box, key="case", alt="The film, with the model's heat map over it", clearance=_CLEARANCE
+        image,
+        outcome.heat,
+        box,
+        key="case film",
+        alt="The film, with the model's heat map over it",
+        clearance=_CLEARANCE,
     )
     st.caption(heat_sentences(outcome, bundle))
 
 
 def _open(filename: str) -> None:
-    st.query_params[_CASE] = filename
+    st.session_state[_CASE] = filename
 
 
 def _turn(start: int) -> None:

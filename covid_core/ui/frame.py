@@ -33,6 +33,12 @@ _STYLE = """<style>
 [data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
 /* Its download would give names of files that a spreadsheet runs as formulas; the page has a table of its own to take away. */
 .st-key-results [data-testid="stElementToolbar"] { display: none; }
+/* On a narrow screen a table scrolls sideways, rather than squeezing its texts to a letter a line. */
+@media (max-width: 640px) {
+  [data-testid="stTable"] { overflow-x: auto; }
+  [data-testid="stTable"] table { width: max-content; }
+  [data-testid="stTable"] :is(td, th) > * { width: max-content; max-width: 15rem; }
+}
 </style>"""
 _ICON = PROJECT / "docs" / "icon.png"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from covid_core.evaluation.further import FurtherTable, further_tables, markdown_table
+from covid_core.evaluation.further import FurtherTable, further_table, further_tables, markdown_table
 
 
 def metric(value: float | None, lower: float | None = None, upper: float | None = None, n: int = 50) -> dict[str, Any]:
@@ -307,3 +307,32 @@ def test_the_operating_point_chosen_elsewhere_stands_beside_the_one_chosen_here(
         ["Specificity", "0.78", "0.74"],
         ["Balanced accuracy", "0.78", "0.74"],
     ]
+
+
+@pytest.mark.parametrize("block", TITLES)
+def test_a_block_can_be_asked_for_by_its_name_and_is_the_same_table(block: str) -> None:
+    found = further_table(FULL, block)
+    assert found is not None
+    same = table_of(FULL, block)
+    assert (found.title, found.note) == (TITLES[block], same.note)
+    pd.testing.assert_frame_equal(found.table, same.table)
+
+
+@pytest.mark.parametrize("block", TITLES)
+@pytest.mark.parametrize("nothing", ["absent", None, "empty"])
+def test_a_block_that_was_not_measured_is_none_when_it_is_asked_for(block: str, nothing: str | None) -> None:
+    evaluation = {name: value for name, value in FULL.items() if name != block}
+    if nothing != "absent":
+        evaluation[block] = None if nothing is None else type(FULL[block])()
+    assert further_table(evaluation, block) is None
+
+
+def test_every_table_there_is_can_be_asked_for_by_name_in_the_same_order() -> None:
+    asked = [further_table(FULL, block) for block in TITLES]
+    assert [one.title for one in asked if one is not None] == [one.title for one in further_tables(FULL)]
+
+
+@pytest.mark.parametrize("block", ["seed_means", "left_out_sources", "subgroups", "cohort", "metrics", "no such block"])
+def test_what_has_no_table_of_its_own_cannot_be_asked_for(block: str) -> None:
+    with pytest.raises(KeyError):
+        further_table({**FULL, block: {"some": "content"}}, block)

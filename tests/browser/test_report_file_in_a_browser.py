@@ -1,0 +1,167 @@
+"""A model report as an HTML file, opened from a disk in Chromium without a network: what is drawn, saved and printed."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pypdf
+import pytest
+from PIL import Image
+
+pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from covid_core import figures
+from covid_core.model_report.content import Chapter, Chart, Report, Table, Words
+from covid_core.model_report.csv_tables import csv_of
+from covid_core.model_report.html import report_html
+from tests.browser.app_server import CHROMIUM, running_browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+PATIENCE_MS = 30_000
+HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+WIDE = pd.DataFrame({f"Column {number}": ["-0.25", "=1+1"] for number in range(14)})
+FOLDED = pd.DataFrame({"Name": ["within the folded table", HOSTILE], "Value": ["1", "2"]})
+SOURCES = pd.DataFrame({HOSTILE: [3, 4], "other": [5, 6]}, index=[HOSTILE, "Hannover"])
+CHARTS = {
+    "matrix": figures.confusion([[17, 2], [17, 18]]),
+    "sources": figures.distributions(SOURCES, HOSTILE, "films"),
+    "scale": figures.probability_scale(0.8, 0.5, (0.4, 0.6), (0.7, 0.9)),
+}
+REPORT = Report(
+    title=f"Model report: {HOSTILE}",
+    subtitle="Version 7.",
+    headline="It finds 18 of 35.",
+    figures=(("Sensitivity", "0.51", "95% CI 0.34 to 0.69"),) * 4,
+    chapters=(
+        Chapter("charts", "Charts", tuple(Chart(name, name, one, f"Alt of {name}.") for name, one in CHARTS.items())),
+        Chapter("tables", "Tables", (Table("wide", "Wide", WIDE), Table("folded", "Folded", FOLDED, folded=True))),
+        Chapter("words", "Words", (Words(HOSTILE, "caution"),)),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(report_html(REPORT), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, offline=True)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, file: Path) -> Iterator[Page]:
+    """The file opened; no test may leave an error in the console or ask for anything but the file."""
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    problems: list[str] = []
+    requests: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            problems.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(file.as_uri())
+    expect(page.locator(".chart .main-svg").first).to_be_visible()
+    yield page
+    assert not problems
+    assert not [url for url in requests if not url.startswith((file.as_uri(), "data:", "blob:"))]
+
+
+def saved(page: Page, button: str) -> bytes:
+    with page.expect_download() as started:
+        page.get_by_role("button", name=button, exact=True).click()
+    return Path(started.value.path()).read_bytes()
+
+
+def test_every_chart_is_drawn(page: Page) -> None:
+    for name in CHARTS:
+        assert page.locator(f"#chart-{name} .main-svg").count() > 0
+    matrix = page.locator("#chart-matrix")
+    expect(matrix).to_have_attribute("aria-label", "Alt of matrix.")
+    assert "Called (films)" in matrix.inner_text()
+    assert page.locator("#chart-sources .bars .point").count() == SOURCES.size
+
+
+def test_no_text_of_the_data_is_run(page: Page) -> None:
+    assert page.title().startswith("Model report: </script>")
+    assert page.locator("img[src='x']").count() == 0
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_what_is_written_on_a_chart_is_in_the_colour_of_the_page(page: Page, scheme: str, dark: bool) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert (sum(int(part) for part in ink.removeprefix("rgb(").removesuffix(")").split(",")) > 384) == dark
+    fills = "all => [...new Set(all.map(one => getComputedStyle(one).fill))]"
+    assert page.locator(".chart .main-svg .xtick text, .chart .main-svg .annotation text").evaluate_all(fills) == [ink]
+
+
+def test_on_a_telephone_only_tables_scroll_sideways(page: Page) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.wait_for_function("() => document.querySelector('#chart-matrix .main-svg').clientWidth < 400")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    table = page.get_by_role("group", name="Wide")
+    assert table.evaluate("one => one.scrollWidth > one.clientWidth && getComputedStyle(one).overflowX == 'auto'")
+
+
+def test_a_table_is_saved_as_csv_that_no_spreadsheet_runs(page: Page) -> None:
+    content = saved(page, "CSV: Wide")
+    assert content.decode("utf-8-sig") == csv_of(WIDE)
+    assert content.startswith(b"\xef\xbb\xbf")
+    assert b"-0.25,-0.25" in content
+    assert b"'=1+1" in content
+
+
+def test_a_chart_is_saved_as_png_in_dark_ink_on_white_at_any_setting(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    pixels = np.asarray(Image.open(io.BytesIO(saved(page, "PNG: matrix"))).convert("RGB"))
+    assert pixels.shape == (2 * CHARTS["matrix"].layout.height, 2 * 760, 3)
+    assert tuple(pixels[0, 0]) == (255, 255, 255)
+    assert pixels.max(axis=2).min() < 80  # letters
+
+
+def test_a_chart_is_saved_as_svg(page: Page) -> None:
+    content = saved(page, "SVG: matrix").decode()
+    assert content.startswith("<svg")
+    assert "Reference standard" in content
+
+
+def test_on_paper_folded_tables_are_open_and_charts_have_room(page: Page) -> None:
+    printed = pypdf.PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True)))
+    text = " ".join(" ".join(sheet.extract_text() for sheet in printed.pages).split())
+    assert "within the folded table" in text
+    assert "Called (films)" in text
+    width, height = (float(side) for side in printed.pages[0].mediabox[2:])
+    assert (round(width), round(height)) == (595, 842)
+    expect(page.locator("details")).not_to_have_attribute("open", "")
+
+
+def test_the_keyboard_leads_past_the_contents_and_along_the_buttons(page: Page) -> None:
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the report")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="PNG: matrix")).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
