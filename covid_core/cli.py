@@ -275,15 +275,23 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
     from covid_core.model_report.files import write_report
-    from covid_core.model_report.record import read_record
+    from covid_core.model_report.record import Record, read_record
     from covid_core.model_report.whole import Asked, asked_by_default
 
     bundle = load_bundle(_bundle_folder(options.model))
     record = read_record(bundle, options.collection)
-    names = [name for name in model_names() if name != bundle.name] if options.compare is None else options.compare
-    others = tuple(read_record(load_bundle(_bundle_folder(name))) for name in names)
-    default = asked_by_default(record, others)
-    asked = Asked(record, others, options.threshold or default.threshold, options.prevalence or default.prevalence)
+    others: list[Record] = []
+    for name in [name for name in model_names() if name != bundle.name] if options.compare is None else options.compare:
+        try:
+            others.append(read_record(load_bundle(_bundle_folder(name))))
+        except CovidCoreError as error:
+            if options.compare is not None:
+                raise
+            print(f"not compared: {error}", file=sys.stderr)
+    default = asked_by_default(record, tuple(others))
+    asked = Asked(
+        record, tuple(others), options.threshold or default.threshold, options.prevalence or default.prevalence
+    )
     out = options.out or Path(f"{bundle.name}-report.html")
     write_report(asked, out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")

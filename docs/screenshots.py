@@ -1,6 +1,6 @@
 """Take the pictures of the documentation anew: the app in Chromium, with NEMA's sample films of the package pydicom-data.
 
-python docs/screenshots.py            docs/predict.png, and each state of the Predict page in docs/screenshots/
+python docs/screenshots.py            docs/predict.png; each state of Predict and chapter of the report in docs/screenshots/
 python docs/screenshots.py --all DIR  every page, wide and narrow, light and dark, into DIR, to be looked at
 
 Only the second shows an installed dataset: its images carry their own licences and do not belong into the repository.
@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_plus
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
@@ -20,10 +21,12 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
+from covid_core.model_report.whole import CHAPTERS  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
 from tests.real_films import chest_film, leg_film, sample  # noqa: E402
 
-PAGES = {"front": "", "predict": "Predict", "dataset": "Dataset", "report": "Model_report"}
+CHAPTER_PAGES = {f"report-{name}": f"Model_report?chapter={quote_plus(title)}" for name, title in CHAPTERS.items()}
+PAGES = {"front": "", "predict": "Predict", "dataset": "Dataset", **CHAPTER_PAGES}
 WIDE, NARROW = (1280, 800), (400, 800)
 SETTLE_MS = 4000
 STATES = PROJECT / "docs" / "screenshots"
@@ -108,6 +111,11 @@ def take_states(browser: Browser, address: str, folder: Path) -> None:
         page.wait_for_timeout(SETTLE_MS // 2)
         if state.whole:
             show_all(page)
+        page.screenshot(path=STATES / f"{name}.png")
+        page.close()
+    for name, path in CHAPTER_PAGES.items():
+        page = open_page(browser, f"{address}/{path}", WIDE, "light", [])
+        show_all(page)
         page.screenshot(path=STATES / f"{name}.png")
         page.close()
     (PROJECT / "docs" / "predict.png").write_bytes((STATES / "one-film.png").read_bytes())

@@ -172,17 +172,26 @@ def probability_after(prevalence: ArrayLike, likelihood_ratio: float) -> NDArray
     return before * likelihood_ratio / (1 - before + before * likelihood_ratio)
 
 
-def curve(answer: Answer, points: int = 121) -> Curve:
-    """The probability after an answer over the whole scale of prevalences, which are evenly spaced in their logarithm."""
+def curve(answer: Answer, points: int = 121, *, through: float | None = None) -> Curve:
+    """The probability after an answer over the whole scale of prevalences, which are evenly spaced in their logarithm.
+
+    Args:
+        answer: one of a model's.
+        points: how many prevalences.
+        through: a further one, in (0, 1), that the curve shall have a point at.
+    """
     before = np.geomspace(*SCALE, points)
+    if through is not None:
+        before = np.unique(np.append(before, through))
     found = answer.likelihood_ratio
     value, lower = (
-        np.full(points, np.nan) if one is None else probability_after(before, one) for one in (found.value, found.lower)
+        np.full(before.size, np.nan) if one is None else probability_after(before, one)
+        for one in (found.value, found.lower)
     )
     if found.upper is not None:
         upper = probability_after(before, found.upper)
     else:
-        upper = np.full(points, np.nan if found.lower is None else 1.0)
+        upper = np.full(before.size, np.nan if found.lower is None else 1.0)
     return Curve(before, value, lower, upper)
 
 

@@ -41,7 +41,7 @@ def people_bars(reading: Reading) -> go.Figure:
             hovertemplate=f"{CLASS_TITLES[label]}: %{{x}} people<extra></extra>",
         )
     figure.update_layout(barmode="stack", legend_traceorder="normal", bargap=0.35)
-    figure.update_xaxes(title=f"People (of {whole(reading.people.total)} like this patient)", rangemode="tozero")
+    figure.update_xaxes(title=f"People, of {whole(reading.people.total)}", rangemode="tozero")
     figure.update_yaxes(
         title="Answer",
         autorange="reversed",

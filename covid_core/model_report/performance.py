@@ -253,7 +253,7 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
         *post_test_words.natural_frequency_sentences(readings[0]),
         post_test_words.natural_frequency_sentences(readings[1])[1],
     ]
-    ppv, after_negative = (_band(post_test.curve(answer)) for answer in answers)
+    ppv, after_negative = (_band(post_test.curve(answer, through=prevalence)) for answer in answers)
     npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
     return [
         Words(" ".join(sentences)),

@@ -110,9 +110,8 @@ def failures(record: Record) -> tuple[Item, ...]:
         return (Words("No film of this evaluation is called wrongly."),)
     kinds = wrong["kind"].value_counts()
     said = (
-        f"{int(kinds.get(MISSED, 0))} films with COVID-19 are missed and {int(kinds.get(FALSE_ALARM, 0))} others raise "
-        "a false alarm, "
-        f"of {evaluation['counts']['images']} films."
+        f"Missed films with COVID-19: {int(kinds.get(MISSED, 0))}. False alarms: {int(kinds.get(FALSE_ALARM, 0))}. Films in all: "
+        f"{evaluation['counts']['images']}."
     )
     table = Table(
         "errors",

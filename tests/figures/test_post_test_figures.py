@@ -67,7 +67,7 @@ def test_the_bars_are_the_people_of_each_answer_by_what_they_have() -> None:
         CLASS_COLOURS["non_covid"],
     )
     assert figure.layout.barmode == "stack"
-    assert figure.layout.xaxis.title.text == "People (of 1000 like this patient)"
+    assert figure.layout.xaxis.title.text == "People, of 1000"
 
 
 def test_every_bar_says_its_numbers_and_the_films_own_is_bold() -> None:
@@ -79,7 +79,7 @@ def test_every_bar_says_its_numbers_and_the_films_own_is_bold() -> None:
 
 
 def test_ten_thousand_people_are_written_with_a_comma() -> None:
-    assert people_bars(read(THREE, "covid", 0.002)).layout.xaxis.title.text == "People (of 10,000 like this patient)"
+    assert people_bars(read(THREE, "covid", 0.002)).layout.xaxis.title.text == "People, of 10,000"
 
 
 @pytest.mark.parametrize(

@@ -348,7 +348,7 @@ def test_the_errors_are_counted_and_listed_and_a_perfect_model_has_none() -> Non
     probability = np.where(COVID, 0.9, 0.1)
     probability[[0, 1, 2]] = [0.2, 0.4, 0.7]  # films 0 and 1 have COVID-19, film 2 has not
     found = made("failures", record_of(scored(probability)))
-    assert words_of(found) == "2 films with COVID-19 are missed and 1 others raise a false alarm, of 40 films."
+    assert words_of(found) == "Missed films with COVID-19: 2. False alarms: 1. Films in all: 40."
     listed = table_named(found, "errors")
     # Confidence by hand: (0.5 - 0.2) / 0.5, (0.7 - 0.5) / 0.5, (0.5 - 0.4) / 0.5.
     assert listed[["File", "Confidence"]].to_numpy().tolist() == [

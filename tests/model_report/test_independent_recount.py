@@ -273,7 +273,7 @@ def test_what_is_counted_in_films_and_patients_is_what_the_table_holds(name: str
         int((~counted.truth & (counted.p >= counted.shipped["threshold"])).sum()),
     )
     said = " ".join(item.text for item in shown(name, "failures").items if isinstance(item, Words))
-    assert f"{missed} films with COVID-19 are missed and {false_alarms} others" in said
+    assert f"Missed films with COVID-19: {missed}. False alarms: {false_alarms}." in said
 
 
 def test_the_histogram_counts_every_film_of_its_class_once(name: str, counted: Counted) -> None:

@@ -16,10 +16,10 @@
     return { data: traces, layout: { ...layout, dragmode: false } };
   }
 
-  function draw(name) {
+  function draw(name, size) {
     const { data: traces, layout } = figure(name);
     const font = { family: getComputedStyle(document.body).fontFamily, ...layout.font };
-    return Plotly.newPlot(place(name), traces, { ...layout, font }, CONFIG);
+    return Plotly.newPlot(place(name), traces, { ...layout, font, ...size }, CONFIG);
   }
 
   function saveTable(name) {
@@ -53,17 +53,17 @@
     else savePicture(name, kind);
   });
 
-  // On paper charts are as wide as the sheet, and folded tables are open.
+  // On paper charts are as wide as the sheet, and folded tables are open. Drawn anew, as a legend keeps the room it had.
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];
     opened.forEach((one) => { one.open = true; });
-    names.forEach((name) => Plotly.relayout(place(name), { autosize: false, width: PAPER_PIXELS }));
+    names.forEach((name) => draw(name, { autosize: false, width: PAPER_PIXELS }));
   });
   addEventListener("afterprint", () => {
     opened.forEach((one) => { one.open = false; });
-    names.forEach((name) => Plotly.relayout(place(name), { autosize: true, width: null }));
+    names.forEach((name) => draw(name));
   });
 
-  names.forEach(draw);
+  names.forEach((name) => draw(name));
 })();

@@ -1,14 +1,13 @@
-"""A model report as an HTML file, opened from a disk in Chromium without a network: what is drawn, saved and printed."""
+"""The HTML report in Chromium with names that anyone may have written: nothing of them is run, and it reads on every screen."""
 
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import normalize
 
-import numpy as np
 import pandas as pd
 import pypdf
 import pytest
-from PIL import Image
 
 pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
 
@@ -16,7 +15,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 
 from covid_core import figures
 from covid_core.model_report.content import Chapter, Chart, Report, Table, Words
-from covid_core.model_report.csv_tables import csv_of
 from covid_core.model_report.html import report_html
 from tests.browser.app_server import CHROMIUM, running_browser
 
@@ -89,12 +87,6 @@ def page(context: BrowserContext, file: Path) -> Iterator[Page]:
     assert not [url for url in requests if not url.startswith((file.as_uri(), "data:", "blob:"))]
 
 
-def saved(page: Page, button: str) -> bytes:
-    with page.expect_download() as started:
-        page.get_by_role("button", name=button, exact=True).click()
-    return Path(started.value.path()).read_bytes()
-
-
 def test_every_chart_is_drawn(page: Page) -> None:
     for name in CHARTS:
         assert page.locator(f"#chart-{name} .main-svg").count() > 0
@@ -126,33 +118,12 @@ def test_on_a_telephone_only_tables_scroll_sideways(page: Page) -> None:
     assert table.evaluate("one => one.scrollWidth > one.clientWidth && getComputedStyle(one).overflowX == 'auto'")
 
 
-def test_a_table_is_saved_as_csv_that_no_spreadsheet_runs(page: Page) -> None:
-    content = saved(page, "CSV: Wide")
-    assert content.decode("utf-8-sig") == csv_of(WIDE)
-    assert content.startswith(b"\xef\xbb\xbf")
-    assert b"-0.25,-0.25" in content
-    assert b"'=1+1" in content
-
-
-def test_a_chart_is_saved_as_png_in_dark_ink_on_white_at_any_setting(page: Page) -> None:
-    page.emulate_media(color_scheme="dark")
-    pixels = np.asarray(Image.open(io.BytesIO(saved(page, "PNG: matrix"))).convert("RGB"))
-    assert pixels.shape == (2 * CHARTS["matrix"].layout.height, 2 * 760, 3)
-    assert tuple(pixels[0, 0]) == (255, 255, 255)
-    assert pixels.max(axis=2).min() < 80  # letters
-
-
-def test_a_chart_is_saved_as_svg(page: Page) -> None:
-    content = saved(page, "SVG: matrix").decode()
-    assert content.startswith("<svg")
-    assert "Reference standard" in content
-
-
 def test_on_paper_folded_tables_are_open_and_charts_have_room(page: Page) -> None:
     printed = pypdf.PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True)))
-    text = " ".join(" ".join(sheet.extract_text() for sheet in printed.pages).split())
-    assert "within the folded table" in text
-    assert "Called (films)" in text
+    # Blanks are where letters are set apart, not where a text has them, and `fi` may be one letter.
+    text = "".join(normalize("NFKC", "".join(sheet.extract_text() for sheet in printed.pages)).split())
+    assert "withinthefoldedtable" in text
+    assert "Called(films)" in text
     width, height = (float(side) for side in printed.pages[0].mediabox[2:])
     assert (round(width), round(height)) == (595, 842)
     expect(page.locator("details")).not_to_have_attribute("open", "")
