@@ -85,8 +85,10 @@ def _table(shown: pd.DataFrame) -> None:
     st.caption(
         "The dataset is not installed here, so its films are not shown; the links lead to the public collection."
     )
+    rows = error_table(shown)
+    rows.insert(1, "Film", shown["filename"].map(public_address))
     st.dataframe(
-        error_table(shown).assign(Film=shown["filename"].map(public_address)),
+        rows,
         hide_index=True,
         placeholder="",
         column_config={"Film": st.column_config.LinkColumn(display_text="open")},

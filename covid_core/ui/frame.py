@@ -33,11 +33,13 @@ _STYLE = """<style>
 [data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
 /* Its download would give names of files that a spreadsheet runs as formulas; the page has a table of its own to take away. */
 .st-key-results [data-testid="stElementToolbar"] { display: none; }
+/* A column gets its width by what stands in it, the longest text the most; Streamlit would stop each at 400 pixels. */
+[data-testid="stTable"] :is(td, th) > * { max-width: none !important; }
 /* On a narrow screen a table scrolls sideways, rather than squeezing its texts to a letter a line. */
 @media (max-width: 640px) {
   [data-testid="stTable"] { overflow-x: auto; }
   [data-testid="stTable"] table { width: max-content; }
-  [data-testid="stTable"] :is(td, th) > * { width: max-content; max-width: 15rem; }
+  [data-testid="stTable"] :is(td, th) > * { width: max-content; max-width: 15rem !important; }
 }
 </style>"""
 _ICON = PROJECT / "docs" / "icon.png"
