@@ -13,10 +13,4 @@ if record is None:
     st.stop()
 
 ui.report_head(record)
-chapter = ui.choose_chapter()
-ui.report_chapter(chapter, record, bundle)
-if chapter == "failures":
-    ui.gallery_of_errors(record, bundle)
-
-with st.expander("Take away", icon=":material/download:"):
-    ui.take_away(record, bundle)
+ui.report_chapter(ui.choose_chapter(), record, bundle)

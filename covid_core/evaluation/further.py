@@ -145,7 +145,7 @@ def _external(evaluation: Mapping[str, Any]) -> FurtherTable:
                 }
             )
     areas = [
-        f"ROC AUC on {name}: {block['roc_auc']:.2f} ({block['labelled']['covid']} covid and "
+        f"ROC AUC on {name}: {block['roc_auc']:.2f}, without an interval ({block['labelled']['covid']} covid and "
         f"{block['labelled']['non_covid']} other films)"
         for name, block in evaluation["external"].items()
         if block.get("roc_auc") is not None
@@ -317,7 +317,7 @@ def _spread(figures: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _areas(row: Mapping[str, Any]) -> dict[str, str]:
-    return {title: described(row[name]) if name in row else "nothing" for name, title in _AREAS.items()}
+    return {title: described(row[name]) if name in row else "not defined" for name, title in _AREAS.items()}
 
 
 def _by_class() -> list[tuple[str, str]]:

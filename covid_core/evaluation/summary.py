@@ -135,7 +135,8 @@ def _better_baseline(evaluation: Mapping[str, Any]) -> str:
     best = max(defined, key=lambda name: defined[name])
     if round(defined[best], 2) <= round(of_model, 2):  # as the two figures are shown
         return ""
-    return f"; a baseline that sees no pixel, only the {best}, does better than the model: {defined[best]:.2f}"
+    higher = described(evaluation["baselines"][best]["roc_auc"])
+    return f"; a baseline that sees no pixel, only the {best}, has a higher one, {higher}"
 
 
 def _plural(count: int, noun: str) -> str:

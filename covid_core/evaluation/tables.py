@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.labels import CLASS_TITLES, CLASSES
 
 MEANINGS = {
@@ -26,7 +27,10 @@ MEANINGS = {
     "f1_non_covid": ("F1, not COVID-19", "harmonic mean of specificity and negative predictive value"),
     "lr_positive": ("Likelihood ratio +", "how many times a COVID-19 call raises the odds of COVID-19"),
     "lr_negative": ("Likelihood ratio -", "what another call multiplies the odds of COVID-19 by"),
-    "pr_auc": ("PR AUC", "area under the precision-recall curve; chance is the share of COVID-19 films"),
+    "pr_auc": (
+        "Average precision (PR AUC)",
+        "area under the steps of the precision-recall curve; chance is the share of COVID-19 films",
+    ),
     "brier": ("Brier score", "mean squared error of the probability; 0 is perfect, 0.25 is a coin's"),
     "calibration_intercept": (
         "Calibration intercept",
@@ -41,6 +45,10 @@ MEANINGS = {
 """Metric of an evaluation -> its title and what it says, in the order they are shown."""
 
 
+_NOT_REFITTED = (
+    " The models of the folds were not fitted anew for each resample: the intervals hold no chance of their training."
+)
+_SHARES = {"Precision": "precision", "Recall": "recall", "F1": "f1"}
 AREAS = ("roc_auc", "within_source_auc", "pr_auc")
 CALIBRATION = ("brier", "calibration_intercept", "calibration_slope", "ece")
 
@@ -87,12 +95,12 @@ def bins_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
                 "Probability": f"{one['low']:.2f} to {one['high']:.2f}",
                 "Films": str(one["n"]),
                 "Mean predicted": f"{one['predicted']:.2f}",
-                "Observed": f"{one['observed']:.2f}",
+                "Observed (weighted)": f"{one['observed']:.2f}",
                 "95% interval": f"{one['lower']:.2f} to {one['upper']:.2f}",
             }
             for one in evaluation["reliability"]["bins"]
         ],
-        columns=["Probability", "Films", "Mean predicted", "Observed", "95% interval"],
+        columns=["Probability", "Films", "Mean predicted", "Observed (weighted)", "95% interval"],
     )
 
 
@@ -115,20 +123,39 @@ def confusion_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def class_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    """The classification report, one row a class in class order; a dash where a share is undefined."""
-    return pd.DataFrame(
-        [
-            {
-                "Class": CLASS_TITLES[name],
-                **{
-                    title: "-" if row[key] is None else f"{row[key]:.2f}"
-                    for title, key in (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1"))
-                },
-                "Films": str(row["support"]),
-            }
-            for name, row in ((name, evaluation["classification_report"][name]) for name in CLASSES)
-        ]
+    """The classification report as scikit-learn lays it out, classes in class order; a dash where a share is undefined."""
+    report = [evaluation["classification_report"][name] for name in CLASSES]
+    both, films = all(row["support"] for row in report), [row["support"] for row in report]
+    rows = [_class_row(CLASS_TITLES[name], row, both) for name, row in zip(CLASSES, report, strict=True)]
+    right = sum(counts[index] for index, counts in enumerate(evaluation["confusion_matrix"]))
+    rows.append(
+        {
+            "Class": "Accuracy",
+            "Precision": "",
+            "Recall": "",
+            "F1": f"{right / sum(films):.2f}",
+            "Films": str(sum(films)),
+        }
     )
+    for title, weights in (("Mean of the classes", [1, 1]), ("Mean, weighted by films", films)):
+        means = {key: _weighted_mean([row[key] for row in report], weights) for key in ("precision", "recall", "f1")}
+        rows.append(_class_row(title, {**means, "support": sum(films)}, both))
+    return pd.DataFrame(rows)
+
+
+def _class_row(title: str, row: Mapping[str, Any], both: bool) -> dict[str, str]:
+    """A row of the classification report; where the films are of one class, what compares the two says nothing."""
+    shares = {name: row[key] if both else None for name, key in _SHARES.items()}
+    return {
+        "Class": title,
+        **{name: "-" if share is None else f"{share:.2f}" for name, share in shares.items()},
+        "Films": str(row["support"]),
+    }
+
+
+def _weighted_mean(shares: Sequence[float | None], weights: Sequence[int]) -> float | None:
+    known = [(share, weight) for share, weight in zip(shares, weights, strict=True) if share is not None]
+    return sum(share * weight for share, weight in known) / sum(weights) if len(known) == len(shares) else None
 
 
 def how_made(evaluation: Mapping[str, Any]) -> str:
@@ -137,5 +164,5 @@ def how_made(evaluation: Mapping[str, Any]) -> str:
     return (
         f"Intervals: {bootstrap['level']:.0%}, from {bootstrap['resamples']} resamples of whole patients (bootstrap), since the "
         "films of one patient are not independent. Where all films agree (a share of 0 or 1) it is Wilson's interval with "
-        "patients as the unit."
+        "patients as the unit." + (_NOT_REFITTED if evaluation["part"] == OUT_OF_FOLD else "")
     )

@@ -7,7 +7,7 @@ probability is that answer: who acts from 10 % on takes nine false alarms for on
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from covid_core.evaluation.bands import Band, resampled_band
 from covid_core.evaluation.films import Films
@@ -102,5 +102,11 @@ def shifted(films: Films, prevalence: float) -> FloatArray:
         float64 (n,) in [0, 1]; the order of the films stays.
     """
     assumed = float(films.truth.mean()) if films.prevalence is None else films.prevalence
-    covid = films.probability * (prevalence / assumed)
-    return np.asarray(covid / (covid + (1 - films.probability) * ((1 - prevalence) / (1 - assumed))), np.float64)
+    return shifted_by(films.probability, assumed, prevalence)
+
+
+def shifted_by(probability: ArrayLike, assumed: float, prevalence: float) -> FloatArray:
+    """Probabilities that assume one prevalence, as they would be at another (both in (0, 1)): float64, of the same shape."""
+    given = np.asarray(probability, np.float64)
+    covid = given * (prevalence / assumed)
+    return np.asarray(covid / (covid + (1 - given) * ((1 - prevalence) / (1 - assumed))), np.float64)

@@ -97,7 +97,9 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
     return framed(figure, height=400)
 
 
-def score_histogram(probabilities: NDArray[np.float64], labels: NDArray[np.bool_], threshold: float) -> go.Figure:
+def score_histogram(
+    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], threshold: float, shipped: float | None = None
+) -> go.Figure:
     """Draw how many films got which probability, those with COVID-19 upwards and the others downwards.
 
     Mirrored rather than overlaid: where the classes mix, two see-through colours would make a third that stands for none.
@@ -106,6 +108,7 @@ def score_histogram(probabilities: NDArray[np.float64], labels: NDArray[np.bool_
         probabilities: P(covid) of each film, float64 (n,) in [0, 1].
         labels: True for covid, bool (n,).
         threshold: the operating point in [0, 1].
+        shipped: that of the model, dotted, where it is another one.
     """
     figure, most = go.Figure(), {}
     sides: tuple[tuple[Label, NDArray[np.bool_], int], ...] = ((COVID, labels, 1), (NON_COVID, ~labels, -1))
@@ -124,7 +127,11 @@ def score_histogram(probabilities: NDArray[np.float64], labels: NDArray[np.bool_
                 f"<extra>{CLASS_TITLES[label]}</extra>"
             ),
         )
-    draw_operating_point(figure, threshold)
+    if shipped is None or shipped == threshold:
+        draw_operating_point(figure, threshold)
+    else:
+        draw_operating_point(figure, threshold, name="chosen")
+        draw_operating_point(figure, shipped, name="the model's own", dash="dot")
     if not labels.size:
         say(figure, "No film.")
     highest = max(*most.values(), 1)

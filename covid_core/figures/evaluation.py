@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
+from covid_core.evaluation.calibration import ReliabilityBin
 from covid_core.figures.frame import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
@@ -90,17 +91,31 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
     return framed(figure, height=480).update_layout(legend_y=1.06)
 
 
-def reliability(evaluation: Mapping[str, Any]) -> go.Figure:
+def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] = ()) -> go.Figure:
     """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its films.
 
     Args:
         evaluation: as of `covid_core.evaluation.report.evaluate`.
+        before: the bins of the output before it was calibrated, drawn open and in grey behind the others.
     """
     figure, content = go.Figure(), evaluation["reliability"]
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="ideal", line={"color": NEUTRAL, "dash": "dot"}, hoverinfo="skip"
     )
     bins = content["bins"]
+    if before and bins:
+        figure.add_scatter(
+            x=[one.predicted for one in before],
+            y=[one.observed for one in before],
+            customdata=[[one.n, one.low, one.high] for one in before],
+            mode="markers",
+            name="before calibration",
+            marker={"color": NEUTRAL, "size": 9, "symbol": "circle-open"},
+            hovertemplate=(
+                "before calibration: %{customdata[0]} films, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
+                "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
+            ),
+        )
     if not bins:
         say(figure, "No bins: a class has no film.")
     else:

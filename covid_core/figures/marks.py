@@ -75,7 +75,9 @@ def draw_cross(figure: go.Figure, x: Metric, y: Metric, name: str, axes: tuple[s
     )
 
 
-def draw_operating_point(figure: go.Figure, threshold: float) -> None:
+def draw_operating_point(
+    figure: go.Figure, threshold: float, *, name: str = "operating point", dash: str = "solid"
+) -> None:
     """Draw a vertical line from bottom to top where the call changes, named in the legend."""
     figure.add_shape(
         type="line",
@@ -84,8 +86,8 @@ def draw_operating_point(figure: go.Figure, threshold: float) -> None:
         y0=0,
         y1=1,
         yref="paper",
-        line={"color": NEUTRAL, "width": 2},
-        name=f"operating point {threshold:.2f}",
+        line={"color": NEUTRAL, "width": 2, "dash": dash},
+        name=f"{name} {threshold:.2f}",
         showlegend=True,
     )
 

@@ -8,18 +8,21 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from covid_core import figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words, tables
 from covid_core.evaluation.bands import Band, pr_band, roc_band
+from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
 from covid_core.evaluation.comparison import Comparison, McNemar, compare
+from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.further import FurtherTable, further_table
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.report import at_threshold
 from covid_core.evaluation.summary import described
-from covid_core.evaluation.usefulness import decision_curve, useful_range
+from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.model_report.content import Chart, Item, Table, Words
 from covid_core.model_report.missing import not_measured
@@ -28,14 +31,17 @@ from covid_core.model_report.record import Record
 DECISION_RESAMPLES = 500
 _SHORTEST_RANGE = 0.02
 """Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
+_SERVED_SCALE = (
+    ", on the scale that is served; below, each film is calibrated on the other folds, so the figures differ a little"
+)
 _CLASS_ORDER = (
     "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
 )
 _AREA = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source"}
 _MCNEMAR = {
-    "sensitivity": "Called right, COVID-19 films",
-    "specificity": "Called right, other films",
-    "accuracy": "Called right, all films",
+    "sensitivity": "McNemar, COVID-19 films called right, films independent",
+    "specificity": "McNemar, other films called right, films independent",
+    "accuracy": "McNemar, all films called right, films independent",
 }
 
 
@@ -60,7 +66,7 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
         Chart(
             "probabilities",
             "Where the films lie",
-            figures.score_histogram(films.probability, films.truth, threshold),
+            figures.score_histogram(films.probability, films.truth, threshold, record.evaluation["threshold"]),
             alt=f"Histogram of the probabilities of {len(films.truth)} films by class, with the threshold {threshold:.2f}",
             note="Films to the right of the line are called COVID-19.",
         ),
@@ -117,7 +123,7 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
             Chart(
                 "roc-of-all-models",
                 "All models",
-                figures.roc_overlay([curve for curve in curves if curve[1] is not None]),
+                figures.roc_overlay(curves),
                 alt="ROC curves of all models, each on the films it was judged on",
                 note="Each model on the films that it was judged on, which are not the same for all: compare by the table.",
             )
@@ -135,9 +141,9 @@ def calibration(record: Record) -> tuple[Item, ...]:
         Chart(
             "reliability",
             "Observed share over the predicted probability",
-            figures.reliability(evaluation),
+            figures.reliability(evaluation, _bins_before(record)),
             alt="Observed share of COVID-19 over the predicted probability; the table of bins says the same",
-            note="On the dotted line, of the films given a probability of 0.7, 70% are COVID-19.",
+            note=_reliability_note(evaluation),
         ),
     ]
     items += _open(further_table(evaluation, "calibration"), "calibration")
@@ -150,7 +156,9 @@ def calibration(record: Record) -> tuple[Item, ...]:
                 "reliability-bins",
                 "The bins",
                 tables.bins_table(evaluation),
-                f"{evaluation['reliability']['binning'].capitalize()}; intervals are Wilson's, films taken as independent.",
+                f"{evaluation['reliability']['binning'].capitalize()}. {_weighted_in_words(evaluation)}Intervals "
+                "are Wilson's, films taken "
+                "as independent, and weighted as the shares are.",
                 folded=True,
             )
         )
@@ -166,7 +174,11 @@ def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple
         prevalence: the share of COVID-19 among those who are read, in (0, 1).
     """
     called = Words(f"Films are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
-    return (called, *_predictive_values(_at(record, threshold), prevalence), *_decision_curve(record, prevalence))
+    return (
+        called,
+        *_predictive_values(_at(record, threshold), prevalence),
+        *_decision_curve(record, threshold, prevalence),
+    )
 
 
 def _at(record: Record, threshold: float) -> Mapping[str, Any]:
@@ -176,7 +188,7 @@ def _at(record: Record, threshold: float) -> Mapping[str, Any]:
     return at_threshold(record.evaluation, record.predictions, threshold)
 
 
-def _decision_curve(record: Record, prevalence: float) -> tuple[Item, ...]:
+def _decision_curve(record: Record, threshold: float, prevalence: float) -> tuple[Item, ...]:
     films = record.films()
     seed = record.evaluation["bootstrap"]["seed"]
     found = decision_curve(films, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
@@ -186,8 +198,10 @@ def _decision_curve(record: Record, prevalence: float) -> tuple[Item, ...]:
     ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
     where = " and ".join(f"{low:.0%} to {high:.0%}" for low, high in ranges)
     best = (
-        f"does more good than acting on everyone or on no one for a reader who would act at a probability of {where}. Where the "
-        "curves lie close that may be chance."
+        "cannot be told to do good or harm: the films come from too few patients."
+        if bool(np.isnan(found.curve.lower).all())
+        else f"does more good than acting on everyone or on no one for a reader who would act at a probability of {where}. "
+        "Where the curves lie close that may be chance."
         if ranges
         else "does more good than acting on everyone or on no one at no probability."
     )
@@ -199,16 +213,18 @@ def _decision_curve(record: Record, prevalence: float) -> tuple[Item, ...]:
             found.curve,
             found.treat_all,
             prevalence=prevalence,
-            threshold=record.evaluation["threshold"],
+            threshold=float(shifted_by(threshold, _assumed(record), prevalence)),
             n=len(films.truth),
         ),
         alt=said,
         note=(
-            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as the "
-            "reader's threshold "
-            "says (at 0.2 four false alarms are worth one case found). The probabilities are shifted to this share of "
-            "COVID-19. "
-            f"The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples of patients. Vickers and Elkin 2006."
+            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as "
+            "the reader's threshold "
+            "says (at 0.2 four false alarms are worth one case found). The probabilities, and with them the "
+            "operating point, are "
+            f"shifted to this share of COVID-19. The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples "
+            "of patients. Vickers "
+            "and Elkin 2006."
         ),
     )
     return (Words(said), chart)
@@ -225,10 +241,15 @@ def abstention(record: Record) -> tuple[Item, ...]:
 
 def _where(record: Record, threshold: float) -> str:
     shipped, method = record.evaluation["threshold"], record.manifest["threshold"]["method"]
+    scale = _SERVED_SCALE if record.evaluation["part"] == OUT_OF_FOLD else ""
     if threshold == shipped:
-        return f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}."
+        return (
+            f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}"
+            f"{scale}."
+        )
     return (
-        f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
+        f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is "
+        "picked "
         "because these "
         "figures look good on these films will look worse on others."
     )
@@ -281,6 +302,32 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
     ]
 
 
+def _assumed(record: Record) -> float:
+    """The share of COVID-19 that the model's probabilities assume."""
+    assumed = record.evaluation["reliability"]["prevalence"]
+    return float(record.evaluation["counts"]["prevalence"] if assumed is None else assumed)
+
+
+def _bins_before(record: Record) -> list[ReliabilityBin]:
+    """The bins of the output before it was calibrated; none where it never was."""
+    films, raw = record.films(), record.predictions["probability_raw"].to_numpy(np.float64)
+    if np.array_equal(raw, films.probability):
+        return []
+    return reliability_bins(films.truth, raw, prevalence=films.prevalence)
+
+
+def _weighted_in_words(evaluation: Mapping[str, Any]) -> str:
+    """Say to which share of COVID-19 the reliability is weighted; empty where it is not."""
+    share = evaluation["reliability"]["prevalence"]
+    return "" if share is None else f"Shares are those of films of which {share:.0%} are COVID-19. "
+
+
+def _reliability_note(evaluation: Mapping[str, Any]) -> str:
+    share = evaluation["reliability"]["prevalence"]
+    where = "" if share is None else f"Where {share:.0%} of all films are COVID-19 (to which these are weighted): "
+    return f"{where}on the dotted line, of the films given a probability of 0.7, 70% are COVID-19."
+
+
 def _rest(probability: Estimate) -> float | None:
     return None if probability.value is None else 1 - probability.value
 
@@ -305,12 +352,17 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
             name,
             f"{record.name} against {other.name}",
             _comparison_table(found, record.name, other.name),
-            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
-            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test "
+            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was "
+            "trained on "
+            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's "
+            "test "
             "is given with "
             "films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with "
             "films taken as "
-            "independent. P-values are not adjusted for the number of comparisons.",
+            "independent. P-values are not adjusted for the number of comparisons. "
+            "Where an operating point was chosen on these very films, the calls at it look better than they are: "
+            "the first sentence "
+            "of each model's report says how it was chosen.",
         )
     ]
 

@@ -112,7 +112,7 @@ def default_prevalence(evaluation: Mapping[str, Any]) -> float:
 
 
 def value_and_interval(metric: Mapping[str, Any]) -> tuple[str, str]:
-    """A figure as its card shows it: `0.77` and `95% CI 0.72 to 0.81`."""
+    """A figure as its card shows it: `0.77` and `0.72 to 0.81 (95%)`."""
     value = "undefined" if metric["value"] is None else f"{metric['value']:.2f}"
     bounds = interval(metric)
-    return value, f"95% CI {bounds}" if bounds else "no interval"
+    return value, f"{bounds} (95%)" if bounds else "no interval"

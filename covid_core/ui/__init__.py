@@ -7,12 +7,11 @@ from covid_core.ui.bundles import (
     predictor_of,
 )
 from covid_core.ui.collection import choose_table, flow_table, images_table
-from covid_core.ui.errors_gallery import gallery_of_errors
 from covid_core.ui.film_downloads import downloads_of_all, downloads_of_one
 from covid_core.ui.film_panels import read_films, reading, refusal, repairs, similar_films
 from covid_core.ui.frame import PAGES, chart, link, page, plain, problem, static_table
 from covid_core.ui.meaning_panel import meaning
-from covid_core.ui.report_view import choose_chapter, record_of, report_chapter, report_head, take_away
+from covid_core.ui.report_view import choose_chapter, record_of, report_chapter, report_head
 from covid_core.ui.session import forget_uploads
 from covid_core.ui.uploads import choose_film, picture_of, uploaded_films
 from covid_core.ui.viewer import film_viewer
@@ -30,7 +29,6 @@ __all__ = [
     "film_viewer",
     "flow_table",
     "forget_uploads",
-    "gallery_of_errors",
     "images_table",
     "key_figures",
     "link",
@@ -49,6 +47,5 @@ __all__ = [
     "report_head",
     "similar_films",
     "static_table",
-    "take_away",
     "uploaded_films",
 ]

@@ -46,6 +46,7 @@ def gallery_of_errors(record: Record, bundle: Bundle) -> None:
     if wrong.empty:
         return
     st.subheader("Look at them", anchor=False)
+    st.caption(f"Errors at the model's own operating point, {record.evaluation['threshold']:.3f}.")
     shown = _filtered(wrong)
     if shown.empty:
         st.info("No error meets these filters.", icon=":material/filter_alt_off:")
@@ -135,7 +136,7 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
     )
     st.text(f"{filename}\n{known_of(row)}")
     _film(filename, images, bundle)
-    if record.evaluation["part"] == OUT_OF_FOLD:
+    if images is not None and record.evaluation["part"] == OUT_OF_FOLD:
         st.caption(
             "The probability is that of a model of the cross-validation which had not seen this patient. The heat map is that of "
             "the model as it is served, which was fitted on this film as well, so that it may look elsewhere."

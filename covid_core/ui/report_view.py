@@ -3,7 +3,7 @@
 Knows how chapters are arranged in a browser, not what stands in them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from covid_core.model_report.whole import (
     whole_report,
 )
 from covid_core.ui.bundles import download, key_figures, manifest_hash, open_bundle
+from covid_core.ui.errors_gallery import gallery_of_errors
 from covid_core.ui.frame import chart, plain, problem, static_table
 
 _CHAPTER, _THRESHOLD, _PREVALENCE = "chapter", "threshold", "prevalence"
@@ -75,35 +76,55 @@ def choose_chapter() -> str:
         bind="query-params",
         label_visibility="collapsed",
     )
-    # A value that is only bound to a widget goes with it; set anew, it is still there when the chapter is opened again.
-    for key in (_THRESHOLD, _PREVALENCE):
-        if key in st.session_state:
-            st.session_state[key] = st.session_state[key]
-    return chosen
+    return chosen or next(iter(CHAPTERS))  # an address may name a chapter without a name
 
 
 def report_chapter(name: str, record: Record, bundle: Bundle) -> None:
-    """Show a chapter with what can be set in it."""
+    """Show a chapter with what can be set in it, and what can be taken away.
+
+    A chapter that can be set runs again by itself, together with what is taken away as it is set.
+    """
+    if name in _SETTABLE:
+        _settable_chapter(name, record, bundle)
+        return
     try:
-        if name == "operating-point":
-            _operating_point(record)
-        elif name == "in-your-clinic":
-            _in_your_clinic(record)
-        else:
-            others, unread = _others(bundle.folder.name) if name == "discrimination" else ((), ())
-            show_chapter(chapter(name, asked_by_default(record, others)))
-            if unread:
-                st.caption(plain(f"Not compared, as it cannot be read: {', '.join(unread)}. Choose it to see why."))
+        others, unread = _others(bundle.folder.name) if name == "discrimination" else ((), ())
+        show_chapter(chapter(name, asked_by_default(record, others)))
+        if unread:
+            st.caption(plain(f"Not compared, as it cannot be read: {', '.join(unread)}. Choose it to see why."))
     except EvaluationError as error:
         problem(error)
+    if name == "failures":
+        gallery_of_errors(record, bundle)
+    _take_away(name, record, bundle)
 
 
-def take_away(record: Record, bundle: Bundle) -> None:
+@st.fragment
+def _settable_chapter(name: str, record: Record, bundle: Bundle) -> None:
+    for setting in _SETTABLE[name]:
+        _SLIDERS[setting](record)
+    try:
+        asked = Asked(record, (), _chosen_threshold(record), _chosen_prevalence(record))
+        show_chapter(chapter(name, asked))
+    except EvaluationError as error:
+        problem(error)
+    _take_away(name, record, bundle)
+
+
+def _take_away(name: str, record: Record, bundle: Bundle) -> None:
+    with st.expander("Take away", icon=":material/download:"):
+        elsewhere = [setting for setting in _SLIDERS if setting not in _SETTABLE.get(name, ())]
+        for setting in elsewhere:  # where a chapter does not show them, so that the address keeps them all the same
+            _SLIDERS[setting](record)
+        _files(record, bundle)
+
+
+def _files(record: Record, bundle: Bundle) -> None:
     """Offer the whole report, its tables, and the files behind it; what is asked for is made when its button is pressed."""
-    threshold, prevalence = _chosen_threshold(record), _chosen_prevalence(record)
+    asked = Asked(record, _others(bundle.folder.name)[0], _chosen_threshold(record), _chosen_prevalence(record))
 
     def report() -> Report:
-        return whole_report(Asked(record, _others(bundle.folder.name)[0], threshold, prevalence))
+        return whole_report(asked)
 
     st.segmented_control(
         "Pictures are saved as",
@@ -112,6 +133,7 @@ def take_away(record: Record, bundle: Bundle) -> None:
         required=True,
         format_func=str.upper,
         key=_PICTURES,
+        bind="query-params",
         help="The camera over each chart saves it as this. The HTML report has a button for each.",
     )
     with st.container(horizontal=True):
@@ -153,7 +175,7 @@ def _charts(charts: Sequence[Chart]) -> None:
 
 def _chart(shown: Chart) -> None:
     st.subheader(shown.title, anchor=False)
-    chart(shown.figure, alt=shown.alt, save_as=(shown.name, st.session_state.get(_PICTURES, "png")))
+    chart(shown.figure, alt=shown.alt, save_as=(shown.name, st.session_state.get(_PICTURES) or "png"))
     if shown.note:
         st.caption(plain(shown.note))
 
@@ -198,21 +220,6 @@ def _table(shown: Table) -> None:
     )
 
 
-@st.fragment
-def _operating_point(record: Record) -> None:
-    _threshold_slider(record)
-    asked = Asked(record, (), _chosen_threshold(record), _chosen_prevalence(record))
-    show_chapter(chapter("operating-point", asked))
-
-
-@st.fragment
-def _in_your_clinic(record: Record) -> None:
-    _prevalence_slider(record)
-    _threshold_slider(record)
-    asked = Asked(record, (), _chosen_threshold(record), _chosen_prevalence(record))
-    show_chapter(chapter("in-your-clinic", asked))
-
-
 def _threshold_slider(record: Record) -> None:
     shipped = float(record.evaluation["threshold"])
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -231,11 +238,12 @@ def _threshold_slider(record: Record) -> None:
 
 def _prevalence_slider(record: Record) -> None:
     cohort = default_prevalence(record.evaluation)
+    judged = cohort if cohort == record.evaluation["counts"]["prevalence"] else -1.0
     st.select_slider(
         "How common is COVID-19 among those who are read?",
         post_test_words.prevalence_choices(cohort),
         value=cohort,
-        format_func=lambda choice: post_test_words.prevalence_label(choice, cohort),
+        format_func=lambda choice: post_test_words.prevalence_label(choice, judged),
         key=_PREVALENCE,
         bind="query-params",
     )
@@ -243,6 +251,14 @@ def _prevalence_slider(record: Record) -> None:
 
 def _back_to_shipped(threshold: float) -> None:
     st.session_state[_THRESHOLD] = threshold
+
+
+_SLIDERS: Mapping[str, Callable[[Record], None]] = {_PREVALENCE: _prevalence_slider, _THRESHOLD: _threshold_slider}
+_SETTABLE: Mapping[str, tuple[str, ...]] = {
+    "operating-point": (_THRESHOLD,),
+    "in-your-clinic": (_PREVALENCE, _THRESHOLD),
+}
+"""Chapter -> what can be set in it."""
 
 
 def _chosen_threshold(record: Record) -> float:

@@ -231,3 +231,19 @@ def test_a_broken_table_of_the_dataset_does_not_take_the_report_along(
     assert not app.exception
     assert "not a CSV with the columns" in app.error[0].value.replace("\\", "")
     assert app.metric
+
+
+@pytest.mark.parametrize("query", [{"chapter": ""}, {"chapter": "<script>"}, {"threshold": "abc"}, {"prevalence": ""}])
+def test_an_address_that_makes_no_sense_opens_the_report_all_the_same(
+    query: dict[str, str], models: list[str], open_page: OpenPage
+) -> None:
+    app = open_page(PAGE, model=models[0], **query)
+    assert not app.exception
+    assert app.metric
+    assert app.slider(key="threshold").value == pytest.approx(evaluation_of(models[0])["threshold"])
+
+
+def test_a_chapter_without_settings_keeps_those_of_the_address(models: list[str], open_page: OpenPage) -> None:
+    app = open_page(PAGE, model=models[0], chapter="Calibration", threshold="0.3", prevalence="2%")
+    assert app.slider(key="threshold").value == 0.3
+    assert app.select_slider(key="prevalence").value == 0.02

@@ -64,8 +64,10 @@ def test_a_reviewer_walks_through_the_chapters_and_every_chart_is_drawn(page: Pa
         page.get_by_role("button", name="Take away").or_(page.get_by_text("Take away")).first.wait_for()
         page.wait_for_load_state("networkidle")
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
-        for chart in page.locator("[data-testid=stPlotlyChart]").all():
-            expect(chart.locator(".main-svg").first).to_be_visible()
+        expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0)
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(one => one.querySelector('.main-svg'))"
+        )
     assert "chapter=" in href(page)
 
 
@@ -78,6 +80,11 @@ def test_the_threshold_is_set_with_the_keys_and_kept_in_the_address(page: Page, 
     page.get_by_text("The model itself calls from").wait_for()
     page.wait_for_function("location.search.includes('threshold=')")
     kept = href(page)
+    page.get_by_text("Take away").click()
+    archive = zipfile.ZipFile(io.BytesIO(taken(page, "All tables as CSV")))
+    row = archive.read("figures-at-threshold.csv").decode().splitlines()[1]
+    cells = page.locator("[data-testid=stTable]").filter(has_text="Sensitivity").first.locator("td").all_inner_texts()
+    assert row.split(",")[1] == cells[0], "what is taken away is what the page shows"
     said = page.get_by_text("At a threshold of").inner_text()
     page.goto("about:blank")
     page.goto(kept)

@@ -177,7 +177,7 @@ def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_
     assert list(table.columns) == ["", "ROC AUC", "ROC AUC within a source"]
     assert rows_of(table) == [
         ["this model", "0.81 (95% CI 0.71 to 0.86, n = 50)", "0.61 (95% CI 0.56 to 0.66, n = 50)"],
-        ["source, no pixels", "0.87 (95% CI 0.84 to 0.89, n = 50)", "nothing"],
+        ["source, no pixels", "0.87 (95% CI 0.84 to 0.89, n = 50)", "not defined"],
         ["view, no pixels", "0.71 (95% CI 0.61 to 0.76, n = 50)", "0.51 (95% CI 0.46 to 0.56, n = 50)"],
     ]
 

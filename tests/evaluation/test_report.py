@@ -435,7 +435,7 @@ def test_the_verdict_names_a_baseline_only_where_it_does_better() -> None:
         )
 
     assert with_baselines(source=0.99, view=0.97, age=None).endswith(
-        "; a baseline that sees no pixel, only the source, does better than the model: 0.99."
+        "; a baseline that sees no pixel, only the source, has a higher one, 0.99 (95% CI 0.88 to 1.00, n = 54)."
     )
     assert with_baselines(source=0.94, view=0.6) == verdict(evaluation)
     assert model["value"] < 0.951

@@ -43,7 +43,7 @@ CALLS = {
     "lr_positive": "Likelihood ratio +",
     "lr_negative": "Likelihood ratio -",
 }
-AREAS = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source", "pr_auc": "PR AUC"}
+AREAS = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source", "pr_auc": "Average precision (PR AUC)"}
 CALIBRATION = {
     "brier": "Brier score",
     "calibration_intercept": "Calibration intercept",
@@ -358,7 +358,7 @@ def test_the_cards_show_the_same_figures(counted: Counted) -> None:
     for title, value, bounds in cards:
         stored = counted.shipped["metrics"][titles[title]]
         assert says(value, expected[titles[title]])
-        assert says_interval(bounds.removeprefix("95% CI "), stored["lower"], stored["upper"])
+        assert says_interval(bounds.removesuffix(" (95%)"), stored["lower"], stored["upper"])
         assert (value, bounds) == value_and_interval(stored)
 
 
@@ -414,7 +414,7 @@ def test_two_models_are_compared_as_statsmodels_and_scikit_learn_do(first: str, 
     ]
     for title, films in (("COVID-19", truth), ("other", ~truth), ("all", np.ones_like(truth))):
         table_of_rights = sk.confusion_matrix(rights[0][films], rights[1][films], labels=[False, True])
-        row = rows[f"Called right, {title} films"]
+        row = rows[f"McNemar, {title} films called right, films independent"]
         assert row["Value"] == f"{table_of_rights[1, 0]} only by {first}, {table_of_rights[0, 1]} only by {second}"
         assert says_p(row["P"], mcnemar(table_of_rights, exact=True).pvalue)
     z, p = delong_p(truth, scores)
@@ -594,7 +594,7 @@ def test_the_reliability_bins_hold_what_their_films_say(name: str, counted: Coun
         assert says_interval(row["Probability"], one["low"], one["high"])
         assert says_interval(row["95% interval"], one["lower"], one["upper"])
         assert says(row["Mean predicted"], one["predicted"])
-        assert says(row["Observed"], one["observed"])
+        assert says(row["Observed (weighted)"], one["observed"])
         assert row["Films"] == str(one["n"])
 
 
