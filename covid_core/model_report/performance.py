@@ -14,10 +14,10 @@ import pandas as pd
 from covid_core import figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words, tables
-from covid_core.evaluation.bands import Band, pr_band, roc_band
+from covid_core.evaluation.bands import Band, band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
 from covid_core.evaluation.comparison import Comparison, McNemar, compare
-from covid_core.evaluation.films import OUT_OF_FOLD
+from covid_core.evaluation.films import OUT_OF_FOLD, Films
 from covid_core.evaluation.further import FurtherTable, further_table
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.report import at_threshold
@@ -98,21 +98,23 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
         others: of the models it is compared with.
     """
     evaluation, films, resampling = record.evaluation, record.films(), _resampling(record)
+    roc_bounds, pr_bounds = roc_band(films, **resampling), pr_band(films, **resampling)
     items: list[Item] = [
         *_one_class(record),
         Chart(
             "roc",
             "ROC curve",
-            figures.roc(evaluation, roc_band(films, **resampling)),
+            figures.roc(evaluation, roc_bounds),
             alt=f"ROC curve; area {described(evaluation['metrics']['roc_auc'])}",
-            note="The band is pointwise, 95%, from resampling whole patients.",
+            note=_band_in_words(roc_bounds, films),
         ),
         Chart(
             "precision-recall",
             "Precision and recall",
-            figures.precision_recall(evaluation, pr_band(films, **resampling)),
+            figures.precision_recall(evaluation, pr_bounds),
             alt=f"Precision over recall; area {described(evaluation['metrics']['pr_auc'])}",
-            note="Precision depends on how common COVID-19 is; here it is as common as among these films.",
+            note="Precision depends on how common COVID-19 is; here it is as common as among these films. "
+            + _band_in_words(pr_bounds, films),
         ),
         Table("areas", "Areas under the curves", tables.area_table(evaluation)),
     ]
@@ -239,6 +241,16 @@ def abstention(record: Record) -> tuple[Item, ...]:
     return tuple(items)
 
 
+def _band_in_words(band: Band | None, films: Films) -> str:
+    """What is to be known of a band: how it was made, where it was drawn, and what limits it."""
+    made = (
+        ""
+        if band is None or np.isnan(band.lower).all()
+        else "The band is pointwise, 95%, from resampling whole patients."
+    )
+    return " ".join(part for part in (made, band_note(films)) if part)
+
+
 def _where(record: Record, threshold: float) -> str:
     shipped, method = record.evaluation["threshold"], record.manifest["threshold"]["method"]
     scale = _SERVED_SCALE if record.evaluation["part"] == OUT_OF_FOLD else ""
@@ -273,6 +285,9 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
     sentences = [
         *post_test_words.natural_frequency_sentences(readings[0]),
         post_test_words.natural_frequency_sentences(readings[1])[1],
+        f"In figures: COVID-19 in {post_test_words.probability_in_words(readings[0])} of those who are called COVID-19, and in "
+        f"{post_test_words.probability_in_words(readings[1])} of the others.",
+        *dict.fromkeys(reading.probability.note for reading in readings if reading.probability.note),
     ]
     ppv, after_negative = (_band(post_test.curve(answer, through=prevalence)) for answer in answers)
     npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
