@@ -15,12 +15,13 @@ from sklearn.metrics import recall_score, roc_auc_score
 
 pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
 
-from covid_core.build import PART, Materials, auxiliary_films, build
+from covid_core.build import Materials, auxiliary_films, build
 from covid_core.card_text import card_sections
 from covid_core.data.folds import read_folds
 from covid_core.data.lungs import DRAWN_NAME, ESTIMATED_NAME
 from covid_core.data.prepare import prepare_dataset, read_split, split_image_path
 from covid_core.errors import BundleError, DatasetError, EvaluationError, TrainingError
+from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.report import FURTHER_BLOCKS, read_evaluation
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import Preparation
@@ -166,7 +167,7 @@ def test_every_film_is_predicted_once_in_its_fold(predictions: pd.DataFrame, mat
     expected = table[["filename"]].merge(read_folds(materials.folds, materials.dataset), on="filename")
     assert predictions["fold"].tolist() == expected["fold"].tolist()
     assert set(predictions["fold"]) == set(range(5))
-    assert set(predictions["part"]) == {PART} == {"out_of_fold"}
+    assert set(predictions["part"]) == {OUT_OF_FOLD} == {"out_of_fold"}
     for name in ("patientid", "group", "label", "source"):
         assert predictions[name].tolist() == table[name].tolist()
 
