@@ -26,10 +26,10 @@ from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage, fit_three_way
-from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.operating_point import OperatingPoint, choose_operating_point
 from covid_core.evaluation.protocols import paired_metrics, repeated_summary
 from covid_core.evaluation.report import evaluate, source_table
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.preparation import prepare_files
 from covid_core.inference.bundle import KERNEL_STAGE, Bundle, check_target, load_bundle
 from covid_core.inference.ensemble import SHARE

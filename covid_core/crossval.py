@@ -15,8 +15,8 @@ import pandas as pd
 
 from covid_core.data.folds import lay_out_fold, make_folds, read_folds, write_folds
 from covid_core.errors import TrainingError
-from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.report import evaluate
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.pixel_free import pixel_free_baselines
 from covid_core.training import stages
 from covid_core.training.recipe import Recipe, Stage

@@ -26,7 +26,7 @@ from sklearn.model_selection import GroupKFold
 from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.data.prepare import RECORD_NAME, read_split, split_image_paths
 from covid_core.errors import BundleError, TrainingError
-from covid_core.evaluation.films import OUT_OF_FOLD
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.preparation import prepare_files
 from covid_core.images.repair import QUARTERS_LEFT, Repair
 from covid_core.inference.bundle import Bundle

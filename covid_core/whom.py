@@ -14,8 +14,8 @@ from covid_core.data.described import DESCRIPTION_COLUMNS, described
 from covid_core.data.prepare import FLOW_NAME, read_split
 from covid_core.errors import DatasetError
 from covid_core.evaluation.cohort_figures import cohort_block
-from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.subgroups import subgroup_block
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.storage import read_json
 
 

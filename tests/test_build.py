@@ -21,8 +21,8 @@ from covid_core.data.folds import read_folds
 from covid_core.data.lungs import DRAWN_NAME, ESTIMATED_NAME
 from covid_core.data.prepare import prepare_dataset, read_split, split_image_path
 from covid_core.errors import BundleError, DatasetError, EvaluationError, TrainingError
-from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.report import FURTHER_BLOCKS, read_evaluation
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import load_bundle

@@ -16,8 +16,6 @@ from covid_core.labels import CLASSES, COVID
 REQUIRED_COLUMNS = ("filename", "patientid", "group", "label", "part", "probability_raw", "probability_covid")
 PAIRED_COLUMNS = ("filename", "patientid", "group", "label", "probability_covid")
 """What suffices where films are only ranked: no threshold, no calibration, no part."""
-OUT_OF_FOLD = "out_of_fold"
-"""The part of films that were each judged by a model of a cross-validation that never saw their patient."""
 _PROBABILITIES = ("probability_raw", "probability_covid")
 
 

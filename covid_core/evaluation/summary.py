@@ -6,10 +6,11 @@ Knows the schema of `covid_core.evaluation.report` and nothing else; every numbe
 from collections.abc import Mapping
 from typing import Any
 
-from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.metrics import ClassScores, format_classification_report
 from covid_core.labels import CLASSES
 
+OUT_OF_FOLD = "out_of_fold"
+"""The part of films that were each judged by a model of a cross-validation that never saw their patient."""
 _CHANCE = 0.5
 _PARTS = {"train": "training", "val": "validation", OUT_OF_FOLD: "held-out"}
 _HELD_OUT = " (each judged by a model that never saw its patient)"

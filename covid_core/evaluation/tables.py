@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.evaluation.films import OUT_OF_FOLD
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.labels import CLASS_TITLES, CLASSES
 
 MEANINGS = {

@@ -17,11 +17,11 @@ from covid_core.evaluation import post_test, post_test_words, tables
 from covid_core.evaluation.bands import Band, band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
 from covid_core.evaluation.comparison import Comparison, McNemar, compare
-from covid_core.evaluation.films import OUT_OF_FOLD, Films
+from covid_core.evaluation.films import Films
 from covid_core.evaluation.further import FurtherTable, further_table
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.report import at_threshold
-from covid_core.evaluation.summary import described
+from covid_core.evaluation.summary import OUT_OF_FOLD, described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.model_report.content import Chart, Item, Table, Words

@@ -13,8 +13,8 @@ import streamlit as st
 
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError, ImageRefusedError
-from covid_core.evaluation.films import OUT_OF_FOLD
 from covid_core.evaluation.mistakes import KINDS, chosen, groups_of, mistakes
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.display import fitted
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import Prediction
