@@ -4,6 +4,7 @@ This module decides from the table and from whether a file exists. It opens no i
 last step, `readable`, through `exclude`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -150,6 +151,22 @@ def missing_files(table: pd.DataFrame, images_dir: Path) -> pd.DataFrame:
 def flow_to_json(flow: tuple[FlowStep, ...]) -> list[dict[str, Any]]:
     """The flow as plain values, step by step."""
     return [asdict(step) for step in flow]
+
+
+def flow_table(steps: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """The flow in images and patients, one row a step, text in every cell.
+
+    Args:
+        steps: as of `flow_to_json`.
+    """
+    columns = {
+        "reason": "Step",
+        "excluded_images": "Images left out",
+        "excluded_patients": "Patients left out",
+        "images": "Images",
+        "patients": "Patients",
+    }
+    return pd.DataFrame(steps)[list(columns)].rename(columns=columns).astype(str)
 
 
 def _everything(table: pd.DataFrame) -> Cohort:

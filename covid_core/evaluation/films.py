@@ -45,6 +45,10 @@ class Films:
         """Tell whether there are covid films and others."""
         return bool(self.truth.any()) and not bool(self.truth.all())
 
+    def assumed_prevalence(self) -> float:
+        """The share of covid films that `probability` assumes."""
+        return float(self.truth.mean()) if self.prevalence is None else self.prevalence
+
     def paired_sources(self) -> list[str]:
         """The sources that have films of both classes."""
         return sorted((set(self.sources[self.truth].tolist()) & set(self.sources[~self.truth].tolist())) - {""})

@@ -289,14 +289,10 @@ def format_classification_report(report: Mapping[Label, ClassScores]) -> str:
     Returns:
         A table of several lines, the last without a newline.
     """
-    rows, total = list(report.values()), sum(row.support for row in report.values())
+    macro, weighted = averages(report)
+    total = macro.support
     width = max(len("weighted avg"), *(len(name) for name in report))
-    names = ("precision", "recall", "f1")
-    columns = [[getattr(row, name) for row in rows] for name in names]
-    supports = [row.support for row in rows]
-    right = sum((row.recall or 0.0) * row.support for row in rows)
-    macro = [_weighted_mean(column, [1] * len(rows)) for column in columns]
-    weighted = [_weighted_mean(column, supports) for column in columns]
+    right = sum((row.recall or 0.0) * row.support for row in report.values())
     lines = [
         " " * (width + 1) + "".join(f" {title:>9}" for title in ("precision", "recall", "f1-score", "support")),
         "",
@@ -307,10 +303,26 @@ def format_classification_report(report: Mapping[Label, ClassScores]) -> str:
     lines += [
         "",
         f"{'accuracy':>{width}} {'':20} {_two_digits(right / total if total else None)} {total:>9}",
-        _report_line("macro avg", width, macro, total),
-        _report_line("weighted avg", width, weighted, total),
+        _report_line("macro avg", width, [macro.precision, macro.recall, macro.f1], total),
+        _report_line("weighted avg", width, [weighted.precision, weighted.recall, weighted.f1], total),
     ]
     return "\n".join(lines)
+
+
+def averages(report: Mapping[Label, ClassScores]) -> tuple[ClassScores, ClassScores]:
+    """The mean of the classes and the mean weighted by their films, as scikit-learn's report has them; None where undefined."""
+    rows = list(report.values())
+    supports = [row.support for row in rows]
+
+    def mean(weights: list[int]) -> ClassScores:
+        return ClassScores(
+            precision=_weighted_mean([row.precision for row in rows], weights),
+            recall=_weighted_mean([row.recall for row in rows], weights),
+            f1=_weighted_mean([row.f1 for row in rows], weights),
+            support=sum(supports),
+        )
+
+    return mean([1] * len(rows)), mean(supports)
 
 
 def _report_line(name: str, width: int, values: list[float | None], support: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from covid_core.evaluation.metrics import ClassScores, accuracy, averages
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.labels import CLASS_TITLES, CLASSES
 
@@ -48,7 +49,6 @@ MEANINGS = {
 _NOT_REFITTED = (
     " The models of the folds were not fitted anew for each resample: the intervals hold no chance of their training."
 )
-_SHARES = {"Precision": "precision", "Recall": "recall", "F1": "f1"}
 AREAS = ("roc_auc", "within_source_auc", "pr_auc")
 CALIBRATION = ("brier", "calibration_intercept", "calibration_slope", "ece")
 
@@ -124,38 +124,33 @@ def confusion_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
 
 def class_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
     """The classification report as scikit-learn lays it out, classes in class order; a dash where a share is undefined."""
-    report = [evaluation["classification_report"][name] for name in CLASSES]
-    both, films = all(row["support"] for row in report), [row["support"] for row in report]
-    rows = [_class_row(CLASS_TITLES[name], row, both) for name, row in zip(CLASSES, report, strict=True)]
-    right = sum(counts[index] for index, counts in enumerate(evaluation["confusion_matrix"]))
-    rows.append(
-        {
-            "Class": "Accuracy",
-            "Precision": "",
-            "Recall": "",
-            "F1": f"{right / sum(films):.2f}",
-            "Films": str(sum(films)),
-        }
+    report = {name: ClassScores(**evaluation["classification_report"][name]) for name in CLASSES}
+    both = all(row.support for row in report.values())
+    macro, weighted = averages(report)
+    right = accuracy(evaluation["confusion_matrix"])
+    in_all = {"Precision": "", "Recall": "", "F1": _two_digits(right), "Films": str(macro.support)}
+    return pd.DataFrame(
+        [
+            *(_class_row(CLASS_TITLES[name], row, both) for name, row in report.items()),
+            {"Class": "Accuracy", **in_all},
+            _class_row("Mean of the classes", macro, both),
+            _class_row("Mean, weighted by films", weighted, both),
+        ]
     )
-    for title, weights in (("Mean of the classes", [1, 1]), ("Mean, weighted by films", films)):
-        means = {key: _weighted_mean([row[key] for row in report], weights) for key in ("precision", "recall", "f1")}
-        rows.append(_class_row(title, {**means, "support": sum(films)}, both))
-    return pd.DataFrame(rows)
 
 
-def _class_row(title: str, row: Mapping[str, Any], both: bool) -> dict[str, str]:
+def _class_row(title: str, row: ClassScores, both: bool) -> dict[str, str]:
     """A row of the classification report; where the films are of one class, what compares the two says nothing."""
-    shares = {name: row[key] if both else None for name, key in _SHARES.items()}
+    shares = {"Precision": row.precision, "Recall": row.recall, "F1": row.f1}
     return {
         "Class": title,
-        **{name: "-" if share is None else f"{share:.2f}" for name, share in shares.items()},
-        "Films": str(row["support"]),
+        **{name: _two_digits(share if both else None) for name, share in shares.items()},
+        "Films": str(row.support),
     }
 
 
-def _weighted_mean(shares: Sequence[float | None], weights: Sequence[int]) -> float | None:
-    known = [(share, weight) for share, weight in zip(shares, weights, strict=True) if share is not None]
-    return sum(share * weight for share, weight in known) / sum(weights) if len(known) == len(shares) else None
+def _two_digits(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}"
 
 
 def how_made(evaluation: Mapping[str, Any]) -> str:

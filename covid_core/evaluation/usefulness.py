@@ -101,8 +101,7 @@ def shifted(films: Films, prevalence: float) -> FloatArray:
     Returns:
         float64 (n,) in [0, 1]; the order of the films stays.
     """
-    assumed = float(films.truth.mean()) if films.prevalence is None else films.prevalence
-    return shifted_by(films.probability, assumed, prevalence)
+    return shifted_by(films.probability, films.assumed_prevalence(), prevalence)
 
 
 def shifted_by(probability: ArrayLike, assumed: float, prevalence: float) -> FloatArray:

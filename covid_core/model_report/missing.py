@@ -1,8 +1,10 @@
-"""What to say where something was not measured: what it is, and the command that measures it."""
+"""The blocks of an evaluation that not every model has: the table of one, or what it is and the command that measures it."""
 
 import shlex
 
-from covid_core.model_report.content import Command, Item, Words
+from covid_core.evaluation.further import further_table
+from covid_core.model_report.content import Command, Item, Table, Words
+from covid_core.model_report.record import Record
 
 # Beside the model and not in its place: what is built is another model.
 _BUILD = "python -m covid_core build --out models/{name}-built"
@@ -23,6 +25,21 @@ _MEASURED_BY: dict[str, tuple[str, str]] = {
     "subgroups": ("For whom it works", _EVALUATE),
     "cohort": ("Of whom the films are", _EVALUATE),
 }
+
+
+def measured(record: Record, block: str, name: str, *, folded: bool = False) -> tuple[Item, ...]:
+    """The table of a block that was measured, else what `not_measured` says; nothing for one that need not be there.
+
+    Args:
+        record: of the model.
+        block: one that `covid_core.evaluation.further` has a table for.
+        name: of the table.
+        folded: as of `Table`.
+    """
+    table = further_table(record.evaluation, block)
+    if table is not None:
+        return (Table(name, table.title, table.table, table.note, folded),)
+    return not_measured(block, record.name) if block in _MEASURED_BY else ()
 
 
 def not_measured(block: str, model: str) -> tuple[Item, ...]:

@@ -7,11 +7,11 @@ import pandas as pd
 
 from covid_core import figures
 from covid_core.card_text import card_lines
-from covid_core.evaluation.further import further_table
+from covid_core.data.cohort import flow_table
 from covid_core.evaluation.published import original_table, published_table, swap_argument
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import not_measured
+from covid_core.model_report.missing import measured, not_measured
 from covid_core.model_report.record import Record
 
 CARD_SECTIONS = (
@@ -51,11 +51,7 @@ def training(record: Record) -> tuple[Item, ...]:
         )
     items += _recipe(record.manifest)
     for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
-        table = further_table(record.evaluation, block)
-        if table is not None:
-            items.append(Table(name, table.title, table.table, table.note))
-        else:
-            items += not_measured(block, record.name)
+        items += measured(record, block, name)
     items += [
         Table("original", "What the original reported", original_table(), swap_argument()),
         Table(
@@ -93,7 +89,7 @@ def cohort(record: Record) -> tuple[Item, ...]:
                 alt="Bars: images that remain after each step, and those left out; the table says the same",
             )
         )
-        items.append(Table("flow-table", "The same in numbers", _flow_table(block["flow"]), folded=True))
+        items.append(Table("flow-table", "The same in numbers", flow_table(block["flow"]), folded=True))
     items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():
         if block["distributions"].get(column):
@@ -186,17 +182,6 @@ def _overlap_in_words(block: Mapping[str, Any]) -> str:
     if _is_clean(block):
         return said
     return f"{said} The figures of this model are too good: it was judged on patients, or on films, that it was trained on."
-
-
-def _flow_table(steps: list[dict[str, Any]]) -> pd.DataFrame:
-    columns = {
-        "reason": "Step",
-        "excluded_images": "Images left out",
-        "excluded_patients": "Patients left out",
-        "images": "Images",
-        "patients": "Patients",
-    }
-    return pd.DataFrame(steps)[list(columns)].rename(columns=columns).astype(str)
 
 
 def _parts_table(parts: list[dict[str, Any]]) -> pd.DataFrame:

@@ -18,14 +18,13 @@ from covid_core.evaluation.bands import Band, band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
 from covid_core.evaluation.comparison import Comparison, McNemar, compare
 from covid_core.evaluation.films import Films
-from covid_core.evaluation.further import FurtherTable, further_table
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.report import at_threshold
 from covid_core.evaluation.summary import OUT_OF_FOLD, described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import not_measured
+from covid_core.model_report.missing import measured
 from covid_core.model_report.record import Record
 
 DECISION_RESAMPLES = 500
@@ -37,7 +36,6 @@ _SERVED_SCALE = (
 _CLASS_ORDER = (
     "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
 )
-_AREA = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source"}
 _MCNEMAR = {
     "sensitivity": "McNemar, COVID-19 films called right, films independent",
     "specificity": "McNemar, other films called right, films independent",
@@ -86,7 +84,7 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
         ),
     ]
     if threshold == record.evaluation["threshold"]:
-        items += _folded(further_table(record.evaluation, "operating_point"), "operating-point")
+        items += measured(record, "operating_point", "operating-point", folded=True)
     return tuple(items)
 
 
@@ -148,7 +146,7 @@ def calibration(record: Record) -> tuple[Item, ...]:
             note=_reliability_note(evaluation),
         ),
     ]
-    items += _open(further_table(evaluation, "calibration"), "calibration")
+    items += measured(record, "calibration", "calibration")
     items.append(
         Table("calibration-figures", "After calibration, with intervals", tables.calibration_table(evaluation))
     )
@@ -158,9 +156,8 @@ def calibration(record: Record) -> tuple[Item, ...]:
                 "reliability-bins",
                 "The bins",
                 tables.bins_table(evaluation),
-                f"{evaluation['reliability']['binning'].capitalize()}. {_weighted_in_words(evaluation)}Intervals "
-                "are Wilson's, films taken "
-                "as independent, and weighted as the shares are.",
+                f"{evaluation['reliability']['binning'].capitalize()}. {_weighted_in_words(evaluation)}Intervals are "
+                "Wilson's, films taken as independent, and weighted as the shares are.",
                 folded=True,
             )
         )
@@ -215,18 +212,15 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
             found.curve,
             found.treat_all,
             prevalence=prevalence,
-            threshold=float(shifted_by(threshold, _assumed(record), prevalence)),
+            threshold=float(shifted_by(threshold, films.assumed_prevalence(), prevalence)),
             n=len(films.truth),
         ),
         alt=said,
         note=(
-            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as "
-            "the reader's threshold "
-            "says (at 0.2 four false alarms are worth one case found). The probabilities, and with them the "
-            "operating point, are "
-            f"shifted to this share of COVID-19. The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples "
-            "of patients. Vickers "
-            "and Elkin 2006."
+            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as the reader's "
+            "threshold says (at 0.2 four false alarms are worth one case found). The probabilities, and with them the operating "
+            f"point, are shifted to this share of COVID-19. The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples of "
+            "patients. Vickers and Elkin 2006."
         ),
     )
     return (Words(said), chart)
@@ -236,8 +230,7 @@ def abstention(record: Record) -> tuple[Item, ...]:
     """When the model leaves a film open, how firm it is, and what it refuses."""
     items: list[Item] = []
     for block, name in (("three_way", "three-way-decision"), ("ensemble", "ensemble"), ("gate", "gate")):
-        table = further_table(record.evaluation, block)
-        items += _open(table, name) if table is not None else list(not_measured(block, record.name))
+        items += measured(record, block, name)
     return tuple(items)
 
 
@@ -260,10 +253,8 @@ def _where(record: Record, threshold: float) -> str:
             f"{scale}."
         )
     return (
-        f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is "
-        "picked "
-        "because these "
-        "figures look good on these films will look worse on others."
+        f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
+        "because these figures look good on these films will look worse on others."
     )
 
 
@@ -271,8 +262,7 @@ def _confusion_words(evaluation: Mapping[str, Any]) -> str:
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     return (
         f"Confusion matrix: {tp} COVID-19 films found, {fn} missed; {tn} other films rightly not called, {fp} false "
-        "alarms. The table "
-        "says the same."
+        "alarms. The table says the same."
     )
 
 
@@ -315,12 +305,6 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
             alt=post_test_words.people_words(readings[0]),
         ),
     ]
-
-
-def _assumed(record: Record) -> float:
-    """The share of COVID-19 that the model's probabilities assume."""
-    assumed = record.evaluation["reliability"]["prevalence"]
-    return float(record.evaluation["counts"]["prevalence"] if assumed is None else assumed)
 
 
 def _bins_before(record: Record) -> list[ReliabilityBin]:
@@ -367,17 +351,12 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
             name,
             f"{record.name} against {other.name}",
             _comparison_table(found, record.name, other.name),
-            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was "
-            "trained on "
-            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's "
-            "test "
-            "is given with "
-            "films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with "
-            "films taken as "
-            "independent. P-values are not adjusted for the number of comparisons. "
-            "Where an operating point was chosen on these very films, the calls at it look better than they are: "
-            "the first sentence "
-            "of each model's report says how it was chosen.",
+            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
+            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
+            "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
+            "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
+            "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
+            "it was chosen.",
         )
     ]
 
@@ -446,11 +425,3 @@ def _one_class(record: Record) -> tuple[Item, ...]:
         return ()
     said = f"Not defined: the films that this model was judged on are only {CLASS_TITLES[present[0]]}."
     return (Words(f"{said} Evaluate it on films of both classes.", "caution"),)
-
-
-def _open(table: FurtherTable | None, name: str, *, folded: bool = False) -> list[Item]:
-    return [] if table is None else [Table(name, table.title, table.table, table.note, folded)]
-
-
-def _folded(table: FurtherTable | None, name: str) -> list[Item]:
-    return _open(table, name, folded=True)

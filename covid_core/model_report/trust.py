@@ -10,14 +10,13 @@ from urllib.parse import quote
 import pandas as pd
 
 from covid_core import figures
-from covid_core.evaluation.further import further_table
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
 from covid_core.evaluation.summary import described
 from covid_core.evaluation.tables import MEANINGS
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import not_measured
+from covid_core.model_report.missing import measured, not_measured
 from covid_core.model_report.record import Record
 
 PUBLIC_FILMS = "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images"
@@ -51,11 +50,7 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
         ("sources", "sources"),
         ("external", "external-films"),
     ):
-        table = further_table(evaluation, block)
-        if table is not None:
-            items.append(Table(name, table.title, table.table, table.note))
-        elif block != "sources":
-            items += not_measured(block, record.name)
+        items += measured(record, block, name)
     if not evaluation.get("left_out_sources"):
         items += not_measured("left_out_sources", record.name)
     return tuple(items)

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from covid_core.data import cohort
 from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.errors import CovidCoreError, DatasetError, ImageRefusedError
 from covid_core.images.decode import decode_file
@@ -50,14 +51,7 @@ def images_table(table: pd.DataFrame) -> None:
 
 def flow_table(steps: Sequence[Mapping[str, object]]) -> None:
     """Show the cohort's flow in images and patients, as `cohort.flow_to_json` gives it."""
-    columns = {
-        "reason": "Step",
-        "excluded_images": "Images left out",
-        "excluded_patients": "Patients left out",
-        "images": "Images",
-        "patients": "Patients",
-    }
-    static_table(pd.DataFrame(steps)[list(columns)].rename(columns=columns).astype(str))
+    static_table(cohort.flow_table(steps))
     st.caption("A patient counts as left out with the last of his or her images.")
 
 
