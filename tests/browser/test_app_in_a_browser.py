@@ -21,7 +21,7 @@ from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import headline
 from covid_core.locations import default_model, models_dir
-from tests.browser.app_server import CHROMIUM, running_app, running_browser
+from tests.browser.app_server import CHROMIUM
 from tests.real_films import chest_film, leg_film, sample
 
 pytestmark = [
@@ -29,18 +29,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 PATIENCE_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app") / "app.log") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

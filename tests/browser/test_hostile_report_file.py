@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from covid_core import figures
 from covid_core.model_report.content import Chapter, Chart, Report, Table, Words
 from covid_core.model_report.html import report_html
-from tests.browser.app_server import CHROMIUM, running_browser
+from tests.browser.app_server import CHROMIUM
 
 pytestmark = [
     pytest.mark.browser,
@@ -50,12 +50,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(report_html(REPORT), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ pytest.importorskip("playwright", reason="browser tests need requirements-dev.tx
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from tests.browser.app_server import CHROMIUM, PROJECT, running_app, running_browser
+from tests.browser.app_server import CHROMIUM, PROJECT, running_app
 from tests.browser.evidence import (
     copies_in_memory,
     encodings,
@@ -41,12 +41,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("app") / "app.log"
     with running_app(log, STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL=str(SECONDS_AFTER_TAB)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

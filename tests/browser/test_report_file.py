@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,7 +19,7 @@ from covid_core.model_report.content import Report
 from covid_core.model_report.html import report_html
 from covid_core.model_report.record import read_record
 from covid_core.model_report.whole import asked_by_default, whole_report
-from tests.browser.app_server import CHROMIUM, running_browser
+from tests.browser.app_server import CHROMIUM
 
 pytestmark = [
     pytest.mark.browser,
@@ -39,12 +38,6 @@ def file(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_bytes(report_html(report).encode())
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 def taken(page: Page, kind: str, name: str) -> tuple[str, bytes]:

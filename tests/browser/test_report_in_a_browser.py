@@ -15,25 +15,13 @@ from playwright.sync_api import Browser, Page, expect
 
 from covid_core.locations import default_model, models_dir
 from covid_core.model_report.whole import CHAPTERS
-from tests.browser.app_server import CHROMIUM, running_app, running_browser
+from tests.browser.app_server import CHROMIUM
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 PATIENCE_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app") / "app.log") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

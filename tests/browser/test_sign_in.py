@@ -19,7 +19,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.app_server import CHROMIUM, free_port, running_app, running_browser
+from tests.browser.app_server import CHROMIUM, free_port, running_app
 
 pytestmark = [
     pytest.mark.browser,
@@ -117,12 +117,6 @@ def address(provider: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     )
     with running_app(folder / "app.log", port=port, STREAMLIT_SECRETS_FILES=str(written)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

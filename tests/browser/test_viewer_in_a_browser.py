@@ -16,7 +16,7 @@ pytest.importorskip("playwright", reason="browser tests need requirements-dev.tx
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from covid_core.inference.explanation import overlay
-from tests.browser.app_server import CHROMIUM, PROJECT, _wait_until_healthy, running_browser
+from tests.browser.app_server import CHROMIUM, PROJECT, _wait_until_healthy
 from tests.browser.viewer_page import BOX, FIRST_ALT, OTHER_ALT, film, heat
 
 pytestmark = [
@@ -42,12 +42,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             app.terminate()
             app.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture
