@@ -40,6 +40,7 @@ _NAMED = {
 """File extension, in lower case -> the type it promises."""
 _OTHER_SIGNATURES = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"\x1f\x8b": "GZIP"}
 _FILE_CHECKS = ("missing_files", "unreadable_files", "file_types", *("exact_duplicates", "near_duplicates"))
+_NO_SCIPY = "scipy is not installed (pip install -r requirements-train.txt)."
 _ACROSS = "duplicates_across_patients"
 
 
@@ -80,18 +81,17 @@ def audit_files(table: pd.DataFrame, images_dir: Path, progress: Progress | None
     present = {place: path for place, path in paths.items() if path.is_file()}
     fingerprints = _fingerprints(list(present.values()), progress)
     if fingerprints is None:
-        why = "scipy is not installed (pip install -r requirements-train.txt)."
-        left_out = [not_checked(check, why) for check in ("unreadable_files", *_FILE_CHECKS[3:], _ACROSS)]
+        left_out = [not_checked(check, _NO_SCIPY) for check in ("unreadable_files", *_FILE_CHECKS[3:], _ACROSS)]
         return FilesAudited((*named, _missing(table, paths, present), _types(table, present), *left_out), ())
     prints = dict(zip(present, fingerprints, strict=True))
-    pairs, compared = _pairs(table, prints)
+    pairs, why_not = _pairs(table, prints)
     found = [
         *named,
         _missing(table, paths, present),
         _unreadable(table, prints),
         _types(table, present),
         _exact(table, pairs),
-        _near(table, pairs) if compared else _too_many(),
+        not_checked("near_duplicates", why_not) if why_not else _near(table, pairs),
         _across(table, pairs),
     ]
     return FilesAudited(tuple(found), pairs)
@@ -135,16 +135,23 @@ def _fingerprints(paths: Sequence[Path], progress: Progress | None) -> "list[Fin
     return fingerprint_files(paths, progress)
 
 
-def _pairs(table: pd.DataFrame, prints: "dict[int, Fingerprint]") -> tuple[tuple[FilePair, ...], bool]:
-    """The rows with (almost) the same picture, and whether pictures were compared at all."""
+def _pairs(table: pd.DataFrame, prints: "dict[int, Fingerprint]") -> tuple[tuple[FilePair, ...], str]:
+    """The rows with (almost) the same picture; and why pictures were compared by content alone, '' if they were not."""
     from covid_core.data.duplicates import Fingerprint, duplicate_pairs  # noqa: PLC0415
 
     x_ray = (table["modality"].str.lower() == "x-ray").fillna(False).astype(bool)
-    compared = sum(item.thumbnail is not None and x_ray[place] for place, item in prints.items()) <= MOST_COMPARED
+    by_content = [Fingerprint(item.sha256, None) for item in prints.values()]
+    chosen = [item if x_ray[place] else bare for (place, item), bare in zip(prints.items(), by_content, strict=True)]
+    why_not = ""
+    if sum(item.thumbnail is not None for item in chosen) > MOST_COMPARED:
+        why_not = f"more than {MOST_COMPARED} pictures are too many to compare with each other."
+    try:
+        positions = duplicate_pairs(by_content if why_not else chosen)
+    except ModuleNotFoundError:
+        positions, why_not = duplicate_pairs(by_content), _NO_SCIPY
     places = list(prints)
-    chosen = [item if compared and x_ray[place] else Fingerprint(item.sha256, None) for place, item in prints.items()]
-    pairs = [(places[first], places[second]) for first, second in duplicate_pairs(chosen)]
-    return tuple(FilePair(a, b, prints[a].sha256 == prints[b].sha256) for a, b in pairs), compared
+    pairs = [(places[first], places[second]) for first, second in positions]
+    return tuple(FilePair(a, b, prints[a].sha256 == prints[b].sha256) for a, b in pairs), why_not
 
 
 def _escaping_names(table: pd.DataFrame, escaping: list[tuple[int, str]]) -> Finding:
@@ -247,12 +254,6 @@ def _near(table: pd.DataFrame, pairs: Sequence[FilePair]) -> Finding:
         f"{counted(len(alike), 'pair of X-rays is', 'pairs of X-rays are')} almost the same picture: saved again, cropped, "
         "or drawn on. `prepare` keeps them in one part.",
         rows_of(table, _described(table, alike)),
-    )
-
-
-def _too_many() -> Finding:
-    return not_checked(
-        "near_duplicates", f"more than {MOST_COMPARED} pictures are too many to compare with each other."
     )
 
 

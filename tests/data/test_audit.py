@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from covid_core.cli import main
+from covid_core.data import audit_files, duplicates
 from covid_core.data.audit import Audit, audit_dataset
 from covid_core.data.audit_finding import Finding
 from covid_core.data.audit_table import dated
@@ -243,6 +244,27 @@ def test_twins_are_told_by_content_by_appearance_and_across_patients(collection:
     assert across.rows["what"].tolist()[:2] == ["same content as same.png", "same content as film-0.png"]
     assert across.severity == "error", "one picture is labelled both ways"
     assert "1 pair has contrary classes" in across.sentence
+
+
+def test_too_many_pictures_are_compared_by_content_alone(collection: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_files, "MOST_COMPARED", 6)
+    audit = audit_dataset(collection)
+    assert audit.of("exact_duplicates").count == 1
+    assert not audit.of("near_duplicates").checked
+    assert "more than 6 pictures" in audit.of("near_duplicates").sentence
+
+
+def test_without_scipy_pictures_are_compared_by_content_alone(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object) -> None:
+        raise ModuleNotFoundError(name="scipy")
+
+    monkeypatch.setattr(duplicates, "match_scores", absent)
+    audit = audit_dataset(collection)
+    assert (audit.of("unreadable_files").count, audit.of("exact_duplicates").count) == (1, 1)
+    assert "scipy is not installed" in audit.of("near_duplicates").sentence
+    assert names(audit.of("duplicates_across_patients")) == ["film-0.png", "same.png"]
 
 
 def test_ct_slices_are_compared_by_content_alone(collection: Path) -> None:
