@@ -149,8 +149,8 @@ def with_choices(
     Returns:
         The table with `view`, `sex`, `modality` and `label` filled with `NOT_GIVEN`, and the columns `diagnosis` (last
         component of the finding), `finding_path` (categorical: its components with `/` between), `country` (code, or NA),
-        `notes` (both notes in lower case); and, as far as it is given: `has_file`, `cohort`, `reason` (why it was left
-        out, NA for a row that is used) and `part`.
+        `notes` (categorical: both notes in lower case); and, as far as it is given: `has_file`, `cohort`, `reason` (why it
+        was left out, NA for a row that is used) and `part`.
 
     Raises:
         DatasetError: the split has no columns `filename` and `part`.
@@ -235,8 +235,13 @@ def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
         keep &= (table["age"] <= filters.age_to).to_numpy(bool)
     if filters.has_file is not None and "has_file" in table:
         keep &= table["has_file"].to_numpy(bool) == filters.has_file
-    for word in filters.text.lower().split():
-        keep &= table["notes"].str.contains(word, regex=False).to_numpy(bool)
+    if filters.text:
+        notes = table["notes"].cat
+        texts = notes.categories.astype("str")
+        found = np.ones(len(texts) + 1, bool)
+        for word in filters.text.lower().split():
+            found[:-1] &= np.asarray(texts.str.contains(word, regex=False), bool)
+        keep &= found[notes.codes]
     return table if keep.all() else table[keep]
 
 
@@ -288,9 +293,10 @@ def _paths(findings: "pd.Series[str]") -> "pd.Series[Any]":
     return _by_value(findings, lambda finding: "/".join(_components(finding))).astype("category")
 
 
-def _notes(table: pd.DataFrame) -> "pd.Series[str]":
+def _notes(table: pd.DataFrame) -> "pd.Series[Any]":
+    """Both notes in lower case. The films of a patient often share them, and rows that are chosen need no copy of them."""
     clinical, other = table["clinical_notes"].fillna(""), table["other_notes"].fillna("")
-    return clinical.str.cat(other, sep="\n").str.lower()
+    return clinical.str.cat(other, sep="\n").str.lower().astype("category")
 
 
 def _cohort(table: pd.DataFrame, exclusions: pd.DataFrame) -> pd.DataFrame:

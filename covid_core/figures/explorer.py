@@ -4,7 +4,6 @@ Knows the tables that `covid_core.data.overview` counts, and draws them without 
 outlines of the countries from the net, so that films by country stand on plain axes of longitude and latitude.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import pandas as pd
@@ -35,19 +34,26 @@ def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
     root = "every finding"
     paths = [str(path) for path in hierarchy["id"]]
     names = [in_one_line(str(name), _LONGEST_NAME) for name in hierarchy["name"]]
+    above = set(hierarchy["parent"])
+    # A finding with others in it has one line for its name, one alone has its whole area.
+    labels = [
+        f"{name}{' ' if path in above else '<br>'}{images}"
+        for name, path, images in zip(names, paths, hierarchy["images"], strict=True)
+    ]
     colours = [_finding_colour(path, paths) for path in paths]
     figure = go.Figure(
         go.Treemap(
             ids=[root, *(f"{root}/{path}" for path in paths)],
             parents=["", *(f"{root}/{parent}" if parent else root for parent in hierarchy["parent"])],
-            labels=["Findings, n =", *names],
+            labels=[f"Findings (n = {total} images)", *labels],
             values=[total, *(int(images) for images in hierarchy["images"])],
             branchvalues="total",
             sort=True,
             marker={"colors": [_PALE, *colours], "pad": {"t": 20}},
-            texttemplate="%{label} %{value}",
+            texttemplate="%{label}",
             textfont={"color": [_DARK if colour == _PALE else _LIGHT for colour in [_PALE, *colours]]},
-            hovertemplate="%{label}: %{value} images<extra></extra>",
+            customdata=["every finding", *names],
+            hovertemplate="%{customdata}: %{value} images<extra></extra>",
             pathbar={"visible": False},
             tiling={"packing": "squarify", "pad": 2},
         )
@@ -254,9 +260,10 @@ def country_map(table: pd.DataFrame) -> go.Figure:
 
 def _tick_step(most: int) -> int:
     """The smallest of 1, 2, 5, 10, 20, 50 and so on that reaches a number in four steps."""
-    return next(
-        step for power in itertools.count() for step in (10**power, 2 * 10**power, 5 * 10**power) if 4 * step >= most
-    )
+    power = 1
+    while 20 * power < most:
+        power *= 10
+    return next(step for step in (power, 2 * power, 5 * power) if 4 * step >= most)
 
 
 def _finding_colour(path: str, paths: Sequence[str]) -> str:

@@ -1,5 +1,4 @@
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -234,13 +233,11 @@ def test_a_table_of_100_000_rows_is_filtered_while_one_waits_and_stays_small() -
         has_file=True,
         text="fever cough",
     )
-    tracemalloc.start()
     seconds = []
     for filters in (chosen, Filters(text="fever cough"), Filters(findings=["Pneumonia"]), Filters(age_from=20)):
         start = time.perf_counter()
         assert len(filtered(table, filters)) > 0
         seconds.append(time.perf_counter() - start)
-    tracemalloc.stop()
     assert max(seconds) < 1.5  # 0.3 s is asked for; a busy machine is given five times as much
     assert table.memory_usage(deep=True).sum() < 400e6
 
