@@ -74,6 +74,26 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         help="must add up to 1",
     )
     prepare.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of the split")
+    _add_audit(verbs, handlers)
+
+
+def _add_audit(verbs: "Verbs", handlers: Handlers) -> None:
+    audit = _verb(
+        verbs, handlers, "audit", "look for what is wrong or misleading in a collection; exit code 1 if it is too grave"
+    )
+    audit.add_argument(
+        "--collection",
+        type=Path,
+        default=dataset_dir() or FETCHED_DATASET,
+        help="folder with metadata.csv, and with images/ if the files are to be checked",
+    )
+    audit.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "notice", "never"),
+        default="error",
+        help="exit code 1 from this severity on",
+    )
+    audit.add_argument("--json", action="store_true", help="one JSON object, with all rows")
 
 
 def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:

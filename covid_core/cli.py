@@ -88,6 +88,19 @@ def _prepare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from covid_core.data.audit import audit_dataset
+    from covid_core.data.audit_text import audit_record, summary_lines
+
+    with _progress("reading films", "film") as progress:
+        audit = audit_dataset(options.collection, progress=progress)
+    print(json.dumps(audit_record(audit), ensure_ascii=True) if options.json else summary_lines(audit))
+    grave = () if options.fail_on == "never" else audit.at_least(options.fail_on)
+    if grave:
+        print(f"error: {len(grave)} findings at or above `{options.fail_on}`, see the output", file=sys.stderr)
+    return EXIT_FAILURE if grave else 0
+
+
 def _train(options: argparse.Namespace) -> int:
     recipe, weights_file = _recipe(options)
     with _native_messages_hidden():  # TensorFlow greets on import
@@ -393,6 +406,7 @@ def _parser() -> argparse.ArgumentParser:
         {
             "fetch": _fetch,
             "prepare": _prepare,
+            "audit": _audit,
             "build": _build,
             "train": _train,
             "finetune": _finetune,

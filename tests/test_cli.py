@@ -26,7 +26,19 @@ from tests.fake_bundle import change_manifest, start_tensorflow, write_fake_bund
 from tests.phantom import phantom_film
 from tests.training.tiny import write_tiny_dataset
 
-VERBS = ("fetch", "prepare", "train", "finetune", "crossval", "evaluate", "export", "build", "predict", "report")
+VERBS = (
+    "fetch",
+    "prepare",
+    "audit",
+    "train",
+    "finetune",
+    "crossval",
+    "evaluate",
+    "export",
+    "build",
+    "predict",
+    "report",
+)
 
 
 @pytest.fixture(scope="module")

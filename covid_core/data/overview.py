@@ -3,33 +3,67 @@
 Knows the columns of `covid_core.data.metadata`. Which images a model learns from is the part of `covid_core.data.cohort`.
 """
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from covid_core.labels import CLASS_TITLES, CLASSES, MISSING_FINDINGS, Label, finding_components
+from covid_core.data.countries import COUNTRIES
+from covid_core.data.filters import (
+    NOT_GIVEN,
+    Filters,
+    choices,
+    filtered,
+    finding_choices,
+    finding_paths,
+    usable,
+    with_choices,
+)
+from covid_core.data.metadata import COLUMNS
+from covid_core.labels import CLASS_TITLES, CLASSES, Label
 
-NOT_GIVEN = "not given"
-"""Stands for a blank value, and for the findings `todo` and `Unknown`."""
+__all__ = [
+    "NOT_GIVEN",
+    "Counts",
+    "FilmFacts",
+    "Filters",
+    "Missingness",
+    "age_sex_pyramid",
+    "choices",
+    "cohort_sentence",
+    "counts",
+    "days_since_onset",
+    "film_facts",
+    "filtered",
+    "finding_choices",
+    "finding_hierarchy",
+    "images_by_country",
+    "images_per_patient",
+    "missingness",
+    "outcomes",
+    "shown_table",
+    "top_counts",
+    "usable",
+    "view_by_label",
+    "with_choices",
+]
 _LONGEST_NOTE = 200
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What to keep; an empty choice keeps everything.
-
-    Attributes:
-        findings: components of findings: `Viral` keeps `Pneumonia/Viral/COVID-19` and `Pneumonia/Viral/SARS`.
-        views, sexes, modalities: values of the columns `view`, `sex`, `modality`.
-        labels: values of the column `label`.
-    """
-
-    findings: Sequence[str] = ()
-    views: Sequence[str] = ()
-    sexes: Sequence[str] = ()
-    modalities: Sequence[str] = ()
-    labels: Sequence[str] = ()
+_OLDEST_BAND = 90  # years; the last band of ages is open
+_AGE_BAND = 10
+_MOST_IMAGES = 10  # of a patient; those with more are counted together
+_ONSET_EDGES = (0, 3, 7, 14, 21, 28)
+OUTCOMES = {
+    "survival": "Survived",
+    "went_icu": "Went to the ICU",
+    "in_icu": "In the ICU at the film",
+    "intubated": "Intubated at any time",
+    "intubation_present": "Intubated at the film",
+    "extubated": "Extubated later",
+    "needed_supplemental_O2": "Needed oxygen",
+}
+"""The columns that say how a patient fared, and what they say."""
+_ANSWERS = {"y": "yes", "yes": "yes", "n": "no", "no": "no"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +75,7 @@ class Counts:
         sources: web sites the images come from.
         by_label: images of each class, in the class order.
         unlabelled: images whose finding is missing.
+        countries: countries that can be told.
     """
 
     images: int
@@ -48,6 +83,21 @@ class Counts:
     sources: int
     by_label: dict[Label, int]
     unlabelled: int
+    countries: int
+
+
+@dataclass(frozen=True)
+class Missingness:
+    """How much is not given, column by column.
+
+    Attributes:
+        blanks: rows without a value; the index holds the columns of the table, the columns are `all`, the classes and
+            `NOT_GIVEN` (images without a class).
+        images: how many images there are of each, on the columns of `blanks`.
+    """
+
+    blanks: pd.DataFrame
+    images: "pd.Series[int]"
 
 
 @dataclass(frozen=True)
@@ -81,50 +131,6 @@ def film_facts(table: pd.DataFrame, filename: str) -> FilmFacts | None:
     return FilmFacts(f"{words}." if words else "", url)
 
 
-def with_choices(table: pd.DataFrame) -> pd.DataFrame:
-    """Prepare a table for `filtered`: `NOT_GIVEN` for blanks in what can be chosen from, and the particular finding.
-
-    Args:
-        table: as `read_metadata` gives it.
-
-    Returns:
-        The table with `view`, `sex`, `modality` and `label` filled, and a column `diagnosis`: the last component of the
-        finding.
-    """
-    filled = {name: table[name].fillna(NOT_GIVEN) for name in ("view", "sex", "modality", "label")}
-    return table.assign(**filled, diagnosis=[_components(value)[-1] for value in table["finding"]])
-
-
-def finding_choices(table: pd.DataFrame) -> list[str]:
-    """Every component of a finding in the table, the most common first."""
-    return list(
-        pd.Series([part for value in table["finding"] for part in set(_components(value))]).value_counts().index
-    )
-
-
-def choices(table: pd.DataFrame, column: str) -> list[str]:
-    """The values of a column, the most common first."""
-    return list(table[column].value_counts().index)
-
-
-def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
-    """The rows that meet every filter.
-
-    Args:
-        table: as `with_choices` gives it.
-        filters: what to keep.
-    """
-    keep = pd.Series(True, index=table.index)
-    chosen = {"view": filters.views, "sex": filters.sexes, "modality": filters.modalities, "label": filters.labels}
-    for column, values in chosen.items():
-        if values:
-            keep &= table[column].isin(list(values))
-    if filters.findings:
-        wanted = set(filters.findings)
-        keep &= pd.Series([not wanted.isdisjoint(_components(value)) for value in table["finding"]], index=table.index)
-    return table[keep]
-
-
 def counts(table: pd.DataFrame) -> Counts:
     """Count a table that `with_choices` has prepared."""
     by_label = table["label"].value_counts()
@@ -134,6 +140,7 @@ def counts(table: pd.DataFrame) -> Counts:
         sources=int(table["source"].nunique()),
         by_label={name: int(by_label.get(name, 0)) for name in CLASSES},
         unlabelled=int(by_label.get(NOT_GIVEN, 0)),
+        countries=int(table["country"].nunique()),
     )
 
 
@@ -150,6 +157,115 @@ def view_by_label(table: pd.DataFrame) -> pd.DataFrame:
     """Images by view (rows, the most common first) and class (columns: the class order, then `NOT_GIVEN`)."""
     crossed = pd.crosstab(table["view"], table["label"]).reindex(columns=[*CLASSES, NOT_GIVEN], fill_value=0)
     return crossed.loc[choices(table, "view")]
+
+
+def finding_hierarchy(table: pd.DataFrame) -> pd.DataFrame:
+    """The findings as a tree, as a sunburst or a treemap takes it.
+
+    Returns:
+        One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent`
+        (the path above it, `` for none), `name` (`Viral`) and `images` (with those of the findings below it).
+    """
+    images: dict[str, int] = {}
+    for path, count in finding_paths(table).items():
+        parts = str(path).split("/")
+        for depth in range(1, len(parts) + 1):
+            node = "/".join(parts[:depth])
+            images[node] = images.get(node, 0) + int(count)
+    rows = [(node, node.rpartition("/")[0], node.rpartition("/")[2], count) for node, count in images.items()]
+    return pd.DataFrame(rows, columns=["id", "parent", "name", "images"])
+
+
+def age_sex_pyramid(table: pd.DataFrame) -> pd.DataFrame:
+    """Patients by age and sex; each counts once, with the first age and the first sex given.
+
+    Returns:
+        The index holds ten years each, the youngest first, the last one open, then `NOT_GIVEN` (also for an age below 0);
+        the columns are `F`, `M` and `NOT_GIVEN` (also for any other text).
+    """
+    people = table[["patientid", "age"]].assign(sex=table["sex"].where(table["sex"].isin(["F", "M"])))
+    people = people.groupby("patientid", sort=False)[["age", "sex"]].first()
+    edges = [*range(0, _OLDEST_BAND + 1, _AGE_BAND), np.inf]
+    names = [*(f"{low}-{low + _AGE_BAND - 1}" for low in edges[:-2]), f"{_OLDEST_BAND}+"]
+    bands = _banded(people["age"], edges, names)
+    crossed = pd.crosstab(bands, people["sex"].fillna(NOT_GIVEN))
+    return crossed.reindex(index=[*names, NOT_GIVEN], columns=["F", "M", NOT_GIVEN], fill_value=0)
+
+
+def images_per_patient(table: pd.DataFrame) -> "pd.Series[int]":
+    """Patients by how many images they have: `1`, `2` and so on without a gap, then all with more than ten."""
+    sizes = table["patientid"].value_counts()
+    most = min(int(sizes.max()), _MOST_IMAGES) if len(sizes) else 0
+    patients = {str(number): int((sizes == number).sum()) for number in range(1, most + 1)}
+    if (beyond := int((sizes > _MOST_IMAGES).sum())) > 0:
+        patients[f"over {_MOST_IMAGES}"] = beyond
+    return pd.Series(patients, dtype="int64")
+
+
+def days_since_onset(table: pd.DataFrame) -> pd.DataFrame:
+    """Images by the days since the symptoms began or the patient came to hospital (the column `offset` says no more).
+
+    Returns:
+        The index holds runs of days, the earliest first, then `NOT_GIVEN`; the columns are the class order, then
+        `NOT_GIVEN`.
+    """
+    edges = [-np.inf, *_ONSET_EDGES, np.inf]
+    runs = [f"{low}-{high - 1}" for low, high in itertools.pairwise(_ONSET_EDGES)]
+    names = [f"before {_ONSET_EDGES[0]}", *runs, f"{_ONSET_EDGES[-1]}+"]
+    crossed = pd.crosstab(_banded(table["offset"], edges, names), table["label"])
+    return crossed.reindex(index=[*names, NOT_GIVEN], columns=[*CLASSES, NOT_GIVEN], fill_value=0)
+
+
+def outcomes(table: pd.DataFrame) -> pd.DataFrame:
+    """Images by what the table says of how the patient fared.
+
+    Returns:
+        The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
+    """
+    names = ["yes", "no", "unclear", NOT_GIVEN]
+    rows = {
+        title: table[column]
+        .str.lower()
+        .map(lambda text: _ANSWERS.get(text, "unclear"), na_action="ignore")
+        .astype("str")
+        .fillna(NOT_GIVEN)
+        for column, title in OUTCOMES.items()
+    }
+    return pd.DataFrame(
+        {title: answers.value_counts().reindex(names, fill_value=0) for title, answers in rows.items()}
+    ).T
+
+
+def missingness(table: pd.DataFrame) -> Missingness:
+    """Count what is not given in each named column of the collection, over all images and by class.
+
+    The findings `todo` and `Unknown` count as not given, as everywhere here.
+    """
+    blank = pd.DataFrame({name: table[name].isna() | table[name].eq(NOT_GIVEN) for name in COLUMNS})
+    blank["finding"] = (table["finding_path"] == NOT_GIVEN).to_numpy(bool)
+    groups = [*CLASSES, NOT_GIVEN]
+    by_class = blank.groupby(table["label"]).sum().reindex(groups, fill_value=0).T
+    by_class.insert(0, "all", blank.sum())
+    images = table["label"].value_counts().reindex(groups, fill_value=0)
+    return Missingness(by_class.astype("int64"), pd.concat([pd.Series({"all": len(table)}), images]))
+
+
+def images_by_country(table: pd.DataFrame) -> pd.DataFrame:
+    """Images and patients by country, the most images first.
+
+    Returns:
+        Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country cannot be told
+        stand last, as `NOT_GIVEN` without a place; they are left out where there are none.
+    """
+    grouped = table.groupby(table["country"].fillna(NOT_GIVEN))["patientid"].agg(["size", "nunique"])
+    grouped = grouped.sort_values("size", ascending=False, kind="stable")
+    order = [*grouped.index.drop(NOT_GIVEN, errors="ignore"), *grouped.index.intersection([NOT_GIVEN])]
+    rows = []
+    for code, images, patients in grouped.loc[order].itertuples():
+        country = COUNTRIES.get(code)
+        place = (country.name, country.latitude, country.longitude) if country else (NOT_GIVEN, np.nan, np.nan)
+        rows.append((code, *place, images, patients))
+    return pd.DataFrame(rows, columns=["code", "name", "latitude", "longitude", "images", "patients"])
 
 
 def cohort_sentence(cohort: pd.DataFrame) -> str:
@@ -180,11 +296,9 @@ def shown_table(table: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=table["clinical_notes"].map(_cut).to_numpy())
 
 
-def _components(finding: object) -> tuple[str, ...]:
-    """The components of a finding that is given, else `NOT_GIVEN` alone."""
-    parts = finding_components(finding if isinstance(finding, str) else None)
-    given = tuple(part for part in parts if part.lower() not in MISSING_FINDINGS)
-    return given or (NOT_GIVEN,)
+def _banded(values: "pd.Series[float]", edges: list[float], names: list[str]) -> "pd.Series[str]":
+    """The name of the band of each value, its lower edge included; `NOT_GIVEN` outside of all."""
+    return pd.cut(values, edges, labels=names, right=False).astype("str").fillna(NOT_GIVEN)
 
 
 def _cut(note: object) -> str | None:

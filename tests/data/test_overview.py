@@ -1,15 +1,25 @@
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from covid_core.data.metadata import read_metadata
 from covid_core.data.overview import (
     Filters,
+    age_sex_pyramid,
     choices,
     cohort_sentence,
     counts,
+    days_since_onset,
     film_facts,
     filtered,
     finding_choices,
+    finding_hierarchy,
+    images_by_country,
+    images_per_patient,
+    missingness,
+    outcomes,
     shown_table,
     top_counts,
     view_by_label,
@@ -112,3 +122,129 @@ def test_an_address_that_is_no_web_page_is_not_given_as_one() -> None:
     facts = film_facts(table, "a.png")
     assert facts is not None
     assert facts.url is None
+
+
+PEOPLE = b"""\
+patientid,sex,age,offset,survival,finding,view,modality,filename,location
+1,M,39,0,Y,Pneumonia/Viral/COVID-19,PA,X-ray,a.png,"Milan, Italy"
+1,M,40,6,,Pneumonia/Viral/COVID-19,PA,X-ray,b.png,"Milan, Italy"
+2,F,95,-4,N,Pneumonia,PA,X-ray,c.png,"Wuhan, China"
+3,X,-1,,maybe,todo,PA,X-ray,d.png,
+4,F,,400,n,"Pneumonia/Viral/SARS",PA,X-ray,e.png,nowhere
+"""
+
+
+@pytest.fixture
+def people() -> pd.DataFrame:
+    return with_choices(read_metadata(PEOPLE))
+
+
+def test_findings_stand_in_a_tree_whose_branches_add_up(people: pd.DataFrame) -> None:
+    assert finding_hierarchy(people).to_numpy().tolist() == [
+        ["Pneumonia", "", "Pneumonia", 4],
+        ["Pneumonia/Viral", "Pneumonia", "Viral", 3],
+        ["Pneumonia/Viral/COVID-19", "Pneumonia/Viral", "COVID-19", 2],
+        ["Pneumonia/Viral/SARS", "Pneumonia/Viral", "SARS", 1],
+        ["not given", "", "not given", 1],
+    ]
+
+
+def test_a_patient_stands_once_in_the_pyramid_with_the_first_age(people: pd.DataFrame) -> None:
+    pyramid = age_sex_pyramid(people)
+    assert list(pyramid.index)[:2] == ["0-9", "10-19"]
+    assert (pyramid.loc["30-39", "M"], pyramid.loc["40-49", "M"]) == (1, 0)
+    assert (pyramid.loc["90+", "F"], pyramid.loc["not given", "F"]) == (1, 1)
+    assert pyramid.loc["not given", "not given"] == 1  # the age of -1 and the sex X
+    assert pyramid.to_numpy().sum() == 4
+
+
+def test_patients_are_counted_by_their_images_without_a_gap() -> None:
+    table = pd.DataFrame({"patientid": ["1"] * 3 + ["2"] + ["3"] * 12})
+    assert dict(images_per_patient(table)) == {
+        **{str(number): 0 for number in range(1, 11)},
+        "1": 1,
+        "3": 1,
+        "over 10": 1,
+    }
+    assert dict(images_per_patient(table.iloc[:0])) == {}
+
+
+def test_days_since_onset_include_their_first_day(people: pd.DataFrame) -> None:
+    days = days_since_onset(people)
+    assert days.sum(axis=1).to_dict() == {
+        "before 0": 1,
+        "0-2": 1,
+        "3-6": 1,
+        "7-13": 0,
+        "14-20": 0,
+        "21-27": 0,
+        "28+": 1,
+        "not given": 1,
+    }
+    assert days.loc["3-6"].to_dict() == {"non_covid": 0, "covid": 1, "not given": 0}
+
+
+def test_outcomes_are_yes_no_unclear_or_not_given(people: pd.DataFrame) -> None:
+    assert outcomes(people).loc["Survived"].to_dict() == {"yes": 1, "no": 2, "unclear": 1, "not given": 1}
+
+
+def test_what_is_not_given_is_counted_by_column_and_class(people: pd.DataFrame) -> None:
+    missing = missingness(people)
+    assert missing.images.to_dict() == {"all": 5, "non_covid": 2, "covid": 2, "not given": 1}
+    assert missing.blanks.loc["finding"].to_dict() == {"all": 1, "non_covid": 0, "covid": 0, "not given": 1}
+    assert missing.blanks.loc["age"].to_dict() == {"all": 1, "non_covid": 1, "covid": 0, "not given": 0}
+    assert missing.blanks.loc["url", "all"] == 5
+
+
+def test_countries_stand_by_their_images_and_the_untold_last(people: pd.DataFrame) -> None:
+    assert images_by_country(people)[["code", "name", "images", "patients"]].to_numpy().tolist() == [
+        ["IT", "Italy", 2, 1],
+        ["CN", "China", 1, 1],
+        ["not given", "not given", 2, 2],
+    ]
+    assert counts(people).countries == 2
+
+
+def test_an_overview_of_nothing_is_empty_and_no_error(people: pd.DataFrame) -> None:
+    nothing = people.iloc[:0]
+    assert finding_hierarchy(nothing).empty
+    assert images_by_country(nothing).empty
+    for table in (age_sex_pyramid(nothing), days_since_onset(nothing), outcomes(nothing), missingness(nothing).blanks):
+        assert table.to_numpy().sum() == 0
+
+
+def test_the_overview_of_the_real_table_equals_an_independent_recount(real_dataset: Path) -> None:
+    csv = pd.read_csv(real_dataset / "metadata.csv")
+    table = with_choices(read_metadata(real_dataset / "metadata.csv"))
+    counted = counts(table)
+    assert (counted.images, counted.patients) == (950, csv["patientid"].astype(str).nunique())
+    assert counted.by_label["covid"] == 584
+    tree = finding_hierarchy(table).set_index("id")["images"]
+    assert tree["Pneumonia/Viral/COVID-19"] == 584
+    assert tree["Pneumonia"] == csv["finding"].str.startswith("Pneumonia").sum()
+    assert tree["not given"] == csv["finding"].isin(["todo", "Unknown"]).sum()
+    first = csv.groupby("patientid")[["age", "sex"]].first()
+    pyramid = age_sex_pyramid(table)
+    assert pyramid.loc["40-49", "F"] == ((first["sex"] == "F") & first["age"].between(40, 49.99)).sum()
+    assert pyramid.to_numpy().sum() == len(first)
+    sizes = csv["patientid"].value_counts()
+    assert images_per_patient(table)["2"] == (sizes == 2).sum()
+    assert images_per_patient(table).sum() == len(sizes)
+    days = pd.to_numeric(csv["offset"], errors="coerce")
+    assert days_since_onset(table).loc["7-13"].sum() == days.between(7, 13.99).sum()
+    assert days_since_onset(table).loc["not given"].sum() == days.isna().sum()
+    for column, title in (
+        ("survival", "Survived"),
+        ("went_icu", "Went to the ICU"),
+        ("intubated", "Intubated at any time"),
+    ):
+        expected = [(csv[column] == "Y").sum(), (csv[column] == "N").sum(), 0, csv[column].isna().sum()]
+        assert list(outcomes(table).loc[title]) == expected
+    covid = csv["finding"] == "Pneumonia/Viral/COVID-19"
+    blanks = missingness(table).blanks
+    for column in ("age", "sex", "RT_PCR_positive", "temperature", "location", "clinical_notes", "view"):
+        assert blanks.loc[column, "all"] == csv[column].isna().sum()
+        assert blanks.loc[column, "covid"] == csv.loc[covid, column].isna().sum()
+    by_country = images_by_country(table)
+    assert by_country["images"].sum() == 950
+    assert np.isnan(by_country["latitude"].iloc[-1])

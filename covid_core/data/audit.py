@@ -1,0 +1,64 @@
+"""The audit of a collection: everything that makes its table or its images misleading, each with its rows.
+
+    python -m covid_core audit --collection data/covid-chestxray-dataset
+
+Puts the checks in order: those of the files (`audit_files`), of the table (`audit_table`), and of what predicts the class
+without a pixel (`audit_prediction`). It changes nothing and writes nothing.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from covid_core.data.audit_files import FilePair, Progress, audit_files
+from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Severity
+from covid_core.data.audit_prediction import prediction_findings
+from covid_core.data.audit_table import table_findings
+from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
+from covid_core.data.metadata import read_metadata
+
+__all__ = ["SEVERITIES", "Audit", "Finding", "Severity", "audit_dataset"]
+
+METADATA_NAME = "metadata.csv"
+IMAGES_NAME = "images"
+
+
+def audit_dataset(collection: Path, *, progress: Progress | None = None, table: pd.DataFrame | None = None) -> Audit:
+    """Audit a collection; its images are read once, and may be missing.
+
+    Args:
+        collection: the folder with `metadata.csv`, and with `images/` if the files are to be checked.
+        progress: called with (done, total) after each file that was read.
+        table: what `read_metadata` gave, if it was read already.
+
+    Returns:
+        One finding a check, in a fixed order.
+
+    Raises:
+        DatasetError: `metadata.csv` is missing or no such table.
+    """
+    table = (read_metadata(collection / METADATA_NAME) if table is None else table).reset_index(drop=True)
+    images_dir = collection / IMAGES_NAME
+    files = audit_files(table, images_dir, progress)
+    films = _films(table, images_dir)
+    cohort = films[~ambiguous_rows(films, table)]
+    findings = (
+        *files.findings,
+        *table_findings(table, films),
+        *prediction_findings(cohort, _within(cohort, files.pairs)),
+    )
+    return Audit(findings, len(table), int(table["patientid"].nunique()))
+
+
+def _films(table: pd.DataFrame, images_dir: Path) -> pd.DataFrame:
+    """The labelled frontal X-rays, whose file is there if any is, with their own labels, on the index of the table."""
+    numbered = table.assign(row=table.index)
+    rules = CohortRules(ambiguous="non_covid")
+    chosen = select_cohort(numbered, images_dir if images_dir.is_dir() else None, rules).table
+    return table.loc[chosen["row"]]
+
+
+def _within(cohort: pd.DataFrame, pairs: tuple[FilePair, ...]) -> list[tuple[int, int]]:
+    """The pairs of which both are in a cohort, as positions in it."""
+    position = {row: number for number, row in enumerate(cohort.index)}
+    return [(position[a], position[b]) for a, b, _ in pairs if a in position and b in position]

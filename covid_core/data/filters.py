@@ -1,0 +1,328 @@
+"""What a reader chooses of the table: the filters, their form in an address, and the rows that meet them.
+
+Knows the columns of `covid_core.data.metadata` and what `covid_core.data.cohort` and `split.csv` say of a row. It opens no file
+and draws nothing. What is costly (findings, countries, notes) is worked out once, in `with_choices`.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from covid_core.data.countries import country_of
+from covid_core.errors import DatasetError
+from covid_core.labels import MISSING_FINDINGS, finding_components
+
+NOT_GIVEN = "not given"
+"""Stands for a blank value, and for the findings `todo` and `Unknown`."""
+IN_COHORT = "in_cohort"
+"""In the column `cohort`: the row is used. Otherwise the name of the step that left it out."""
+NO_PART = "no_part"
+"""In the column `part`: the row does not stand in the split."""
+
+_LONGEST_TEXT = 200
+_KEYS = {
+    "findings": "finding",
+    "views": "view",
+    "sexes": "sex",
+    "modalities": "modality",
+    "labels": "class",
+    "sources": "source",
+    "countries": "country",
+    "rt_pcr": "rt_pcr",
+    "licences": "licence",
+    "cohort": "cohort",
+    "parts": "part",
+}
+"""The fields of `Filters` that are choices of values, and their keys in an address."""
+_COLUMNS = {
+    "views": "view",
+    "sexes": "sex",
+    "modalities": "modality",
+    "labels": "label",
+    "sources": "source",
+    "countries": "country",
+    "rt_pcr": "RT_PCR_positive",
+    "licences": "license",
+    "cohort": "cohort",
+    "parts": "part",
+}
+"""The column that each of them is compared with; findings have a rule of their own."""
+_DERIVED = ("diagnosis", "finding_path", "country", "notes", "has_file", "cohort", "reason", "part")
+_YES_NO = {True: "yes", False: "no"}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What to keep; an empty choice keeps everything, and several narrow each other.
+
+    Values are stripped and each is kept once, in its order, so that equal choices are equal objects.
+
+    Attributes:
+        findings: components of findings, at any level: `Viral` keeps `Pneumonia/Viral/COVID-19` and `Pneumonia/Viral/SARS`;
+            or the beginning of a path: `Pneumonia/Viral`.
+        views, sexes, modalities: values of the columns `view`, `sex`, `modality`.
+        labels: values of the column `label`.
+        sources, rt_pcr, licences: values of the columns `source`, `RT_PCR_positive`, `license`.
+        countries: codes, keys of `covid_core.data.countries.COUNTRIES`.
+        cohort: `IN_COHORT`, or names of the steps that left the image out.
+        parts: parts of the split, or `NO_PART`.
+        age_from, age_to: in years, both included; None for no bound. With a bound, rows without an age are left out. Bounds
+            the wrong way round are read the right way.
+        has_file: whether the image's file is there; None for both.
+        text: words that all stand in the notes, in any order and case; at most 200 characters.
+    """
+
+    findings: Sequence[str] = ()
+    views: Sequence[str] = ()
+    sexes: Sequence[str] = ()
+    modalities: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    countries: Sequence[str] = ()
+    rt_pcr: Sequence[str] = ()
+    licences: Sequence[str] = ()
+    cohort: Sequence[str] = ()
+    parts: Sequence[str] = ()
+    age_from: float | None = None
+    age_to: float | None = None
+    has_file: bool | None = None
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        for name in _KEYS:
+            object.__setattr__(self, name, _values(getattr(self, name)))
+        bounds = [_bound(self.age_from), _bound(self.age_to)]
+        if None not in bounds:
+            bounds.sort()
+        object.__setattr__(self, "age_from", bounds[0])
+        object.__setattr__(self, "age_to", bounds[1])
+        object.__setattr__(self, "text", " ".join(" ".join(_encodable(self.text).split())[:_LONGEST_TEXT].split()))
+
+    def to_query(self) -> dict[str, list[str]]:
+        """The choices as an address keeps them: only those that are made, each a list of texts."""
+        query = {key: list(getattr(self, name)) for name, key in _KEYS.items()}
+        for name, bound in (("age_from", self.age_from), ("age_to", self.age_to)):
+            query[name] = [] if bound is None else [f"{bound:.0f}" if bound.is_integer() else repr(bound)]
+        query["file"] = [] if self.has_file is None else [_YES_NO[self.has_file]]
+        query["text"] = [self.text] if self.text else []
+        return {key: values for key, values in query.items() if values}
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str | Sequence[str]]) -> "Filters":
+        """Read the choices of an address.
+
+        Args:
+            query: texts or lists of texts by their keys. What no filter knows (other keys, ages that are no numbers, blanks)
+                is passed over; of what has one value, the last one counts.
+        """
+        lists = {key: [values] if isinstance(values, str) else list(values) for key, values in query.items()}
+        last = {key: values[-1] for key, values in lists.items() if values}
+        return cls(
+            **{name: lists.get(key, ()) for name, key in _KEYS.items()},
+            age_from=_number(last.get("age_from")),
+            age_to=_number(last.get("age_to")),
+            has_file={word: value for value, word in _YES_NO.items()}.get(last.get("file", "")),
+            text=last.get("text", ""),
+        )
+
+
+def with_choices(
+    table: pd.DataFrame,
+    *,
+    files: Collection[str] | None = None,
+    exclusions: pd.DataFrame | None = None,
+    split: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Prepare a table for `filtered`: once for a table, not for each choice.
+
+    Args:
+        table: as `read_metadata` gives it.
+        files: names of the files that are there; None where this is not known.
+        exclusions: of `select_cohort` over the same table; None for no column `cohort`.
+        split: the rows of `split.csv`; None for no column `part`.
+
+    Returns:
+        The table with `view`, `sex`, `modality` and `label` filled with `NOT_GIVEN`, and the columns `diagnosis` (last
+        component of the finding), `finding_path` (categorical: its components with `/` between), `country` (code, or NA),
+        `notes` (categorical: both notes in lower case); and, as far as it is given: `has_file`, `cohort`, `reason` (why it
+        was left out, NA for a row that is used) and `part`.
+
+    Raises:
+        DatasetError: the split has no columns `filename` and `part`.
+    """
+    filled = {name: table[name].fillna(NOT_GIVEN) for name in ("view", "sex", "modality", "label")}
+    prepared = table.drop(columns=list(_DERIVED), errors="ignore").assign(
+        **filled,
+        diagnosis=_by_value(table["finding"], lambda finding: _components(finding)[-1]),
+        finding_path=_paths(table["finding"]),
+        country=_by_value(table["location"], lambda place: country_of(place) if isinstance(place, str) else None),
+        notes=_notes(table),
+    )
+    if files is not None:
+        prepared["has_file"] = table["filename"].isin(list(files))
+    if exclusions is not None:
+        prepared[["cohort", "reason"]] = _cohort(table, exclusions)
+    if split is not None:
+        prepared["part"] = _parts(table["filename"], split)
+    return prepared
+
+
+def finding_choices(table: pd.DataFrame) -> list[str]:
+    """Every component of a finding in the table, the most common first."""
+    images: dict[str, int] = {}
+    for path, count in finding_paths(table).items():
+        for part in dict.fromkeys(str(path).split("/")):
+            images[part] = images.get(part, 0) + int(count)
+    return sorted(images, key=lambda part: -images[part])
+
+
+def finding_paths(table: pd.DataFrame) -> "pd.Series[int]":
+    """Images of each whole finding, in alphabetical order."""
+    paths = table["finding_path"] if "finding_path" in table else pd.Series(_paths(table["finding"]))
+    counted = np.bincount(paths.cat.codes, minlength=len(paths.cat.categories))
+    return pd.Series(counted, index=paths.cat.categories.astype("str"))[counted > 0]
+
+
+def choices(table: pd.DataFrame, column: str) -> list[str]:
+    """The values of a column, the most common first; `NOT_GIVEN` for blanks."""
+    return [NOT_GIVEN if pd.isna(value) else str(value) for value in table[column].value_counts(dropna=False).index]
+
+
+def usable(table: pd.DataFrame, filters: Filters) -> Filters:
+    """The filters without what no row of a table could meet, as an old address or another table may ask for.
+
+    Args:
+        table: as `with_choices` gives it.
+        filters: what was asked for.
+
+    Returns:
+        The filters without values that the table does not hold, and without choices of a column it does not have.
+    """
+    known = {name: set(choices(table, column)) if column in table else set() for name, column in _COLUMNS.items()}
+    left: dict[str, Any] = {
+        name: [value for value in getattr(filters, name) if value in known[name]] for name in _COLUMNS
+    }
+    paths = list(finding_paths(table).index)
+    findings = [one for one in filters.findings if any(_meets(path, [one]) for path in paths)]
+    return replace(filters, **left, findings=findings, has_file=filters.has_file if "has_file" in table else None)
+
+
+def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
+    """The rows that meet every filter.
+
+    Args:
+        table: as `with_choices` gives it.
+        filters: what to keep. A choice of a column that the table does not have keeps everything (see `usable`).
+    """
+    keep = np.ones(len(table), bool)
+    for name, column in _COLUMNS.items():
+        values = getattr(filters, name)
+        if values and column in table:
+            keep &= _among(table[column], values)
+    if filters.findings:
+        paths = table["finding_path"].cat
+        # One more for rows without a path (code -1), which `_paths` never makes.
+        meets = np.array([*(_meets(str(path), filters.findings) for path in paths.categories), False])
+        keep &= meets[paths.codes]
+    if filters.age_from is not None:
+        keep &= (table["age"] >= filters.age_from).to_numpy(bool)
+    if filters.age_to is not None:
+        keep &= (table["age"] <= filters.age_to).to_numpy(bool)
+    if filters.has_file is not None and "has_file" in table:
+        keep &= table["has_file"].to_numpy(bool) == filters.has_file
+    if filters.text:
+        notes = table["notes"].cat
+        texts = notes.categories.astype("str")
+        found = np.ones(len(texts) + 1, bool)
+        for word in filters.text.lower().split():
+            found[:-1] &= np.asarray(texts.str.contains(word, regex=False), bool)
+        keep &= found[notes.codes]
+    return table if keep.all() else table[keep]
+
+
+def _values(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for value in values if (text := _encodable(value).strip())))
+
+
+def _encodable(text: str) -> str:
+    """A text without halves of characters, which no column could be compared with."""
+    return text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _bound(age: float | None) -> float | None:
+    return None if age is None or not math.isfinite(age) else float(age)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _among(column: "pd.Series[str]", values: Sequence[str]) -> NDArray[np.bool_]:
+    keep = column.isin(list(values)).to_numpy(bool)
+    return keep | column.isna().to_numpy(bool) if NOT_GIVEN in values else keep
+
+
+def _meets(path: str, wanted: Sequence[str]) -> bool:
+    """Whether a finding has one of the components, or begins with one of the paths."""
+    parts = path.split("/")
+    return any(f"{path}/".startswith(f"{one}/") if "/" in one else one in parts for one in wanted)
+
+
+def _components(finding: object) -> tuple[str, ...]:
+    """The components of a finding that is given, else `NOT_GIVEN` alone."""
+    parts = finding_components(finding if isinstance(finding, str) else None)
+    given = tuple(part for part in parts if part.lower() not in MISSING_FINDINGS)
+    return given or (NOT_GIVEN,)
+
+
+def _by_value(column: "pd.Series[Any]", function: Callable[[object], str | None]) -> "pd.Series[str]":
+    """Work something out of each value once, however many rows have it."""
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    return pd.Series([function(value) for value in values], dtype="str").take(codes).set_axis(column.index)
+
+
+def _paths(findings: "pd.Series[str]") -> "pd.Series[Any]":
+    return _by_value(findings, lambda finding: "/".join(_components(finding))).astype("category")
+
+
+def _notes(table: pd.DataFrame) -> "pd.Series[Any]":
+    """Both notes in lower case. The films of a patient often share them, and rows that are chosen need no copy of them."""
+    clinical, other = table["clinical_notes"].fillna(""), table["other_notes"].fillna("")
+    return clinical.str.cat(other, sep="\n").str.lower().astype("category")
+
+
+def _cohort(table: pd.DataFrame, exclusions: pd.DataFrame) -> pd.DataFrame:
+    """What became of each row.
+
+    The exclusions name a row by its file and its patient. Of a file that is listed again for the same patient one row may be
+    used; the others are told apart by their order alone, and the cohort uses the earlier one.
+    """
+    key = ["filename", "patientid"]
+    left_out = exclusions[[*key, "step", "reason"]].assign(turn=_turns_from_the_last(exclusions[key]))
+    rows = table[key].assign(turn=_turns_from_the_last(table[key]))
+    found = rows.merge(left_out, how="left", on=[*key, "turn"])
+    return (
+        found[["step", "reason"]]
+        .fillna({"step": IN_COHORT})
+        .set_axis(table.index)
+        .set_axis(["cohort", "reason"], axis=1)
+    )
+
+
+def _turns_from_the_last(keys: pd.DataFrame) -> "pd.Series[int]":
+    return keys.groupby(list(keys.columns), dropna=False).cumcount(ascending=False)
+
+
+def _parts(filenames: "pd.Series[str]", split: pd.DataFrame) -> "pd.Series[str]":
+    if not {"filename", "part"} <= set(split.columns):
+        raise DatasetError("The split has no columns filename and part. Choose the split.csv that `prepare` wrote.")
+    parts = split.drop_duplicates("filename").set_index("filename")["part"]
+    return filenames.map(parts).astype("str").fillna(NO_PART)

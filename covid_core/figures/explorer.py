@@ -1,0 +1,288 @@
+"""What a table of films holds, as plotly figures: findings, ages, days, outcomes, what is not given, countries.
+
+Knows the tables that `covid_core.data.overview` counts, and draws them without a file from elsewhere: plotly's own maps load the
+outlines of the countries from the net, so that films by country stand on plain axes of longitude and latitude.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from covid_core.data.overview import NOT_GIVEN, Missingness
+from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
+from covid_core.figures.marks import in_one_line
+from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, label_of_finding
+
+_PURPLE = "#CC79A7"  # Okabe and Ito's reddish purple
+_PALE = "#B8B8B8"
+_DARK, _LIGHT = "#1A1A1A", "#FFFFFF"  # of texts on areas, which keep their colour on every page
+_LONGEST_NAME = 24
+_SEXES = {"F": ("women", _PURPLE, -1), "M": ("men", ACCENT, 1)}
+_ANSWERS = {"yes": ACCENT, "no": _PURPLE, "unclear": "#E69F00", NOT_GIVEN: _PALE}
+_NAMED_COUNTRIES = 8
+_NAME_SIZE = (55, 12)  # degrees that a name takes at 400 px
+
+
+def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
+    """Draw the findings as areas within areas; one that holds films of both classes is grey, the others have their colour.
+
+    Args:
+        hierarchy: as `finding_hierarchy` gives it.
+    """
+    total = int(hierarchy.loc[hierarchy["parent"] == "", "images"].sum())
+    root = "every finding"
+    paths = [str(path) for path in hierarchy["id"]]
+    names = [in_one_line(str(name), _LONGEST_NAME) for name in hierarchy["name"]]
+    above = set(hierarchy["parent"])
+    # A finding with others in it has one line for its name, one alone has its whole area.
+    labels = [
+        f"{name}{' ' if path in above else '<br>'}{images}"
+        for name, path, images in zip(names, paths, hierarchy["images"], strict=True)
+    ]
+    colours = [_finding_colour(path, paths) for path in paths]
+    figure = go.Figure(
+        go.Treemap(
+            ids=[root, *(f"{root}/{path}" for path in paths)],
+            parents=["", *(f"{root}/{parent}" if parent else root for parent in hierarchy["parent"])],
+            labels=[f"Findings (n = {total} images)", *labels],
+            values=[total, *(int(images) for images in hierarchy["images"])],
+            branchvalues="total",
+            sort=True,
+            marker={"colors": [_PALE, *colours], "pad": {"t": 20}},
+            texttemplate="%{label}",
+            textfont={"color": [_DARK if colour == _PALE else _LIGHT for colour in [_PALE, *colours]]},
+            customdata=["every finding", *names],
+            hovertemplate="%{customdata}: %{value} images<extra></extra>",
+            pathbar={"visible": False},
+            tiling={"packing": "squarify", "pad": 2},
+        )
+    )
+    # Names that do not fit at this size are left to the pointer.
+    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
+    return framed(figure, height=400).update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4})
+
+
+def pyramid(table: pd.DataFrame) -> go.Figure:
+    """Draw patients by age, women to the left and men to the right.
+
+    Args:
+        table: as `age_sex_pyramid` gives it.
+    """
+    shown = table.drop(index=NOT_GIVEN, errors="ignore")
+    figure = go.Figure()
+    most = max([1, *(int(shown[sex].max()) for sex in _SEXES if len(shown))])
+    for sex, (name, colour, side) in _SEXES.items():
+        patients = [int(one) for one in shown[sex]]
+        figure.add_bar(
+            x=[side * one for one in patients],
+            y=list(shown.index),
+            orientation="h",
+            name=f"{name} (n = {sum(patients)})",
+            text=patients,
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=colour,
+            hovertemplate="%{y} years, " + name + ": %{text} patients<extra></extra>",
+        )
+    drawn, everybody = int(shown[list(_SEXES)].to_numpy().sum()), int(table.to_numpy().sum())
+    step = _tick_step(most)
+    ticks = [number * step for number in range(-4, 5) if abs(number) * step <= most]
+    figure.update_xaxes(
+        title=f"Patients (n = {drawn}; age or sex not given: {everybody - drawn})",
+        range=[-1.25 * most, 1.25 * most],
+        tickvals=ticks,
+        ticktext=[str(abs(tick)) for tick in ticks],
+    )
+    figure.update_yaxes(title="Age (years)", type="category", showgrid=False)
+    figure.update_layout(barmode="overlay", bargap=0.15)
+    return framed(figure, height=400)
+
+
+def columns(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
+    """Draw counts as columns side by side, each made of the classes.
+
+    Args:
+        table: counts, the index holding the names of the columns in their order; the table's columns are classes, or other
+            names, which are drawn in grey. An empty one is left out.
+        title: what the names are, e.g. `Days since onset`.
+        axis: what is counted, e.g. `images`.
+    """
+    figure = go.Figure()
+    totals = [int(one) for one in table.sum(axis=1)]
+    names = [in_one_line(str(name), _LONGEST_NAME) for name in table.index]
+    several = len(table.columns) > 1
+    for column in table.columns:
+        counts = [int(one) for one in table[column]]
+        if several and not any(counts):
+            continue
+        name = in_one_line(CLASS_TITLES.get(str(column), str(column)), _LONGEST_NAME)
+        figure.add_bar(
+            x=list(range(len(names))),
+            y=counts,
+            name=name,
+            marker_color=CLASS_COLOURS.get(str(column), NEUTRAL),
+            showlegend=several,
+            hovertext=names,
+            hovertemplate="%{hovertext}, " + name + ": %{y} " + axis + "<extra></extra>",
+        )
+    for position, total in enumerate(totals):
+        figure.add_annotation(x=position, y=total, text=str(total), showarrow=False, yanchor="bottom")
+    figure.update_layout(barmode="stack", bargap=0.15, legend_traceorder="normal")
+    figure.update_xaxes(
+        title=f"{title} (n = {sum(totals)} {axis})", tickvals=list(range(len(names))), ticktext=names, showgrid=False
+    )
+    figure.update_yaxes(title=axis.capitalize(), range=[0, 1.12 * max([*totals, 1])])
+    return framed(figure, height=340)
+
+
+def answers(table: pd.DataFrame) -> go.Figure:
+    """Draw what is known of each outcome as a bar of all images.
+
+    Args:
+        table: as `outcomes` gives it.
+    """
+    figure = go.Figure()
+    rows = list(range(len(table)))
+    for column in table.columns:
+        counts = [int(one) for one in table[column]]
+        if any(counts):
+            figure.add_bar(
+                x=counts,
+                y=rows,
+                orientation="h",
+                name=str(column),
+                marker_color=_ANSWERS.get(str(column), NEUTRAL),
+                text=[one or "" for one in counts],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                hovertext=[str(name) for name in table.index],
+                hovertemplate="%{hovertext}, " + str(column) + ": %{x} images<extra></extra>",
+            )
+    total = int(table.sum(axis=1).max()) if len(table) else 0
+    figure.update_layout(barmode="stack", bargap=0.25, legend_traceorder="normal")
+    figure.update_xaxes(title=f"Images (n = {total})", range=[0, max(total, 1)])
+    figure.update_yaxes(
+        title="Outcome", range=[len(rows) - 0.5, -0.5], tickvals=rows, ticktext=list(table.index), showgrid=False
+    )
+    return framed(figure, height=120 + 34 * max(len(rows), 1))
+
+
+def missing_map(missing: Missingness) -> go.Figure:
+    """Draw which share of each column is not given, over all images and by class.
+
+    Args:
+        missing: as `missingness` gives it. A group without images is left out.
+    """
+    groups = [str(name) for name, images in missing.images.items() if images]
+    shares = [
+        [100 * float(row[name]) / int(missing.images[name]) for name in groups] for _, row in missing.blanks.iterrows()
+    ]
+    titles = {"all": "All", NOT_GIVEN: "No class", **CLASS_TITLES}
+    names = [in_one_line(str(name), _LONGEST_NAME) for name in missing.blanks.index]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares or [[]],
+            x=list(range(len(groups))),
+            y=list(range(len(names))),
+            zmin=0,
+            zmax=100,
+            colorscale=[[0, "#F2F2F2"], [1, "#1F5F8B"]],
+            showscale=False,
+            xgap=1,
+            ygap=1,
+            texttemplate="%{z:.0f}",
+            customdata=[[[name, titles.get(group, group)] for group in groups] for name in names],
+            hovertemplate="%{customdata[0]}, %{customdata[1]}: %{z:.1f}% not given<extra></extra>",
+        )
+    )
+    figure.update_xaxes(
+        title="Not given (% of n)",
+        tickvals=list(range(len(groups))),
+        ticktext=[
+            f"{titles.get(group, group).replace(' ', '<br>')}<br>n = {int(missing.images[group])}" for group in groups
+        ],
+        showgrid=False,
+        tickfont={"size": 11},
+        tickangle=0,
+    )
+    figure.update_yaxes(
+        title="Column",
+        autorange="reversed",
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        tickfont={"size": 11},
+        showgrid=False,
+    )
+    return framed(figure, height=120 + 20 * max(len(names), 1))
+
+
+def country_map(table: pd.DataFrame) -> go.Figure:
+    """Draw images by country as circles at its middle, their areas as the images; those with the most are named.
+
+    Args:
+        table: as `images_by_country` gives it.
+    """
+    placed = table[table["latitude"].notna()]
+    images = [int(one) for one in placed["images"]]
+    unplaced = int(table["images"].sum()) - sum(images)
+    figure = go.Figure(
+        go.Scatter(
+            x=list(placed["longitude"]),
+            y=list(placed["latitude"]),
+            mode="markers+text",
+            marker={
+                "size": images,
+                "sizemode": "area",
+                "sizeref": 2 * max([*images, 1]) / 34**2,
+                "sizemin": 3,
+                "color": "rgba(0, 158, 115, 0.7)",
+                "line": {"color": ACCENT, "width": 1},
+            },
+            text=_named(placed),
+            textposition="top center",
+            textfont={"size": 11},
+            cliponaxis=False,
+            customdata=list(zip(placed["name"], images, (int(one) for one in placed["patients"]), strict=True)),
+            hovertemplate="%{customdata[0]}: %{customdata[1]} images, %{customdata[2]} patients<extra></extra>",
+        )
+    )
+    figure.update_xaxes(
+        title=f"Longitude (n = {sum(images)} images; country not told: {unplaced})",
+        range=[-180, 180],
+        tickvals=[-120, -60, 0, 60, 120],
+        ticktext=["120° W", "60° W", "0°", "60° E", "120° E"],
+    )
+    figure.update_yaxes(title="Latitude", range=[-60, 80], tickvals=[-40, 0, 40], ticktext=["40° S", "0°", "40° N"])
+    return framed(figure, height=320)
+
+
+def _tick_step(most: int) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50 and so on that reaches a number in four steps."""
+    power = 1
+    while 20 * power < most:
+        power *= 10
+    return next(step for step in (power, 2 * power, 5 * power) if 4 * step >= most)
+
+
+def _finding_colour(path: str, paths: Sequence[str]) -> str:
+    """The colour of the class of a finding and of all below it; grey where they differ or there is none."""
+    labels = {label_of_finding(one) for one in paths if one == path or one.startswith(f"{path}/")}
+    if path == NOT_GIVEN or (labels != {COVID} and COVID in labels):
+        return _PALE
+    return CLASS_COLOURS[COVID if labels == {COVID} else NON_COVID]
+
+
+def _named(placed: pd.DataFrame) -> list[str]:
+    """The names of the countries with the most images, as far as no two stand in each other's way."""
+    width, height = _NAME_SIZE
+    taken: list[tuple[float, float]] = []
+    names = []
+    for name, x, y in zip(placed["name"], placed["longitude"], placed["latitude"], strict=True):
+        free = len(taken) < _NAMED_COUNTRIES and all(
+            abs(x - left) > width or abs(y - top) > height for left, top in taken
+        )
+        taken += [(x, y)] if free else []
+        names.append(name if free else "")
+    return names
