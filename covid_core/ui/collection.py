@@ -1,6 +1,7 @@
 """The table of the collection on a page: which one is looked at, and how it is shown."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,29 @@ from covid_core.locations import dataset_dir
 from covid_core.ui.frame import problem, static_table, table_height
 
 _SIDE = 320  # pixels of a film in small
+
+
+@dataclass(frozen=True)
+class OpenCollection:
+    """The collection that is looked at.
+
+    Attributes:
+        table: as `read_metadata` gives it.
+        content: SHA-256 of the bytes of `metadata.csv`; tells one table from another.
+        folder: holds `metadata.csv`, and maybe `images/` and `annotations/`; None for an uploaded table.
+        own: whether this visitor uploaded or named it, so that nothing of it may be seen by others.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    content: str
+    folder: Path | None
+    own: bool
+
+    @property
+    def images(self) -> Path | None:
+        """The folder of its images; None where it is not there."""
+        images = None if self.folder is None else self.folder / "images"
+        return images if images is not None and images.is_dir() else None
 
 
 def images_table(table: pd.DataFrame) -> None:
