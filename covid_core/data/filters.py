@@ -172,13 +172,13 @@ def with_choices(
     return prepared
 
 
-def finding_choices(table: pd.DataFrame) -> list[str]:
-    """Every component of a finding in the table, the most common first."""
+def finding_counts(table: pd.DataFrame) -> dict[str, int]:
+    """Every component of a finding in the table and its images, the most common first."""
     images: dict[str, int] = {}
     for path, count in finding_paths(table).items():
         for part in dict.fromkeys(str(path).split("/")):
             images[part] = images.get(part, 0) + int(count)
-    return sorted(images, key=lambda part: -images[part])
+    return dict(sorted(images.items(), key=lambda item: -item[1]))
 
 
 def finding_paths(table: pd.DataFrame) -> "pd.Series[int]":

@@ -15,7 +15,7 @@ from covid_core.data.filters import (
     Filters,
     choices,
     filtered,
-    finding_choices,
+    finding_counts,
     finding_paths,
     usable,
     with_choices,
@@ -36,7 +36,7 @@ __all__ = [
     "days_since_onset",
     "film_facts",
     "filtered",
-    "finding_choices",
+    "finding_counts",
     "finding_hierarchy",
     "images_by_country",
     "images_per_patient",
@@ -198,7 +198,7 @@ def images_per_patient(table: pd.DataFrame) -> "pd.Series[int]":
     most = min(int(sizes.max()), _MOST_IMAGES) if len(sizes) else 0
     patients = {str(number): int((sizes == number).sum()) for number in range(1, most + 1)}
     if (beyond := int((sizes > _MOST_IMAGES).sum())) > 0:
-        patients[f"over {_MOST_IMAGES}"] = beyond
+        patients[f"{_MOST_IMAGES + 1}+"] = beyond
     return pd.Series(patients, dtype="int64")
 
 

@@ -3,6 +3,7 @@
 from covid_core.figures.dataset import counts_bar, flow, stacked_counts
 from covid_core.figures.discrimination import precision_recall, roc, roc_overlay, score_histogram
 from covid_core.figures.evaluation import confusion, reliability, training_curves
+from covid_core.figures.explorer import answers, columns, country_map, finding_treemap, missing_map, pyramid
 from covid_core.figures.film import probability_scale
 from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.figures.groups import AreaRow, ForestRow, areas, distributions, forest
@@ -14,19 +15,25 @@ __all__ = [
     "NEUTRAL",
     "AreaRow",
     "ForestRow",
+    "answers",
     "areas",
+    "columns",
     "confusion",
+    "country_map",
     "counts_bar",
     "decision_curve",
     "distributions",
+    "finding_treemap",
     "flow",
     "forest",
     "framed",
+    "missing_map",
     "people_bars",
     "post_test_curve",
     "precision_recall",
     "predictive_values",
     "probability_scale",
+    "pyramid",
     "reliability",
     "roc",
     "roc_overlay",

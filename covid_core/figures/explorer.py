@@ -1,10 +1,15 @@
 """What a table of films holds, as plotly figures: findings, ages, days, outcomes, what is not given, countries.
 
 Knows the tables that `covid_core.data.overview` counts, and draws them without a file from elsewhere: plotly's own maps load the
-outlines of the countries from the net, so that films by country stand on plain axes of longitude and latitude.
+outlines of the countries from the net, so that films by country stand on axes of longitude and latitude, over the land of
+`land.json`: rings of [longitude, latitude] in degrees, from Natural Earth 1:110m (public domain), made coarser to 0.35 degrees,
+without Antarctica and small islands.
 """
 
+import json
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,13 +20,15 @@ from covid_core.figures.marks import in_one_line
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, label_of_finding
 
 _PURPLE = "#CC79A7"  # Okabe and Ito's reddish purple
-_PALE = "#B8B8B8"
-_DARK, _LIGHT = "#1A1A1A", "#FFFFFF"  # of texts on areas, which keep their colour on every page
+_PALE = "rgba(128, 128, 128, 0.3)"  # clear, for texts in the colour of the page
 _LONGEST_NAME = 24
 _SEXES = {"F": ("women", _PURPLE, -1), "M": ("men", ACCENT, 1)}
 _ANSWERS = {"yes": ACCENT, "no": _PURPLE, "unclear": "#E69F00", NOT_GIVEN: _PALE}
+_LAND = Path(__file__).with_name("land.json")
+# Clear, so that the texts, which have the colour of the page, can be read on light and dark ones.
+_SHARES = [[0, "rgba(128, 128, 128, 0.06)"], [1, "rgba(30, 120, 190, 0.6)"]]
 _NAMED_COUNTRIES = 8
-_NAME_SIZE = (55, 12)  # degrees that a name takes at 400 px
+_NAME_SIZE = (75, 14)  # degrees that a name takes at 400 px
 
 
 def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
@@ -51,7 +58,6 @@ def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
             sort=True,
             marker={"colors": [_PALE, *colours], "pad": {"t": 20}},
             texttemplate="%{label}",
-            textfont={"color": [_DARK if colour == _PALE else _LIGHT for colour in [_PALE, *colours]]},
             customdata=["every finding", *names],
             hovertemplate="%{customdata}: %{value} images<extra></extra>",
             pathbar={"visible": False},
@@ -89,7 +95,7 @@ def pyramid(table: pd.DataFrame) -> go.Figure:
     step = _tick_step(most)
     ticks = [number * step for number in range(-4, 5) if abs(number) * step <= most]
     figure.update_xaxes(
-        title=f"Patients (n = {drawn}; age or sex not given: {everybody - drawn})",
+        title=f"Patients (n = {drawn}; not given: {everybody - drawn})",
         range=[-1.25 * most, 1.25 * most],
         tickvals=ticks,
         ticktext=[str(abs(tick)) for tick in ticks],
@@ -188,7 +194,7 @@ def missing_map(missing: Missingness) -> go.Figure:
             y=list(range(len(names))),
             zmin=0,
             zmax=100,
-            colorscale=[[0, "#F2F2F2"], [1, "#1F5F8B"]],
+            colorscale=_SHARES,
             showscale=False,
             xgap=1,
             ygap=1,
@@ -198,10 +204,10 @@ def missing_map(missing: Missingness) -> go.Figure:
         )
     )
     figure.update_xaxes(
-        title="Not given (% of n)",
+        title="Not given (% of the images, counted above)",
         tickvals=list(range(len(groups))),
         ticktext=[
-            f"{titles.get(group, group).replace(' ', '<br>')}<br>n = {int(missing.images[group])}" for group in groups
+            f"{titles.get(group, group).replace(' ', '<br>')}<br>{int(missing.images[group])}" for group in groups
         ],
         showgrid=False,
         tickfont={"size": 11},
@@ -227,7 +233,8 @@ def country_map(table: pd.DataFrame) -> go.Figure:
     placed = table[table["latitude"].notna()]
     images = [int(one) for one in placed["images"]]
     unplaced = int(table["images"].sum()) - sum(images)
-    figure = go.Figure(
+    figure = go.Figure(_land())
+    figure.add_trace(
         go.Scatter(
             x=list(placed["longitude"]),
             y=list(placed["latitude"]),
@@ -249,13 +256,29 @@ def country_map(table: pd.DataFrame) -> go.Figure:
         )
     )
     figure.update_xaxes(
-        title=f"Longitude (n = {sum(images)} images; country not told: {unplaced})",
+        title=f"Longitude (n = {sum(images)}; not told: {unplaced})",
         range=[-180, 180],
         tickvals=[-120, -60, 0, 60, 120],
         ticktext=["120° W", "60° W", "0°", "60° E", "120° E"],
     )
-    figure.update_yaxes(title="Latitude", range=[-60, 80], tickvals=[-40, 0, 40], ticktext=["40° S", "0°", "40° N"])
-    return framed(figure, height=320)
+    figure.update_layout(showlegend=False)
+    figure.update_yaxes(title="Latitude", range=[-60, 85], tickvals=[-40, 0, 40], ticktext=["40° S", "0°", "40° N"])
+    return framed(figure, height=400)
+
+
+@cache
+def _land() -> go.Scatter:
+    rings = json.loads(_LAND.read_text(encoding="utf-8"))
+    gaps = [[*ring, [None, None]] for ring in rings]
+    return go.Scatter(
+        x=[point[0] for ring in gaps for point in ring],
+        y=[point[1] for ring in gaps for point in ring],
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor="rgba(128, 128, 128, 0.22)",
+        hoverinfo="skip",
+    )
 
 
 def _tick_step(most: int) -> int:
