@@ -10,7 +10,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 .PHONY: app test check train-env format benchmark clean
 
 app: $(VENV)/.app
-	$(VENV)/bin/python -m streamlit run streamlit_app.py --server.address localhost --server.port 8501
+	COVID_OWN_COMPUTER=1 $(VENV)/bin/python -m streamlit run streamlit_app.py --server.address localhost --server.port 8501 \
+		--server.allowedHosts localhost --server.allowedHosts 127.0.0.1
 
 test: check $(SERVING_VENV)/.done
 	COVID_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(VENV)/bin/python -m pytest

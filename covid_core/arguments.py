@@ -11,7 +11,9 @@ from covid_core.locations import (
     DATASET_NAME,
     DEFAULT_MODEL,
     FETCHED_DATASET,
+    NO_LISTING,
     dataset_dir,
+    dataset_url,
     default_model,
     models_dir,
 )
@@ -53,7 +55,12 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     )
     fetch.set_defaults(after_interrupt=_GOES_ON)
     fetch.add_argument("--metadata-only", action="store_true", help="only metadata.csv, under 1 MB")
-    fetch.add_argument("--url", default=None, help="another address that holds metadata.csv and images/")
+    fetch.add_argument("--url", default=dataset_url(), help="where metadata.csv and images/ are")
+    fetch.add_argument(
+        "--listing",
+        metavar=f"URL|{NO_LISTING}",
+        help="git tree of GitHub's REST API to compare the files with; if not given, that of the public address",
+    )
 
     prepare = _verb(verbs, handlers, "prepare", "choose the cohort, find duplicates, split by patient, lay out folders")
     prepare.add_argument("--dataset", type=Path, default=FETCHED_DATASET, help="folder with metadata.csv and images/")
@@ -94,6 +101,9 @@ def _add_audit(verbs: "Verbs", handlers: Handlers) -> None:
         help="exit code 1 from this severity on",
     )
     audit.add_argument("--json", action="store_true", help="one JSON object, with all rows")
+    audit.add_argument(
+        "--no-cache", action="store_true", help="read every file anew, and keep nothing of it for the next time"
+    )
 
 
 def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:

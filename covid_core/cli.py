@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from covid_core.arguments import build_parser
 from covid_core.errors import CovidCoreError, EvaluationError, ImageRefusedError
-from covid_core.locations import model_names, models_dir
+from covid_core.locations import models_dir
 
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
@@ -59,11 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from covid_core.data.fetch import DEFAULT_URL, fetch_dataset
+    from covid_core.data.fetch import fetch_dataset
+    from covid_core.locations import dataset_listing
 
     with _progress("fetching", "file") as progress:
         report = fetch_dataset(
-            options.out, base_url=options.url or DEFAULT_URL, metadata_only=options.metadata_only, progress=progress
+            options.out,
+            base_url=options.url,
+            listing_url=dataset_listing(options.url, options.listing),
+            metadata_only=options.metadata_only,
+            progress=progress,
+            in_bytes=progress.in_bytes,
         )
     print(report.summary())
     return 0
@@ -89,12 +95,17 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from covid_core.data.audit import audit_dataset
-    from covid_core.data.audit_text import audit_record, summary_lines
+    from contextlib import closing, nullcontext
 
-    with _progress("reading films", "film") as progress:
-        audit = audit_dataset(options.collection, progress=progress)
-    print(json.dumps(audit_record(audit), ensure_ascii=True) if options.json else summary_lines(audit))
+    from covid_core.data.audit import audit_dataset
+    from covid_core.data.audit_text import audit_json, summary_lines
+    from covid_core.data.pictures import STORE_NAME, PictureStore
+    from covid_core.locations import cache_dir
+
+    opened = nullcontext() if options.no_cache else closing(PictureStore(cache_dir() / STORE_NAME))
+    with opened as store, _progress("reading films", "film") as progress:
+        audit = audit_dataset(options.collection, progress=progress, store=store, say=_said_above_a_bar())
+    print(audit_json(audit) if options.json else summary_lines(audit))
     grave = () if options.fail_on == "never" else audit.at_least(options.fail_on)
     if grave:
         print(f"error: {len(grave)} findings at or above `{options.fail_on}`, see the output", file=sys.stderr)
@@ -288,23 +299,19 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
     from covid_core.model_report.files import write_report
-    from covid_core.model_report.record import Record, read_record
+    from covid_core.model_report.record import read_others, read_record
     from covid_core.model_report.whole import Asked, asked_by_default
 
     bundle = load_bundle(_bundle_folder(options.model))
     record = read_record(bundle, options.collection)
-    others: list[Record] = []
-    for name in [name for name in model_names() if name != bundle.name] if options.compare is None else options.compare:
-        try:
-            others.append(read_record(load_bundle(_bundle_folder(name))))
-        except CovidCoreError as error:
-            if options.compare is not None:
-                raise
+    if options.compare is None:
+        others, unread = read_others(bundle.name)
+        for error in unread.values():
             print(f"not compared: {error}", file=sys.stderr)
-    default = asked_by_default(record, tuple(others))
-    asked = Asked(
-        record, tuple(others), options.threshold or default.threshold, options.prevalence or default.prevalence
-    )
+    else:
+        others = tuple(read_record(load_bundle(_bundle_folder(name))) for name in options.compare)
+    default = asked_by_default(record, others)
+    asked = Asked(record, others, options.threshold or default.threshold, options.prevalence or default.prevalence)
     out = options.out or Path(f"{bundle.name}-report.html")
     write_report(asked, out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -363,6 +370,15 @@ def _said_with_seconds() -> Callable[[str], None]:
     return say
 
 
+def _said_above_a_bar() -> Callable[[str], None]:
+    """Prints lines on stderr above the bar of `_progress`; nothing where that shows none."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+    from tqdm import tqdm
+
+    return lambda words: tqdm.write(words, file=sys.stderr)
+
+
 @contextmanager
 def _native_messages_hidden() -> Iterator[None]:
     """Hide what native libraries write to file descriptor 2, such as LiteRT's notice that it uses XNNPACK.
@@ -384,21 +400,34 @@ def _native_messages_hidden() -> Iterator[None]:
             os.close(saved)
 
 
+class _Bar:
+    """Called with (done, total) it moves a progress bar, where there is one."""
+
+    def __init__(self, bar: Any = None) -> None:
+        """`bar`: one of tqdm's; None where none is shown."""
+        self._bar = bar
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.total = total or None
+            self._bar.update(done - self._bar.n)
+
+    def in_bytes(self) -> None:
+        """Count in kB and MB from here on."""
+        if self._bar is not None:
+            self._bar.unit, self._bar.unit_scale = "B", True
+
+
 @contextmanager
-def _progress(title: str, unit: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+def _progress(title: str, unit: str, *, shown: bool = True) -> Iterator[_Bar]:
     """A progress bar on stderr, if that is a terminal."""
     if not (shown and sys.stderr.isatty()):
-        yield lambda done, total: None
+        yield _Bar()
         return
     from tqdm import tqdm
 
     with tqdm(desc=title, unit=unit, leave=False) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
+        yield _Bar(bar)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from covid_core import locations
@@ -6,6 +8,8 @@ from covid_core import locations
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch):
     for name in ("COVID_MODELS_DIR", "COVID_MODEL", "COVID_DATASET_DIR", "COVID_SHARED_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("COVID_DATASET_URL", "COVID_DATASET_LISTING", "COVID_OWN_COMPUTER"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -54,3 +58,58 @@ def test_the_fetched_dataset_goes_before_the_shared_one(monkeypatch, tmp_path):
     monkeypatch.setattr(locations, "FETCHED_DATASET", tmp_path / "fetched")
     monkeypatch.setenv("COVID_SHARED_DIR", str(tmp_path))
     assert locations.dataset_dir() == tmp_path / "fetched"
+
+
+def test_a_page_fetches_to_where_the_dataset_is_looked_for_first(monkeypatch, tmp_path):
+    assert locations.fetched_dir() == locations.PROJECT / "data" / "covid-chestxray-dataset"
+    monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path))
+    assert locations.fetched_dir() == tmp_path
+    (tmp_path / "metadata.csv").write_text("filename\n")
+    assert locations.dataset_dir() == tmp_path
+
+
+def test_the_public_files_are_compared_with_the_public_list_and_others_with_none_unless_one_is_named(monkeypatch):
+    public = locations.dataset_url()
+    assert public == "https://raw.githubusercontent.com/ieee8023/covid-chestxray-dataset/master/"
+    tree = "https://api.github.com/repos/ieee8023/covid-chestxray-dataset/git/trees/master?recursive=1"
+    assert locations.dataset_listing(public) == locations.dataset_listing(public.rstrip("/")) == tree
+    monkeypatch.setenv("COVID_DATASET_URL", "https://mirror.example/")
+    assert locations.dataset_url() == "https://mirror.example/"
+    assert locations.dataset_listing("https://mirror.example/") is None
+    monkeypatch.setenv("COVID_DATASET_LISTING", "https://mirror.example/tree")
+    assert locations.dataset_listing("https://mirror.example/") == "https://mirror.example/tree"
+    assert locations.dataset_listing(public, "https://other.example/tree") == "https://other.example/tree"
+    assert locations.dataset_listing(public, "none") is None
+    monkeypatch.setenv("COVID_DATASET_LISTING", "none")
+    assert locations.dataset_listing(public) is None
+
+
+def test_the_machine_is_nobodys_own_unless_the_environment_says_so(monkeypatch):
+    assert not locations.own_computer()
+    monkeypatch.setenv("COVID_OWN_COMPUTER", "0")
+    assert not locations.own_computer()
+    monkeypatch.setenv("COVID_OWN_COMPUTER", "1")
+    assert locations.own_computer()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other cache folders")
+def test_what_can_be_made_again_is_in_the_cache_folder_of_the_user(monkeypatch, tmp_path):
+    for name in ("COVID_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert locations.cache_dir() == tmp_path / ".cache" / "covid-core"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # to be ignored, says the specification
+    assert locations.cache_dir() == tmp_path / ".cache" / "covid-core"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert locations.cache_dir() == tmp_path / "xdg" / "covid-core"
+    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "chosen"))
+    assert locations.cache_dir() == tmp_path / "chosen"
+
+
+def test_a_user_without_a_home_has_a_cache_folder_all_the_same(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("COVID_CACHE_DIR", raising=False)
+    monkeypatch.setattr(locations.Path, "home", homeless)
+    assert locations.cache_dir().is_absolute()

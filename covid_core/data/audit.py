@@ -7,15 +7,19 @@ without a pixel (`audit_prediction`). It changes nothing and writes nothing.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from covid_core.data.audit_files import FilePair, Progress, audit_files
-from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Severity
+from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Say, Severity
 from covid_core.data.audit_prediction import prediction_findings
 from covid_core.data.audit_table import table_findings
 from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
 from covid_core.data.metadata import read_metadata
+
+if TYPE_CHECKING:
+    from covid_core.data.pictures import PictureStore
 
 __all__ = ["SEVERITIES", "Audit", "Finding", "Severity", "audit_dataset"]
 
@@ -23,38 +27,53 @@ METADATA_NAME = "metadata.csv"
 IMAGES_NAME = "images"
 
 
-def audit_dataset(collection: Path, *, progress: Progress | None = None, table: pd.DataFrame | None = None) -> Audit:
+def audit_dataset(
+    collection: Path | None,
+    *,
+    progress: Progress | None = None,
+    table: pd.DataFrame | None = None,
+    store: "PictureStore | None" = None,
+    say: Say = lambda _: None,
+) -> Audit:
     """Audit a collection; its images are read once, and may be missing.
 
     Args:
-        collection: the folder with `metadata.csv`, and with `images/` if the files are to be checked.
-        progress: called with (done, total) after each file that was read.
+        collection: the folder with `metadata.csv`, and with `images/` if the files are to be checked; None for a table alone.
+        progress: called with (done, total) after each file that was read. What it raises ends the audit.
         table: what `read_metadata` gave, if it was read already.
+        store: keeps what was read of a file, so that the next audit does not read it again; None to read every file.
+        say: called with what is done next, in words, before each step that takes time. What it raises ends the audit.
 
     Returns:
         One finding a check, in a fixed order.
 
     Raises:
         DatasetError: `metadata.csv` is missing or no such table.
+        ValueError: neither a folder nor a table is given.
     """
-    table = (read_metadata(collection / METADATA_NAME) if table is None else table).reset_index(drop=True)
-    images_dir = collection / IMAGES_NAME
-    files = audit_files(table, images_dir, progress)
+    if table is None:
+        if collection is None:
+            raise ValueError("An audit needs a folder or a table. Received neither.")
+        table = read_metadata(collection / METADATA_NAME)
+    table = table.reset_index(drop=True)
+    images_dir = None if collection is None else collection / IMAGES_NAME
+    files = audit_files(table, images_dir, progress, say, store)
+    say("Reading the table")
     films = _films(table, images_dir)
     cohort = films[~ambiguous_rows(films, table)]
     findings = (
         *files.findings,
         *table_findings(table, films),
-        *prediction_findings(cohort, _within(cohort, files.pairs)),
+        *prediction_findings(cohort, _within(cohort, files.pairs), say),
     )
     return Audit(findings, len(table), int(table["patientid"].nunique()))
 
 
-def _films(table: pd.DataFrame, images_dir: Path) -> pd.DataFrame:
+def _films(table: pd.DataFrame, images_dir: Path | None) -> pd.DataFrame:
     """The labelled frontal X-rays, whose file is there if any is, with their own labels, on the index of the table."""
     numbered = table.assign(row=table.index)
     rules = CohortRules(ambiguous="non_covid")
-    chosen = select_cohort(numbered, images_dir if images_dir.is_dir() else None, rules).table
+    chosen = select_cohort(numbered, images_dir if images_dir and images_dir.is_dir() else None, rules).table
     return table.loc[chosen["row"]]
 
 

@@ -1,7 +1,8 @@
 """The checks of an audit that look at files: names, presence, content against name, and the same picture twice.
 
 Reads every file once. Pictures are compared as `covid_core.data.duplicates` does; its limits were measured on frontal X-rays,
-so CT slices are compared by content alone. SciPy is needed for the comparison of pictures; without it, it is left out.
+so CT slices are compared by content alone. SciPy, which compares pictures, is loaded when the first file is read: whoever shows
+an audit need not wait for it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from covid_core.data.audit_finding import Finding, counted, given, not_checked, rows_of
+from covid_core.data.audit_finding import Finding, Say, counted, given, not_checked, rows_of
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.images.decode import is_dicom
@@ -19,6 +20,7 @@ from covid_core.images.raster import kind_of
 
 if TYPE_CHECKING:
     from covid_core.data.duplicates import Fingerprint
+    from covid_core.data.pictures import PictureStore
 
 Progress = Callable[[int, int], None]
 
@@ -40,7 +42,6 @@ _NAMED = {
 """File extension, in lower case -> the type it promises."""
 _OTHER_SIGNATURES = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"\x1f\x8b": "GZIP"}
 _FILE_CHECKS = ("missing_files", "unreadable_files", "file_types", *("exact_duplicates", "near_duplicates"))
-_NO_SCIPY = "scipy is not installed (pip install -r requirements-train.txt)."
 _ACROSS = "duplicates_across_patients"
 
 
@@ -65,26 +66,35 @@ class FilesAudited:
     pairs: tuple[FilePair, ...]
 
 
-def audit_files(table: pd.DataFrame, images_dir: Path, progress: Progress | None = None) -> FilesAudited:
+def audit_files(
+    table: pd.DataFrame,
+    images_dir: Path | None,
+    progress: Progress | None = None,
+    say: Say = lambda _: None,
+    store: "PictureStore | None" = None,
+) -> FilesAudited:
     """Run the checks of names and files.
 
     Args:
         table: as `read_metadata` gives it, numbered from 0.
-        images_dir: the folder of images; where there is none, the checks say so.
+        images_dir: the folder of images; where there is none, the checks say so. None for a table alone.
         progress: called after each file.
+        say: called before the files are read, and before their pictures are compared.
+        store: keeps what was read of a file, so that it is not read again; None to read every file.
     """
-    paths, escaping = _safe_paths(table, images_dir)
+    paths, escaping = _safe_paths(table, images_dir or Path())
     named = [_escaping_names(table, escaping), _repeated_names(table)]
-    if not images_dir.is_dir():
-        why = "the folder of images is not there. `fetch` downloads it."
+    if images_dir is None or not images_dir.is_dir():
+        why = "there is a table alone, without a folder of images."
+        if images_dir is not None:
+            why = "the folder of images is not there. `fetch` downloads it."
         return FilesAudited((*named, *(not_checked(check, why) for check in (*_FILE_CHECKS, _ACROSS))), ())
     present = {place: path for place, path in paths.items() if path.is_file()}
-    fingerprints = _fingerprints(list(present.values()), progress)
-    if fingerprints is None:
-        left_out = [not_checked(check, _NO_SCIPY) for check in ("unreadable_files", *_FILE_CHECKS[3:], _ACROSS)]
-        return FilesAudited((*named, _missing(table, paths, present), _types(table, present), *left_out), ())
-    prints = dict(zip(present, fingerprints, strict=True))
-    pairs, why_not = _pairs(table, prints)
+    say(f"Reading {counted(len(present), 'file')}")
+    from covid_core.data.duplicates import fingerprint_files  # noqa: PLC0415  loads SciPy
+
+    prints = dict(zip(present, fingerprint_files(list(present.values()), progress, store=store), strict=True))
+    pairs, why_not = _pairs(table, prints, say)
     found = [
         *named,
         _missing(table, paths, present),
@@ -127,28 +137,19 @@ def _safe_paths(table: pd.DataFrame, images_dir: Path) -> tuple[dict[int, Path],
     return paths, escaping
 
 
-def _fingerprints(paths: Sequence[Path], progress: Progress | None) -> "list[Fingerprint] | None":
-    try:
-        from covid_core.data.duplicates import fingerprint_files  # noqa: PLC0415  SciPy is not where the app is served
-    except ModuleNotFoundError:
-        return None
-    return fingerprint_files(paths, progress)
-
-
-def _pairs(table: pd.DataFrame, prints: "dict[int, Fingerprint]") -> tuple[tuple[FilePair, ...], str]:
+def _pairs(table: pd.DataFrame, prints: "dict[int, Fingerprint]", say: Say) -> tuple[tuple[FilePair, ...], str]:
     """The rows with (almost) the same picture; and why pictures were compared by content alone, '' if they were not."""
     from covid_core.data.duplicates import Fingerprint, duplicate_pairs  # noqa: PLC0415
 
     x_ray = (table["modality"].str.lower() == "x-ray").fillna(False).astype(bool)
     by_content = [Fingerprint(item.sha256, None) for item in prints.values()]
     chosen = [item if x_ray[place] else bare for (place, item), bare in zip(prints.items(), by_content, strict=True)]
-    why_not = ""
-    if sum(item.thumbnail is not None for item in chosen) > MOST_COMPARED:
+    compared, why_not = sum(item.thumbnail is not None for item in chosen), ""
+    if compared > MOST_COMPARED:
         why_not = f"more than {MOST_COMPARED} pictures are too many to compare with each other."
-    try:
-        positions = duplicate_pairs(by_content if why_not else chosen)
-    except ModuleNotFoundError:
-        positions, why_not = duplicate_pairs(by_content), _NO_SCIPY
+    else:
+        say(f"Comparing {counted(compared, 'picture')} with each other")
+    positions = duplicate_pairs(by_content if why_not else chosen)
     places = list(prints)
     pairs = [(places[first], places[second]) for first, second in positions]
     return tuple(FilePair(a, b, prints[a].sha256 == prints[b].sha256) for a, b in pairs), why_not

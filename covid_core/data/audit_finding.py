@@ -3,13 +3,17 @@
 Knows nothing of how anything is found: the checks are in the modules beside it, `covid_core.data.audit` runs them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
 
 Severity = Literal["error", "warning", "notice"]
+Metric = Mapping[str, Any]
+"""`value`, `lower`, `upper` (each may be None) and `n`, as `covid_core.evaluation` gives them."""
+Say = Callable[[str], None]
+"""Called with what is done next, in words."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice")
 """From the gravest down. Error: a row or a file is wrong. Warning: the data mislead whoever takes no notice of it (`prepare`
 does where it can). Notice: good to know."""
@@ -27,6 +31,8 @@ class Finding:
         sentence: what was found, as people read it.
         rows: `ROW_COLUMNS`, on the index of the table: the rows it speaks of, and what is the matter with each.
         checked: False where the check could not run; the sentence says why.
+        roc_auc: how well the class is told, in [0, 1], by a check that measures it; None for any other.
+        within_source_auc: the same among films of one source, None where it was not measured.
     """
 
     check: str
@@ -35,6 +41,8 @@ class Finding:
     sentence: str
     rows: pd.DataFrame = field(repr=False)
     checked: bool = True
+    roc_auc: Metric | None = None
+    within_source_auc: Metric | None = None
 
 
 @dataclass(frozen=True)

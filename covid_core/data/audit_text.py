@@ -1,10 +1,39 @@
-"""An audit in words for the terminal, and as plain values for a program."""
+"""An audit in words for the terminal and for people, as plain values for a program, and as one table of all rows."""
 
+import json
 from typing import Any
 
-from covid_core.data.audit_finding import SEVERITIES, Audit, Finding
+import pandas as pd
+
+from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Metric
 
 ROWS_SHOWN = 5
+CHECK_TITLES = {
+    "escaping_names": "File names that leave the folder",
+    "repeated_names": "Files named in several rows",
+    "missing_files": "Missing files",
+    "unreadable_files": "Unreadable files",
+    "file_types": "Files of another type than their name",
+    "exact_duplicates": "Files with the same content",
+    "near_duplicates": "X-rays that are almost the same picture",
+    "duplicates_across_patients": "The same picture under different patients",
+    "both_labels": "Patients with films of both classes",
+    "no_finding_of_covid_patients": "No Finding in patients who have COVID-19",
+    "ages": "Impossible ages",
+    "offsets": "Impossible days since onset",
+    "dates": "Impossible dates",
+    "unclear_dates": "Dates that say too little",
+    "measurements": "Impossible temperature or oxygen saturation",
+    "modalities": "Unknown modalities",
+    "views": "Unknown views",
+    "findings": "Unknown words in findings",
+    "one_class_sources": "Sources that show one class only",
+    "source_predicts": "Source",
+    "view_predicts": "View",
+    "age_sex_predicts": "Age and sex",
+    "all_predict": "Source, view, age and sex",
+}
+"""Check -> its name as people read it; of what predicts the class, what is known of a film."""
 
 
 def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
@@ -31,6 +60,23 @@ def audit_record(audit: Audit) -> dict[str, Any]:
     return {"images": audit.images, "patients": audit.patients, "findings": [_record(one) for one in audit.findings]}
 
 
+def audit_json(audit: Audit) -> str:
+    """`audit_record` as one line of JSON in ASCII."""
+    return json.dumps(audit_record(audit), ensure_ascii=True, allow_nan=False)
+
+
+def audit_rows(audit: Audit) -> pd.DataFrame:
+    """Every row of every finding, the gravest first: `severity`, `check`, `filename`, `patientid`, `what`; '' for no name."""
+    found = [
+        finding.rows.fillna("").assign(severity=severity, check=finding.check)
+        for severity in SEVERITIES
+        for finding in audit.findings
+        if finding.severity == severity
+    ]
+    columns = ["severity", "check", "filename", "patientid", "what"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
 def _record(finding: Finding) -> dict[str, Any]:
     rows = finding.rows.astype(object).where(finding.rows.notna(), None)
     return {
@@ -39,8 +85,14 @@ def _record(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "checked": finding.checked,
         "sentence": finding.sentence,
+        "roc_auc": _figures(finding.roc_auc),
+        "within_source_auc": _figures(finding.within_source_auc),
         "rows": rows.to_dict("records"),
     }
+
+
+def _figures(metric: Metric | None) -> dict[str, Any] | None:
+    return None if metric is None else {name: metric[name] for name in ("value", "lower", "upper", "n")}
 
 
 def _row_lines(finding: Finding, most: int) -> list[str]:

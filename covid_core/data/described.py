@@ -49,17 +49,17 @@ def described(filenames: Sequence[str], collection: Path) -> pd.DataFrame:
         {
             **{name: rows[name] for name in ("finding", "view", "sex", "age")},
             "rt_pcr": rows["RT_PCR_positive"].str.upper().where(rows["RT_PCR_positive"].str.upper().isin(["Y", "N"])),
-            "url": rows["url"].where(rows["url"].map(_is_web_address).astype(bool)),
+            "url": rows["url"].where(rows["url"].map(is_web_address).astype(bool)),
         }
     ).reindex(list(filenames))
-    severity = _severity_scores(collection / SEVERITY_NAME)
+    severity = severity_scores(collection / SEVERITY_NAME)
     known["severity"] = pd.Series([severity.get(name) for name in filenames], index=known.index, dtype="float64")
     texts = dict.fromkeys(_TEXT_COLUMNS, "str")
     return known[list(DESCRIPTION_COLUMNS)].astype(texts).reset_index(drop=True)
 
 
-def _is_web_address(url: object) -> bool:
-    """Tell whether a link to this can be shown: `javascript:` and the like must never become one."""
+def is_web_address(url: object) -> bool:
+    """Tell whether a link to this can be shown, that is http or https: `javascript:` and the like must never become one."""
     if not isinstance(url, str) or any(character.isspace() or not character.isprintable() for character in url):
         return False
     try:
@@ -69,8 +69,18 @@ def _is_web_address(url: object) -> bool:
         return False
 
 
-def _severity_scores(path: Path) -> dict[str, float]:
-    """File name -> extent; empty without the file. Films without a score are left out."""
+def severity_scores(path: Path) -> dict[str, float]:
+    """Read the severity of every film that has a score.
+
+    Args:
+        path: `SEVERITY_NAME` within the collection.
+
+    Returns:
+        File name -> extent in [0, `MAX_SEVERITY`]; empty without the file.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:

@@ -22,31 +22,34 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import decode_file
 from covid_core.images.film import GreyImage
 from covid_core.storage import sha256_of_file
 
+if TYPE_CHECKING:
+    from covid_core.data.pictures import PictureStore
+
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
 FloatArray = NDArray[np.float32]
 
 THUMBNAIL_SIZE = 64
+MAX_WORKERS = 4
+"""Films decoded at a time; one may take 200 MB."""
 _INNER = 44  # side of the compared inner part, thumbnail pixels
 _CELLS = 24  # a window is compared at this many cells a side
 _SCALES = (1.0, 0.955, 0.91, 0.865, 0.82)  # a window's side in units of the inner part's
 _STEP = 1.5  # between window positions, thumbnail pixels
 _DETAIL_SIGMA = 5.0  # structures larger than this are removed before matching, thumbnail pixels
+_BLOCK = 256  # pictures that are correlated with all others at a time
 _MATCH_FROM = 0.5  # pairs whose whole pictures correlate less are not matched, to save time
-_MAX_WORKERS = 4  # a decoded film may take 200 MB
 
 
 @dataclass(frozen=True)
@@ -79,17 +82,22 @@ class Fingerprint:
     problem: str = ""
 
 
-def fingerprint_files(paths: Sequence[Path], progress: Progress | None = None) -> list[Fingerprint]:
+def fingerprint_files(
+    paths: Sequence[Path], progress: Progress | None = None, store: "PictureStore | None" = None
+) -> list[Fingerprint]:
     """Hash and decode files, several at a time.
 
     Args:
         paths: the files.
-        progress: called after each file.
+        progress: called after each file; with a store, in one step for those that it knows.
+        store: keeps what was made of each file, so that it is made once. The fingerprints are the same.
 
     Returns:
         One fingerprint per path, in their order. A file that cannot be read is reported in its fingerprint.
     """
-    executor = ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1))
+    if store is not None:
+        return store.fingerprints(paths, progress)
+    executor = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
     try:
         fingerprints = []
         for fingerprint in executor.map(fingerprint_file, paths):
@@ -119,14 +127,18 @@ def thumbnail(image: GreyImage) -> FloatArray:
     return np.asarray(small, np.float32)
 
 
-def duplicate_pairs(fingerprints: Sequence[Fingerprint], limits: Limits | None = None) -> list[tuple[int, int]]:
+def duplicate_pairs(
+    fingerprints: Sequence[Fingerprint], limits: Limits | None = None, progress: Progress | None = None
+) -> list[tuple[int, int]]:
     """Find the pairs with the same content or (almost) the same picture.
 
-    Time and memory grow with the square of the number: a few seconds and 5 MB for 672 pictures on two cores.
+    Time grows with the square of the number, memory with the number: on two cores 4 s for 686 pictures, 35 s for 2,000
+    and 5 minutes for 5,000, with which the process has 520 MB.
 
     Args:
         fingerprints: of the files; those without a thumbnail are compared by content alone.
         limits: when two pictures count as the same; the defaults for None.
+        progress: called after each picture that was compared with all others.
 
     Returns:
         Pairs of positions (first, second) with first < second, sorted.
@@ -135,7 +147,7 @@ def duplicate_pairs(fingerprints: Sequence[Fingerprint], limits: Limits | None =
     thumbnails = [item.thumbnail for item in fingerprints if item.thumbnail is not None]
     pairs = set(_same_content(fingerprints))
     if thumbnails:
-        alike = _alike(np.stack(thumbnails), limits or Limits())
+        alike = _alike(np.stack(thumbnails), limits or Limits(), progress)
         pairs |= {(readable[first], readable[second]) for first, second in alike}
     return sorted(pairs)
 
@@ -150,6 +162,9 @@ def components(count: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64
     Returns:
         int64 (count,): the component of each node, numbered from 0 in the order in which they first occur.
     """
+    from scipy.sparse import coo_array  # noqa: PLC0415  SciPy takes 0.3 s, and fingerprints need none of it
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     edges = np.array(pairs, np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
     _, labels = connected_components(graph, directed=False)
@@ -157,49 +172,63 @@ def components(count: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def whole_correlations(thumbnails: FloatArray) -> FloatArray:
+def whole_correlations(thumbnails: FloatArray, others: FloatArray) -> FloatArray:
     """Correlate whole pictures.
 
     Args:
         thumbnails: float32 (n, 64, 64).
+        others: float32 (m, 64, 64).
 
     Returns:
-        float32 (n, n), Pearson's correlation, unmoved by brightness and contrast; 0 for a constant picture.
+        float32 (n, m), Pearson's correlation, unmoved by brightness and contrast; 0 for a constant picture.
     """
-    vectors = _unit(thumbnails.reshape(len(thumbnails), -1))
-    correlations: FloatArray = vectors @ vectors.T
+    vectors, other_vectors = (_unit(pictures.reshape(len(pictures), -1)) for pictures in (thumbnails, others))
+    correlations: FloatArray = vectors @ other_vectors.T
     return correlations
 
 
-def match_scores(thumbnails: FloatArray, wanted: NDArray[np.bool_]) -> FloatArray:
-    """Match the inner part of each picture with windows of the others, so that a crop finds the film it was cut from.
+def matcher(thumbnails: FloatArray) -> Callable[[int, NDArray[np.intp]], FloatArray]:
+    """Prepare to match windows of a picture with the inner part of others, so that a film finds the crop that was cut from it.
 
     Args:
         thumbnails: float32 (n, 64, 64).
-        wanted: bool (n, n), symmetric: the pairs to match.
 
     Returns:
-        float32 (n, n), symmetric: the best correlation over all windows and both directions, 0 where not wanted.
+        A function of a picture's position and those of k others, which gives float32 (k,): the best correlation over all windows.
     """
+    from scipy.ndimage import gaussian_filter  # noqa: PLC0415
+
     detail: FloatArray = thumbnails - gaussian_filter(thumbnails, (0, _DETAIL_SIGMA, _DETAIL_SIGMA))
     sampler = np.concatenate([_box_sampler(start, side) for start, side in _windows()])
     inner = sampler[:_CELLS]  # the first window is the inner part itself
     templates = _unit((inner @ detail @ inner.T).reshape(len(detail), -1))
-    scores = np.zeros((len(detail), len(detail)), np.float32)
-    for number, picture in enumerate(detail):
-        others = np.flatnonzero(wanted[number])
-        cells = (sampler @ picture @ sampler.T).reshape(-1, _CELLS, len(sampler) // _CELLS, _CELLS)
+
+    def match(number: int, others: NDArray[np.intp]) -> FloatArray:
+        cells = (sampler @ detail[number] @ sampler.T).reshape(-1, _CELLS, len(sampler) // _CELLS, _CELLS)
         windows = _unit(cells.transpose(0, 2, 1, 3).reshape(-1, _CELLS * _CELLS))
-        scores[others, number] = (windows @ templates[others].T).max(axis=0)
-    return np.maximum(scores, scores.T)
+        best: FloatArray = (windows @ templates[others].T).max(axis=0)
+        return best
+
+    return match
 
 
-def _alike(thumbnails: FloatArray, limits: Limits) -> Iterator[tuple[int, int]]:
-    whole = whole_correlations(thumbnails)
-    match = match_scores(thumbnails, whole >= _MATCH_FROM)
-    same = (match >= limits.match) | ((whole >= limits.whole) & (match >= limits.whole_match))
-    first, second = np.nonzero(np.triu(same, k=1))
-    return zip(first.tolist(), second.tolist(), strict=True)
+def _alike(thumbnails: FloatArray, limits: Limits, progress: Progress | None) -> Iterator[tuple[int, int]]:
+    """The pairs that count as the same, some of them twice.
+
+    The match of a pair is the better of its two directions, so it is enough if either passes. Each picture is compared with
+    the others in turn, so that no matrix of all pairs need be held.
+    """
+    match = matcher(thumbnails)
+    for start in range(0, len(thumbnails), _BLOCK):
+        block = whole_correlations(thumbnails[start : start + _BLOCK], thumbnails)
+        for number, correlations in enumerate(block, start):
+            correlations[number] = 0
+            others = np.flatnonzero(correlations >= _MATCH_FROM)
+            matches, wholes = match(number, others), correlations[others]
+            same = (matches >= limits.match) | ((wholes >= limits.whole) & (matches >= limits.whole_match))
+            yield from ((min(number, other), max(number, other)) for other in others[same].tolist())
+            if progress is not None:
+                progress(number + 1, len(thumbnails))
 
 
 def _same_content(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:

@@ -1,37 +1,36 @@
 """The public dataset, file by file, over HTTPS, with the standard library alone.
 
-A fetch that was cut short goes on where it stopped: whole files are skipped, and a file that was begun (`.NAME.part`) goes on by
-an HTTP range request (RFC 9110, section 14). This module knows the layout of the repository; it does not judge the images.
+A fetch that was cut short goes on where it stopped: whole files are skipped, and a file that was begun (`.NAME.part`) goes on.
+With a list of the repository's files, each file that arrives is compared with its checksum. This module knows the layout of
+the repository; it does not judge the images.
 """
 
-import http.client
-import re
 import shutil
-import threading
 import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pandas as pd
 
+from covid_core.data.fetch_listing import LISTING_BYTES, Blob, Listing, ListingError, parse_listing
+from covid_core.data.fetch_lock import only_fetch_into
+from covid_core.data.fetch_threads import supervise
+from covid_core.data.fetch_transfer import NotFoundError, Session, TransferError, Wanted, check_address, fetch_file
 from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.errors import DatasetError, DownloadError
+from covid_core.locations import PUBLIC_DATASET
 
-DEFAULT_URL = "https://raw.githubusercontent.com/ieee8023/covid-chestxray-dataset/master/"
 DATASET_BYTES = 650 * 2**20
-"""Room that is asked for before all images are fetched; the archive has about 600 MB."""
+"""Room that is asked for before all images are fetched where no list tells their sizes; the archive has about 600 MB."""
+RESERVE_BYTES = 2**24
+"""Room that shall be left on the disk, and that the table alone must have."""
 IMAGES_FOLDER = "images"
+TABLE, FORMER_TABLE = "metadata.csv", "metadata.csv.old"
 
-_CHUNK_BYTES = 2**16
-_ATTEMPTS = 5
-"""How often in a row a file may fail without a new byte."""
-_FIRST_PAUSE_SECONDS = 0.5
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_LISTING_SECONDS = 10.0
 
 Progress = Callable[[int, int], None]
 
@@ -45,58 +44,70 @@ class FetchReport:
         downloaded: files fetched now, the table included.
         skipped: files that were there already, the table included.
         not_found: names of images that the server does not have.
+        compared: how many of those fetched were compared with a checksum.
+        not_compared: why nothing could be compared; None where there is a list of checksums.
+        replaced: how many of those fetched took the place of a file of another size.
+        former_table: where the table of before is kept, if it was one of these.
     """
 
     out_dir: Path
     downloaded: int
     skipped: int
     not_found: tuple[str, ...]
+    compared: int = 0
+    not_compared: str | None = None
+    replaced: int = 0
+    former_table: Path | None = None
+
+    @property
+    def comparison(self) -> str:
+        """What was compared with checksums, as a sentence; empty where there was nothing to compare."""
+        if self.not_compared is not None:
+            return f"Nothing was compared with checksums: {self.not_compared}."
+        if not self.downloaded:
+            return ""
+        return f"{self.compared} of those fetched were compared with their checksums and are right."
 
     def summary(self) -> str:
         """What was done, as the command line prints it."""
         lines = [f"{self.out_dir}: {self.downloaded} files fetched, {self.skipped} were there already."]
+        if self.comparison:
+            lines.append(self.comparison)
+        if self.replaced:
+            lines.append(f"{self.replaced} were there in another size and were replaced.")
+        if self.former_table is not None:
+            lines.append(f"The table of before is kept as {self.former_table.name}.")
         if self.not_found:
             lines.append(f"The server does not have {len(self.not_found)}: {', '.join(self.not_found)}")
         return "\n".join(lines)
 
 
-class _NotFoundError(Exception):
-    """The server has no such file."""
-
-
-class _TransferError(Exception):
-    """The transfer failed in a way that another attempt may mend."""
-
-
-@dataclass(frozen=True)
-class _Session:
-    """What all transfers of one fetch share.
-
-    Attributes:
-        timeout: seconds without an answer after which a connection counts as dropped.
-        stop: set when the fetch is abandoned; transfers then end at the next chunk.
-    """
-
-    timeout: float
-    stop: threading.Event
-
-
 def fetch_dataset(
     out_dir: Path,
     *,
-    base_url: str = DEFAULT_URL,
+    base_url: str = PUBLIC_DATASET,
+    listing_url: str | None = None,
     metadata_only: bool = False,
     progress: Progress | None = None,
+    in_bytes: Callable[[], None] | None = None,
     workers: int = 8,
     timeout: float = 30,
 ) -> FetchReport:
     """Download `metadata.csv` and the images of its folder `images`. CT volumes are not fetched.
 
+    Files that are there stay, unless the list knows them in another size: they are then fetched aside and replaced.
+
     Args:
         out_dir: becomes the dataset folder.
         base_url: where the repository's files stand.
+        listing_url: where the sizes and checksums of these files stand, as GitHub's REST API gives a git tree; see
+            `covid_core.locations.dataset_listing`. Where it cannot be had the fetch goes on without, and the report says so.
         metadata_only: the table alone.
-        progress: called with (images done, images of the table).
+        progress: called with (done, total) of the images, or of the table if it is fetched alone, at least every half second;
+            total is 0 as long as it is not known. What it raises ends the fetch within about a second, even from a server
+            that has fallen silent.
+        in_bytes: called once, before the first total, where sizes are known and done and total are bytes; otherwise they
+            are files.
         workers: files fetched at a time, at least 1.
         timeout: seconds without an answer after which a connection counts as dropped.
 
@@ -104,188 +115,243 @@ def fetch_dataset(
         What was done. Images that the server does not have are listed, not fatal.
 
     Raises:
-        DownloadError: there is no connection, the server refuses, the answer is not the dataset, or the disk is full. What
-            was fetched so far stays, and the same call goes on from there.
+        DownloadError: there is no connection, the server refuses, the answer is not the dataset, the disk is full, or another
+            fetch fills the same folder. What was fetched so far stays, and the same call goes on from there.
+        DatasetError: the table names a file outside the folder of images.
     """
-    if urlsplit(base_url).scheme not in {"http", "https"}:
-        raise DownloadError(f"The address of the dataset must begin with http:// or https://. Received: {base_url!r}")
+    check_address(base_url, "the dataset")
+    if listing_url is not None:
+        check_address(listing_url, "the list of checksums")
     base_url = base_url.rstrip("/") + "/"
-    session = _Session(timeout, threading.Event())
-    table_path = out_dir / "metadata.csv"
-    had_table = table_path.exists()
     try:
-        if not had_table:
-            _fetch_table(base_url, table_path, session)
-        wanted = {} if metadata_only else _wanted_images(read_metadata(table_path), base_url, out_dir / IMAGES_FOLDER)
-        todo = {path: url for path, url in wanted.items() if not path.exists()}
-        if todo:
-            _check_room(out_dir, len(todo) / len(wanted))
-        not_found = _fetch_all(todo, session, workers, _counted(progress, len(wanted) - len(todo), len(wanted)))
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with only_fetch_into(out_dir):
+            meter = _Meter(progress, in_bytes)
+            fetch = _Fetch(out_dir, base_url, timeout, max(1, workers), meter)
+            fetch.read_listing(listing_url, min(timeout, _LISTING_SECONDS))
+            fetch.fetch_table(counted=metadata_only)
+            if not metadata_only:
+                fetch.fetch_images()
+            return fetch.report()
     except OSError as cause:
         raise DownloadError(f"{out_dir} cannot be written: {cause.strerror or cause}.") from cause
-    return FetchReport(
-        out_dir=out_dir,
-        downloaded=len(todo) - len(not_found) + (not had_table),
-        skipped=len(wanted) - len(todo) + had_table,
-        not_found=tuple(sorted(not_found)),
-    )
 
 
-def _fetch_table(base_url: str, path: Path, session: _Session) -> None:
-    """Fetch the table and keep it only if it is one (a network's login page would not be)."""
-    candidate = path.with_name(".metadata.csv.new")
+def is_begun(out_dir: Path, *, metadata_only: bool = False) -> bool:
+    """Whether an earlier fetch left something in the folder that the next one goes on from."""
     try:
-        _fetch_file(base_url + path.name, candidate, session)
-        read_metadata(candidate)
-        candidate.replace(path)
-    except _NotFoundError:
-        raise DownloadError(f"There is no {path.name} at {base_url}. Check the address.") from None
-    except DatasetError as cause:
-        raise DownloadError(f"{base_url}{path.name} is not the table of the dataset: {cause}") from cause
-    finally:
-        candidate.unlink(missing_ok=True)
+        if metadata_only:
+            return _table_at(out_dir).partial.exists()
+        return next((out_dir / IMAGES_FOLDER).iterdir(), None) is not None
+    except OSError:
+        return False
 
 
-def _wanted_images(table: pd.DataFrame, base_url: str, images_dir: Path) -> dict[Path, str]:
-    """The images of a table, as target and address. Tables without the column `folder` have images alone."""
-    rows = table[table["folder"].fillna(IMAGES_FOLDER) == IMAGES_FOLDER]
-    names = rows["filename"].dropna().drop_duplicates().tolist()
-    return {safe_image_path(images_dir, name): f"{base_url}{IMAGES_FOLDER}/{quote(name, safe='')}" for name in names}
+class _Meter:
+    """Tells `progress` how far the fetch is, in bytes if sizes are known, else in files."""
+
+    def __init__(self, progress: Progress | None, in_bytes: Callable[[], None] | None) -> None:
+        self._progress, self._in_bytes = progress, in_bytes
+        self._sizes: Mapping[Path, int] | None = None
+        self._done = self._total = 0
+
+    def begin(self, files: Sequence[Wanted], lacking: Sequence[Wanted], sizes: Mapping[Path, int] | None) -> None:
+        """Count `files` from here on, of which all but `lacking` are there, by their `sizes` in bytes if there are any."""
+        self._sizes = sizes
+        if sizes is not None and self._in_bytes is not None:
+            self._in_bytes()
+        self._total = sum(self._weight(one.path) for one in files)
+        self._done = self._total - sum(self._weight(one.path) for one in lacking)
+        self.tell()
+
+    def end(self, file: Wanted, under_way: dict[Path, int]) -> None:
+        """A file is there, or is known not to be had."""
+        self._done += self._weight(file.path)
+        if self._total:
+            self.tell(under_way)
+
+    def tell(self, under_way: dict[Path, int] | None = None) -> None:
+        """Call `progress`; of files `under_way` so many bytes are there."""
+        if self._progress is None:
+            return
+        begun = 0
+        if self._sizes is not None and under_way:
+            begun = sum(min(have, self._weight(path)) for path, have in under_way.copy().items())
+        self._progress(min(self._done + begun, self._total), self._total)
+
+    def _weight(self, path: Path) -> int:
+        return 1 if self._sizes is None else self._sizes.get(path, 0)
 
 
-def _counted(progress: Progress | None, done: int, total: int) -> Callable[[], None]:
-    """A function without arguments that tells `progress` of one more; it tells it at once where it begins."""
-    count = done
+@dataclass
+class _Fetch:
+    """A fetch under way: what is known, and what was done so far."""
 
-    def advance() -> None:
-        nonlocal count
-        count += 1
-        if progress is not None:
-            progress(count, total)
+    out_dir: Path
+    base_url: str
+    timeout: float
+    workers: int
+    meter: _Meter
+    listing: Listing | None = None
+    not_compared: str | None = "there is no list of checksums for this address"
+    downloaded: int = 0
+    skipped: int = 0
+    compared: int = 0
+    replaced: int = 0
+    not_found: list[str] = field(default_factory=list)
+    former_table: Path | None = None
 
-    if progress is not None and total:
-        progress(done, total)
-    return advance
+    def report(self) -> FetchReport:
+        return FetchReport(
+            out_dir=self.out_dir,
+            downloaded=self.downloaded,
+            skipped=self.skipped,
+            not_found=tuple(sorted(self.not_found)),
+            compared=self.compared,
+            not_compared=self.not_compared,
+            replaced=self.replaced,
+            former_table=self.former_table,
+        )
+
+    def read_listing(self, url: str | None, timeout: float) -> None:
+        """Get the list of files, or remember why there is none."""
+        if url is None:
+            return
+        session = Session(timeout)
+
+        def done(_: int, answer: Listing | BaseException) -> None:
+            if isinstance(answer, ListingError):
+                self.not_compared = str(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self.listing, self.not_compared = answer, None
+
+        job = partial(_read_listing, url, session)
+        supervise([job], workers=1, done=done, tick=self.meter.tell, stop=session.stop)
+
+    def fetch_table(self, *, counted: bool) -> None:
+        """Fetch the table and keep it only if it is one (a network's login page would not be).
+
+        Args:
+            counted: whether `progress` is about the table.
+        """
+        path = self.out_dir / TABLE
+        wanted = _table_at(self.out_dir, self.base_url, self._blob(TABLE))
+        here = self._is_here(path, wanted.blob)
+        if counted:
+            self.meter.begin([wanted], [] if here else [wanted], self._sizes([wanted]))
+        if here:
+            self.skipped += 1
+            return
+        _check_room(self.out_dir, RESERVE_BYTES + (wanted.blob.size if wanted.blob else 0))
+        try:
+            self._fetch([wanted])
+            if self.not_found:
+                raise DownloadError(f"There is no {TABLE} at {self.base_url}. Check the address.")
+            read_metadata(wanted.path)
+            if path.exists():
+                self.former_table = path.replace(path.with_name(FORMER_TABLE))
+                self.replaced += 1
+            wanted.path.replace(path)
+        except DatasetError as cause:
+            raise DownloadError(f"{wanted.url} is not the table of the dataset: {cause}") from cause
+        finally:
+            wanted.path.unlink(missing_ok=True)
+
+    def fetch_images(self) -> None:
+        """Fetch the images that the table names and that are not there in their size."""
+        wanted = self._wanted_images(read_metadata(self.out_dir / TABLE))
+        todo = [one for one in wanted if not self._is_here(one.path, one.blob)]
+        self.skipped += len(wanted) - len(todo)
+        if todo:
+            _check_room(self.out_dir, self._room_for(todo, len(todo) / len(wanted)))
+        if wanted:
+            self.meter.begin(wanted, todo, self._sizes(wanted))
+        self._fetch(todo)
+
+    def _fetch(self, todo: Sequence[Wanted]) -> None:
+        session = Session(self.timeout)
+        there_before = {one.path for one in todo if one.path.exists()}
+
+        def done(place: int, outcome: BaseException | None) -> None:
+            one = todo[place]
+            session.under_way.pop(one.path, None)
+            if isinstance(outcome, NotFoundError):
+                self.not_found.append(one.path.name)
+            elif outcome is not None:
+                raise outcome
+            else:
+                self.downloaded += 1
+                self.compared += one.blob is not None
+                self.replaced += one.path in there_before
+            self.meter.end(one, session.under_way)
+
+        jobs = [partial(fetch_file, one, session) for one in todo]
+        tick = partial(self.meter.tell, session.under_way)
+        supervise(jobs, workers=self.workers, done=done, tick=tick, stop=session.stop)
+
+    def _wanted_images(self, table: pd.DataFrame) -> list[Wanted]:
+        """The images of a table. Tables without the column `folder` have images alone."""
+        rows = table[table["folder"].fillna(IMAGES_FOLDER) == IMAGES_FOLDER]
+        folder = self.out_dir / IMAGES_FOLDER
+        return [
+            Wanted(
+                f"{self.base_url}{IMAGES_FOLDER}/{quote(name, safe='')}",
+                safe_image_path(folder, name),
+                self._blob(f"{IMAGES_FOLDER}/{name}"),
+            )
+            for name in rows["filename"].dropna().drop_duplicates().tolist()
+        ]
+
+    def _blob(self, name: str) -> Blob | None:
+        return None if self.listing is None else self.listing.get(name)
+
+    def _sizes(self, files: Sequence[Wanted]) -> dict[Path, int] | None:
+        """Size in bytes of each file that the list knows; None without one of them."""
+        sizes = {one.path: one.blob.size for one in files if one.blob is not None}
+        return sizes or None
+
+    def _is_here(self, path: Path, blob: Blob | None) -> bool:
+        return path.exists() and (blob is None or path.stat().st_size == blob.size)
+
+    def _room_for(self, todo: Sequence[Wanted], share: float) -> float:
+        """Bytes that the files still need; by the share of the whole archive where no list tells."""
+        sizes = self._sizes(todo)
+        if sizes is None:
+            return DATASET_BYTES * share
+        begun = sum(one.partial.stat().st_size for one in todo if one.blob is not None and one.partial.exists())
+        return sum(sizes.values()) - begun + RESERVE_BYTES
 
 
-def _check_room(out_dir: Path, share: float) -> None:
-    needed, free = DATASET_BYTES * share, shutil.disk_usage(out_dir).free
+def _table_at(out_dir: Path, base_url: str = "", blob: Blob | None = None) -> Wanted:
+    """The table, to be fetched aside: it is kept only if it is one."""
+    return Wanted(base_url + TABLE, out_dir / f".{TABLE}.new", blob)
+
+
+def _read_listing(url: str, session: Session) -> Listing:
+    """Ask for the list of files.
+
+    Raises:
+        ListingError: it cannot be had.
+    """
+    try:
+        with session.open(url, {"Accept": "application/vnd.github+json"}) as response:
+            data = b"".join(session.chunks(response, LISTING_BYTES + 1))
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            raise ListingError(f"the list of checksums could not be had (the server answered {refusal.code})") from None
+    except TransferError as cause:
+        raise ListingError(f"the list of checksums could not be had ({cause})") from cause
+    if len(data) > LISTING_BYTES:
+        raise ListingError("the list of checksums is too long")
+    return parse_listing(data)
+
+
+def _check_room(out_dir: Path, needed: float) -> None:
+    free = shutil.disk_usage(out_dir).free
     if free < needed:
         raise DownloadError(
             f"{out_dir} has {free / 2**20:.0f} MiB free; about {needed / 2**20:.0f} are needed. Make room or choose another "
-            "--out."
+            "folder."
         )
-
-
-def _fetch_all(todo: dict[Path, str], session: _Session, workers: int, advance: Callable[[], None]) -> list[str]:
-    """Fetch files, several at a time, and give the names of those that the server does not have."""
-    not_found = []
-    executor = ThreadPoolExecutor(max(1, workers))
-    try:
-        futures = {executor.submit(_fetch_file, url, path, session): path for path, url in todo.items()}
-        for future in as_completed(futures):
-            try:
-                future.result()
-            except _NotFoundError:
-                not_found.append(futures[future].name)
-            advance()
-    finally:
-        session.stop.set()  # nothing runs any more, or an error or Ctrl-C ended the fetch
-        executor.shutdown(cancel_futures=True)
-    return not_found
-
-
-def _fetch_file(url: str, path: Path, session: _Session) -> None:
-    """Fetch one file, going on after dropped connections; it appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    failures = 0
-    while True:
-        _go_on(session)
-        before = _size(partial)
-        try:
-            _transfer(url, partial, session)
-        except _TransferError as cause:
-            failures = 1 if _size(partial) > before else failures + 1
-            if failures >= _ATTEMPTS:
-                raise DownloadError(
-                    f"{url} could not be fetched: {cause}. Check the connection and run the same command again; it goes "
-                    "on where it stopped."
-                ) from cause
-            session.stop.wait(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
-        else:
-            partial.replace(path)
-            return
-
-
-def _transfer(url: str, partial: Path, session: _Session) -> None:
-    """Make one request for what is lacking of a file, and append it to `partial`.
-
-    Raises:
-        _TransferError: the file is not whole; another attempt may go on.
-    """
-    have = _size(partial)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - http(s) only
-    try:
-        response = urllib.request.urlopen(request, timeout=session.timeout)  # noqa: S310
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            _handle_refusal(url, refusal.code, partial)
-    except (OSError, http.client.HTTPException) as cause:  # URLError is an OSError
-        raise _TransferError(str(getattr(cause, "reason", None) or cause)) from cause
-    else:
-        with response:
-            expected = _expected_size(response, have)
-            resumed = response.status == HTTPStatus.PARTIAL_CONTENT
-            with partial.open("ab" if resumed else "wb") as file:
-                for chunk in _chunks(response, session):
-                    file.write(chunk)
-        if expected is not None and _size(partial) != expected:
-            raise _TransferError(f"{_size(partial)} of {expected} bytes arrived")
-
-
-def _handle_refusal(url: str, code: int, partial: Path) -> None:
-    """Turn an HTTP error into ours."""
-    if code == HTTPStatus.NOT_FOUND:
-        raise _NotFoundError
-    if code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # what we hold is not the beginning of this file
-        partial.unlink(missing_ok=True)
-        raise _TransferError("the file has changed")
-    if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _TransferError(f"the server answered {code}")
-    raise DownloadError(f"The server refused {url} with status {code}. Check the address.")
-
-
-def _expected_size(response: http.client.HTTPResponse, have: int) -> int | None:
-    """The size of the whole file, None where the server does not tell."""
-    if response.headers.get_content_type() == "text/html":
-        raise DownloadError(f"{response.url} gave a web page instead of the file. Log in to the network, then retry.")
-    if response.status == HTTPStatus.PARTIAL_CONTENT:
-        match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None or int(match[1]) != have:
-            raise DownloadError(f"The server answered a range request for {response.url} with another range.")
-        return int(match[2])
-    length = response.headers.get("Content-Length")
-    return int(length) if length is not None and length.isdecimal() else None
-
-
-def _chunks(response: http.client.HTTPResponse, session: _Session) -> Iterator[bytes]:
-    while True:
-        _go_on(session)
-        try:
-            chunk = response.read(_CHUNK_BYTES)
-        except (OSError, http.client.HTTPException) as cause:
-            raise _TransferError(str(cause) or type(cause).__name__) from cause
-        if not chunk:
-            return
-        yield chunk
-
-
-def _go_on(session: _Session) -> None:
-    """End this transfer if the fetch was abandoned."""
-    if session.stop.is_set():
-        raise DownloadError("The download was stopped. Run the same command again; it goes on where it stopped.")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

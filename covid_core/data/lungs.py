@@ -40,6 +40,19 @@ class LungMasks:
         return f"LungMasks({len(self.covered)}, {int(self.covered.sum())} covered)"
 
 
+@dataclass(frozen=True)
+class LungMask:
+    """Where the lungs of one film are.
+
+    Attributes:
+        inside: bool (h, w), true in a lung. Of another size than the film as a rule, but of the same part of it.
+        drawn: whether it was drawn by hand; otherwise a network estimated it.
+    """
+
+    inside: NDArray[np.bool_]
+    drawn: bool
+
+
 def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> LungMasks:
     """Read the masks of some films.
 
@@ -52,7 +65,7 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
         DatasetError: there are no masks in the folder, or one cannot be read.
     """
     drawn = _drawn(annotations / DRAWN_NAME)
-    estimated = {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
+    estimated = _estimated(annotations)
     if not drawn and not estimated:
         raise DatasetError(
             f"{annotations} has no lung masks: neither {DRAWN_NAME} nor {ESTIMATED_NAME}/. Name the folder `annotations` of the "
@@ -71,22 +84,52 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
     return LungMasks(inside, covered)
 
 
-def _drawn(path: Path) -> dict[str, bytes]:
-    """Stem of the film -> content of its mask."""
+def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
+    """Read the mask of one film; the drawn one, if it has both.
+
+    Args:
+        annotations: the dataset's folder of that name; it may be missing.
+        filename: name of the film, or any other text.
+
+    Returns:
+        The mask; None where the film has none.
+
+    Raises:
+        DatasetError: the mask, or the file that may hold it, cannot be read.
+    """
+    stem = Path(filename).stem
+    data = _drawn(annotations / DRAWN_NAME, stem).get(stem)
+    if data is not None:
+        return LungMask(_mask(data, None, filename), drawn=True)
+    # Compared by name, never joined to a path: the name of a film may be any text of a table.
+    estimated = _estimated(annotations).get(stem)
+    return None if estimated is None else LungMask(_mask(estimated.read_bytes(), None, filename), drawn=False)
+
+
+def _estimated(annotations: Path) -> dict[str, Path]:
+    """Stem of the film -> file of its mask."""
+    return {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
+
+
+def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
+    """Stem of the film -> content of its mask; of one film or of all."""
     if not path.is_file():
         return {}
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [entry for entry in archive.infolist() if not entry.is_dir()]
-            return {Path(entry.filename).stem: archive.read(entry) for entry in members}
+            members = {Path(entry.filename).stem: entry for entry in archive.infolist() if not entry.is_dir()}
+            return {stem: archive.read(entry) for stem, entry in members.items() if only is None or stem == only}
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, EOFError, RuntimeError) as cause:
         raise DatasetError(f"{path} cannot be read: {cause}.") from cause
 
 
-def _mask(data: bytes, size: int, name: str) -> NDArray[np.bool_]:
+def _mask(data: bytes, size: int | None, name: str) -> NDArray[np.bool_]:
+    """Where a mask is lung, bool (size, size); for None as large as it is kept."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as picture:
-            grey = picture.convert("L").resize((size, size), Image.Resampling.BILINEAR)
+            grey = picture.convert("L")
+            if size is not None:
+                grey = grey.resize((size, size), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as cause:
         raise DatasetError(f"The lung mask of {name} cannot be read: {cause}.") from cause
     return np.asarray(grey) > _INSIDE

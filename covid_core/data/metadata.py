@@ -4,13 +4,20 @@ This module reads the table and knows its columns. It does not look at images an
 `covid_core.data.cohort`.
 """
 
-import csv
-import io
+import re
+from array import array
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # of Streamlit's requirements; pandas keeps texts with it
+from numpy.typing import NDArray
 
+from covid_core.data.csv_text import Sheet, open_sheet, row_blocks
 from covid_core.errors import DatasetError
 from covid_core.labels import label_of_finding
 
@@ -33,8 +40,15 @@ COLUMNS = (
 """The named columns of the version with 950 rows."""
 DERIVED_COLUMNS = ("label", "source")
 
+# Arrow's own memory pool keeps much of what is freed: with the system's, a process that filters a large table again and again
+# stays smaller, at the same speed (benchmarks/dataset.py). It holds for the whole process.
+pa.set_memory_pool(pa.system_memory_pool())
+
 _MISSING = frozenset({"", "na", "n/a", "nan", "null"})
-_DELIMITERS = (",", ";", "\t", "|")
+_LONGEST_MISSING = max(map(len, _MISSING))
+_MOST_COLUMNS = 1000
+_MODALITIES = frozenset({"x-ray", "ct"})
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d{1,2})$")
 _MAX_FILENAME_BYTES = 255  # the limit of every common file system
 _LAST_CONTROL_CHARACTER = 31
 
@@ -44,7 +58,8 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
 
     The versions differ: the first ones wrote `Patientid` and `clinical notes`, had fewer columns and a flat vocabulary
     of findings. Column names are matched in any case and with blanks for underscores; those without a name are dropped.
-    Semicolons, tabs and bars between the fields are read as well as commas (spreadsheets write them).
+    Semicolons, tabs and bars between the fields are read as well as commas (spreadsheets write them), and so are the usual
+    encodings (see `covid_core.data.csv_text`).
 
     Args:
         source: the file, or its content.
@@ -53,27 +68,21 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
         One row per row of the file, in its order, numbered from 0: every one of `COLUMNS` (missing ones all NA), any
         further named column of the file, and the derived `label` (`covid`, `non_covid`, NA where the finding is
         missing) and `source` (the domain of `url` in lower case, NA if none). Text is stripped and blanks are NA;
-        `NUMERIC_COLUMNS` are float64 (age in years, offset in days since onset or admission).
+        `NUMERIC_COLUMNS` are float64 and finite (age in years, offset in days since onset or admission). A comma before one
+        or two last digits is a decimal one; before three it may part thousands, and the cell is NA as any that is no number.
 
     Raises:
         DatasetError: the content is no such table; the sentence says why.
     """
-    header, rows = _parse(_decoded(_content(source)))
-    names = _column_names(header)
-    _check_rows(header, rows)
-    columns: dict[str, pd.Series[str]] = {}
-    for position, name in enumerate(names):
-        if name:
-            columns[name] = pd.Series([_clean(row, position) for row in rows], dtype="str")
-    for name in COLUMNS:
-        columns.setdefault(name, pd.Series([None] * len(rows), dtype="str"))
+    sheet = open_sheet(_content(source), lambda cells: "filename" in _column_names(cells), ", ".join(REQUIRED_COLUMNS))
+    names = _column_names(sheet.header)
+    _check_names(names)
+    columns, rows = _columns(sheet, names)
+    for name in (*COLUMNS, *DERIVED_COLUMNS):
+        columns.setdefault(name, _nothing(name, rows))
     table = pd.DataFrame(columns)
     _check_patients(table)
-    for name in NUMERIC_COLUMNS:
-        table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
-    table["label"] = table["finding"].map(_label).astype("str")
-    table["source"] = table["url"].map(_domain).astype("str")
-    further = [name for name in columns if name not in COLUMNS]
+    further = [name for name in columns if name not in {*COLUMNS, *DERIVED_COLUMNS}]
     return table[[*COLUMNS, *further, *DERIVED_COLUMNS]]
 
 
@@ -115,40 +124,6 @@ def _content(source: Path | bytes) -> bytes:
         raise DatasetError(f"{source} cannot be read: {cause.strerror or cause}.") from cause
 
 
-def _decoded(data: bytes) -> str:
-    if not data.strip():
-        raise DatasetError("The table is empty. Choose the metadata.csv of the dataset.")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return data.decode("utf-16")
-        except UnicodeDecodeError:
-            raise DatasetError("The table begins as UTF-16 but is damaged. Save it as CSV (UTF-8) again.") from None
-    if b"\0" in data:
-        raise DatasetError("This is not a CSV text file but a binary one. Save the table as CSV (UTF-8) and retry.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _parse(text: str) -> tuple[list[str], list[list[str]]]:
-    """Split a text into its header and its rows, with the first delimiter that makes sense of the header."""
-    for delimiter in _DELIMITERS:
-        try:
-            rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-            header = next((row for row in rows if any(cell.strip() for cell in row)), [])
-            if "filename" in _column_names(header):
-                return header, [row for row in rows if any(cell.strip() for cell in row)]
-        except csv.Error as cause:
-            raise DatasetError(f"The table is not a readable CSV: {cause}. Save it as CSV (UTF-8) again.") from cause
-    missing = ", ".join(REQUIRED_COLUMNS)
-    begins = text.strip().splitlines()[0][:60] if text.strip() else ""
-    raise DatasetError(
-        f"The table is not a CSV with the columns {missing} in its first line, separated by commas. "
-        f"Received: {begins!r}"
-    )
-
-
 def _column_names(header: list[str]) -> list[str]:
     """Bring the names of a header to those of `COLUMNS`; a column without a name (or pandas' word for one) is ''."""
     known = {name.lower(): name for name in COLUMNS}
@@ -157,25 +132,72 @@ def _column_names(header: list[str]) -> list[str]:
     return ["" if name in DERIVED_COLUMNS else name for name in names]
 
 
-def _check_rows(header: list[str], rows: list[list[str]]) -> None:
-    names = [name for name in _column_names(header) if name]
-    missing = [name for name in REQUIRED_COLUMNS if name not in names]
+def _check_names(names: list[str]) -> None:
+    counted = Counter(name for name in names if name)
+    missing = [name for name in REQUIRED_COLUMNS if name not in counted]
     if missing:
         raise DatasetError(
             f"The table lacks the columns {', '.join(missing)}. Choose the metadata.csv of the COVID-19 Image Data "
             "Collection, or name the columns as it does."
         )
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in counted.items() if count > 1)
     if repeated:
-        raise DatasetError(f"The table has the columns {', '.join(repeated)} more than once. Keep one of each.")
+        raise DatasetError(f"The table has the columns {_first_of(repeated)} more than once. Keep one of each.")
+    if len(counted) > _MOST_COLUMNS:
+        raise DatasetError(
+            f"The table has {len(counted):,} columns; at most {_MOST_COLUMNS:,} are read. Keep those of the collection "
+            f"({len(COLUMNS)}) and those that you need."
+        )
+
+
+def _first_of(names: list[str], most: int = 5) -> str:
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _columns(sheet: Sheet, names: list[str]) -> tuple[dict[str, "pd.Series[Any]"], int]:
+    """The named columns, those derived of them, and the number of rows; no more than a block is held as lists."""
+    least = 1 + max(names.index(name) for name in REQUIRED_COLUMNS)
+    modality = names.index("modality")
+    grown = {name: _growing(name) for name in names if name}
+    grown |= {derived: _Texts() for source, (derived, _) in _DERIVED.items() if source in grown}
+    rows = 0
+    for block in row_blocks(sheet, names, least, lambda cells: cells[modality].strip().lower() in _MODALITIES):
+        rows += len(block)
+        for name, cells in zip(names, zip(*block, strict=True), strict=True):
+            if name:
+                cleaned = list(map(_clean, cells))
+                grown[name].extend(cleaned)
+                if name in _DERIVED:
+                    derived, function = _DERIVED[name]
+                    grown[derived].extend([function(cell) for cell in cleaned])
     if not rows:
         raise DatasetError("The table has a header but no rows. Choose the metadata.csv of the dataset.")
-    for number, row in enumerate(rows, start=1):
-        if any(cell.strip() for cell in row[len(header) :]):
-            raise DatasetError(
-                f"Row {number} of the table has {len(row)} fields where the header has {len(header)}. Put fields that "
-                "hold a delimiter in double quotes."
-            )
+    return {name: grown.pop(name).column() for name in list(grown)}, rows
+
+
+class _Texts:
+    """A column as it grows, in the very memory that Arrow reads it from.
+
+    Joined of pieces it would be held twice, and each choice of rows from a column in pieces would join them anew.
+    """
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._lengths = array("q")
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add rows; an empty text stands for NA."""
+        encoded = [text.encode() for text in texts]
+        self._text += b"".join(encoded)
+        self._lengths.extend(map(len, encoded))
+
+    def column(self) -> "pd.Series[str]":
+        """All rows, which share the memory of this object: nothing may be added any more."""
+        lengths = np.frombuffer(self._lengths, np.int64)
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        given = np.packbits(lengths > 0, bitorder="little")
+        buffers = [pa.py_buffer(part) for part in (ends, self._text, given)]
+        return pd.Series(pd.array(pa.LargeStringArray.from_buffers(len(lengths), *buffers), dtype="str"))
 
 
 def _check_patients(table: pd.DataFrame) -> None:
@@ -187,19 +209,49 @@ def _check_patients(table: pd.DataFrame) -> None:
         )
 
 
-def _clean(row: list[str], position: int) -> str | None:
-    cell = row[position].strip() if position < len(row) else ""
-    return None if cell.lower() in _MISSING else cell
+class _Numbers:
+    """A column of numbers as it grows."""
+
+    def __init__(self) -> None:
+        self._pieces: list[NDArray[np.float64]] = []
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add rows; what is no finite number stands for NA."""
+        points = np.array([_DECIMAL_COMMA.sub(r"\1.\2", text) for text in texts], object)
+        numbers = np.asarray(pd.to_numeric(points, errors="coerce"), np.float64)
+        self._pieces.append(np.where(np.isfinite(numbers), numbers, np.nan))
+
+    def column(self) -> "pd.Series[float]":
+        """All rows."""
+        return pd.Series(np.concatenate(self._pieces))
 
 
-def _label(finding: object) -> str | None:
-    return label_of_finding(finding if isinstance(finding, str) else None)
+def _growing(name: str) -> _Texts | _Numbers:
+    return _Numbers() if name in NUMERIC_COLUMNS else _Texts()
 
 
-def _domain(url: object) -> str | None:
-    if not isinstance(url, str):
-        return None
+def _nothing(name: str, rows: int) -> "pd.Series[Any]":
+    """A column that the table does not have."""
+    blank = _growing(name)
+    blank.extend([""] * rows)
+    return blank.column()
+
+
+def _clean(cell: str) -> str:
+    cell = cell.strip()
+    return "" if len(cell) <= _LONGEST_MISSING and cell.lower() in _MISSING else cell
+
+
+def _label(finding: str) -> str:
+    return label_of_finding(finding) or ""
+
+
+def _domain(url: str) -> str:
     try:
-        return urlsplit(url).hostname
+        return urlsplit(url).hostname or ""
     except ValueError:  # such as an unbalanced bracket
-        return None
+        return ""
+
+
+_DERIVED = {"finding": ("label", _label), "url": ("source", _domain)}
+"""What is worked out of a column, and its name."""

@@ -223,17 +223,13 @@ def outcomes(table: pd.DataFrame) -> pd.DataFrame:
         The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
     """
     names = ["yes", "no", "unclear", NOT_GIVEN]
-    rows = {
-        title: table[column]
-        .str.lower()
-        .map(lambda text: _ANSWERS.get(text, "unclear"), na_action="ignore")
-        .astype("str")
-        .fillna(NOT_GIVEN)
-        for column, title in OUTCOMES.items()
-    }
-    return pd.DataFrame(
-        {title: answers.value_counts().reindex(names, fill_value=0) for title, answers in rows.items()}
-    ).T
+    rows = {}
+    for column, title in OUTCOMES.items():
+        rows[title] = dict.fromkeys(names, 0)
+        for text, images in table[column].str.lower().value_counts().items():
+            rows[title][_ANSWERS.get(str(text), "unclear")] += int(images)
+        rows[title][NOT_GIVEN] = int(table[column].isna().sum())
+    return pd.DataFrame(rows).T
 
 
 def missingness(table: pd.DataFrame) -> Missingness:
@@ -293,7 +289,7 @@ def shown_table(table: pd.DataFrame) -> pd.DataFrame:
         "date",
     )
     shown = table[[*names, "url", "license"]].reset_index(drop=True)
-    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=table["clinical_notes"].map(_cut).to_numpy())
+    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=_cut(table["clinical_notes"]).array)
 
 
 def _banded(values: "pd.Series[float]", edges: list[float], names: list[str]) -> "pd.Series[str]":
@@ -301,7 +297,6 @@ def _banded(values: "pd.Series[float]", edges: list[float], names: list[str]) ->
     return pd.cut(values, edges, labels=names, right=False).astype("str").fillna(NOT_GIVEN)
 
 
-def _cut(note: object) -> str | None:
-    if not isinstance(note, str):
-        return None
-    return note if len(note) <= _LONGEST_NOTE else note[: _LONGEST_NOTE - 1].rstrip() + "…"
+def _cut(notes: "pd.Series[str]") -> "pd.Series[str]":
+    cut = notes.str.slice(0, _LONGEST_NOTE - 1).str.rstrip() + "…"
+    return cut.where(notes.str.len() > _LONGEST_NOTE, notes)

@@ -1,23 +1,23 @@
 """A dataset folder to a prepared one: `split/`, `split.csv` and `flow.json`; and the way back, for training.
 
-This module puts the steps in order and owns the files they leave. What the steps do is in the modules beside it. The work
-is laid out aside and renamed, so that a killed run leaves the former split, or one that `read_split` refuses and the next
-`prepare` replaces.
+This module owns the files. What stands in them is decided by `covid_core.data.plan`. The work is laid out aside and renamed,
+so that a killed run leaves the former split, or one that `read_split` refuses and the next `prepare` replaces.
 """
 
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from covid_core.data.cohort import Cohort, CohortRules, FlowStep, exclude, flow_to_json, missing_files, select_cohort
-from covid_core.data.duplicates import Fingerprint, Progress, components, duplicate_pairs, fingerprint_files
+from covid_core.data.cohort import CohortRules, flow_to_json, missing_files, select_cohort
+from covid_core.data.duplicates import Progress
 from covid_core.data.metadata import read_metadata, safe_image_path
-from covid_core.data.split import FRACTIONS, PARTS, Overlap, count_parts, group_ids, overlap, split_parts
+from covid_core.data.plan import RECORD_COLUMNS, SplitPlan, plan_split, read_films, split_csv
+from covid_core.data.split import FRACTIONS, PARTS
 from covid_core.errors import DatasetError
 from covid_core.labels import CLASSES
 from covid_core.storage import sha256_of_file, write_json, written_aside
@@ -28,35 +28,19 @@ SPLIT_NAME = "split"
 RECORD_NAME = "split.csv"
 FLOW_NAME = "flow.json"
 
-RECORD_COLUMNS = ("filename", "patientid", "label", "part", "sha256")
-"""The columns of `split.csv` that others rely on; the further ones are `FURTHER_COLUMNS`."""
-FURTHER_COLUMNS = ("group", "duplicate", "source", "view", "sex", "age", "finding")
-
 _ASIDE_NAME = ".split.partial"
 _FORMER_NAME = ".split.former"
 
 
 @dataclass(frozen=True)
-class PreparedDataset:
+class PreparedDataset(SplitPlan):
     """What a preparation gave.
 
     Attributes:
         out_dir: the folder with `split/`, `split.csv` and `flow.json`.
-        split: the rows of `split.csv`: `RECORD_COLUMNS` and `FURTHER_COLUMNS`.
-        flow: the steps from the table to the cohort.
-        exclusions: one row per image left out, with its reason.
-        parts: images and patients per part and class, as `count_parts` gives them.
-        overlap: patients and duplicates in more than one part.
-        duplicate_pairs: pairs of file names with the same or almost the same picture.
     """
 
     out_dir: Path
-    split: pd.DataFrame
-    flow: tuple[FlowStep, ...]
-    exclusions: pd.DataFrame
-    parts: pd.DataFrame
-    overlap: Overlap
-    duplicate_pairs: tuple[tuple[str, str], ...]
 
     def __repr__(self) -> str:
         return f"PreparedDataset({len(self.split)} images in {self.out_dir}, overlap {self.overlap})"
@@ -94,21 +78,10 @@ def prepare_dataset(
     _check_out_dir(out_dir)
     if not images_dir.is_dir():
         raise DatasetError(f"{images_dir} is missing. The dataset needs its images there; `fetch` downloads them.")
-    cohort, fingerprints = _readable(select_cohort(table, images_dir, rules), images_dir, progress)
-    if cohort.table.empty:
-        raise DatasetError(f"No image of {dataset_dir} can be used: no frontal X-ray with a label has a readable file.")
-    pairs = duplicate_pairs(fingerprints)
-    split = _split_table(cohort.table, fingerprints, pairs, fractions, seed)
-    names = split["filename"].tolist()
-    prepared = PreparedDataset(
-        out_dir=out_dir,
-        split=split,
-        flow=cohort.flow,
-        exclusions=cohort.exclusions,
-        parts=count_parts(split),
-        overlap=overlap(split, split["part"]),
-        duplicate_pairs=tuple((names[first], names[second]) for first, second in pairs),
-    )
+    cohort = select_cohort(table, images_dir, rules)
+    films = read_films(images_dir, cohort.table["filename"].tolist(), progress)
+    plan = plan_split(cohort, films, fractions, seed)
+    prepared = PreparedDataset(**{field.name: getattr(plan, field.name) for field in fields(plan)}, out_dir=out_dir)
     account = {
         "metadata_sha256": sha256_of_file(dataset_dir / METADATA_NAME),
         "rules": asdict(rules),
@@ -175,36 +148,6 @@ def split_image_paths(out_dir: Path) -> list[Path]:
     return [split_image_path(out_dir, row) for _, row in read_split(out_dir).iterrows()]
 
 
-def _readable(cohort: Cohort, images_dir: Path, progress: Progress | None) -> tuple[Cohort, list[Fingerprint]]:
-    """Take the last step of the flow: leave out what cannot be decoded. The fingerprints are those of the rest."""
-    paths = [safe_image_path(images_dir, name) for name in cohort.table["filename"]]
-    fingerprints = fingerprint_files(paths, progress)
-    problems = pd.Series([item.problem for item in fingerprints], index=cohort.table.index, dtype="str")
-    readable = exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
-    return readable, [item for item in fingerprints if not item.problem]
-
-
-def _split_table(
-    table: pd.DataFrame,
-    fingerprints: Sequence[Fingerprint],
-    pairs: Sequence[tuple[int, int]],
-    fractions: Sequence[float],
-    seed: int,
-) -> pd.DataFrame:
-    table = table.assign(
-        sha256=[item.sha256 for item in fingerprints],
-        group=group_ids(table["patientid"].tolist(), pairs),
-        duplicate=_duplicate_ids(len(table), pairs),
-    )
-    return table.assign(part=split_parts(table, fractions, seed))[[*RECORD_COLUMNS, *FURTHER_COLUMNS]]
-
-
-def _duplicate_ids(count: int, pairs: Sequence[tuple[int, int]]) -> "pd.Series[Any]":
-    """Number the groups of duplicates; NA for a picture on its own."""
-    numbers = pd.Series(components(count, pairs))
-    return numbers.where(numbers.duplicated(keep=False)).astype("Int64")
-
-
 def _account(prepared: PreparedDataset) -> dict[str, Any]:
     """What `flow.json` tells of the outcome."""
     unreadable = prepared.exclusions[prepared.exclusions["step"] == "readable"]
@@ -262,7 +205,7 @@ def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> 
         try:
             _lay_out(aside, split, sources)
             with written_aside(out_dir / RECORD_NAME) as path:  # first: it says that what follows is ours
-                split.to_csv(path, index=False, lineterminator="\n")
+                path.write_bytes(split_csv(split))
             if final.exists():
                 final.rename(former)
             aside.rename(final)

@@ -5,13 +5,12 @@ that one place, not where the whole curve runs.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from covid_core.evaluation.films import Films
-from covid_core.evaluation.intervals import MIN_GROUPS, caution, few_groups, group_draws
+from covid_core.evaluation.intervals import MIN_GROUPS, Band, caution, few_groups, group_draws
 
 FloatArray = NDArray[np.float64]
 Curves = Callable[[FloatArray], FloatArray]
@@ -19,23 +18,6 @@ Curves = Callable[[FloatArray], FloatArray]
 
 LEVEL = 0.95
 _CLOSE = 1e-9  # 58 of 200 films are at 0.29, whatever the last digit says
-
-
-@dataclass(frozen=True)
-class Band:
-    """A curve over a grid with pointwise bounds, float64 (g,) each.
-
-    Attributes:
-        x: the grid, rising.
-        value: the curve.
-        lower: lower bound, NaN where there is none.
-        upper: upper bound, likewise.
-    """
-
-    x: NDArray[np.float64]
-    value: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
 
 
 def roc_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:

@@ -57,6 +57,23 @@ class Estimate:
         return dict(vars(self))
 
 
+@dataclass(frozen=True)
+class Band:
+    """A curve over a grid with pointwise bounds, float64 (g,) each.
+
+    Attributes:
+        x: the grid, rising.
+        value: the curve, NaN where it is undefined.
+        lower: lower bound, NaN where there is none.
+        upper: upper bound, likewise.
+    """
+
+    x: FloatArray
+    value: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
     """Wilson's score interval for a share, without continuity correction.
 

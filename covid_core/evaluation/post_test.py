@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
-from covid_core.evaluation.intervals import NO_INTERVAL, Estimate
+from covid_core.evaluation.intervals import NO_INTERVAL, Band, Estimate
 from covid_core.labels import COVID, NON_COVID
 
 MOVER_R = "MOVER-R"
@@ -104,16 +104,6 @@ class Reading:
     people: People
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The probability after an answer over the one before it, float64 (n,) each; NaN where a line is not defined."""
-
-    prevalence: NDArray[np.float64]
-    value: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-
-
 def answers_of(evaluation: Mapping[str, Any], *, three_way: bool) -> tuple[Answer, ...]:
     """The answers of a model, covid first.
 
@@ -172,13 +162,16 @@ def probability_after(prevalence: ArrayLike, likelihood_ratio: float) -> NDArray
     return before * likelihood_ratio / (1 - before + before * likelihood_ratio)
 
 
-def curve(answer: Answer, points: int = 121, *, through: float | None = None) -> Curve:
+def curve(answer: Answer, points: int = 121, *, through: float | None = None) -> Band:
     """The probability after an answer over the whole scale of prevalences, which are evenly spaced in their logarithm.
 
     Args:
         answer: one of a model's.
         points: how many prevalences.
         through: a further one, in (0, 1), that the curve shall have a point at.
+
+    Returns:
+        The probabilities in [0, 1] over the prevalences, with their bounds.
     """
     before = np.geomspace(*SCALE, points)
     if through is not None:
@@ -192,7 +185,7 @@ def curve(answer: Answer, points: int = 121, *, through: float | None = None) ->
         upper = probability_after(before, found.upper)
     else:
         upper = np.full(before.size, np.nan if found.lower is None else 1.0)
-    return Curve(before, value, lower, upper)
+    return Band(before, value, lower, upper)
 
 
 def people(answers: Sequence[Answer], prevalence: float) -> People:

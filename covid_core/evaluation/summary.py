@@ -4,6 +4,7 @@ Knows the schema of `covid_core.evaluation.report` and nothing else; every numbe
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from covid_core.evaluation.metrics import ClassScores, format_classification_report
@@ -20,6 +21,21 @@ _MAIN = {
     "ROC AUC": "roc_auc",
     "  within a source": "within_source_auc",
 }
+
+
+@dataclass(frozen=True)
+class BestBaseline:
+    """The baseline without pixels that does best by a metric.
+
+    Attributes:
+        name: what it sees, as `source`.
+        metric: what it reaches, as in the evaluation.
+        lead: how much that is above the model's, of the two as they are shown, with two digits; below 0 where it does worse.
+    """
+
+    name: str
+    metric: Mapping[str, Any]
+    lead: float
 
 
 def summary_lines(evaluation: Mapping[str, Any]) -> str:
@@ -108,6 +124,25 @@ def described(metric: Mapping[str, Any]) -> str:
     return f"{metric['value']:.2f} (95% CI {metric['lower']:.2f} to {metric['upper']:.2f}, n = {metric['n']})"
 
 
+def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | None:
+    """Find the baseline that does best; of those that do equally well, the first.
+
+    Args:
+        evaluation: as of `report.evaluate`.
+        metric: of the model and of its baselines, one of which more is better, as `roc_auc`.
+
+    Returns:
+        None where the metric is not defined for the model or for any baseline.
+    """
+    own = evaluation["metrics"][metric]["value"]
+    found = {name: metrics.get(metric) for name, metrics in (evaluation.get("baselines") or {}).items()}
+    defined = {name: one for name, one in found.items() if one and one["value"] is not None}
+    if own is None or not defined:
+        return None
+    name, best = max(defined.items(), key=lambda item: item[1]["value"])
+    return BestBaseline(name, best, round(best["value"], 2) - round(own, 2))
+
+
 def _in_sentence(name: str, metric: Mapping[str, Any]) -> str:
     """`sensitivity 0.70, 95% CI 0.43 to 0.89`; for a metric that has a value."""
     if metric["lower"] is None:
@@ -128,16 +163,10 @@ def _ranking(auc: Mapping[str, Any]) -> str:
 
 def _better_baseline(evaluation: Mapping[str, Any]) -> str:
     """Name the best baseline where it ranks the films better than the model; empty where none does."""
-    of_model = evaluation["metrics"]["roc_auc"]["value"]
-    areas = {name: found["roc_auc"]["value"] for name, found in evaluation.get("baselines", {}).items()}
-    defined = {name: area for name, area in areas.items() if area is not None}
-    if of_model is None or not defined:
+    best = best_baseline(evaluation, "roc_auc")
+    if best is None or best.lead <= 0:
         return ""
-    best = max(defined, key=lambda name: defined[name])
-    if round(defined[best], 2) <= round(of_model, 2):  # as the two figures are shown
-        return ""
-    higher = described(evaluation["baselines"][best]["roc_auc"])
-    return f"; a baseline that sees no pixel, only the {best}, has a higher one, {higher}"
+    return f"; a baseline that sees no pixel, only the {best.name}, has a higher one, {described(best.metric)}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from covid_core.evaluation.bands import Band, resampled_band
+from covid_core.evaluation.bands import resampled_band
 from covid_core.evaluation.films import Films
-from covid_core.evaluation.intervals import totals_by_group
+from covid_core.evaluation.intervals import Band, totals_by_group
 
 FloatArray = NDArray[np.float64]
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pandas as pd
@@ -75,14 +76,17 @@ def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
     return figure.update_layout(barmode="stack", legend_traceorder="normal", height=figure.layout.height + 30)
 
 
-def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
+def flow(steps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
     """Draw the cohort flow: what remains after each step in images and patients, and what was left out on the way.
 
     Args:
         steps: the content of `flow.json`, from the whole table to the cohort; each with `reason`, `images`, `patients`
             (remaining), `excluded_images` and `excluded_patients`.
+        parts: what the cohort is divided into, drawn side by side below it; each with `title`, `images`, `patients` and
+            `by_class`: {class: {`images`, `patients`}}.
     """
-    figure, rows, texts = go.Figure(), list(range(len(steps))), [_flow_text(step) for step in steps]
+    figure, rows = go.Figure(), list(range(len(steps)))
+    texts = [*(_flow_text(step, row) for row, step in enumerate(steps)), *(_part_text(part) for part in parts)]
     figure.add_bar(
         y=rows,
         x=[step["images"] for step in steps],
@@ -100,6 +104,7 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
         marker={"color": "rgba(140, 140, 140, 0.35)", "line": {"color": NEUTRAL, "width": 1}},
         hovertemplate="%{x} images, %{customdata[1]} patients left out<br>%{customdata[0]}<extra></extra>",
     )
+    _add_parts(figure, parts, len(steps))
     for row, text in enumerate(texts):
         figure.add_annotation(
             x=0, y=row, text=text, align="left", showarrow=False, xanchor="left", yanchor="bottom", yshift=9
@@ -111,17 +116,46 @@ def flow(steps: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=1 - 16 / step_height, legend_traceorder="normal")
     figure.update_xaxes(title=f"Images (n = {total} at the start)")
     figure.update_yaxes(
-        title="Steps, first to last", range=[len(steps) - 0.7, -0.75], showticklabels=False, showgrid=False
+        title="Steps, first to last", range=[len(texts) - 0.7, -0.75], showticklabels=False, showgrid=False
     )
-    return framed(figure, height=110 + step_height * max(len(steps), 1))
+    return framed(figure, height=110 + step_height * max(len(texts), 1))
 
 
-def _flow_text(step: Mapping[str, Any]) -> str:
+def _add_parts(figure: go.Figure, parts: Sequence[Mapping[str, Any]], first_row: int) -> None:
+    """Draw the parts as bars of their classes, each beginning where the one above it ends: together they are the cohort."""
+    ends = list(accumulate((part["images"] for part in parts), initial=0))
+    starts = ends[:-1]
+    for label in parts[0]["by_class"] if parts else ():
+        counts = [part["by_class"][label] for part in parts]
+        figure.add_bar(
+            y=list(range(first_row, first_row + len(parts))),
+            x=[count["images"] for count in counts],
+            base=starts,
+            customdata=[
+                [part["title"], count["images"], count["patients"]] for part, count in zip(parts, counts, strict=True)
+            ],
+            orientation="h",
+            name=CLASS_TITLES.get(label, label),
+            marker_color=CLASS_COLOURS.get(label, NEUTRAL),
+            hovertemplate="%{customdata[0]}: %{customdata[1]} images of %{customdata[2]} patients<extra>"
+            + CLASS_TITLES.get(label, label)
+            + "</extra>",
+        )
+        starts = [start + count["images"] for start, count in zip(starts, counts, strict=True)]
+
+
+def _flow_text(step: Mapping[str, Any], row: int) -> str:
     remaining = f"<b>{step['images']} images, {step['patients']} patients</b>"
-    left_out = (
-        f"{step['excluded_images']} left out: {step['reason']}" if step["excluded_images"] else str(step["reason"])
-    )
+    # The reason of the first step says what it counts, that of the others why they leave something out.
+    left_out = f"{step['excluded_images']} left out: {step['reason']}" if row else str(step["reason"])
     return "<br>".join([remaining, *textwrap.wrap(left_out, _FLOW_LINE)])
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    lines = [f"<b>{part['title']}: {part['images']} images, {part['patients']} patients</b>"]
+    for label, count in part["by_class"].items():
+        lines.append(f"{CLASS_TITLES.get(label, label)}: {count['images']} images of {count['patients']} patients")
+    return "<br>".join(lines)
 
 
 def _short(text: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from covid_core.evaluation.bands import Band
+from covid_core.evaluation.intervals import Band
 from covid_core.figures.frame import ACCENT, ACCENT_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.figures.marks import (
     Metric,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from covid_core.evaluation.bands import Band
+from covid_core.evaluation.intervals import Band
 from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL
 from covid_core.labels import COVID
 

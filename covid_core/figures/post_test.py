@@ -9,7 +9,8 @@ from math import log10
 import plotly.graph_objects as go
 
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
-from covid_core.evaluation.post_test import SCALE, Curve, Group, Reading, curve
+from covid_core.evaluation.intervals import Band
+from covid_core.evaluation.post_test import SCALE, Group, Reading, curve
 from covid_core.evaluation.post_test_words import percent, whole
 from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
@@ -62,8 +63,8 @@ def post_test_curve(reading: Reading) -> go.Figure:
     colour = NEUTRAL if decision == INDETERMINATE else CLASS_COLOURS[decision]
     figure = go.Figure()
     figure.add_scatter(
-        x=points.prevalence,
-        y=points.prevalence,
+        x=points.x,
+        y=points.x,
         mode="lines",
         name="no film",
         line={"color": NEUTRAL, "dash": "dot"},
@@ -72,7 +73,7 @@ def post_test_curve(reading: Reading) -> go.Figure:
     if reading.probability.lower is not None:
         _band(figure, points, colour)
     figure.add_scatter(
-        x=points.prevalence,
+        x=points.x,
         y=points.value,
         mode="lines",
         name=_CALLED[decision].lower().replace("covid", "COVID"),
@@ -92,11 +93,11 @@ def post_test_curve(reading: Reading) -> go.Figure:
     return framed(figure, height=220)
 
 
-def _band(figure: go.Figure, points: Curve, colour: str) -> None:
+def _band(figure: go.Figure, points: Band, colour: str) -> None:
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     for bound, fill in ((points.lower, None), (points.upper, "tonexty")):
         figure.add_scatter(
-            x=points.prevalence,
+            x=points.x,
             y=bound,
             mode="lines",
             line_width=0,

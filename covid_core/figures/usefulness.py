@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from covid_core.evaluation.bands import Band
+from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.post_test_words import percent
 from covid_core.figures.frame import ACCENT, ACCENT_RGB, BLUE_RGB, CLASS_COLOURS, NEUTRAL, ORANGE_RGB, framed, say
 from covid_core.figures.marks import draw_band, draw_operating_point

@@ -7,6 +7,7 @@ have the same disease.
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from covid_core.inference.gate import FloatArray, Gate, signature
 from covid_core.inference.prediction import SimilarFilm
@@ -31,8 +32,45 @@ def similar_films(features: FloatArray, gate: Gate, count: int = SHOWN) -> tuple
     Returns:
         The films, nearest first; fewer where the model was fitted on fewer.
     """
-    distances = np.where(gate.fitted, gate.distances(signature(features, gate.grid)), np.inf)
-    nearest = np.argsort(distances, kind="stable")[: min(count, int(gate.fitted.sum()))]
+    return _nearest(gate.distances(signature(features, gate.grid)), gate.fitted, gate, count)
+
+
+def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHOWN) -> tuple[SimilarFilm, ...] | None:
+    """Find the films nearest to one that the gate knows itself; no picture is read for it.
+
+    Args:
+        filename: of the film, which is not among those that are found.
+        patientid: of its patient, so that another film of the same name is not taken for it.
+        gate: knows the films.
+        count: how many to find.
+
+    Returns:
+        As `similar_films`; None where the gate does not know the film.
+    """
+    itself = _known(filename, patientid, gate)
+    if not itself.any():
+        return None
+    alike = np.einsum("nc,c->n", gate.references, gate.references[itself.argmax()])
+    distances = np.sqrt(np.maximum(2 - 2 * alike, 0)).astype(np.float32)
+    return _nearest(distances, gate.fitted & ~itself, gate, count)
+
+
+def was_fitted_on(filename: str, patientid: str, gate: Gate) -> bool | None:
+    """Whether the model was fitted on a film; None where the gate does not know the film."""
+    itself = _known(filename, patientid, gate)
+    return bool(gate.fitted[itself].any()) if itself.any() else None
+
+
+def _known(filename: str, patientid: str, gate: Gate) -> NDArray[np.bool_]:
+    """Which of the gate's films this one is, bool (n,)."""
+    itself: NDArray[np.bool_] = (gate.filenames == filename) & (gate.patientids == patientid)
+    return itself
+
+
+def _nearest(distances: FloatArray, searched: NDArray[np.bool_], gate: Gate, count: int) -> tuple[SimilarFilm, ...]:
+    """The nearest of the films that are searched, all (n,) as the gate's."""
+    order = np.argsort(np.where(searched, distances, np.inf), kind="stable")
+    nearest = order[: min(count, int(searched.sum()))]
     return tuple(
         SimilarFilm(
             filename=str(gate.filenames[index]),

@@ -14,11 +14,11 @@ import pandas as pd
 from covid_core import figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words, tables
-from covid_core.evaluation.bands import Band, band_note, pr_band, roc_band
+from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
 from covid_core.evaluation.comparison import Comparison, McNemar, compare
 from covid_core.evaluation.films import Films
-from covid_core.evaluation.intervals import Estimate
+from covid_core.evaluation.intervals import Band, Estimate
 from covid_core.evaluation.report import at_threshold
 from covid_core.evaluation.summary import OUT_OF_FOLD, described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
@@ -279,7 +279,7 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
         f"{post_test_words.probability_in_words(readings[1])} of the others.",
         *dict.fromkeys(reading.probability.note for reading in readings if reading.probability.note),
     ]
-    ppv, after_negative = (_band(post_test.curve(answer, through=prevalence)) for answer in answers)
+    ppv, after_negative = (post_test.curve(answer, through=prevalence) for answer in answers)
     npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
     return [
         Words(" ".join(sentences)),
@@ -329,10 +329,6 @@ def _reliability_note(evaluation: Mapping[str, Any]) -> str:
 
 def _rest(probability: Estimate) -> float | None:
     return None if probability.value is None else 1 - probability.value
-
-
-def _band(curve: post_test.Curve) -> Band:
-    return Band(curve.prevalence, curve.value, curve.lower, curve.upper)
 
 
 def _compared(record: Record, other: Record, name: str) -> list[Item]:

@@ -1,5 +1,6 @@
 """What a bundle says of its own past: everything that a report is made of, read once and checked. Knows no chapter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import pandas as pd
 
 from covid_core.card_text import card_sections
 from covid_core.data.described import described
-from covid_core.errors import EvaluationError
+from covid_core.errors import CovidCoreError, EvaluationError
 from covid_core.evaluation.films import Films, checked_table
 from covid_core.evaluation.report import REQUIRED_COLUMNS, held_out_films, read_evaluation
-from covid_core.inference.bundle import KERNEL_STAGE, Bundle
+from covid_core.inference.bundle import KERNEL_STAGE, Bundle, load_bundle
+from covid_core.locations import model_names, models_dir
 
 HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "learning_rate")
 
@@ -73,6 +75,33 @@ def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
         history_problem=problem,
         card=_card(bundle),
     )
+
+
+def _read_named(name: str) -> Record:
+    return read_record(load_bundle(models_dir() / name))
+
+
+def read_others(
+    name: str, read: Callable[[str], Record] = _read_named
+) -> tuple[tuple[Record, ...], dict[str, CovidCoreError]]:
+    """Read the pasts of all models but one, for it to be compared with them.
+
+    Args:
+        name: of the model that is left out.
+        read: a model's past by its name; it may raise what `read_record` and `load_bundle` do.
+
+    Returns:
+        The pasts in the order of `model_names`, and the name of each model that cannot be read -> why.
+    """
+    records, unread = [], {}
+    for other in model_names():
+        if other == name:
+            continue
+        try:
+            records.append(read(other))
+        except CovidCoreError as error:
+            unread[other] = error
+    return tuple(records), unread
 
 
 def _predictions(bundle: Bundle, evaluation: dict[str, Any]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from covid_core import figures
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
-from covid_core.evaluation.summary import described
+from covid_core.evaluation.summary import best_baseline, described
 from covid_core.evaluation.tables import MEANINGS
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
@@ -155,20 +155,14 @@ def _against_baselines(evaluation: Mapping[str, Any]) -> list[tuple[str, bool]]:
     """Say for all films and within a source whether the best baseline without pixels does better, and whether it does."""
     sentences = []
     for metric, where in (("roc_auc", "On all films"), ("within_source_auc", "Among films of one source")):
-        own = evaluation["metrics"][metric]
-        rivals = {
-            name: found[metric]
-            for name, found in evaluation["baselines"].items()
-            if found.get(metric) and found[metric]["value"] is not None
-        }
-        if own["value"] is None or not rivals:
+        best = best_baseline(evaluation, metric)
+        if best is None:
             continue
-        best = max(rivals, key=lambda name: rivals[name]["value"])
-        wins = round(rivals[best]["value"], 2) >= round(own["value"], 2)
+        wins = best.lead >= 0
         verb = "scores no lower than the model" if wins else "scores lower than the model"
         sentence = (
-            f"{where} the best baseline that sees no pixel, only {best}, {verb}: ROC AUC {described(rivals[best])} against "
-            f"{described(own)}. The difference was not tested."
+            f"{where} the best baseline that sees no pixel, only {best.name}, {verb}: ROC AUC {described(best.metric)} against "
+            f"{described(evaluation['metrics'][metric])}. The difference was not tested."
         )
         sentences.append((sentence, wins))
     return sentences

@@ -6,7 +6,8 @@ from covid_core.ui.bundles import (
     key_figures,
     predictor_of,
 )
-from covid_core.ui.collection import choose_table, flow_table, images_table
+from covid_core.ui.collection_source import choose_collection
+from covid_core.ui.explorer import explore
 from covid_core.ui.film_downloads import downloads_of_all, downloads_of_one
 from covid_core.ui.film_panels import read_films, reading, refusal, repairs, similar_films
 from covid_core.ui.frame import PAGES, chart, link, page, plain, problem, static_table
@@ -21,15 +22,14 @@ __all__ = [
     "chart",
     "choose_bundle",
     "choose_chapter",
+    "choose_collection",
     "choose_film",
-    "choose_table",
     "downloads_of_all",
     "downloads_of_one",
     "evaluation_of",
+    "explore",
     "film_viewer",
-    "flow_table",
     "forget_uploads",
-    "images_table",
     "key_figures",
     "link",
     "meaning",

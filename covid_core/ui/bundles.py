@@ -13,7 +13,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.locations import model_names, models_dir
 from covid_core.model_report.whole import HEADLINE, value_and_interval
 from covid_core.storage import sha256_of_file
-from covid_core.ui.frame import plain, problem
+from covid_core.ui.frame import offer, plain, problem
 
 TRAIN_COMMANDS = """\
 python -m covid_core fetch
@@ -96,15 +96,7 @@ def download(bundle: Bundle, name: str, mime: str) -> None:
     if not path.is_file():
         st.caption(f"{plain(name)} is missing: export the bundle anew.")
         return
-    st.download_button(
-        name,
-        path.read_bytes(),
-        file_name=f"{bundle.name}-{name}",
-        mime=mime,
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"download {name}",
-    )
+    offer(name, path.read_bytes, f"{bundle.name}-{name}", mime)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking the model")

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from covid_core.data import cohort
 from covid_core.data.metadata import read_metadata, safe_image_path
+from covid_core.data.pictures import STORE_NAME, PictureStore
 from covid_core.errors import CovidCoreError, DatasetError, ImageRefusedError
 from covid_core.images.decode import decode_file
 from covid_core.images.display import fitted
-from covid_core.locations import dataset_dir
+from covid_core.locations import cache_dir, dataset_dir
 from covid_core.ui.frame import problem, static_table, table_height
 
 _SIDE = 320  # pixels of a film in small
@@ -130,6 +131,22 @@ def picture_in_dataset(images: Path, filename: str) -> NDArray[np.uint8] | None:
     except (ImageRefusedError, DatasetError):
         return None
     return np.rint(fitted(film, _SIDE) * 255).astype(np.uint8)
+
+
+@st.cache_resource(show_spinner=False)
+def picture_store() -> PictureStore:
+    """The thumbnails and fingerprints of the films of installed collections, for all sessions; see `pictures_of`."""
+    return PictureStore(cache_dir() / STORE_NAME)
+
+
+def pictures_of(opened: OpenCollection) -> PictureStore:
+    """Where the pictures of a collection are kept: of what a visitor named himself only in memory, for his session."""
+    return _own_pictures() if opened.own else picture_store()
+
+
+@st.cache_resource(show_spinner=False, scope="session", on_release=PictureStore.close)
+def _own_pictures() -> PictureStore:
+    return PictureStore(None)
 
 
 # Keyed by the bytes themselves, which Streamlit hashes whole; of a large table it would hash a sample only.

@@ -97,6 +97,7 @@ def filter_bar(explored: pd.DataFrame, options: dict[str, dict[str, int]], conte
             "Clear all",
             icon=":material/filter_alt_off:",
             type="tertiary",
+            key="clear_filters",
             disabled=chosen == Filters(),
             on_click=_put,
             args=(Filters(), oldest),
@@ -140,9 +141,14 @@ def _counts(kept: pd.DataFrame, everything: int) -> None:
     unlabelled = [f"no class **{counts.unlabelled}**"] if counts.unlabelled else []
     of_all = "" if counts.images == everything else f" of {everything}"
     st.markdown(
-        f"**{counts.images}**{of_all} images, **{counts.patients}** patients, **{counts.sources}** sources, "
-        f"**{counts.countries}** countries  ·  {', '.join([*by_class, *unlabelled])}"
+        f"**{counts.images}**{of_all} {'image' if everything == 1 else 'images'}, {_number(counts.patients, 'patient')}, "
+        f"{_number(counts.sources, 'source')}, {_number(counts.countries, 'country', 'countries')}  ·  "
+        f"{', '.join([*by_class, *unlabelled])}"
     )
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"**{count}** {one if count == 1 else many or one + 's'}"
 
 
 def _follow_address(explored: pd.DataFrame, content: str, oldest: int) -> None:

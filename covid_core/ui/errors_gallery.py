@@ -11,23 +11,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from covid_core.data.metadata import safe_image_path
-from covid_core.errors import DatasetError, ImageRefusedError
 from covid_core.evaluation.mistakes import KINDS, chosen, groups_of, mistakes
 from covid_core.evaluation.summary import OUT_OF_FOLD
-from covid_core.images.display import fitted
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import Prediction
-from covid_core.inference.reading import given_path, open_film, read_all
-from covid_core.inference.wording import heat_sentences
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import dataset_dir
 from covid_core.model_report.record import Record
 from covid_core.model_report.trust import error_table, known_of, public_address
-from covid_core.ui.bundles import predictor_of
 from covid_core.ui.collection import picture_in_dataset
+from covid_core.ui.collection_film import HEAT, film_of_collection
 from covid_core.ui.frame import plain
-from covid_core.ui.viewer import film_viewer
 
 PAGE = 12
 _CASE, _KIND, _GROUP, _NAME, _FROM = "case", "errors", "by", "group", "errors_from"
@@ -135,7 +128,10 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
         f"P(COVID-19) {row['probability_covid']:.2f} where the model calls from {record.evaluation['threshold']:.2f} on."
     )
     st.text(f"{filename}\n{known_of(row)}")
-    _film(filename, images, bundle)
+    if images is None:
+        st.info("The dataset is not installed here, so its films are not shown.", icon=":material/info:")
+    else:
+        film_of_collection(filename, images, bundle, key="case film", clearance=_CLEARANCE, first=HEAT)
     if images is not None and record.evaluation["part"] == OUT_OF_FOLD:
         st.caption(
             "The probability is that of a model of the cross-validation which had not seen this patient. The heat map is that of "
@@ -146,35 +142,6 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
         url = row.get("url")
         if isinstance(url, str):
             st.link_button("Its source", url, icon=":material/open_in_new:")
-
-
-def _film(filename: str, images: Path | None, bundle: Bundle) -> None:
-    """Show the film with the heat map of the served model, or say why there is none."""
-    predictor = predictor_of(bundle)
-    if images is None or predictor is None:
-        st.info("The dataset is not installed here, so its films are not shown.", icon=":material/info:")
-        return
-    try:
-        given = given_path(safe_image_path(images, filename))[0]
-        image = fitted(open_film(given).image)
-    except (ImageRefusedError, DatasetError) as error:
-        st.warning(plain(str(error)), icon=":material/warning:")
-        return
-    outcome = next(iter(read_all(predictor, [given]))).outcome
-    if not isinstance(outcome, Prediction):
-        film_viewer(image, None, None, key="case film", alt="The film", clearance=_CLEARANCE)
-        st.caption(f"No heat map: the gate of the model refuses this film. {plain(str(outcome))}")
-        return
-    box = bundle.preparation.crop_box(image.shape[1], image.shape[0])
-    film_viewer(
-        image,
-        outcome.heat,
-        box,
-        key="case film",
-        alt="The film, with the model's heat map over it",
-        clearance=_CLEARANCE,
-    )
-    st.caption(heat_sentences(outcome, bundle))
 
 
 def _open(filename: str) -> None:

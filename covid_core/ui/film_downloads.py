@@ -3,7 +3,7 @@
 A report is made when its button is pressed, on the server's thread for downloads, from what the session holds; it is not kept.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import PurePath
 
@@ -20,7 +20,7 @@ from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.reading import open_film
 from covid_core.inference.results import results_csv, results_json
 from covid_core.ui.bundles import evaluation_of
-from covid_core.ui.frame import problem
+from covid_core.ui.frame import offer, problem
 from covid_core.ui.session import PATIENT
 from covid_core.ui.uploads import UploadedFilm
 
@@ -38,10 +38,10 @@ def downloads_of_all(films: Sequence[UploadedFilm], results: Sequence[FilmResult
             yield ReportPage(result, _picture(film), title=f"{number} of {len(films)}")
 
     with st.container(horizontal=True):
-        _button("Table as CSV", lambda: results_csv(results, bundle), "predictions.csv", "text/csv")
-        _button("JSON", lambda: results_json(results, bundle, _now()), "predictions.json", "application/json")
+        offer("Table as CSV", lambda: results_csv(results, bundle), "predictions.csv", "text/csv")
+        offer("JSON", lambda: results_json(results, bundle, _now()), "predictions.json", "application/json")
         if len(films) <= MOST_REPORTS:
-            _button(
+            offer(
                 "All reports as PDF",
                 lambda: film_report_pdf(pages(), bundle, evaluation, _now()),
                 "reports.pdf",
@@ -56,14 +56,14 @@ def downloads_of_one(film: UploadedFilm, result: FilmResult, picture: GreyImage 
     evaluation, patient = evaluation_of(bundle), _patient(film)
     stem = PurePath(result.file).stem or "film"
     with st.container(horizontal=True):
-        _button(
+        offer(
             "Report as PDF",
             lambda: film_report_pdf([ReportPage(result, picture, patient)], bundle, evaluation, _now()),
             f"{stem}-report.pdf",
             "application/pdf",
         )
-        _button("Result as CSV", lambda: results_csv([result], bundle), f"{stem}.csv", "text/csv")
-        _button("Result as JSON", lambda: results_json([result], bundle, _now()), f"{stem}.json", "application/json")
+        offer("Result as CSV", lambda: results_csv([result], bundle), f"{stem}.csv", "text/csv")
+        offer("Result as JSON", lambda: results_json([result], bundle, _now()), f"{stem}.json", "application/json")
         if result.kind == "DICOM" and picture is not None and isinstance(result.outcome, Prediction):
             _dicom_objects(film, result, result.outcome, picture, bundle)
 
@@ -97,25 +97,19 @@ def _dicom_objects(
         return
     height, width = picture.shape
     drawn = overlay(picture, prediction.heat, bundle.preparation.crop_box(width, height))
-    _button(
+    offer(
         "Overlay as DICOM",
         lambda: secondary_capture(source, drawn, result, bundle, _now()),
         f"{stem}-overlay.dcm",
         _DICOM,
     )
-    _button(
+    offer(
         "Reading as DICOM report",
         lambda: structured_report(source, result, bundle, _now()),
         f"{stem}-report.dcm",
         _DICOM,
     )
     st.caption("These two carry the patient and the study of the film, as a PACS needs them.")
-
-
-def _button(label: str, make: Callable[[], bytes], file_name: str, mime: str) -> None:
-    st.download_button(
-        label, make, file_name=file_name, mime=mime, icon=":material/download:", on_click="ignore", key=f"get {label}"
-    )
 
 
 def _picture(film: UploadedFilm) -> GreyImage | None:

@@ -1,6 +1,6 @@
 """The parts of the Predict page that speak of one film: its reading or refusal, repairs, and the films that look like it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -135,15 +135,42 @@ def similar_films(prediction: Prediction) -> None:
         )
         return
     folder, table = installed_table()
+    similar_row(prediction.similar, folder, table)
+
+
+def similar_row(
+    films: Sequence[SimilarFilm],
+    folder: Path | None,
+    table: pd.DataFrame | None,
+    open_it: Callable[[str], None] | None = None,
+    openable: Collection[str] = (),
+) -> None:
+    """Show similar films side by side.
+
+    Args:
+        films: at least one, nearest first.
+        folder: the installed dataset's images; None where they are not there.
+        table: of the collection, as `read_metadata` gives it; None where it is not there.
+        open_it: opens a film by its file name, as the callback of a button below each that is `openable`; None for no buttons.
+        openable: file names.
+    """
     st.caption(
         "Films of the collection that the model was fitted on, by the distance of their features to this film's, nearest "
         "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary films (see the model card) "
         "are not searched."
     )
-    with st.grid(len(prediction.similar), min_column_width=150) as grid:
-        for number, film in enumerate(prediction.similar, start=1):
+    with st.grid(len(films), min_column_width=150) as grid:
+        for number, film in enumerate(films, start=1):
             with grid.cell():
                 _similar_film(number, film, folder, table)
+                if open_it is not None and film.filename in openable:
+                    st.button(
+                        f"Open film {number}",
+                        icon=":material/open_in_full:",
+                        key=f"similar {film.filename}",
+                        on_click=open_it,
+                        args=(film.filename,),
+                    )
     if table is None:
         st.caption(
             "Finding, view, age and sex are in the collection's table: `python -m covid_core fetch --metadata-only`."

@@ -1,6 +1,7 @@
 """The frame that every page stands in: its configuration, the way to the others, and how texts and charts are shown."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -113,6 +114,41 @@ def chart(figure: go.Figure, alt: str, save_as: tuple[str, str] | None = None) -
             "toImageButtonOptions": {"filename": name, "format": kind, "scale": 2 if kind == "png" else 1},
         }
     st.plotly_chart(figure, config=config, alt=alt)
+
+
+def offer(
+    label: str,
+    make: Callable[[], bytes] | bytes,
+    file_name: str,
+    mime: str | None = None,
+    *,
+    key: str | None = None,
+    help: str | None = None,  # noqa: A002  (as Streamlit calls it)
+    quiet: bool = False,
+) -> None:
+    """Offer a file in a button that does not run the page again.
+
+    Args:
+        label: of the button.
+        make: the bytes of the file; or what makes them when the button is pressed, on a thread that has no session: it may
+            call nothing of Streamlit.
+        file_name: that the file is saved as.
+        mime: its media type; None for bytes of no stated type.
+        key: of the button; None to tell buttons apart by their labels and file names.
+        help: shown at the button, Markdown.
+        quiet: whether the button stands without a frame, as below a table.
+    """
+    st.download_button(
+        label,
+        make,
+        file_name=file_name,
+        mime=mime,
+        key=key or f"{label} {file_name}",
+        help=help,
+        icon=":material/download:",
+        type="tertiary" if quiet else "secondary",
+        on_click="ignore",
+    )
 
 
 def static_table(table: pd.DataFrame) -> None:

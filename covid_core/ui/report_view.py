@@ -13,10 +13,10 @@ from covid_core.errors import CovidCoreError, DatasetError, EvaluationError
 from covid_core.evaluation import post_test_words
 from covid_core.evaluation.summary import verdict
 from covid_core.inference.bundle import Bundle
-from covid_core.locations import dataset_dir, model_names, models_dir
+from covid_core.locations import dataset_dir, models_dir
 from covid_core.model_report.content import Chapter, Chart, Command, Item, Report, Table, Words
 from covid_core.model_report.csv_tables import csv_of, tables_zip
-from covid_core.model_report.record import Record, read_record
+from covid_core.model_report.record import Record, read_others, read_record
 from covid_core.model_report.whole import (
     CHAPTERS,
     Asked,
@@ -28,7 +28,7 @@ from covid_core.model_report.whole import (
 )
 from covid_core.ui.bundles import download, key_figures, manifest_hash, open_bundle
 from covid_core.ui.errors_gallery import gallery_of_errors
-from covid_core.ui.frame import chart, plain, problem, static_table
+from covid_core.ui.frame import chart, offer, plain, problem, static_table
 
 _CHAPTER, _THRESHOLD, _PREVALENCE = "chapter", "threshold", "prevalence"
 _PICTURES = "pictures"
@@ -88,7 +88,7 @@ def report_chapter(name: str, record: Record, bundle: Bundle) -> None:
         _settable_chapter(name, record, bundle)
         return
     try:
-        others, unread = _others(bundle.folder.name) if name == "discrimination" else ((), ())
+        others, unread = read_others(bundle.folder.name, _cached_record) if name == "discrimination" else ((), {})
         show_chapter(chapter(name, asked_by_default(record, others)))
         if unread:
             st.caption(plain(f"Not compared, as it cannot be read: {', '.join(unread)}. Choose it to see why."))
@@ -121,10 +121,12 @@ def _take_away(name: str, record: Record, bundle: Bundle) -> None:
 
 def _files(record: Record, bundle: Bundle) -> None:
     """Offer the whole report, its tables, and the files behind it; what is asked for is made when its button is pressed."""
-    asked = Asked(record, _others(bundle.folder.name)[0], _chosen_threshold(record), _chosen_prevalence(record))
+    threshold, prevalence = _chosen_threshold(record), _chosen_prevalence(record)
 
     def report() -> Report:
-        return whole_report(asked)
+        # On a thread without a session, which our caches need; and no setting of this page touches the other models' files.
+        others, _ = read_others(bundle.folder.name)
+        return whole_report(Asked(record, others, threshold, prevalence))
 
     st.segmented_control(
         "Pictures are saved as",
@@ -137,9 +139,9 @@ def _files(record: Record, bundle: Bundle) -> None:
         help="The camera over each chart saves it as this. The HTML report has a button for each.",
     )
     with st.container(horizontal=True):
-        _made_on_click("Report as HTML", lambda: _html(report()), f"{record.name}-report.html")
-        _made_on_click("Report as PDF", lambda: _pdf(report()), f"{record.name}-report.pdf")
-        _made_on_click("All tables as CSV", lambda: tables_zip(report()), f"{record.name}-tables.zip")
+        offer("Report as HTML", lambda: _html(report()), f"{record.name}-report.html")
+        offer("Report as PDF", lambda: _pdf(report()), f"{record.name}-report.pdf")
+        offer("All tables as CSV", lambda: tables_zip(report()), f"{record.name}-tables.zip")
     with st.container(horizontal=True):
         for name, kind in (
             ("evaluation.json", "application/json"),
@@ -207,16 +209,13 @@ def _table(shown: Table) -> None:
     static_table(shown.table)
     if shown.note:
         st.caption(plain(shown.note))
-    st.download_button(
+    offer(
         "CSV",
         lambda: csv_of(shown.table).encode(),
-        file_name=f"{shown.name}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        type="tertiary",
-        on_click="ignore",
-        key=f"csv {shown.name}",
+        f"{shown.name}.csv",
+        "text/csv",
         help=f"{shown.title}, as a table",
+        quiet=True,
     )
 
 
@@ -272,18 +271,9 @@ def _chosen_prevalence(record: Record) -> float:
     return float(st.session_state.get(_PREVALENCE, default_prevalence(record.evaluation)))
 
 
-def _others(name: str) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    """The pasts of all models but one, and the names of those that cannot be read."""
-    records, unread = [], []
-    for other in model_names():
-        if other == name:
-            continue
-        try:
-            folder = open_bundle(models_dir() / other).folder
-            records.append(_record(str(folder), manifest_hash(folder), None))
-        except CovidCoreError:
-            unread.append(other)
-    return tuple(records), tuple(unread)
+def _cached_record(name: str) -> Record:
+    folder = models_dir() / name
+    return _record(str(folder), manifest_hash(folder), None)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the figures")
@@ -301,9 +291,3 @@ def _pdf(report: Report) -> bytes:
     from covid_core.model_report.pdf import report_pdf  # brings reportlab, which no page needs to be shown
 
     return report_pdf(report)
-
-
-def _made_on_click(label: str, make: Callable[[], bytes], file_name: str) -> None:
-    st.download_button(
-        label, make, file_name=file_name, icon=":material/download:", on_click="ignore", key=f"take {file_name}"
-    )

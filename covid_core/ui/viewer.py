@@ -1,7 +1,7 @@
-"""The film viewer: a film, the model's heat over it, and the controls a reader knows from a workstation.
+"""The film viewer: a film, the model's heat or the lungs over it, and the controls a reader knows from a workstation.
 
-Knows how a film and its heat become two small pictures and a component in the browser, not whose film it is or what the model
-says of it. All that is set is set in the browser: no control asks for a rerun, and nothing comes back from it.
+Knows how a film and what lies over it become two small pictures and a component in the browser, not whose film it is or what
+the model says of it. All that is set is set in the browser: no control asks for a rerun, and nothing comes back from it.
 
 Where the pictures are: as data in the one message that shows the component, which the server drops once it is sent, and in
 the memory of the visitor's page. They get no address of their own, unlike those of `st.image`, so nobody else can ask for
@@ -27,6 +27,12 @@ JPEG_QUALITY = 90
 """Measured on 5 films at 1024 pixels: half a grey level of 255 off on average, 1.5 in the worst hundredth of the pixels, so that
 even the steepest window, four times as steep, shows no blocks; quality 95 takes half as many bytes again."""
 
+_LUNG_COLOUR = (86, 180, 233)
+"""Sky blue of Okabe and Ito (2008): no grey of a film, and no colour of the heat."""
+_LUNG_FILL = 0.3  # of the outline's opacity: the film is to be read through it
+_OUTLINES = 250  # lines of this width would fill the longer side
+_HALF = 127  # of the greys, where a mask that is stretched is cut
+
 _ASSETS = Path(__file__).with_name("viewer_assets")
 
 
@@ -47,8 +53,10 @@ def film_viewer(
     key: str,
     alt: str,
     clearance: int = 320,
+    lungs: NDArray[np.bool_] | None = None,
+    seek: bool = False,
 ) -> None:
-    """Show a film with zoom, window, level, inversion and, where there is one, the model's heat over it.
+    """Show a film with zoom, window, level, inversion and, where there is one, a layer over it: the model's heat, or the lungs.
 
     The settings stay, by `key`, over reruns and from film to film while the visitor's page is open; another film is first
     seen whole.
@@ -60,42 +68,88 @@ def film_viewer(
         key: of the component, and of its settings.
         alt: what the picture shows, in plain words, for those who cannot see it.
         clearance: pixels of the window's height that the film leaves to the rest of the page, its own controls included.
+        lungs: bool (h, w), where the lungs are, of any size: the mask is stretched over the film.
+        seek: whether the page scrolls to the film when another one is shown, for pages that open it from further down.
 
     Raises:
-        ValueError: there is heat without a box.
+        ValueError: there is heat without a box, or heat and lungs.
     """
-    _component(key=key, data=viewer_data(image, heat, box) | {"key": key, "alt": alt, "clearance": clearance})
+    data = viewer_data(image, heat, box, lungs)
+    _component(key=key, data=data | {"key": key, "alt": alt, "clearance": clearance, "seek": seek})
 
 
 def viewer_data(
-    image: GreyImage, heat: NDArray[np.float32] | None, box: tuple[int, int, int, int] | None
+    image: GreyImage,
+    heat: NDArray[np.float32] | None,
+    box: tuple[int, int, int, int] | None,
+    lungs: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """The pictures as the component takes them; the arguments are those of `film_viewer`.
 
     Returns:
-        film, heat: addresses that hold a JPEG of at most 1024 pixels a side and a PNG; heat is None where there is none.
+        film: address that holds a JPEG of at most 1024 pixels a side.
         film_id: tells a film from the next one shown, and says nothing else.
         size: width and height of the JPEG, pixels.
-        box: left, top, width and height of the heat, shares of the film.
+        layer: what lies over the film; None where nothing does. `picture` is an address that holds a PNG, `box` its left, top,
+            width and height, shares of the film; `name` and `opacity` are what its controls are called.
     """
     shown = fitted(image)
     jpeg = _encoded(np.rint(shown * 255).astype(np.uint8), "JPEG", quality=JPEG_QUALITY)
     height, width = shown.shape
-    data: dict[str, Any] = {
+    return {
         "film": _address("image/jpeg", jpeg),
         "film_id": zlib.crc32(jpeg),
         "size": [width, height],
-        "heat": None,
-        "box": None,
+        "layer": _layer(image, heat, box, lungs),
     }
+
+
+def lung_layer(inside: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The lungs as a picture to be laid over the film: an outline with a light fill.
+
+    Args:
+        inside: bool (h, w), true in a lung.
+        size: width and height of the picture, pixels.
+
+    Returns:
+        uint8 (height, width, 4): red, green, blue and how opaque it is, not multiplied by each other.
+    """
+    resized = Image.fromarray(inside.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+    lung = np.asarray(resized) > _HALF
+    width = max(round(max(size) / _OUTLINES), 1)
+    inner = np.pad(lung, width)
+    for axis in (0, 1):
+        inner = np.logical_and.reduce([np.roll(inner, step, axis) for step in range(-width, width + 1)])
+    inner = inner[width:-width, width:-width]
+    layer = np.zeros((*lung.shape, 4), np.uint8)
+    layer[..., :3] = _LUNG_COLOUR
+    layer[..., 3] = np.where(inner, round(255 * _LUNG_FILL), 255) * lung
+    return layer
+
+
+def _layer(
+    image: GreyImage,
+    heat: NDArray[np.float32] | None,
+    box: tuple[int, int, int, int] | None,
+    lungs: NDArray[np.bool_] | None,
+) -> dict[str, Any] | None:
+    height, width = image.shape
+    if heat is not None and lungs is not None:
+        raise ValueError("`heat` and `lungs` cannot both lie over the film. Received: both")
+    if lungs is not None:
+        height, width = fitted(image).shape
+        picture = _address("image/png", _encoded(lung_layer(lungs, (width, height)), "PNG"))
+        return {"picture": picture, "box": [0, 0, 1, 1], "name": "Lungs", "opacity": "Lung opacity"}
     if heat is None:
-        return data
+        return None
     if box is None:
         raise ValueError("`box` must say where the heat lies. Received: None")
-    (left, top, right, bottom), (height, width) = box, image.shape
-    return data | {
-        "heat": _address("image/png", _encoded(heat_layer(heat), "PNG")),
+    left, top, right, bottom = box
+    return {
+        "picture": _address("image/png", _encoded(heat_layer(heat), "PNG")),
         "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
+        "name": "Heat map",
+        "opacity": "Heat opacity",
     }
 
 

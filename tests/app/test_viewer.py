@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.images.film import GreyImage
 from covid_core.inference.explanation import heat_layer, overlay
 from covid_core.locations import PROJECT
-from covid_core.ui.viewer import viewer_data
+from covid_core.ui.viewer import lung_layer, viewer_data
 from tests.phantom import phantom_film
 
 ASSETS = PROJECT / "covid_core" / "ui" / "viewer_assets"
@@ -58,8 +58,8 @@ def test_a_large_film_is_sent_no_larger_than_a_screen_shows_it() -> None:
 
 def test_the_heat_lies_where_the_model_saw_the_film(film: GreyImage, heat: Any) -> None:
     sent = viewer_data(film, heat, BOX)
-    assert sent["box"] == pytest.approx([12 / 200, 15 / 240, 168 / 200, 210 / 240])
-    layer = picture(sent["heat"], "image/png")
+    assert sent["layer"]["box"] == pytest.approx([12 / 200, 15 / 240, 168 / 200, 210 / 240])
+    layer = picture(sent["layer"]["picture"], "image/png")
     assert (layer.format, layer.mode) == ("PNG", "RGBA")
 
 
@@ -90,12 +90,51 @@ def test_the_hottest_place_is_opaque_and_of_the_map_s_last_colour() -> None:
 
 def test_a_film_without_heat_is_sent_alone(film: GreyImage) -> None:
     sent = viewer_data(film, None, BOX)
-    assert (sent["heat"], sent["box"]) == (None, None)
+    assert sent["layer"] is None
 
 
 def test_heat_without_its_place_is_an_error(film: GreyImage, heat: Any) -> None:
     with pytest.raises(ValueError, match="box"):
         viewer_data(film, heat, None)
+
+
+def test_the_lungs_lie_over_the_whole_film_with_controls_of_their_own(film: GreyImage) -> None:
+    inside = np.zeros((60, 50), np.bool_)
+    inside[15:45, 5:20] = True
+    layer = viewer_data(film, None, None, inside)["layer"]
+    assert (layer["box"], layer["name"], layer["opacity"]) == ([0, 0, 1, 1], "Lungs", "Lung opacity")
+    drawn = picture(layer["picture"], "image/png")
+    assert (drawn.mode, drawn.size) == ("RGBA", (200, 240))
+    opaque = np.asarray(drawn)[..., 3]
+    assert opaque[120, 48] > 0  # the middle of the lung
+    assert not opaque[:, 100:].any()
+
+
+def test_the_outline_of_the_lungs_is_opaque_and_their_inside_lets_the_film_through() -> None:
+    inside = np.zeros((1000, 800), np.bool_)
+    inside[200:600, 100:300] = True
+    opaque = lung_layer(inside, (800, 1000))[..., 3]
+    assert (opaque > 0).sum() == 400 * 200
+    assert (opaque[200:600, 100:300] == 255).sum() == 400 * 200 - 392 * 192  # a line of 4 pixels all round
+    assert opaque[400, 200] == round(255 * 0.3)
+
+
+def test_a_lung_at_the_edge_of_the_film_is_outlined_there_as_well() -> None:
+    opaque = lung_layer(np.ones((250, 250), np.bool_), (250, 250))[..., 3]
+    assert (opaque[0], opaque[-1]) == (pytest.approx(255), pytest.approx(255))
+    assert (opaque[1:-1, 1:-1] < 255).all()
+
+
+def test_the_colour_of_the_lungs_is_none_of_the_heat(heat: Any) -> None:
+    lungs = lung_layer(np.ones((4, 4), np.bool_), (4, 4))[0, 0, :3].astype(int)
+    warm = heat_layer(heat)
+    warm = warm[warm[..., 3] > 25][:, :3].astype(int)
+    assert np.abs(warm - lungs).max(axis=1).min() > 60
+
+
+def test_heat_and_lungs_at_once_are_an_error(film: GreyImage, heat: Any) -> None:
+    with pytest.raises(ValueError, match="both"):
+        viewer_data(film, heat, BOX, np.ones((4, 4), np.bool_))
 
 
 def test_the_same_film_is_known_again_and_another_is_not(film: GreyImage, heat: Any) -> None:
@@ -110,9 +149,9 @@ def test_a_page_with_the_viewer_runs_and_its_text_for_the_blind_is_there() -> No
     assert shown(app)["alt"] == "Film one"
     app.number_input(key="number").set_value(2).run()
     assert shown(app)["alt"] == 'Film <b id="injected">two</b> "quoted"'
-    assert shown(app)["heat"] is not None
+    assert shown(app)["layer"]["name"] == "Heat map"
     app.toggle[0].set_value(False).run()
-    assert shown(app)["heat"] is None
+    assert shown(app)["layer"] is None
 
 
 def test_the_session_keeps_nothing_of_the_film() -> None:

@@ -81,7 +81,7 @@ def frame(page: Page) -> Locator:
 
 
 def heat_layer(page: Page) -> Locator:
-    return page.locator("img.heat")
+    return page.locator("img.layer")
 
 
 def seen(page: Page) -> Grey:
@@ -360,6 +360,37 @@ def test_a_film_without_heat_has_no_controls_of_heat(page: Page) -> None:
     expect(heat_layer(page)).to_be_hidden()
 
 
+def test_the_lungs_lie_over_the_film_in_blue_with_controls_of_their_own(page: Page) -> None:
+    page.get_by_role("checkbox", name="Heat map").uncheck()
+    page.get_by_text("Lungs instead").click()
+    expect(page.get_by_role("checkbox", name="Lungs", exact=True)).to_be_checked()  # who asks for a layer sees it
+    expect(page.get_by_role("checkbox", name="Heat map")).to_have_count(0)
+    page.get_by_role("slider", name="Lung opacity").fill("0.9")
+    picture = seen_film(page)
+    blue = picture[..., 2] - picture[..., 0]
+    height, width = blue.shape
+    rows, columns = np.nonzero(blue > 25)  # outline and fill: their colour is 147 bluer than red
+    assert rows.min() / height == pytest.approx(0.2, abs=0.02)
+    assert (rows.max() + 1) / height == pytest.approx(0.7, abs=0.02)
+    assert columns.min() / width == pytest.approx(10 / 80, abs=0.02)
+    assert (columns.max() + 1) / width == pytest.approx(70 / 80, abs=0.02)
+    assert blue[round(0.45 * height), round(0.5 * width)] == 0  # between the lungs
+    frame(page).focus()
+    page.keyboard.press("h")
+    expect(heat_layer(page)).to_be_hidden()
+    assert np.ptp(seen_film(page), axis=2).max() == 0
+
+
+def test_the_page_scrolls_to_the_film_when_another_one_is_opened_from_further_down(page: Page) -> None:
+    button = page.get_by_role("button", name="Next film")
+    button.scroll_into_view_if_needed()
+    assert film_box(page)["y"] < 0
+    button.click()
+    loaded(page, OTHER_ALT)
+    page.wait_for_timeout(500)
+    assert film_box(page)["y"] >= 0
+
+
 def test_the_text_for_the_blind_is_an_attribute_and_never_markup(page: Page) -> None:
     next_film(page)
     expect(page.locator("img.film")).to_have_attribute("alt", OTHER_ALT)
@@ -374,7 +405,7 @@ def test_tab_goes_from_the_film_through_every_control(page: Page) -> None:
         outline = page.evaluate("() => getComputedStyle(document.activeElement.shadowRoot.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Tab")
-    assert order == ["", "opacity", "contrast", "brightness", "heat", "invert", "out", "in", "reset"]
+    assert order == ["", "opacity", "contrast", "brightness", "layer", "invert", "out", "in", "reset"]
 
 
 def test_the_arrows_scroll_the_page_while_the_film_is_whole(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""A page with nothing but the film viewer, for its tests: films to step through, with heat and without."""
+"""A page with nothing but the film viewer, for its tests: films to step through, with heat, with lungs and without."""
 
 from typing import Any
 
@@ -28,6 +28,13 @@ def heat(number: int) -> NDArray[np.float32]:
     return cells
 
 
+def lungs() -> NDArray[np.bool_]:
+    """A rectangle in each half of the film, bool (100, 80)."""
+    inside = np.zeros((100, 80), np.bool_)
+    inside[20:70, 10:35] = inside[20:70, 45:70] = True
+    return inside
+
+
 def page() -> None:
     """The viewer beside a few widgets."""
     st.set_page_config(layout="wide")
@@ -35,14 +42,22 @@ def page() -> None:
     with right:
         number = st.number_input("Film number", 1, 9, key="number")
         with_heat = st.toggle("With heat", value=True, key="with_heat")
+        with_lungs = st.toggle("Lungs instead", key="with_lungs")
         shown = st.toggle("Show film", value=True, key="shown")
         st.button("Run again")
         st.container(height=1500, border=False)
+        st.button("Next film", on_click=_next)
     if not shown:
         st.stop()
     with left:
         alt = FIRST_ALT if number == 1 else OTHER_ALT
-        film_viewer(film(number), heat(number) if with_heat else None, BOX, key="viewer", alt=alt)
+        hot = heat(number) if with_heat and not with_lungs else None
+        mask = lungs() if with_lungs else None
+        film_viewer(film(number), hot, BOX, key="viewer", alt=alt, lungs=mask, seek=True)
+
+
+def _next() -> None:
+    st.session_state["number"] += 1
 
 
 if __name__ == "__main__":

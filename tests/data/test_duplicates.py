@@ -60,6 +60,17 @@ def test_a_changed_copy_is_found(films: list[NDArray[np.float32]], change: objec
     assert duplicate_pairs(fingerprints(*films, change(films[2]).astype(np.float32))) == [(2, 6)]
 
 
+def test_pairs_are_found_whatever_block_they_are_in(
+    films: list[NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covid_core.data.duplicates._BLOCK", 2)
+    steps: list[tuple[int, int]] = []
+    pictures = fingerprints(*films, as_jpeg(films[5], 40), films[0] * 0.5, as_jpeg(films[2], 40))
+    found = duplicate_pairs(pictures, progress=lambda done, total: steps.append((done, total)))
+    assert found == [(0, 7), (2, 8), (5, 6)]
+    assert steps == [(done, 9) for done in range(1, 10)]
+
+
 def test_the_same_bytes_are_found_even_where_no_image_can_be_read() -> None:
     damaged = [Fingerprint("same", None, "damaged"), Fingerprint("other", None, "damaged"), Fingerprint("same", None)]
     assert duplicate_pairs(damaged) == [(0, 2)]
@@ -86,7 +97,7 @@ def test_unreadable_files_are_reported_and_the_rest_goes_on(tmp_path: Path, phan
 def test_whole_pictures_are_correlated_as_numpy_does(films: list[NDArray[np.float32]]) -> None:
     small = np.stack([thumbnail(film) for film in films])
     expected = np.corrcoef(small.reshape(len(small), -1).astype(float))
-    np.testing.assert_allclose(whole_correlations(small), expected, atol=1e-4)
+    np.testing.assert_allclose(whole_correlations(small, small), expected, atol=1e-4)
 
 
 def test_components_are_numbered_by_first_member() -> None:

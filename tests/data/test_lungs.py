@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_core.data.lungs import DRAWN_NAME, ESTIMATED_NAME, read_lung_masks
+from covid_core.data.lungs import DRAWN_NAME, ESTIMATED_NAME, read_lung_mask, read_lung_masks
 from covid_core.errors import DatasetError
 
 
@@ -124,3 +124,50 @@ def test_a_mask_that_is_no_picture_is_refused_with_its_film(tmp_path: Path, cont
 def test_a_damaged_mask_of_no_film_of_ours_does_no_harm(tmp_path: Path) -> None:
     write_drawn(tmp_path, {"film.png": picture(one_side("left")), "ct.png": b"not a picture"})
     assert read_lung_masks(tmp_path, ["film.png"], 32).covered.tolist() == [True]
+
+
+def test_the_mask_of_one_film_is_as_large_as_it_is_kept_and_says_who_made_it(tmp_path: Path) -> None:
+    grey = np.zeros((30, 90))
+    grey[10:20, 60:] = 255
+    write_drawn(tmp_path, {"wide.png": picture(grey), "other.png": b"not a picture"})
+    write_estimated(tmp_path, {"wide": picture(255 - grey), "net.v2": picture(grey)})
+    drawn, estimated = read_lung_mask(tmp_path, "wide.JPG"), read_lung_mask(tmp_path, "net.v2.jpeg")
+    assert drawn is not None
+    assert estimated is not None
+    assert (drawn.drawn, estimated.drawn) == (True, False)
+    for mask in (drawn, estimated):
+        np.testing.assert_array_equal(mask.inside, grey == 255)
+
+
+@pytest.mark.parametrize("name", ["none.png", "", "..", "../secret.png", "/etc/passwd", "a\0b", "*", "x" * 5000])
+def test_a_film_without_a_mask_has_none_whatever_its_name(tmp_path: Path, name: str) -> None:
+    write_drawn(tmp_path / "annotations", {"film.png": picture(one_side("left"))})
+    write_estimated(tmp_path / "annotations", {"other": picture(one_side("left"))})
+    (tmp_path / "secret_mask.png").write_bytes(picture(one_side("left")))
+    assert read_lung_mask(tmp_path / "annotations", name) is None
+
+
+def test_without_annotations_no_film_has_a_mask(tmp_path: Path) -> None:
+    assert read_lung_mask(tmp_path / "nowhere", "film.png") is None
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_the_one_mask_that_is_no_picture_is_refused(tmp_path: Path, drawn: bool) -> None:
+    if drawn:
+        write_drawn(tmp_path, {"film.png": b"no"})
+    else:
+        write_estimated(tmp_path, {"film": b"no"})
+    with pytest.raises(DatasetError, match=r"The lung mask of film\.jpg cannot be read"):
+        read_lung_mask(tmp_path, "film.jpg")
+
+
+def test_masks_of_the_real_collection_have_the_shape_of_their_films(real_dataset: Path) -> None:
+    """A film may have been reduced, so that its sides are rounded: at most one pixel of 512."""
+    annotations, images = real_dataset / "annotations", real_dataset / "images"
+    for drawn, names in ((True, ["16745_7_5.PNG", "1-s2.0-S0140673620303706-fx1_lrg.jpg"]), (False, ["wong-0005.jpg"])):
+        for name in names:
+            mask = read_lung_mask(annotations, name)
+            assert mask is not None
+            assert mask.drawn is drawn
+            with Image.open(images / name) as film:
+                assert mask.inside.shape[1] / mask.inside.shape[0] == pytest.approx(film.width / film.height, rel=0.006)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from covid_core.evaluation.bands import Band, band_note, pr_band, roc_band
+from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.films import Films
+from covid_core.evaluation.intervals import Band
 
 
 def films_from(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> Films:

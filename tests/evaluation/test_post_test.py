@@ -274,9 +274,9 @@ def test_where_few_of_a_thousand_have_it_ten_thousand_are_counted() -> None:
 def test_the_curve_runs_over_the_scale_through_the_readings() -> None:
     answers = two_answers(LIVER_SCANS)
     found = curve(answers[0], 4)  # 0.1%, about 1%, about 9%, 90%
-    assert found.prevalence[[0, -1]] == pytest.approx([0.001, 0.9])
-    assert np.diff(np.log(found.prevalence)) == pytest.approx([math.log(900) / 3] * 3)
-    for index, before in enumerate(found.prevalence):
+    assert found.x[[0, -1]] == pytest.approx([0.001, 0.9])
+    assert np.diff(np.log(found.x)) == pytest.approx([math.log(900) / 3] * 3)
+    for index, before in enumerate(found.x):
         reading = read(answers, "covid", float(before)).probability
         assert (found.value[index], found.lower[index], found.upper[index]) == pytest.approx(
             (reading.value, reading.lower, reading.upper)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from covid_core.evaluation.bands import Band
 from covid_core.evaluation.films import Films
+from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.usefulness import DecisionCurve, decision_curve, shifted, useful_range
 
 

@@ -1,5 +1,3 @@
-import json
-import tomllib
 from typing import Any
 
 import numpy as np
@@ -7,10 +5,19 @@ import plotly.graph_objects as go
 import pytest
 
 from covid_core import figures
-from covid_core.evaluation.bands import Band
+from covid_core.evaluation.intervals import Band
 from covid_core.figures.discrimination import SERIES
-from covid_core.locations import PROJECT
-from tests.figures.test_evaluation_figures import MIXED, evaluation_of, keys_of, luminance, texts, trace
+from tests.figures.inspection import (
+    MIXED,
+    THEMES,
+    assert_it_suits_every_page,
+    contrast,
+    evaluation_of,
+    outline,
+    rgb,
+    texts,
+    trace,
+)
 
 GRID = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 BAND = Band(GRID, np.array([0.2, 0.6, 0.8, 0.9, 1.0]), np.array([0.1, 0.5, 0.7, 0.8, 1.0]), np.ones(5))
@@ -33,21 +40,6 @@ def drawn() -> dict[str, go.Figure]:
         "roc_overlay": figures.roc_overlay([("one", POINTS, AUC), ("two", None, AUC)]),
         "roc_overlay of nothing": figures.roc_overlay([]),
     }
-
-
-def assert_it_suits_every_page(figure: go.Figure) -> None:
-    """No background, no colour of text, and a title on both axes."""
-    content = json.loads(figure.to_json())
-    content["layout"].pop("template", None)
-    assert content["layout"]["paper_bgcolor"] == content["layout"]["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
-    assert not [path for path in keys_of(content) if path.endswith("font.color")]
-    assert figure.layout.title.text is None
-    assert figure.layout.xaxis.title.text
-    assert figure.layout.yaxis.title.text
-
-
-def outline(fill: Any) -> set[tuple[float, float]]:
-    return {(x, y) for x, y in zip(fill.x, fill.y, strict=True) if x is not None}
 
 
 @pytest.mark.parametrize("name", drawn())
@@ -212,6 +204,4 @@ def test_the_name_of_a_model_is_cut_and_never_read_as_html() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("colour", SERIES)
 def test_a_curve_is_seen_on_the_page(colour: str, theme: str) -> None:
-    page = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"][theme]
-    low, high = sorted(luminance(np.array(list(bytes.fromhex(one[1:])))) for one in (colour, page["backgroundColor"]))
-    assert (high + 0.05) / (low + 0.05) >= 3  # WCAG 2.2, level AA, for what is not text
+    assert contrast(rgb(colour), rgb(THEMES[theme]["backgroundColor"])) >= 3

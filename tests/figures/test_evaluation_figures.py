@@ -1,8 +1,4 @@
-import json
 import re
-import tomllib
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,29 +6,17 @@ import plotly.graph_objects as go
 import pytest
 
 from covid_core import figures
-from covid_core.evaluation.report import evaluate
-from covid_core.locations import PROJECT
+from tests.figures.inspection import (
+    MIXED,
+    THEMES,
+    assert_it_leaves_background_and_text_colour_to_the_page,
+    contrast,
+    evaluation_of,
+    rgb,
+    texts,
+    trace,
+)
 
-
-def evaluation_of(labels: np.ndarray) -> dict[str, Any]:
-    """An evaluation at threshold 0.5 of films whose probabilities run evenly from 0 to 1."""
-    names = [f"{index}.png" for index in range(len(labels))]
-    probability = np.linspace(0, 1, len(labels))
-    table = pd.DataFrame(
-        {
-            "filename": names,
-            "patientid": names,
-            "group": names,
-            "label": np.where(labels, "covid", "non_covid"),
-            "part": "test",
-            "probability_raw": probability,
-            "probability_covid": probability,
-        }
-    )
-    return evaluate(table, model="m", threshold=0.5, n_resamples=50)
-
-
-MIXED = np.array([0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1] * 3).astype(bool)
 HISTORY = pd.DataFrame(
     {
         "stage": ["initial", "initial", "initial", "finetune", "finetune"],
@@ -66,32 +50,9 @@ def every_figure() -> dict[str, go.Figure]:
     }
 
 
-def texts(figure: go.Figure) -> list[str]:
-    return [annotation.text for annotation in figure.layout.annotations]
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    (only,) = [one for one in figure.data if one.name is not None and one.name.startswith(name)]
-    return only
-
-
-def keys_of(value: Any, path: str = "") -> Iterator[str]:
-    """Every path of keys in nested dicts and lists."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield f"{path}.{key}"
-            yield from keys_of(inner, f"{path}.{key}")
-    elif isinstance(value, list):
-        for inner in value:
-            yield from keys_of(inner, path)
-
-
 @pytest.mark.parametrize("name", every_figure())
 def test_a_figure_leaves_background_and_text_colour_to_the_page(name: str) -> None:
-    content = json.loads(every_figure()[name].to_json())
-    content["layout"].pop("template", None)
-    assert content["layout"]["paper_bgcolor"] == content["layout"]["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
-    assert not [path for path in keys_of(content) if path.endswith("font.color")]
+    assert_it_leaves_background_and_text_colour_to_the_page(every_figure()[name])
 
 
 @pytest.mark.parametrize("name", every_figure())
@@ -125,22 +86,13 @@ def test_the_confusion_matrix_shows_counts_and_shares_of_the_row_in_their_cells(
     assert figure.layout.yaxis.autorange == "reversed"  # the first class on top, as in the table
 
 
-def luminance(rgb: np.ndarray) -> float:
-    """Relative luminance of 8 bit sRGB, as of WCAG 2.2."""
-    share = rgb / 255
-    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_text_of_the_page_is_legible_on_the_fullest_cell_of_a_confusion_matrix(theme: str) -> None:
-    colours = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"][theme]
-    text, page = (np.array(list(bytes.fromhex(colours[name][1:]))) for name in ("textColor", "backgroundColor"))
+    text, page = (rgb(THEMES[theme][name]) for name in ("textColor", "backgroundColor"))
     fullest = figures.confusion([[1, 0], [0, 1]]).data[0].colorscale[-1][1]
     *shade, opacity = map(float, re.findall(r"[\d.]+", fullest))
     cell = opacity * np.array(shade) + (1 - opacity) * page
-    low, high = sorted((luminance(text), luminance(cell)))
-    assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, level AA
+    assert contrast(text, cell) >= 4.5
 
 
 def test_a_confusion_matrix_without_films_of_a_class_is_drawn() -> None:
@@ -204,13 +156,8 @@ def test_the_indeterminate_part_of_the_scale_is_hatched_and_named_and_its_films_
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_hatching_of_the_scale_is_seen_on_the_page(theme: str) -> None:
-    colours = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"][theme]
     pattern = figures.probability_scale(0.5, 0.5, (0.3, 0.7)).data[1].marker.pattern
-    hatching, page = (
-        np.array(list(bytes.fromhex(colour[1:]))) for colour in (pattern.fgcolor, colours["backgroundColor"])
-    )
-    low, high = sorted((luminance(hatching), luminance(page)))
-    assert (high + 0.05) / (low + 0.05) >= 3  # WCAG 2.2, level AA, for what is not text
+    assert contrast(rgb(pattern.fgcolor), rgb(THEMES[theme]["backgroundColor"])) >= 3
 
 
 def test_the_spread_of_an_ensemble_is_a_bar_with_ends_behind_the_film_and_named() -> None:

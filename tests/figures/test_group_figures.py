@@ -4,8 +4,7 @@ import pytest
 
 from covid_core import figures
 from covid_core.figures import AreaRow, ForestRow
-from tests.figures.test_discrimination_figures import assert_it_suits_every_page
-from tests.figures.test_evaluation_figures import texts, trace
+from tests.figures.inspection import assert_it_suits_every_page, texts, trace
 
 ROWS = [
     ForestRow("Sex", "female", 0.75, 0.5, 0.875, 120, few=False),

@@ -1,6 +1,4 @@
-import json
 import math
-import tomllib
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,8 +8,7 @@ from covid_core.evaluation.conformal import Decision
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.post_test import Answer, Reading, read
 from covid_core.figures import CLASS_COLOURS, NEUTRAL, people_bars, post_test_curve
-from covid_core.locations import PROJECT
-from tests.figures.test_evaluation_figures import keys_of, luminance, texts
+from tests.figures.inspection import THEMES, assert_it_suits_every_page, contrast, rgb, texts
 
 
 def share(value: float) -> Estimate:
@@ -43,14 +40,7 @@ def row_names(reading: Reading) -> list[str]:
 
 @pytest.mark.parametrize("name", drawn())
 def test_a_figure_leaves_background_and_text_colour_to_the_page_and_names_its_axes(name: str) -> None:
-    figure = drawn()[name]
-    content = json.loads(figure.to_json())
-    content["layout"].pop("template", None)
-    assert content["layout"]["paper_bgcolor"] == content["layout"]["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
-    assert not [path for path in keys_of(content) if path.endswith("font.color")]
-    assert figure.layout.title.text is None
-    assert figure.layout.xaxis.title.text
-    assert figure.layout.yaxis.title.text
+    assert_it_suits_every_page(drawn()[name])
 
 
 def test_the_bars_are_the_people_of_each_answer_by_what_they_have() -> None:
@@ -129,10 +119,4 @@ def test_a_ratio_that_is_not_known_has_a_band_and_no_marker() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("label", ["covid", "non_covid"])
 def test_the_bars_are_seen_on_the_page(theme: str, label: str) -> None:
-    page = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"][theme]
-    bar, behind = (
-        luminance(np.array(list(bytes.fromhex(colour[1:]))))
-        for colour in (CLASS_COLOURS[label], page["backgroundColor"])
-    )
-    low, high = sorted((bar, behind))
-    assert (high + 0.05) / (low + 0.05) >= 3  # WCAG 2.2, level AA, for what is not text
+    assert contrast(rgb(CLASS_COLOURS[label]), rgb(THEMES[theme]["backgroundColor"])) >= 3

@@ -5,9 +5,8 @@ import plotly.graph_objects as go
 import pytest
 
 from covid_core import figures
-from covid_core.evaluation.bands import Band
-from tests.figures.test_discrimination_figures import assert_it_suits_every_page, outline
-from tests.figures.test_evaluation_figures import texts, trace
+from covid_core.evaluation.intervals import Band
+from tests.figures.inspection import assert_it_suits_every_page, outline, texts, trace
 
 THRESHOLDS = np.array([0.1, 0.5, 0.9])
 MODEL = Band(THRESHOLDS, np.array([0.28, 0.2, 0.05]), np.array([0.25, 0.15, np.nan]), np.array([0.30, 0.25, np.nan]))

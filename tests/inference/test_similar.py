@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from covid_core.inference.gate import signature
-from covid_core.inference.similar import COPY_DISTANCE, similar_films
+from covid_core.inference.similar import COPY_DISTANCE, similar_films, similar_to_known, was_fitted_on
 from tests.inference.test_gate import film_map, some_gate
 
 FILM = film_map(strange=0.02)
@@ -35,3 +35,29 @@ def test_only_films_that_the_model_was_fitted_on_are_found_however_few():
 def test_a_film_says_of_what_patient_class_and_source_it_is():
     film = similar_films(film_map(), some_gate(fitted=np.arange(7) == 5), count=1)[0]
     assert (film.filename, film.patientid, film.label, film.source) == ("5.png", "p5", "non_covid", "a.example")
+
+
+def test_the_films_like_a_known_one_are_those_of_its_picture_without_itself() -> None:
+    gate = some_gate(fitted=np.ones(7, np.bool_))
+    found = similar_to_known("1.png", str(gate.patientids[1]), gate)
+    assert found is not None
+    assert [film.filename for film in found] == [film.filename for film in similar_films(FILM, gate, count=6)[1:]]
+    for film in found:
+        apart = np.linalg.norm(gate.references[1] - gate.references[int(film.filename[0])])
+        assert film.distance == pytest.approx(float(apart), abs=1e-3)
+
+
+def test_a_film_that_is_only_known_finds_those_that_were_fitted() -> None:
+    gate = some_gate(fitted=np.arange(7) == 5)
+    found = similar_to_known("1.png", str(gate.patientids[1]), gate)
+    assert found is not None
+    assert [film.filename for film in found] == ["5.png"]
+    assert was_fitted_on("5.png", str(gate.patientids[5]), gate) is True
+    assert was_fitted_on("1.png", str(gate.patientids[1]), gate) is False
+
+
+def test_a_film_of_that_name_of_another_patient_is_not_known() -> None:
+    gate = some_gate(fitted=np.ones(7, np.bool_))
+    for filename, patient in (("1.png", "somebody else"), ("unknown.png", str(gate.patientids[1]))):
+        assert similar_to_known(filename, patient, gate) is None
+        assert was_fitted_on(filename, patient, gate) is None

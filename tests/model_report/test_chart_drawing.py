@@ -26,6 +26,7 @@ FIGURES = {
     "decision_curve of one class": test_usefulness_figures.decision(None),
     "predictive_values": test_usefulness_figures.predictive(),
 }
+DATASET_PAGE = {"covid_core.figures.explorer", "covid_core.figures.timeline"}
 WIDTH = 440.0
 HOSTILE = "<b>胸 <br>" + "x" * 90 + " </para> &amp; \ud800 \x00"
 
@@ -56,10 +57,13 @@ def test_of_every_figure_nothing_is_left_out(name: str) -> None:
     assert (result.drawing.width, result.drawing.height) == (WIDTH, FIGURES[name].layout.height * POINTS_PER_PIXEL)
 
 
-def test_every_public_figure_is_among_those_drawn() -> None:
+def test_every_public_figure_is_among_those_drawn_but_for_what_no_report_has() -> None:
     made = {name.split(" ")[0] for name in FIGURES}
     no_figures = {"CLASS_COLOURS", "NEUTRAL", "AreaRow", "ForestRow", "framed"}
-    assert made == set(figures.__all__) - no_figures
+    of_the_dataset_page = {
+        name for name in figures.__all__ if getattr(getattr(figures, name), "__module__", None) in DATASET_PAGE
+    }
+    assert made == set(figures.__all__) - no_figures - of_the_dataset_page
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from covid_core.errors import DatasetError, EvaluationError
+from covid_core.errors import BundleError, DatasetError, EvaluationError
 from covid_core.inference.bundle import load_bundle
-from covid_core.model_report.record import HISTORY_COLUMNS, Record, read_record
+from covid_core.locations import models_dir
+from covid_core.model_report.record import HISTORY_COLUMNS, Record, read_others, read_record
 from covid_core.model_report.trust import failures
 from covid_core.model_report.whole import asked_by_default, chapter
 from tests.fake_bundle import change_manifest, replace_file, write_fake_bundle
@@ -179,3 +180,35 @@ def test_films_that_the_collection_does_not_know_are_told_without_a_hole(folder:
 def test_a_collection_that_is_not_there_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"metadata\.csv"):
         record_in(folder, tmp_path / "none")
+
+
+@pytest.fixture
+def three_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the models `a`, `b` and `c`, of which none is the default one."""
+    for name in ("c", "a", "b"):
+        write_fake_bundle(tmp_path / "models" / name)
+    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("COVID_MODEL", "nobody")
+    return tmp_path / "models"
+
+
+@pytest.mark.usefixtures("three_models")
+def test_the_others_are_all_models_but_one_by_alphabet() -> None:
+    others, unread = read_others("b")
+    assert [other.name for other in others] == ["a", "c"]
+    assert unread == {}
+
+
+def test_a_model_that_was_altered_is_no_other_and_says_why(three_models: Path) -> None:
+    (three_models / "a" / "history.csv").write_text("altered", encoding="utf-8")
+    others, unread = read_others("b")
+    assert [other.name for other in others] == ["c"]
+    assert [(name, type(why)) for name, why in unread.items()] == [("a", BundleError)]
+    assert "history.csv was altered" in str(unread["a"])
+
+
+@pytest.mark.usefixtures("three_models")
+def test_the_others_are_read_by_whoever_keeps_them_already() -> None:
+    kept = {name: record_in(models_dir() / name) for name in ("a", "c")}
+    others, _ = read_others("b", kept.__getitem__)
+    assert [one is other for one, other in zip(others, kept.values(), strict=True)] == [True, True]

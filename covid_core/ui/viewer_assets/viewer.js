@@ -1,11 +1,12 @@
-// A film, the heat layer over it, and the controls of both. Everything happens here: no setting leaves the browser, and
-// none needs a rerun. Of a film it knows the two pictures, where the heat lies, its text and a checksum.
+// A film, the layer over it (the model's heat, or the lungs), and the controls of both. Everything happens here: no setting
+// leaves the browser, and none needs a rerun. Of a film it knows the two pictures, where the layer lies, its text and a
+// checksum.
 
 const LARGEST_ZOOM = 6
 const ZOOM_STEP = 1.4
 const DOUBLE_CLICK_ZOOM = 2.5
 const ARROW_STEP = 0.1 // of the frame
-const AS_UPLOADED = { heat: true, opacity: 0.45, contrast: 0, brightness: 0, invert: false }
+const AS_UPLOADED = { layer: true, opacity: 0.45, contrast: 0, brightness: 0, invert: false }
 const WHOLE = { zoom: 1, x: 0.5, y: 0.5 } // x, y: the point of the film that lies at the frame's middle
 
 // Settings by the key of the component. They stay while this page is open, over reruns, other films and other pages of the
@@ -28,11 +29,12 @@ class Viewer {
     this.frame = element(".frame")
     this.stage = element(".stage")
     this.film = element(".film")
-    this.heat = element(".heat")
+    this.layer = element(".layer")
+    this.layerTexts = { name: element(".layer-name"), opacity: element("label[for=opacity]") }
     this.factor = element(".factor")
     this.reset = element("#reset")
     this.sliders = ["opacity", "contrast", "brightness"].map((name) => element(`#${name}`))
-    this.checks = ["heat", "invert"].map((name) => element(`#${name}`))
+    this.checks = ["layer", "invert"].map((name) => element(`#${name}`))
     this.pointers = new Map()
     this.resized = new ResizeObserver(() => this.paintView())
     this.listen(element("#in"), element("#out"))
@@ -43,26 +45,34 @@ class Viewer {
     const known = states.get(data.key)
     this.state = known ?? { settings: { ...AS_UPLOADED }, view: { ...WHOLE }, film: data.film_id }
     states.set(data.key, this.state)
-    if (this.state.film !== data.film_id) {
+    const another = this.state.film !== data.film_id
+    if (another) {
       // A part of the last film would hide that this one has two sides.
       Object.assign(this.state, { view: { ...WHOLE }, film: data.film_id })
     }
     this.size = data.size
-    this.hasHeat = data.heat !== null
+    this.hasLayer = data.layer !== null
     this.root.style.setProperty("--aspect", `${data.size[0]} / ${data.size[1]}`)
     this.root.style.setProperty("--clearance", `${data.clearance}px`)
     this.film.alt = data.alt
     setSource(this.film, data.film)
-    if (this.hasHeat) {
-      setSource(this.heat, data.heat)
-      const [left, top, width, height] = data.box.map((share) => `${100 * share}%`)
-      Object.assign(this.heat.style, { left, top, width, height })
-    } else {
-      this.heat.removeAttribute("src")
-    }
-    for (const control of this.root.querySelectorAll("[data-heat]")) control.hidden = !this.hasHeat
+    if (this.hasLayer) this.lay(data.layer)
+    else this.layer.removeAttribute("src")
+    for (const control of this.root.querySelectorAll("[data-layer]")) control.hidden = !this.hasLayer
     this.resized.observe(this.frame)
     this.paint()
+    if (another && data.seek) this.frame.scrollIntoView({ block: "nearest" })
+  }
+
+  lay({ picture, box, name, opacity }) {
+    // Who asks for another layer wants to see it, whether or not the last one was hidden.
+    if (this.state.layerName !== undefined && this.state.layerName !== name) this.state.settings.layer = true
+    this.state.layerName = name
+    setSource(this.layer, picture)
+    const [left, top, width, height] = box.map((share) => `${100 * share}%`)
+    Object.assign(this.layer.style, { left, top, width, height })
+    this.layerTexts.name.textContent = name
+    this.layerTexts.opacity.textContent = opacity
   }
 
   close() {
@@ -105,7 +115,7 @@ class Viewer {
       "-": () => this.zoomBy(1 / ZOOM_STEP),
       0: () => this.look(WHOLE),
       i: () => this.set({ invert: !settings.invert }),
-      h: () => this.hasHeat && this.set({ heat: !settings.heat }),
+      h: () => this.hasLayer && this.set({ layer: !settings.layer }),
       // Over a film that is seen whole the arrows scroll the page.
       ...(view.zoom > 1 && {
         ArrowLeft: () => this.move(ARROW_STEP * this.frame.clientWidth, 0),
@@ -194,8 +204,8 @@ class Viewer {
     const settings = this.state.settings
     const { width, level } = windowOf(settings)
     this.film.style.filter = filterOf(settings)
-    this.heat.hidden = !(this.hasHeat && settings.heat)
-    this.heat.style.opacity = settings.opacity
+    this.layer.hidden = !(this.hasLayer && settings.layer)
+    this.layer.style.opacity = settings.opacity
     const said = {
       opacity: [percent(settings.opacity)],
       contrast: [`W ${Math.round(width * 255)}`, `Window ${Math.round(width * 255)} of 255 greys`],
@@ -208,7 +218,7 @@ class Viewer {
       slider.parentElement.querySelector(".value").textContent = short
     }
     for (const check of this.checks) check.checked = settings[check.id]
-    this.sliders[0].disabled = !settings.heat
+    this.sliders[0].disabled = !settings.layer
     this.paintView()
   }
 

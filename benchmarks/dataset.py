@@ -1,0 +1,153 @@
+"""How fast and how large a table of 100,000 rows is: reading it, preparing it, each filter and each figure's counts.
+
+    python benchmarks/dataset.py
+
+The table is made up from a seed (`tests/data/made_up_table.py`). It is measured in a process of its own, and again in one
+that has imported Streamlit as the app has. As on the page, one choice of rows is held at a time beside the whole table, and the
+bytes of the file are let go once they are read. Prints a table in Markdown and writes benchmarks/dataset.json.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.intake import peak_mib  # noqa: E402
+
+ROWS, TIMES = 100_000, 7
+_MEASURE = "--measure"
+
+
+def measure(path: Path) -> dict[str, object]:
+    """Read and filter the table of a file in this process: milliseconds, and mebibytes at the peak."""
+    from covid_core.data import overview  # noqa: PLC0415  the parent process stays light
+    from covid_core.data.cohort import select_cohort  # noqa: PLC0415
+    from covid_core.data.metadata import read_metadata  # noqa: PLC0415
+
+    imported = peak_mib()
+    begin = time.perf_counter()
+    table = read_metadata(path)
+    read = time.perf_counter()
+    files = set(table["filename"][::2])
+    explored = overview.with_choices(table, files=files)
+    prepared = time.perf_counter()
+    filters = {
+        name: _milliseconds(lambda chosen=chosen: overview.filtered(explored, chosen))
+        for name, chosen in chosen_filters().items()
+    }
+    peak = peak_mib()
+    figures = {
+        function.__name__: _milliseconds(lambda function=function: function(explored))
+        for function in (
+            *(overview.counts, overview.finding_hierarchy, overview.view_by_label, overview.age_sex_pyramid),
+            *(overview.images_per_patient, overview.days_since_onset, overview.outcomes, overview.missingness),
+            *(overview.images_by_country, overview.cohort_sentence, overview.shown_table),
+        )
+    }
+    with_figures = peak_mib()
+    begin_cohort = time.perf_counter()
+    exclusions = select_cohort(table, None).exclusions
+    selected = time.perf_counter()
+    overview.with_choices(table, files=files, exclusions=exclusions)
+    return {
+        "read_seconds": round(read - begin, 2),
+        "with_choices_milliseconds": round((prepared - read) * 1e3),
+        "filters": filters,
+        "filter_milliseconds": statistics.median([one["median"] for one in filters.values()]),
+        "filter_slowest_milliseconds": max(one["slowest"] for one in filters.values()),
+        "figures": figures,
+        "select_cohort_milliseconds": round((selected - begin_cohort) * 1e3),
+        "with_choices_and_cohort_milliseconds": round((time.perf_counter() - selected) * 1e3),
+        "imported_mib": round(imported),
+        "peak_mib": round(peak),
+        "peak_with_figures_mib": round(with_figures),
+        "peak_with_cohort_mib": round(peak_mib()),
+    }
+
+
+def chosen_filters() -> dict[str, object]:
+    """One of each kind of filter, and combinations."""
+    from covid_core.data.filters import NOT_GIVEN, Filters  # noqa: PLC0415
+
+    return {
+        "none": Filters(),
+        "finding": Filters(findings=["COVID-19"]),
+        "finding by path": Filters(findings=["Pneumonia/Viral"]),
+        "view": Filters(views=["PA", "AP"]),
+        "sex": Filters(sexes=["F", NOT_GIVEN]),
+        "modality": Filters(modalities=["X-ray"]),
+        "class": Filters(labels=["covid"]),
+        "source": Filters(sources=[f"www.site{number}.example" for number in range(5)]),
+        "country": Filters(countries=["IT", NOT_GIVEN]),
+        "RT-PCR": Filters(rt_pcr=["Y", NOT_GIVEN]),
+        "licence": Filters(licences=["CC BY", NOT_GIVEN]),
+        "age": Filters(age_from=30, age_to=70),
+        "has a file": Filters(has_file=True),
+        "one word": Filters(text="cough"),
+        "a word nobody wrote": Filters(text="zebra"),
+        "four words": Filters(text="dry cough oxygen days"),
+        "all at once": Filters(
+            ["Viral"], ["PA", "AP"], ["M"], ["X-ray"], ["covid"], age_from=30, has_file=True, text="dry cough"
+        ),
+    }
+
+
+def _milliseconds(function: Callable[[], object]) -> dict[str, int]:
+    seconds = []
+    for _ in range(TIMES):
+        begin = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - begin)
+    return {"median": round(statistics.median(seconds) * 1e3), "slowest": round(max(seconds) * 1e3)}
+
+
+def measure_apart(path: Path, *further: str) -> dict[str, object]:
+    """Measure in a process of its own."""
+    command = [sys.executable, __file__, _MEASURE, str(path), *further]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def report(results: dict[str, dict[str, object]]) -> str:
+    """Lay the results out in Markdown."""
+    names = list(results)
+    rows: list[list[object]] = [["", *names], ["---", *["---:"] * len(names)]]
+    rows += [
+        [key.replace("_", " "), *(result[key] for result in results.values())]
+        for key, value in results[names[0]].items()
+        if not isinstance(value, dict)
+    ]
+    for group in ("filters", "figures"):
+        for key in results[names[0]][group]:
+            cells = [result[group][key] for result in results.values()]
+            rows.append([f"{key}, median (slowest) ms", *(f"{cell['median']} ({cell['slowest']})" for cell in cells)])
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    if sys.argv[1:2] == [_MEASURE]:
+        for module in sys.argv[3:]:
+            __import__(module)
+        print(json.dumps(measure(Path(sys.argv[2]))))
+        return
+    from tests.data.made_up_table import made_up_csv  # noqa: PLC0415  not in the processes that are measured
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "metadata.csv"
+        path.write_bytes(made_up_csv(ROWS))
+        megabytes = path.stat().st_size / 1e6
+        results = {"alone": measure_apart(path), "with streamlit": measure_apart(path, "streamlit")}
+    print(f"{ROWS} rows, {megabytes:.0f} MB\n\n{report(results)}")
+    written = {"rows": ROWS, "megabytes": round(megabytes), **results}
+    Path(__file__).with_suffix(".json").write_text(json.dumps(written, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

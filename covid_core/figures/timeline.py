@@ -1,0 +1,84 @@
+"""The images of one patient along the days, as a plotly figure. Knows them as `covid_core.data.film_record` gives them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from covid_core.data.film_record import CT, OTHER, X_RAY, PatientFilm
+from covid_core.figures.frame import ACCENT, NEUTRAL, framed
+from covid_core.figures.marks import in_one_line
+
+_SHAPES = {X_RAY: "circle", CT: "square", OTHER: "diamond"}
+_NAMES = {X_RAY: "X-ray", CT: "CT", OTHER: "another kind"}
+_LONGEST_NAME = 40
+_HEIGHT, _ROW = 145, 14  # pixels; of a second and third image on one day
+_LEAST_DAYS = 4  # a few days side by side need no more than whole numbers on the axis
+
+
+def timeline(films: Sequence[PatientFilm], shown: str) -> go.Figure:
+    """Draw one mark for each image that has a day; images of one day stand above each other.
+
+    Args:
+        films: of one patient; those without a day are left out.
+        shown: file name of the image that is open, which is drawn larger and in colour.
+    """
+    dated = [film for film in films if film.day is not None]
+    seen: Counter[float] = Counter()
+    places: list[tuple[float, int]] = []
+    for film in dated:
+        day = float(film.day or 0)
+        places.append((day, seen[day]))
+        seen[day] += 1
+    figure = go.Figure()
+    for kind, symbol in _SHAPES.items():
+        chosen = [number for number, film in enumerate(dated) if film.kind == kind]
+        if chosen:
+            figure.add_scatter(
+                x=[places[number][0] for number in chosen],
+                y=[places[number][1] for number in chosen],
+                mode="markers",
+                name=_NAMES[kind],
+                marker={"symbol": symbol, "size": 12, "color": NEUTRAL},
+                customdata=[in_one_line(dated[number].filename, _LONGEST_NAME) for number in chosen],
+                hovertext=[in_one_line(dated[number].sentence, _LONGEST_NAME) for number in chosen],
+                hovertemplate="%{hovertext}<br>%{customdata}<extra></extra>",
+            )
+    _mark_shown(figure, dated, places, shown)
+    highest = max([0, *(row for _, row in places)])
+    days = [day for day, _ in places]
+    figure.update_xaxes(
+        title="Days since onset or admission",
+        title_standoff=12,
+        range=_range(days),
+        showline=True,
+        linecolor=NEUTRAL,
+        ticks="outside",
+    )
+    if not days or max(days) - min(days) <= _LEAST_DAYS:
+        figure.update_xaxes(dtick=1)
+    figure.update_yaxes(visible=False, range=[-0.6, highest + 0.6], fixedrange=True)
+    return framed(figure, height=_HEIGHT + _ROW * highest).update_layout(showlegend=True)
+
+
+def _mark_shown(
+    figure: go.Figure, films: Sequence[PatientFilm], places: Sequence[tuple[float, int]], shown: str
+) -> None:
+    for film, (day, row) in zip(films, places, strict=True):
+        if film.filename == shown:
+            figure.add_scatter(
+                x=[day],
+                y=[row],
+                mode="markers",
+                name="this image",
+                marker={"symbol": _SHAPES[film.kind], "size": 18, "color": ACCENT},
+                hovertext=[in_one_line(film.sentence, _LONGEST_NAME)],
+                hovertemplate="%{hovertext}, this image<extra></extra>",
+            )
+
+
+def _range(days: Sequence[float]) -> list[float]:
+    """Room on both sides, so that a single day stands in the middle."""
+    first, last = (min(days), max(days)) if days else (0.0, 0.0)
+    room = max(1.0, 0.06 * (last - first))
+    return [first - room, last + room]

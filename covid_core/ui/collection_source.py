@@ -1,0 +1,206 @@
+"""Which collection a page looks at: the installed one, a table that is uploaded, or a folder that is named.
+
+Naming a folder and fetching all images are for whoever owns the machine (`COVID_OWN_COMPUTER`): on a server a visitor could
+otherwise look into its folders. What a visitor uploads or names is kept in the session alone. Knows nothing of what is shown.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from covid_core.data.metadata import read_metadata
+from covid_core.errors import CovidCoreError, DatasetError
+from covid_core.locations import dataset_dir, own_computer
+from covid_core.storage import sha256_of_bytes
+from covid_core.ui.collection import OpenCollection
+from covid_core.ui.fetch_panel import fetch_buttons, run_fetch, say_how_it_ended
+from covid_core.ui.frame import plain, problem
+
+_FOLDER, _UPLOADS = "folder_of_collection", "uploads_taken_away"
+_TABLE = "metadata.csv"
+_MOST_TABLE_BYTES = 2**29
+_ABOUT_A_TABLE = "metadata.csv of any version; it stays in this session"
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A table that was read, and the SHA-256 of the bytes it was read from."""
+
+    table: pd.DataFrame = field(repr=False)
+    content: str
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What changes when a file is changed or replaced: what `stat` tells without reading it."""
+
+    path: Path
+    size: int
+    changed_ns: int
+    inode: int
+
+
+def choose_collection() -> OpenCollection | None:
+    """Let the visitor choose where the data come from, and open them.
+
+    An upload goes before a named folder, and that before the installed dataset.
+
+    Returns:
+        The collection; None, with the reason shown in place, where there is none or it cannot be read.
+    """
+    installed = dataset_dir()
+    say_how_it_ended()
+    with st.expander("Where the data come from", expanded=installed is None, icon=":material/database:"):
+        upload, folder = _ways(installed)
+    try:
+        if upload is not None:
+            opened = _opened_upload(upload.file_id, upload)
+            chosen = OpenCollection(opened.table, opened.content, None, own=True)
+            _say_what_is_in_use("the table you uploaded, without its images", installed)
+        elif folder:
+            named = _named_folder(folder)
+            opened = _opened_by_visitor(_stamp(named))
+            chosen = OpenCollection(opened.table, opened.content, named, own=True)
+            _say_what_is_in_use(f"the folder {named}", installed)
+        elif installed is not None:
+            opened = _opened_for_all(_stamp(installed))
+            chosen = OpenCollection(opened.table, opened.content, installed, own=False)
+            st.caption("In use: the installed dataset.")
+        else:
+            return None
+    except CovidCoreError as error:
+        problem(error)
+        if installed is not None and (upload is not None or folder):
+            _way_back()
+        return None
+    return chosen
+
+
+def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
+    """Show the ways to data, and do a download that is asked for.
+
+    Returns:
+        What was uploaded, and the folder that was named, `""` for none.
+    """
+    own = own_computer()
+    if installed is None:
+        st.markdown("No dataset is installed. Get the public one, or look at a table of your own.")
+    get, give = st.columns(2, gap="large") if own or installed is None else (None, st.container())
+    asked = None
+    if get is not None:
+        with get:
+            asked = fetch_buttons(table=installed is None, archive=own)
+    folder = ""
+    with give:
+        upload = st.file_uploader(
+            _ABOUT_A_TABLE,
+            type=["csv", "tsv", "txt"],
+            key=f"table_{st.session_state.get(_UPLOADS, 0)}",
+        )
+        if own:
+            folder = (
+                st.text_input(
+                    "Or a folder of this computer that holds metadata.csv and images/", key=_FOLDER, max_chars=4096
+                )
+                or ""
+            ).strip()
+    if not own:
+        st.caption(
+            "For all images, whoever runs this app uses `python -m covid_core fetch`, or sets `COVID_DATASET_DIR` to a folder "
+            "that holds them."
+        )
+    if asked is not None:
+        run_fetch(metadata_only=asked)
+    return upload, folder
+
+
+def _say_what_is_in_use(what: str, installed: Path | None) -> None:
+    st.caption(f"In use: {plain(what)}.")
+    if installed is not None:
+        _way_back()
+
+
+def _way_back() -> None:
+    st.button("Back to the installed dataset", key="back_to_installed", icon=":material/undo:", on_click=_go_back)
+
+
+def _go_back() -> None:
+    # An uploader cannot be emptied; one with another key is empty.
+    st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
+    st.session_state[_FOLDER] = ""
+
+
+def _named_folder(text: str) -> Path:
+    """The folder that a visitor named, who may have pasted it in quotes, or have named the table in it.
+
+    Raises:
+        DatasetError: there is none, or no table in it.
+    """
+    try:
+        folder = Path(text.strip("\"'")).expanduser()
+        if folder.name == _TABLE and folder.is_file():
+            folder = folder.parent
+        if not folder.is_absolute():
+            raise DatasetError(f"Give the whole path of the folder, from its very beginning. Received: {text}")
+        if not folder.is_dir():
+            raise DatasetError(f"There is no folder {folder} on this computer. Check its name.")
+        if not (folder / _TABLE).is_file():
+            raise DatasetError(f"There is no {_TABLE} in {folder}. Name the folder that holds {_TABLE} and images/.")
+    except (OSError, RuntimeError, ValueError) as cause:  # no permission, no such home, a name no system knows
+        raise DatasetError(f"The folder {text} cannot be opened. Check its name and that you may read it.") from cause
+    return folder
+
+
+def _stamp(folder: Path) -> _Stamp:
+    path = folder / _TABLE
+    try:
+        found = path.stat()
+    except OSError as cause:
+        raise _unreadable(cause) from cause
+    return _Stamp(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _unreadable(cause: OSError) -> DatasetError:
+    return DatasetError(
+        f"The table cannot be read: {cause.strerror or cause}. Check that {_TABLE} is still there, then open this page again."
+    )
+
+
+def _bytes_of(stamp: _Stamp) -> bytes:
+    if stamp.size > _MOST_TABLE_BYTES:
+        raise DatasetError(
+            f"{_TABLE} has {stamp.size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
+        )
+    try:
+        return stamp.path.read_bytes()
+    except OSError as cause:
+        raise _unreadable(cause) from cause
+
+
+# A table is cached by what the file looks like from outside, so that no run reads it again, and by its content, so that a file
+# that was merely touched is the same table. It is a resource: shared as it is, never copied, never changed.
+@st.cache_resource(max_entries=2, show_spinner="Reading the table", hash_funcs={_Stamp: repr})
+def _opened_for_all(stamp: _Stamp) -> _Opened:
+    data = _bytes_of(stamp)
+    content = sha256_of_bytes(data)
+    return _Opened(_table_for_all(content, data), content)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _table_for_all(content: str, _data: bytes) -> pd.DataFrame:  # noqa: ARG001 - the content is the key
+    return read_metadata(_data)
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session", hash_funcs={_Stamp: repr})
+def _opened_by_visitor(stamp: _Stamp) -> _Opened:
+    data = _bytes_of(stamp)
+    return _Opened(read_metadata(data), sha256_of_bytes(data))
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session")
+def _opened_upload(file_id: str, _upload: UploadedFile) -> _Opened:  # noqa: ARG001 - the id is the key
+    data = _upload.getvalue()
+    return _Opened(read_metadata(data), sha256_of_bytes(data))

@@ -1,0 +1,248 @@
+"""The rows of the collection as a table: in the order a reader chooses, with the columns he wants, to open or to take away.
+
+Knows how rows are put in order, here and in the gallery. What a chosen image looks like is shown elsewhere: it is asked for by
+its file name.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from covid_core.data.audit_table import dated
+from covid_core.data.filters import NOT_GIVEN
+from covid_core.data.overview import shown_table
+from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
+from covid_core.ui.collection import OpenCollection
+from covid_core.ui.explorer_state import ask_for_film
+from covid_core.ui.frame import offer, table_height
+
+MOST_ROWS = 5_000
+"""Rows that are sent to the browser at once."""
+
+_KEY = "images_table"
+_AS_IN_THE_TABLE = "As in the table"
+_LONGEST_CELL = 200  # characters; one cell of the file may hold a million
+_LONGEST_KEY = 200  # characters of a text that its place depends on
+_ROWS_SEEN = 14
+_REPEATED = frozenset({"diagnosis", "finding_path", "notes", "clinical_notes"})
+"""Columns made for the filters, and the notes, which the table has already."""
+_TITLES = {
+    "filename": "File",
+    "patientid": "Patient",
+    "finding": "Finding",
+    "label": "Class",
+    "view": "View",
+    "modality": "Modality",
+    "sex": "Sex",
+    "age": "Age",
+    "offset": "Day",
+    "location": "Place",
+    "date": "Date",
+    "url": "Source",
+    "license": "Licence",
+    "notes": "Notes",
+    "source": "Web site",
+    "country": "Country code",
+    "other_notes": "Other notes",
+    "RT_PCR_positive": "RT-PCR",
+    "survival": "Survived",
+    "intubated": "Intubated at any time",
+    "intubation_present": "Intubated at the film",
+    "went_icu": "Went to the ICU",
+    "in_icu": "In the ICU at the film",
+    "needed_supplemental_O2": "Needed oxygen",
+    "extubated": "Extubated later",
+    "temperature": "Temperature",
+    "pO2_saturation": "Oxygen saturation",
+    "leukocyte_count": "Leukocytes",
+    "neutrophil_count": "Neutrophils",
+    "lymphocyte_count": "Lymphocytes",
+    "folder": "Folder",
+    "doi": "DOI",
+    "has_file": "Has a file",
+    "cohort": "Cohort",
+    "reason": "Why left out",
+    "part": "Part of the split",
+}
+
+
+def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
+    """Show the rows that meet the filters; ticking one opens its image.
+
+    Args:
+        collection: that is looked at.
+        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them.
+    """
+    if kept.empty:
+        st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
+        return
+    usual = shown_table(kept.head(0))
+    more = [name for name in map(str, kept) if name not in _REPEATED and name not in usual]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        order = choose_order()
+        chosen = st.multiselect(
+            "More columns",
+            more,
+            format_func=lambda name: _TITLES.get(name, name),
+            placeholder="None",
+            key="columns",
+            bind="query-params",
+        )
+    rows = in_order(kept, order)
+    shown = rows.head(MOST_ROWS)
+    st.dataframe(
+        table_of(shown, chosen),
+        hide_index=True,
+        height=table_height(len(shown), _ROWS_SEEN),
+        placeholder="",
+        column_config=_columns(chosen),
+        alt="The images that meet the filters",
+        key=_KEY,
+        on_select=partial(_open_selected, shown["filename"].tolist()),
+        selection_mode="single-row",
+    )
+    if len(shown) < len(rows):
+        st.caption(f"The first {len(shown):,} of {len(rows):,} rows are shown, in the order chosen above.")
+    st.caption("Tick the box before a row to see its image.")
+    offer(f"All {len(rows):,} rows as CSV", partial(_csv, collection.table, rows), "images.csv", "text/csv")
+
+
+def choose_order(on_change: Callable[[], None] | None = None) -> str:
+    """Let the reader choose the order of the images; it is the same in the gallery and the table, and stands in the address.
+
+    Args:
+        on_change: called before the page runs again, when another order is chosen.
+
+    Returns:
+        One of `ORDERS`.
+    """
+    return st.selectbox("Sort by", ORDERS, key="sort", bind="query-params", on_change=on_change, width=220)
+
+
+def in_order(kept: pd.DataFrame, order: str) -> pd.DataFrame:
+    """Put rows in order: blanks last, and rows that are alike as they were.
+
+    Numbers in a text count as numbers (patient 9 before patient 10), and capitals as small letters. A date that names no day
+    counts as the first one it may mean.
+
+    Args:
+        kept: as `covid_core.data.filters.with_choices` prepares it.
+        order: one of `ORDERS`.
+
+    Raises:
+        KeyError: there is no such order.
+    """
+    keys = _KEYS[order](kept)
+    if not keys:
+        return kept
+    # The last key counts most for NumPy; infinity and not NaN for blanks, as both of two blanks must be alike.
+    return kept.iloc[np.lexsort([np.where(np.isnan(key), np.inf, key) for key in reversed(keys)])]
+
+
+def table_of(rows: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows as they are shown: the columns of `shown_table`, then `more`; long texts cut, addresses only of the web.
+
+    Args:
+        rows: as `covid_core.data.filters.with_choices` prepares them.
+        more: further columns of `rows`.
+    """
+    shown = shown_table(rows).assign(**{name: rows[name].to_numpy() for name in more})
+    shown["url"] = shown["url"].where(shown["url"].str.match(r"https?://", na=False))
+    texts = {name: _cut(shown[name]) for name in map(str, shown) if isinstance(shown[name].dtype, pd.StringDtype)}
+    return shown.assign(**texts)
+
+
+def _columns(more: Iterable[str]) -> dict[str, Any]:
+    column = st.column_config
+    narrow = ("patientid", "view", "modality", "sex", "date", "license")
+    wider = ("filename", "finding", "location")
+    return {
+        **{name: column.TextColumn(_TITLES[name], width="small") for name in narrow},
+        **{name: column.TextColumn(_TITLES[name], width="medium") for name in wider},
+        "label": column.TextColumn(_TITLES["label"], width=110),
+        "age": column.NumberColumn(_TITLES["age"], format="%d", width="small"),
+        "offset": column.NumberColumn(
+            _TITLES["offset"], format="%d", width="small", help="Days since onset or admission"
+        ),
+        "url": column.LinkColumn(_TITLES["url"], width="medium"),
+        "notes": column.TextColumn(_TITLES["notes"], width="large"),
+        **{name: column.Column(_TITLES.get(name, name)) for name in more},
+    }
+
+
+def _open_selected(filenames: Sequence[object]) -> None:
+    """Open the image of the row that was ticked, and take the tick away.
+
+    It is called when the selection changes and at no other time, so that a closed image stays closed; and as no tick stays,
+    the same row can be opened again.
+    """
+    rows = st.session_state[_KEY]["selection"]["rows"]
+    st.session_state[_KEY] = {"selection": {"rows": []}}
+    if not rows or not 0 <= rows[0] < len(filenames):
+        return
+    filename = filenames[rows[0]]
+    if isinstance(filename, str):
+        ask_for_film(filename)
+    else:
+        st.toast("This row names no file, so there is no image to open.")
+
+
+def _csv(table: pd.DataFrame, rows: pd.DataFrame) -> bytes:
+    """The rows as the file gave them, with what the cohort and the split say of each; no spreadsheet runs a cell."""
+    further = rows[[name for name in rows if name not in table and name not in _REPEATED]]
+    whole = pd.concat([table.loc[rows.index], further], axis=1)
+    # Ages and days are whole numbers unless the file says otherwise: 60, not 60.0.
+    given = whole.convert_dtypes().astype("object")
+    return csv_of(given.where(given.notna(), "")).encode(CSV_ENCODING, errors="backslashreplace")
+
+
+def _cut(texts: "pd.Series[str]") -> "pd.Series[str]":
+    return texts.where(~(texts.str.len() > _LONGEST_CELL), texts.str.slice(0, _LONGEST_CELL - 1) + "…")
+
+
+Key = NDArray[np.float64]
+
+
+def _number(name: str) -> Callable[[pd.DataFrame], Key]:
+    return lambda rows: rows[name].to_numpy(np.float64)
+
+
+def _text(name: str) -> Callable[[pd.DataFrame], Key]:
+    return lambda rows: _places(rows[name].astype("object"), _natural)
+
+
+def _newest(rows: pd.DataFrame) -> Key:
+    return -_places(rows["date"].astype("object"), lambda text: span[0].toordinal() if (span := dated(text)) else None)
+
+
+def _places(column: "pd.Series[Any]", key: Callable[[str], Any]) -> Key:
+    """The place of each value among all, float64 (n,); NaN for blanks and values without a key. Each value is looked at once."""
+    codes, values = pd.factorize(column)
+    keys = [None if value == NOT_GIVEN else key(value) for value in values]
+    ranks = {one: float(rank) for rank, one in enumerate(sorted({one for one in keys if one is not None}))}
+    places = np.array([*(np.nan if one is None else ranks[one] for one in keys), np.nan])
+    return places[codes]  # a blank has code -1, the last place
+
+
+def _natural(text: str) -> str:
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(12), text[:_LONGEST_KEY].casefold())
+
+
+_KEYS: dict[str, Callable[[pd.DataFrame], list[Key]]] = {
+    _AS_IN_THE_TABLE: lambda _rows: [],
+    "Patient and day": lambda rows: [_text("patientid")(rows), _number("offset")(rows)],
+    "Most recent": lambda rows: [_newest(rows)],
+    "Age": lambda rows: [_number("age")(rows)],
+    "Finding": lambda rows: [_text("finding_path")(rows)],
+    "View": lambda rows: [_text("view")(rows)],
+    "Source": lambda rows: [_text("source")(rows)],
+    "File name": lambda rows: [_text("filename")(rows)],
+}
+ORDERS = tuple(_KEYS)
+"""The orders that `in_order` knows, as they are chosen."""

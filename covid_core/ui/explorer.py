@@ -1,0 +1,94 @@
+"""The Dataset page: one collection, filtered once, seen in sections; and one of its images, opened over all of them.
+
+Knows how sections, filters and the address go together, not what stands in a section.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.data.filters import IN_COHORT, with_choices
+from covid_core.locations import model_names
+from covid_core.ui.audit_panel import audit_section
+from covid_core.ui.bundles import choose_bundle
+from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split
+from covid_core.ui.collection import OpenCollection
+from covid_core.ui.collection_filters import fate_name, filter_bar, filter_options, part_name
+from covid_core.ui.collection_overview import overview_section
+from covid_core.ui.collection_table import table_section
+from covid_core.ui.explorer_state import asked_film, follow_address
+from covid_core.ui.film_detail import film_detail
+from covid_core.ui.gallery import gallery_section
+
+SECTIONS = ("Overview", "Images", "Table", "Cohort", "Audit")
+_EXPLORED = "explored_collection"
+
+
+def explore(collection: OpenCollection) -> None:
+    """Show a collection: its filters, the section that is chosen, and the image that is opened."""
+    bundle = choose_bundle() if model_names() else None
+    follow_address()
+    explored, options = _explored(collection)
+    kept = filter_bar(explored, options, collection.content)
+    section = st.pills(
+        "Section",
+        SECTIONS,
+        default=SECTIONS[0],
+        required=True,
+        key="section",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    if section == "Cohort":
+        cohort_section(collection)
+    elif section == "Audit":
+        audit_section(collection, kept)
+    elif kept.empty:
+        st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
+    elif section == "Images":
+        gallery_section(collection, kept)
+    elif section == "Table":
+        table_section(collection, kept)
+    else:
+        overview_section(kept)
+    film = asked_film()
+    if film is not None:
+        film_detail(collection, film, bundle, lambda filename: _fate(explored, filename))
+
+
+def _fate(explored: pd.DataFrame, filename: str) -> str | None:
+    """What becomes of an image, in words; None where no row names it."""
+    rows = explored[explored["filename"] == filename]
+    if rows.empty or "cohort" not in rows:
+        return None
+    row = rows.iloc[0]
+    words = fate_name(row["cohort"]) if row["cohort"] == IN_COHORT else f"left out: {row['reason']}"
+    return f"{words}, {part_name(row['part'])}" if "part" in rows else words
+
+
+def _explored(collection: OpenCollection) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+    """The table with all that can be filtered, and what can be chosen; made anew when something of it is another object."""
+    images = collection.images
+    made_of = (
+        collection.table,
+        exclusions_now(collection),
+        part_of_split(collection),
+        None if images is None else _files(str(images), images.stat().st_mtime_ns),
+    )
+    kept: tuple[tuple[Any, ...], tuple[pd.DataFrame, dict[str, dict[str, int]]]] | None
+    kept = st.session_state.get(_EXPLORED)
+    if kept is not None and all(one is other for one, other in zip(kept[0], made_of, strict=True)):
+        return kept[1]
+    table, exclusions, split, files = made_of
+    explored = with_choices(table, files=files, exclusions=exclusions, split=split)
+    made = (explored, filter_options(explored))
+    st.session_state[_EXPLORED] = (made_of, made)
+    return made
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _files(folder: str, changed_ns: int) -> frozenset[str]:  # noqa: ARG001  (part of the key)
+    """Names of the files in a folder."""
+    return frozenset(path.name for path in Path(folder).iterdir())

@@ -1,0 +1,322 @@
+"""One image of the collection, opened over the page: the film, what the table says, its patient's other images, the model's word.
+
+Arranges what others know: the record of the image is that of `covid_core.data.film_record`, the film that of
+`covid_core.ui.collection_film`. Texts of the table are shown as they stand, never as Markdown.
+"""
+
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from covid_core.data.described import MAX_SEVERITY, SEVERITY_NAME, severity_scores
+from covid_core.data.film_record import CT, FilmRecord, PatientFilm, film_record
+from covid_core.data.metadata import safe_image_path
+from covid_core.data.pictures import PictureStore
+from covid_core.errors import CovidCoreError, DatasetError
+from covid_core.figures.timeline import timeline
+from covid_core.inference.bundle import Bundle
+from covid_core.inference.gate import Gate, load_gate
+from covid_core.inference.prediction import SimilarFilm
+from covid_core.inference.similar import similar_to_known, was_fitted_on
+from covid_core.labels import CLASS_TITLES
+from covid_core.model_report.one_film import held_out_words
+from covid_core.model_report.record import Record, read_record
+from covid_core.model_report.trust import public_address
+from covid_core.ui.bundles import manifest_hash
+from covid_core.ui.collection import OpenCollection, installed_table, picture_store
+from covid_core.ui.collection_film import film_of_collection, served_prediction
+from covid_core.ui.explorer_state import ask_for_film, asked_film, close_film
+from covid_core.ui.film_panels import similar_row
+from covid_core.ui.frame import chart, plain, problem, static_table
+
+Fate = Callable[[str], str | None]
+"""What became of a file in the cohort, in words; None where nothing is known."""
+
+_CLEARANCE = 430  # pixels of the window's height that the film leaves to what stands around it
+_THUMBNAILS = 24  # of a patient that are shown at once
+_LONG_NOTE = 2000  # characters; a longer one scrolls within a box
+_LONGEST_NAME = 300
+_SEARCHED = "film_searched"
+
+
+@st.dialog("An image of the collection", width="large", on_dismiss=close_film)
+def film_detail(collection: OpenCollection, filename: str, bundle: Bundle | None, fate: Fate | None = None) -> None:
+    """Show an image and all that is known of it; from here the others of its patient, and similar ones, are opened in its place.
+
+    Args:
+        collection: that is looked at.
+        filename: of the image that was asked for; it may be one that no row names.
+        bundle: the model in use; None without one.
+        fate: says of any file what became of it in the cohort; None where there is no cohort.
+    """
+    # The dialog runs alone when one of its buttons is pressed, with the arguments that it was opened with.
+    shown = asked_film() or filename
+    record = film_record(collection.table, shown)
+    if record is None:
+        st.warning(
+            "No row of this table names this file. The link may be of another version of the table: close this window and look "
+            "for the image in the list.",
+            icon=":material/search_off:",
+        )
+        st.text(shown[:_LONGEST_NAME])
+        return
+    _steps(record)
+    picture, facts = st.columns([3, 2], gap="medium")
+    with picture:
+        _picture(record, collection, bundle)
+    with facts:
+        _head(record, collection, None if fate is None else fate(shown))
+        _model(record, bundle)
+        _links(record)
+    of_patient, fields, similar = st.tabs(
+        [f"This patient's images ({len(record.films)})", "All fields and notes", "Similar images"]
+    )
+    with of_patient:
+        _of_patient(record, collection)
+    with fields:
+        _fields(record)
+    with similar:
+        _similar(record, collection, bundle)
+
+
+def _steps(record: FilmRecord) -> None:
+    """The way to the patient's image before and after this one."""
+    patient = plain(record.patientid)
+    if len(record.films) == 1:
+        st.markdown(f"The only image of patient **{patient}**.")
+        return
+    place, films = record.position, record.films
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for title, icon, step in (("Previous", "chevron_left", -1), ("Next", "chevron_right", 1)):
+            there = 0 <= place + step < len(films)
+            st.button(
+                title,
+                icon=f":material/{icon}:",
+                key=f"film {title}",
+                disabled=not there,
+                on_click=ask_for_film,
+                args=(films[place + step].filename if there else record.filename,),
+            )
+        st.markdown(f"Image {place + 1} of {len(films)} of patient **{patient}**", width="content")
+
+
+def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
+    if record.is_volume:
+        _no_picture("This is a volume of CT slices (NIfTI), which is not shown here.")
+    elif collection.images is None:
+        _no_picture(
+            "Only the table was given, without its images, so there is no picture."
+            if collection.own
+            else "The images of this table are not installed here, so there is no picture."
+        )
+    else:
+        film_of_collection(
+            record.filename,
+            collection.images,
+            None if record.kind == CT else bundle,
+            key="film detail",
+            clearance=_CLEARANCE,
+            own=collection.own,
+        )
+
+
+def _no_picture(sentence: str) -> None:
+    st.info(sentence, icon=":material/image_not_supported:")
+
+
+def _head(record: FilmRecord, collection: OpenCollection, fate: str | None) -> None:
+    st.markdown(
+        f"**Class**: {CLASS_TITLES[record.label] if record.label is not None else 'none, as no finding is given'}"
+    )
+    this = record.films[record.position]
+    st.text("\n".join(filter(None, (record.finding, this.sentence))))
+    if record.rows > 1:
+        st.warning(
+            f"{record.rows} rows of the table name this file; the first of them is shown.", icon=":material/warning:"
+        )
+    if record.kind == CT and not record.is_volume:
+        st.caption("A slice of a CT, not a chest X-ray: the model does not read it.")
+    if fate:
+        st.markdown(f"**Cohort**: {plain(fate)}")
+    _severity(record.filename, collection.folder)
+
+
+def _severity(filename: str, folder: Path | None) -> None:
+    if folder is None:
+        return
+    try:
+        score = severity_scores(folder / SEVERITY_NAME).get(filename)
+    except DatasetError:
+        st.caption("The severity scores of the annotations cannot be read.")
+        return
+    if score is not None:
+        st.markdown(f"**Severity**: {score:g} of {MAX_SEVERITY:g}")
+        st.caption("Extent of lung involvement, the mean of three readers (Cohen et al., 2020).")
+
+
+def _model(record: FilmRecord, bundle: Bundle | None) -> None:
+    if bundle is None:
+        st.caption("No model is installed, so there is no prediction and no heat map.")
+        return
+    try:
+        gate = _gate_of(bundle)
+        fitted = None if gate is None else was_fitted_on(record.filename, record.patientid, gate)
+        said = held_out_words(_record_of(bundle), record, fitted)
+    except CovidCoreError as error:
+        problem(error)
+        return
+    st.markdown(f"**Model**: {plain(said.headline)}")
+    st.caption(plain(said.origin))
+
+
+def _links(record: FilmRecord) -> None:
+    if record.licence is None:
+        st.caption("Licence not given: ask the source before you pass the image on.")
+    else:
+        st.markdown(f"**Licence**: {plain(record.licence)}")
+    with st.container(horizontal=True):
+        if record.source_url is not None:
+            st.link_button("Source", record.source_url, icon=":material/open_in_new:")
+        if record.doi_url is not None:
+            st.link_button("Article", record.doi_url, icon=":material/article:", help="By its DOI")
+        if record.in_images and _is_plain(record.filename):
+            st.link_button("In the public collection", public_address(record.filename), icon=":material/open_in_new:")
+
+
+def _is_plain(filename: str) -> bool:
+    try:
+        safe_image_path(Path(), filename)
+    except DatasetError:
+        return False
+    return True
+
+
+def _of_patient(record: FilmRecord, collection: OpenCollection) -> None:
+    dated = sum(film.day is not None for film in record.films)
+    if dated and len(record.films) > 1:
+        chart(timeline(record.films, record.filename), alt="The patient's images by day; they are listed below")
+    undated = len(record.films) - dated
+    if undated:
+        st.caption(f"{undated} of {len(record.films)} without a day: last in the list.")
+    if record.unnamed:
+        st.caption(f"Of this patient {record.unnamed} more row(s) of the table name no file.")
+    first = min(max(record.position - _THUMBNAILS // 2, 0), max(len(record.films) - _THUMBNAILS, 0))
+    films = record.films[first : first + _THUMBNAILS]
+    if len(films) < len(record.films):
+        st.caption(f"Images {first + 1} to {first + len(films)} of {len(record.films)}.")
+    pictures = _thumbnails(films, collection)
+    with st.grid(6, min_column_width=120) as grid:
+        for film, picture in zip(films, pictures, strict=True):
+            with grid.cell():
+                _small(film, picture, this=film.filename == record.filename)
+
+
+def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
+    if picture is not None:
+        # As data: a picture with an address of its own could be asked for by others.
+        st.image(
+            f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}", width="stretch", alt=film.sentence
+        )
+    st.text(film.sentence if picture is not None else f"{film.sentence} (no picture)")
+    # That of the image on show is not disabled: it would lose the focus, and the dialog no longer hear the Escape key.
+    st.button(
+        "Shown" if this else "Open",
+        icon=":material/visibility:" if this else ":material/open_in_full:",
+        key=f"of patient {film.filename}",
+        on_click=ask_for_film,
+        args=(film.filename,),
+    )
+
+
+def _thumbnails(films: Sequence[PatientFilm], collection: OpenCollection) -> list[bytes | None]:
+    """Small pictures of films; None for what has none. Of a visitor's own collection nothing is kept."""
+    made: list[bytes | None] = [None] * len(films)
+    if collection.images is None:
+        return made
+    paths = {
+        number: safe_image_path(collection.images, film.filename)
+        for number, film in enumerate(films)
+        if _is_plain(film.filename)
+    }
+    store = PictureStore(None) if collection.own else picture_store()
+    for number, picture in zip(paths, store.thumbnails(list(paths.values())), strict=True):
+        made[number] = picture
+    return made
+
+
+def _fields(record: FilmRecord) -> None:
+    static_table(pd.DataFrame([(field.title, field.text) for field in record.fields], columns=["Field", "Value"]))
+    if record.not_given:
+        st.caption(f"Not given: {plain(', '.join(record.not_given))}.")
+    for note in record.notes:
+        st.markdown(f"**{plain(note.title)}**")
+        with st.container(height=320 if len(note.text) > _LONG_NOTE else "content", border=False):
+            st.text(note.text)
+
+
+def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
+    if bundle is None:
+        st.caption("Similar images are found by a model, and none is installed.")
+        return
+    try:
+        gate = _gate_of(bundle)
+    except CovidCoreError as error:
+        problem(error)
+        return
+    if gate is None:
+        st.caption("This model keeps no record of the films it was fitted on, so it finds no similar ones.")
+        return
+    films: Sequence[SimilarFilm] | None = similar_to_known(record.filename, record.patientid, gate)
+    if films is None:
+        films = _searched(record, collection, bundle)
+    if films:
+        if collection.own:
+            images, table = installed_table()
+        else:
+            images, table = collection.images, collection.table
+        names = collection.table["filename"]
+        similar_row(films, images, table, ask_for_film, set(names[names.isin([film.filename for film in films])]))
+
+
+def _searched(record: FilmRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarFilm]:
+    """The films that are similar to one that the gate does not know, which takes the picture and the network."""
+    path = None
+    if collection.images is not None and _is_plain(record.filename) and not record.is_volume and record.kind != CT:
+        path = collection.images / record.filename
+    if path is None or not path.is_file():
+        st.caption("Similar images are found for chest X-rays whose file is here.")
+        return ()
+    if st.session_state.get(_SEARCHED) != record.filename:
+        st.button("Look for similar images", icon=":material/image_search:", on_click=_search, args=(record.filename,))
+        return ()
+    served = served_prediction(path, bundle, own=collection.own)
+    if isinstance(served, str):
+        st.caption(f"The gate of the model refuses this film, so there is nothing to compare. {plain(served)}")
+        return ()
+    return () if served is None else served.similar
+
+
+def _search(filename: str) -> None:
+    st.session_state[_SEARCHED] = filename
+
+
+def _record_of(bundle: Bundle) -> Record:
+    return _record(str(bundle.folder), manifest_hash(bundle.folder), bundle)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _record(folder: str, content: str, _bundle: Bundle) -> Record:  # noqa: ARG001  (the key)
+    return read_record(_bundle)
+
+
+def _gate_of(bundle: Bundle) -> Gate | None:
+    return _gate(str(bundle.folder), manifest_hash(bundle.folder), bundle)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _gate(folder: str, content: str, _bundle: Bundle) -> Gate | None:  # noqa: ARG001  (the key)
+    path = _bundle.optional_file("gate.npz")
+    return None if path is None else load_gate(path)

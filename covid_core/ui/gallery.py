@@ -1,0 +1,199 @@
+"""The images of the collection side by side, 60 a page, small; a click or Enter asks for one of them.
+
+Knows how small pictures and their captions become one component in the browser, not how the pictures are made and kept, nor
+what is shown of an image that is asked for.
+"""
+
+import base64
+import time
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from covid_core.data.filters import NOT_GIVEN
+from covid_core.data.metadata import safe_image_path
+from covid_core.data.pictures import PictureStore
+from covid_core.errors import DatasetError
+from covid_core.figures.frame import CLASS_COLOURS
+from covid_core.labels import CLASS_TITLES
+from covid_core.ui.collection import OpenCollection, pictures_of
+from covid_core.ui.collection_table import choose_order, in_order, table_section
+from covid_core.ui.explorer_state import ask_for_film
+
+PER_PAGE = 60
+
+_KEY = "gallery"
+_PAGE = "page"
+_ALL_MADE = "all_thumbnails_made"
+_AT_ONCE = 240  # small pictures that are held in memory while all are made
+_PATIENCE = 0.3  # seconds without a progress bar
+_BETWEEN_STEPS = 0.1  # seconds between two steps of it
+_ASSETS = Path(__file__).with_name("gallery_assets")
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+_component = st.components.v2.component(
+    "image_gallery", html=_asset("gallery.html"), css=_asset("gallery.css"), js=_asset("gallery.js")
+)
+
+
+def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
+    """Show the images that meet the filters, page by page; one that is clicked is asked for by its file name.
+
+    Args:
+        collection: that is looked at.
+        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them.
+    """
+    images = collection.images
+    if images is None or next(images.iterdir(), None) is None:
+        st.caption("The images themselves are not installed here; this is their table.")
+        table_section(collection, kept)
+        return
+    if kept.empty:
+        st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        rows = in_order(kept, choose_order(_first_page))
+        said = st.container(width="content")
+    above, below = st.container(), st.container()
+    pages = -(-len(rows) // PER_PAGE)
+    with below:
+        page = st.pagination(pages, key=_PAGE, bind="query-params") if pages > 1 else 1
+    start = (page - 1) * PER_PAGE
+    seen = rows.iloc[start : start + PER_PAGE]
+    said.caption(f"Images {start + 1:,} to {start + len(seen):,} of {len(rows):,}")
+    store = pictures_of(collection)
+    with above:
+        tiles = _tiles(images, seen, store)
+        _component(
+            key=_KEY,
+            data={"key": _KEY, "start": start, "tiles": tiles},
+            on_open_change=partial(_open, frozenset(tile["file"] for tile in tiles)),
+        )
+    if pages > 1:
+        _make_all(images, rows, store, collection.content)
+
+
+def _first_page() -> None:
+    st.session_state[_PAGE] = 1
+
+
+def _open(shown: frozenset[str]) -> None:
+    """Ask for the image that was clicked; the browser may name none but those that were shown."""
+    wanted = st.session_state[_KEY].open
+    if isinstance(wanted, str) and wanted in shown:
+        ask_for_film(wanted)
+
+
+def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[str, Any]]:
+    """What the component takes of each image.
+
+    Returns:
+        file: its name, which the component gives back.
+        picture: an address that holds a JPEG; None for a grey tile.
+        blank: what a grey tile says; None with a picture.
+        colour, label: of its class; colour is None without one.
+        facts: view and day, as far as they are given.
+    """
+    filenames = rows["filename"].fillna("").tolist()
+    paths = [_path(images, filename) for filename in filenames]
+    made = iter(_thumbnails([path for path in paths if path is not None], store))
+    pictures = [None if path is None else next(made) for path in paths]
+    return [
+        {
+            "file": filename,
+            "picture": None if picture is None else _address(picture),
+            "blank": None if picture is not None else _why_blank(filename, path),
+            "colour": CLASS_COLOURS.get(label),
+            "label": CLASS_TITLES.get(label, "No class"),
+            "facts": _facts(view, day),
+        }
+        for filename, path, picture, label, view, day in zip(
+            filenames, paths, pictures, rows["label"], rows["view"], rows["offset"], strict=True
+        )
+    ]
+
+
+def _thumbnails(paths: Sequence[Path], store: PictureStore) -> list[bytes | None]:
+    """The small pictures, with a bar where they have to be made first."""
+    place = st.empty()
+    made = store.thumbnails(paths, _Bar(place, "Making thumbnails", len(paths)))
+    place.empty()
+    return made
+
+
+def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: str) -> None:
+    """Make the thumbnails of all pages at once, if this is wished."""
+    present = rows[rows["has_file"]] if "has_file" in rows else rows
+    these = (content, zlib.crc32(np.sort(present.index.to_numpy()).tobytes()))
+    if st.session_state.get(_ALL_MADE) == these:
+        st.caption("The thumbnails of all these images are made.")
+        return
+    place = st.empty()
+    wished = place.button(
+        f"Make all thumbnails now ({len(present):,} images)",
+        type="tertiary",
+        icon=":material/photo_library:",
+        help="Otherwise those of a page are made when it is first opened.",
+    )
+    if not wished:
+        return
+    with place.container():
+        st.button("Stop", key="stop_thumbnails", icon=":material/stop:")
+        paths = [path for name in present["filename"].dropna() if (path := _path(images, name)) is not None]
+        bar = _Bar(st.empty(), "Making all thumbnails", len(paths))
+        for bar.before in range(0, len(paths), _AT_ONCE):
+            store.thumbnails(paths[bar.before : bar.before + _AT_ONCE], bar)
+    place.caption("The thumbnails of all these images are made.")
+    st.session_state[_ALL_MADE] = these
+
+
+class _Bar:
+    """A progress bar that is shown once the work takes a while.
+
+    At each of its steps the run ends if the visitor has clicked something; what was made until then is kept.
+    """
+
+    def __init__(self, place: Any, title: str, total: int) -> None:
+        self.place, self.title, self.total = place, title, total
+        self.before = 0  # done in the batches before
+        self.moved = time.monotonic() + _PATIENCE - _BETWEEN_STEPS
+
+    def __call__(self, done: int, _total: int) -> None:
+        now = time.monotonic()
+        if now - self.moved < _BETWEEN_STEPS:
+            return
+        self.moved = now
+        done += self.before
+        self.place.progress(min(done / max(self.total, 1), 1.0), f"{self.title}: {done:,} of {self.total:,}")
+
+
+def _path(images: Path, filename: str) -> Path | None:
+    try:
+        return safe_image_path(images, filename)
+    except DatasetError:
+        return None
+
+
+def _why_blank(filename: str, path: Path | None) -> str:
+    if path is None:
+        return "File name not allowed" if filename else "No file named"
+    return "Cannot be read" if path.is_file() else "No file"
+
+
+def _facts(view: str, day: float) -> str:
+    given = [] if view == NOT_GIVEN else [view[:40]]
+    return ", ".join([*given, *([] if np.isnan(day) else [f"day {day:.0f}"])])
+
+
+def _address(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"

@@ -1,0 +1,41 @@
+"""A page with nothing but one image of a collection, for its tests; what is opened stands in the session's state."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from covid_core.data.metadata import read_metadata
+from covid_core.ui.bundles import open_bundle
+from covid_core.ui.collection import OpenCollection
+from covid_core.ui.explorer_state import ask_for_film, asked_film
+from covid_core.ui.film_detail import film_detail
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the page opens; the attributes are what `film_detail` and `OpenCollection` take."""
+
+    folder: Path
+    film: str
+    model: Path | None = None
+    own: bool = False
+    with_folder: bool = True
+
+
+def page(opening: Opening) -> None:
+    """What the page of the collection does with an image that is asked for."""
+    table = read_metadata(opening.folder / "metadata.csv")
+    folder = opening.folder if opening.with_folder else None
+    collection = OpenCollection(table, str(opening.folder), folder, opening.own)
+    if "begun" not in st.session_state:
+        st.session_state["begun"] = True
+        ask_for_film(opening.film)
+    asked = asked_film()
+    if asked is not None:
+        bundle = None if opening.model is None else open_bundle(opening.model)
+        film_detail(collection, asked, bundle, lambda name: f"fate of {name}")
+
+
+if __name__ == "__main__":
+    page(st.session_state["opening"])

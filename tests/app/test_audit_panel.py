@@ -1,0 +1,258 @@
+"""The audit on a page, on a collection with faults that were put into it one by one."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from covid_core.cli import main
+from covid_core.errors import DatasetError
+from covid_core.ui import audit_panel
+from tests.app.conftest import texts
+from tests.phantom import phantom_film
+
+COVID, OTHER = "Pneumonia/Viral/COVID-19", "Pneumonia/Bacterial"
+ROWS = [
+    ("film-0.png", "a", COVID, "PA", 60),
+    ("same.png", "b", OTHER, "PA", 61),
+    ("damaged.png", "c", COVID, "PA", 62),
+    ("*absent*.png", "d", COVID, "AP Erect", 63),
+    ("film-1.png", "e", COVID, "PA", 200),
+]
+"""One content under two patients and classes, a damaged and a missing file, an unknown view, an impossible age."""
+
+
+def page(folder: str | None, own: bool, view: str | None) -> None:
+    """What the Dataset page does: a collection, maybe filtered by its view, its audit, and the film that is asked for."""
+    import hashlib  # noqa: PLC0415  (AppTest runs this function's lines as a script of their own)
+    from pathlib import Path  # noqa: PLC0415
+
+    import streamlit as st  # noqa: PLC0415
+
+    from covid_core.data.metadata import read_metadata  # noqa: PLC0415
+    from covid_core.ui.audit_panel import audit_section  # noqa: PLC0415
+    from covid_core.ui.collection import OpenCollection  # noqa: PLC0415
+    from covid_core.ui.explorer_state import asked_film, close_film  # noqa: PLC0415
+
+    data = Path(st.session_state["metadata"]).read_bytes()
+    table = read_metadata(data)
+    content = hashlib.sha256(data).hexdigest()
+    collection = OpenCollection(table, content, None if folder is None else Path(folder), own)
+    audit_section(collection, table if view is None else table[table["view"] == view])
+    if asked_film() is not None:
+        st.text(f"opened: {asked_film()}")
+        st.button("Close", key="close", on_click=close_film)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No audit and no picture of another test is left."""
+    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    images = tmp_path / "collection" / "images"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(7)
+    for number in range(2):
+        Image.fromarray(phantom_film(rng, "covid", 128)).save(images / f"film-{number}.png")
+    (images / "same.png").write_bytes((images / "film-0.png").read_bytes())
+    (images / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
+    table = pd.DataFrame(ROWS, columns=["filename", "patientid", "finding", "view", "age"]).assign(modality="X-ray")
+    table.to_csv(images.parent / "metadata.csv", index=False)
+    return images.parent
+
+
+def opened(folder: Path, *, images: bool = True, own: bool = False, view: str | None = None, **query: str) -> AppTest:
+    app = AppTest.from_function(page, args=(str(folder) if images else None, own, view), default_timeout=60)
+    app.session_state["metadata"] = str(folder / "metadata.csv")
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def audited(folder: Path, **settings: Any) -> AppTest:
+    app = opened(folder, **settings).button(key="audit").click().run()
+    assert not app.exception
+    return app
+
+
+def shown_rows(app: AppTest, check: str) -> pd.DataFrame:
+    app.session_state[f"rows of {check}"] = True
+    app.run()
+    assert not app.exception
+    return app.dataframe[0].value
+
+
+def test_nothing_is_read_before_the_audit_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    app = opened(folder)
+    assert not app.exception
+    assert app.button(key="audit").label == "Audit this collection"
+    assert "Reads each of 4 files once: about 5 seconds." in texts(app)
+    assert not (tmp_path / "cache").exists()
+    assert not app.subheader
+
+
+def test_the_findings_stand_by_severity_with_their_counts_and_sentences(folder: Path) -> None:
+    app = audited(folder)
+    assert [one.value for one in app.subheader][:3] == [
+        ":material/error: Errors (3)",
+        ":material/warning: Warnings (3)",
+        ":material/info: Notices (0)",
+    ]
+    said = texts(app)
+    assert "**3 errors**, **3 warnings**, **0 notices** in 5 images of 5 patients." in said
+    assert "**Unreadable files: 1**" in said
+    assert "1 file cannot be read as a film." in said
+    assert "**Files with the same content: 1**" in said
+    assert "1 pair has contrary classes" in said
+    assert "In order, nothing found:** File names that leave the folder;" in said
+    assert "**Source; View; Age and sex; Source, view, age and sex.** Not checked: each class needs films" in said
+    assert "audit" not in {button.key for button in app.button}
+
+
+def test_the_rows_of_a_finding_are_told_when_it_is_opened(folder: Path) -> None:
+    app = audited(folder)
+    assert not app.dataframe
+    rows = shown_rows(app, "missing_files")
+    assert rows.to_numpy().tolist() == [["*absent*.png", "d", "not there"]]
+
+
+def test_only_the_severity_of_the_address_or_the_choice_is_shown(folder: Path) -> None:
+    audited(folder)
+    app = opened(folder, severity="Errors")
+    assert [one.value for one in app.subheader] == [":material/error: Errors (3)", "Take away"]
+    assert "--fail-on error" in app.code[0].value
+    app.segmented_control(key="severity").set_value("notice").run()
+    assert [one.value for one in app.subheader] == [":material/info: Notices (0)", "Take away"]
+    assert "There is no notice." in texts(app)
+
+
+def test_the_rows_that_meet_the_filters_are_counted_and_can_be_shown_alone(folder: Path) -> None:
+    app = audited(folder, view="PA")
+    labels = [one.label for one in app.expander]
+    assert "1 row, 0 of them meet the filters" in labels, "the missing file is of another view"
+    assert "2 rows, 2 of them meet the filters" in labels
+    assert len(shown_rows(app, "missing_files")) == 1
+    app.toggle(key="only_filtered").set_value(True).run()
+    assert not app.exception
+    assert not app.dataframe
+    assert "1 row, 0 of them meet the filters" in texts(app)
+
+
+def test_without_filters_nothing_is_said_of_them(folder: Path) -> None:
+    app = audited(folder)
+    assert not app.toggle
+    assert "1 row" in [one.label for one in app.expander]
+
+
+def test_a_selected_row_opens_its_film_and_stays_closed_once_it_is_closed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pickable(shown: pd.DataFrame, *, key: str, on_select: Callable[[], None], **_: object) -> None:
+        """A table whose last row is selected by a button, since no AppTest can."""
+
+        def pick() -> None:
+            st.session_state[key] = {"selection": {"rows": [len(shown) - 1]}}
+            on_select()
+
+        st.button("pick", key="pick", on_click=pick)
+
+    monkeypatch.setattr(st, "dataframe", pickable)
+    app = audited(folder)
+    app.session_state["rows of exact_duplicates"] = True
+    app.run()
+    for _ in range(2):
+        app.button(key="pick").click().run()
+        assert "opened: same.png" in texts(app)
+        app.button(key="close").click().run()
+        assert "opened:" not in texts(app)
+        assert "opened:" not in texts(app.run())
+
+
+def test_a_second_visitor_sees_the_audit_of_a_shared_collection_at_once(folder: Path) -> None:
+    audited(folder)
+    other = opened(folder)
+    assert "**3 errors**" in texts(other)
+    assert "audit" not in {button.key for button in other.button}
+
+
+def test_the_audit_of_an_own_collection_is_seen_by_nobody_else(folder: Path, tmp_path: Path) -> None:
+    audited(folder, own=True)
+    assert "**3 errors**" not in texts(opened(folder))
+    assert not (tmp_path / "cache").exists(), "nothing of a visitor's own is written"
+
+
+def test_another_file_in_the_folder_asks_for_another_audit(folder: Path) -> None:
+    audited(folder)
+    (folder / "images" / "damaged.png").write_bytes((folder / "images" / "film-1.png").read_bytes())
+    app = opened(folder)
+    assert app.button(key="audit")
+    app.button(key="audit").click().run()
+    assert "Unreadable files: 1" not in texts(app)
+
+
+def test_a_table_alone_is_audited_without_being_asked(folder: Path) -> None:
+    app = opened(folder, images=False, own=True)
+    assert not app.exception
+    assert "**1 error**" in texts(app)
+    assert "Not checked: there is a table alone, without a folder of images." in texts(app)
+    assert "--collection FOLDER" in app.code[0].value
+    assert str(folder) not in texts(app)
+
+
+def test_an_audit_that_fails_is_said_and_not_begun_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise DatasetError("The *folder* is gone.")
+
+    monkeypatch.setattr(audit_panel, "audit_dataset", fails)
+    app = opened(folder).button(key="audit").click().run()
+    assert app.error[0].value == r"The \*folder\* is gone\."
+    assert app.run().button(key="audit").label == "Audit this collection"
+
+
+def test_stop_leaves_the_button_to_begin_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The visitor's click ends the run at the next sign of life, as Streamlit does it; then the page runs with it."""
+    seen: list[str] = []
+
+    def interrupted(*_: object, say: Any, **__: object) -> None:
+        say("Reading 4 files")
+        seen.append("began")
+        st.stop()
+
+    monkeypatch.setattr(audit_panel, "audit_dataset", interrupted)
+    app = opened(folder).button(key="audit").click().run()
+    assert seen == ["began"]
+    app.run()
+    assert seen == ["began", "began"], "any other rerun takes the audit up again"
+    app.button(key="stop_audit").click().run()
+    assert seen == ["began", "began"]
+    assert app.button(key="audit").label == "Audit this collection"
+
+
+def test_the_downloads_hold_every_row_and_what_the_command_prints(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pd.read_csv(folder / "metadata.csv")
+    table.loc[3, "filename"] = "=cmd.png"
+    table.to_csv(folder / "metadata.csv", index=False)
+    made: dict[str, bytes] = {}
+    monkeypatch.setattr(audit_panel, "offer", lambda _, make, name, *__: made.update({name: make()}))
+    audited(folder)
+    main(["audit", "--collection", str(folder), "--json", "--no-cache"])
+    assert json.loads(made["audit.json"]) == json.loads(capsys.readouterr().out)
+    rows = pd.read_csv(io.BytesIO(made["audit.csv"]), encoding="utf-8-sig", keep_default_na=False)
+    assert list(rows) == ["severity", "check", "filename", "patientid", "what"]
+    assert rows[rows["check"] == "missing_files"]["filename"].tolist() == ["'=cmd.png"]

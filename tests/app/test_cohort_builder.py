@@ -1,0 +1,341 @@
+"""The cohort builder as a visitor uses it: its rules, its flow, its split, and what can be taken away."""
+
+import csv
+import io
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from covid_core.arguments import build_parser
+from covid_core.cli import main
+from covid_core.data import plan
+from covid_core.data.duplicates import Fingerprint, fingerprint_files
+from covid_core.data.prepare import prepare_dataset
+from covid_core.ui import cohort_builder
+from covid_core.ui.frame import offer
+from tests.app.conftest import texts
+
+PAGE = """
+import os
+from pathlib import Path
+import streamlit as st
+from covid_core.data.metadata import read_metadata
+from covid_core.storage import sha256_of_bytes
+from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split
+from covid_core.ui.collection import OpenCollection
+
+folder, uploaded = Path(os.environ["COVID_DATASET_DIR"]), bool(os.environ.get("TEST_UPLOADED"))
+data = (folder / "metadata.csv").read_bytes()
+collection = OpenCollection(read_metadata(data), sha256_of_bytes(data), None if uploaded else folder, uploaded)
+exclusions, split = exclusions_now(collection), part_of_split(collection)
+section = st.radio("Section", ["Cohort", "Elsewhere"], key="section")
+if section == "Cohort":
+    cohort_section(collection)
+else:
+    st.json({"left_out": exclusions["filename"].fillna("").tolist(), "in_split": None if split is None else len(split)})
+"""
+HEADER = "patientid,finding,view,modality,filename\n"
+
+OpenBuilder = Callable[..., AppTest]
+OFFERED: dict[str, bytes] = {}
+"""Key of a download button -> what it last gave; a page without a browser has no other way to it."""
+
+
+@pytest.fixture
+def open_builder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OpenBuilder:
+    """Opens the builder over a dataset folder, or over its table as if it were uploaded; with a cache of its own."""
+    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(cohort_builder, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(cohort_builder, "offer", kept_offer)
+    OFFERED.clear()
+    st.cache_resource.clear()
+
+    def open_it(dataset: Path, *, uploaded: bool = False, **query: str) -> AppTest:
+        monkeypatch.setenv("COVID_DATASET_DIR", str(dataset))
+        monkeypatch.setenv("TEST_UPLOADED", "yes" if uploaded else "")
+        app = AppTest.from_string(PAGE, default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return open_it
+
+
+@pytest.fixture
+def builder(open_builder: OpenBuilder, phantom_dataset: Path) -> AppTest:
+    return open_builder(phantom_dataset)
+
+
+def kept_offer(label: str, make: Callable[[], bytes] | bytes, file_name: str, mime: str, *, key: str) -> None:
+    OFFERED[key] = make if isinstance(make, bytes) else make()
+    offer(label, make, file_name, mime, key=key)
+
+
+def flow_of(app: AppTest) -> list[tuple[str, str]]:
+    """Images and patients after each step, as the table says."""
+    assert not app.exception
+    table = app.table[0].value
+    return list(zip(table["Images"], table["Patients"], strict=True))
+
+
+def counted(dataset: Path, steps: Sequence[Callable[[dict[str, str]], bool]]) -> list[tuple[str, str]]:
+    """The same by hand: rows of the CSV that pass one step after the other."""
+    rows = list(csv.DictReader(io.StringIO((dataset / "metadata.csv").read_text(encoding="utf-8"))))
+    counts = []
+    for step in steps:
+        rows = [row for row in rows if step(row)]
+        counts.append((str(len(rows)), str(len({row["patientid"] for row in rows}))))
+    return counts
+
+
+def file_of(app: AppTest, key: str) -> bytes:
+    """What a button gives to take away."""
+    assert key in {one.key for one in app.get("download_button")}
+    return OFFERED[key]
+
+
+def read(app: AppTest) -> AppTest:
+    return app.button(key="cohort_read").click().run()
+
+
+def test_the_steps_that_need_no_picture_are_counted_at_once(builder: AppTest, phantom_dataset: Path) -> None:
+    steps = [
+        lambda _: True,
+        lambda row: row["modality"] == "X-ray",
+        lambda row: row["view"] in {"PA", "AP", "AP Supine"},
+        lambda row: row["finding"] not in {"todo", "Unknown", ""},
+        lambda row: (phantom_dataset / "images" / row["filename"]).is_file(),
+        lambda row: row["filename"] != "resolved-1.png",
+    ]
+    assert flow_of(builder) == counted(phantom_dataset, steps)
+    assert not [one for one in builder.get("download_button") if "split" in one.proto.label.lower()]
+
+
+def test_a_rule_changes_the_flow_at_once(builder: AppTest, phantom_dataset: Path) -> None:
+    before = flow_of(builder)
+    builder.toggle(key="cohort_supine").set_value(False).run()
+    frontal = counted(phantom_dataset, [lambda row: row["modality"] == "X-ray" and row["view"] in {"PA", "AP"}])
+    assert flow_of(builder)[2] == frontal[0] != before[2]
+    builder.segmented_control(key="cohort_ambiguous").set_value("covid").run()
+    assert int(flow_of(builder)[-1][0]) == int(flow_of(builder)[-2][0])
+
+
+def test_the_address_holds_what_differs_from_the_defaults(builder: AppTest) -> None:
+    assert builder.query_params == {}
+    builder.segmented_control(key="cohort_ambiguous").set_value("non_covid")
+    builder.toggle(key="cohort_supine").set_value(False)
+    builder.slider(key="cohort_shares").set_value((60, 75))
+    builder.number_input(key="cohort_seed").set_value(5).run()
+    asked = {"ambiguous": "non_covid", "supine": "no", "shares": "60-15-25", "seed": "5"}
+    assert {key: builder.query_params[key] for key in asked} == asked
+    builder.button(key="cohort_defaults").click().run()
+    assert not asked.keys() & builder.query_params.keys()
+    assert builder.slider(key="cohort_shares").value == (70, 85)
+    assert builder.toggle(key="cohort_supine").value is True
+
+
+def test_an_address_sets_the_rules_even_where_their_controls_are_not_shown(
+    open_builder: OpenBuilder, phantom_dataset: Path
+) -> None:
+    app = open_builder(phantom_dataset, ambiguous="covid", shares="50-20-30", seed="9")
+    assert app.segmented_control(key="cohort_ambiguous").value == "covid"
+    assert app.slider(key="cohort_shares").value == (50, 70)
+    app.radio(key="section").set_value("Elsewhere").run()
+    assert "resolved-1.png" not in json.loads(app.json[0].value)["left_out"]
+    assert app.query_params["seed"] == "9"
+    app.radio(key="section").set_value("Cohort").run()
+    assert app.number_input(key="cohort_seed").value == 9
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"shares": "90-20-10"},
+        {"shares": "100-0-0"},
+        {"shares": "98-0-2"},
+        {"seed": "-1"},
+        {"seed": "4294967296"},
+        {"seed": "٣"},
+        {"ambiguous": "maybe"},
+        {"supine": "perhaps"},
+    ],
+)
+def test_an_address_that_asks_for_what_is_no_rule_gets_the_defaults(
+    open_builder: OpenBuilder, phantom_dataset: Path, query: dict[str, str]
+) -> None:
+    app = open_builder(phantom_dataset, **query)
+    assert not app.exception
+    assert app.button(key="cohort_defaults").disabled
+    assert not query.keys() & app.query_params.keys()
+
+
+@pytest.mark.parametrize(("handles", "parts"), [((70, 70), "70-1-29"), ((99, 99), "98-1-1"), ((1, 1), "1-1-98")])
+def test_no_part_can_be_left_without_a_share(builder: AppTest, handles: tuple[int, int], parts: str) -> None:
+    builder.slider(key="cohort_shares").set_value(handles).run()
+    assert not builder.exception
+    assert builder.query_params["shares"] == parts
+    low, high = builder.slider(key="cohort_shares").value
+    assert f"{low}-{high - low}-{100 - high}" == parts
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"ambiguous": "covid", "shares": "50-25-25", "seed": "7"}, {"supine": "no", "shares": "60-20-20"}]
+)
+def test_the_split_is_byte_for_byte_what_the_command_on_show_writes(
+    open_builder: OpenBuilder,
+    phantom_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    query: dict[str, str],
+) -> None:
+    app = read(open_builder(phantom_dataset, **query))
+    words = shlex.split(app.code[0].value)
+    assert words[:3] == ["python", "-m", "covid_core"]
+    monkeypatch.chdir(tmp_path)
+    assert main(words[3:]) == 0
+    assert file_of(app, "cohort_split") == (tmp_path / "dataset" / "split.csv").read_bytes()
+    flow = json.loads((tmp_path / "dataset" / "flow.json").read_text(encoding="utf-8"))["flow"]
+    assert flow_of(app) == [(str(step["images"]), str(step["patients"])) for step in flow]
+
+
+def test_once_read_every_further_rule_shows_its_split_at_once(
+    builder: AppTest, phantom_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(builder)
+    with monkeypatch.context() as patched:
+        patched.setattr(plan, "fingerprint_files", None)
+        builder.number_input(key="cohort_seed").set_value(4).run()
+        builder.segmented_control(key="cohort_ambiguous").set_value("non_covid").run()
+    assert not builder.exception
+    prepare_dataset(phantom_dataset, tmp_path / "out", rules=plan.CohortRules(ambiguous="non_covid"), seed=4)
+    assert file_of(builder, "cohort_split") == (tmp_path / "out" / "split.csv").read_bytes()
+    assert "In more than one part: **0** patients, **0** duplicates" in texts(builder)
+
+
+def test_parts_and_classes_are_drawn_and_counted(builder: AppTest) -> None:
+    read(builder)
+    rows = list(csv.DictReader(io.StringIO(file_of(builder, "cohort_split").decode())))
+    table = builder.table[1].value
+    assert list(table.index) == ["Training", "Validation", "Test", "Together"]
+    in_parts = [sum(row["part"] == part for row in rows) for part in ("train", "val", "test")]
+    assert list(table["Images"]) == [str(count) for count in (*in_parts, len(rows))]
+    figure = json.loads(builder.get("plotly_chart")[0].proto.spec)
+    by_class = {trace["name"]: trace for trace in figure["data"]}
+    covid = [sum((row["part"], row["label"]) == (part, "covid") for row in rows) for part in ("train", "val", "test")]
+    assert [row[1] for row in by_class["COVID-19"]["customdata"]] == covid
+
+
+def test_reading_can_be_stopped_and_goes_on(builder: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(paths: Sequence[Path], progress: Callable[[int, int], None], store: Any) -> list[Fingerprint]:
+        """The visitor presses Stop while the third film is read: Streamlit ends the run at its progress."""
+
+        def until_the_third(done: int, total: int) -> None:
+            progress(done, total)
+            if done >= 3:
+                cohort_builder._stop()
+                st.rerun()
+
+        return fingerprint_files(paths, until_the_third, store)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(plan, "fingerprint_files", stopped)
+        read(builder)
+    assert not builder.exception
+    assert "In more than one part" not in texts(builder)
+    read(builder)
+    assert not builder.exception
+    assert "In more than one part" in texts(builder)
+
+
+def test_other_sections_follow_the_split_once_it_is_made(builder: AppTest) -> None:
+    builder.radio(key="section").set_value("Elsewhere").run()
+    before = json.loads(builder.json[0].value)
+    assert before["in_split"] is None
+    assert "broken.png" not in before["left_out"]
+    builder.radio(key="section").set_value("Cohort").run()
+    rows = read(builder) and list(csv.DictReader(io.StringIO(file_of(builder, "cohort_split").decode())))
+    builder.radio(key="section").set_value("Elsewhere").run()
+    after = json.loads(builder.json[0].value)
+    assert after["in_split"] == len(rows)
+    assert "broken.png" in after["left_out"]
+
+
+def test_the_prepared_split_is_known_if_it_was_made_by_the_same_rules(
+    open_builder: OpenBuilder, phantom_dataset: Path
+) -> None:
+    prepared = prepare_dataset(phantom_dataset, cohort_builder.PROJECT / "dataset", seed=2)
+    app = open_builder(phantom_dataset, seed="2")
+    app.radio(key="section").set_value("Elsewhere").run()
+    assert json.loads(app.json[0].value)["in_split"] == len(prepared.split)
+    other = open_builder(phantom_dataset, seed="3")
+    other.radio(key="section").set_value("Elsewhere").run()
+    assert json.loads(other.json[0].value)["in_split"] is None
+
+
+def test_what_is_left_out_is_a_table_that_runs_no_formula(open_builder: OpenBuilder, tmp_path: Path) -> None:
+    folder = tmp_path / "hostile"
+    (folder / "images").mkdir(parents=True)
+    (folder / "metadata.csv").write_text(
+        f"{HEADER}=1+1,SARS,PA,X-ray,@sum.png\n2,SARS,L,X-ray,b.png\n", encoding="utf-8"
+    )
+    rows = list(csv.reader(io.StringIO(file_of(open_builder(folder), "cohort_left_out").decode("utf-8-sig"))))
+    assert rows[0] == ["filename", "patientid", "reason", "step"]
+    assert rows[1:] == [
+        ["b.png", "2", "not a frontal view (PA, AP, AP Supine)", "frontal"],
+        ["'@sum.png", "'=1+1", "the file is missing", "file"],
+    ]
+
+
+def test_an_uploaded_table_has_a_flow_without_files_and_a_command_with_a_placeholder(
+    open_builder: OpenBuilder, phantom_dataset: Path
+) -> None:
+    app = open_builder(phantom_dataset, uploaded=True, seed="3")
+    assert [one.key for one in app.button] == ["cohort_defaults"]
+    assert "The images of this table are not here" in app.info[0].value
+    assert not any("file" in step for step in app.table[0].value.index)
+    options = build_parser(defaultdict(lambda: lambda _: 0)).parse_args(shlex.split(app.code[0].value)[3:])
+    assert (options.dataset, options.seed) == (Path("FOLDER"), 3)
+    assert "in place of FOLDER" in texts(app).replace("`", "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("1,SARS,Axial,CT,a.png\n", "No image is left"),
+        ("1,SARS,PA,X-ray,a.png\n2,SARS,PA,X-ray,b.png\n", "All images that are left are of one class, Not COVID-19"),
+    ],
+)
+def test_a_cohort_without_both_classes_is_said_to_be_so(
+    open_builder: OpenBuilder, tmp_path: Path, rows: str, sentence: str
+) -> None:
+    (tmp_path / "metadata.csv").write_text(HEADER + rows, encoding="utf-8")
+    app = open_builder(tmp_path, uploaded=True)
+    assert not app.exception
+    assert sentence in app.warning[0].value
+    assert not app.toggle(key="cohort_supine").disabled
+
+
+def test_a_part_without_a_class_is_a_sentence_and_the_rules_stay(
+    open_builder: OpenBuilder, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    lines = (phantom_dataset / "metadata.csv").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines[1:] if line.startswith(("1,", "2,", "3,"))]
+    (tmp_path / "metadata.csv").write_text("\n".join([lines[0], *kept]), encoding="utf-8")
+    (tmp_path / "images").symlink_to(phantom_dataset / "images")
+    app = read(open_builder(tmp_path))
+    assert not app.exception
+    assert "would have no image of class" in app.error[0].value.replace("\\", "")
+    app.toggle(key="cohort_supine").set_value(False).run()
+    assert not app.exception
+
+
+def test_the_real_flow_has_the_published_counts(open_builder: OpenBuilder, real_dataset: Path) -> None:
+    assert [images for images, _ in flow_of(open_builder(real_dataset))] == ["950", "866", "781", "697", "686", "672"]
+    assert [patients for _, patients in flow_of(open_builder(real_dataset))][-2:] == ["415", "412"]

@@ -1,0 +1,303 @@
+"""One image of the collection, opened over a page; as a visitor reads it, without a browser."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from covid_core.data.lungs import DRAWN_NAME
+from covid_core.locations import models_dir
+from tests.app.conftest import film_png, texts
+from tests.app.detail_page import Opening
+
+HEADER = "patientid,offset,sex,age,finding,view,modality,folder,filename,doi,url,license,clinical_notes,ward"
+ROWS = """\
+1,0,M,60,Pneumonia/Viral/COVID-19,PA,X-ray,images,a.png,10.1000/x,https://one.example/1,CC BY,first *film* <b>x</b>,north
+1,4,M,60,Pneumonia/Viral/COVID-19,AP,X-ray,images,b.png,,javascript:alert(1),,,
+1,,M,60,Pneumonia/Viral/COVID-19,Axial,CT,images,slice.png,,,,,
+1,9,M,60,Pneumonia/Viral/COVID-19,Axial,CT,volumes,scan.nii.gz,,,,,
+2,,F,,todo,PA,X-ray,images,missing.png,,,,,
+3,,F,,todo,PA,X-ray,images,broken.png,,,,,
+4,,F,,todo,PA,X-ray,images,../outside.png,,,,,
+5,,F,,No Finding,PA,X-ray,images,twice.png,,,,,
+6,,F,,No Finding,L,X-ray,images,twice.png,,,,,
+"""
+SCORES = "## Severity\nfilename,geographic_mean\na.png,2.7\n"
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """A folder with the table, five files, a lung mask of a.png and its severity."""
+    folder = tmp_path / "collection"
+    images, annotations = folder / "images", folder / "annotations"
+    images.mkdir(parents=True)
+    annotations.mkdir()
+    (folder / "metadata.csv").write_text(f"{HEADER}\n{ROWS}", encoding="utf-8")
+    for seed, name in enumerate(("a.png", "b.png", "slice.png", "twice.png")):
+        (images / name).write_bytes(film_png(seed, 256))
+    (folder / "outside.png").write_bytes(film_png(9, 256))
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
+    mask = io.BytesIO()
+    Image.fromarray(np.pad(np.full((64, 64), 255, np.uint8), 32)).save(mask, "PNG")
+    with zipfile.ZipFile(annotations / DRAWN_NAME, "w") as archive:
+        archive.writestr("masks/a.png", mask.getvalue())
+    (annotations / "covid-severity-scores.csv").write_text(SCORES, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def opened(
+    folder: Path, film: str, model: Path | None = None, *, own: bool = False, with_folder: bool = True
+) -> AppTest:
+    app = AppTest.from_file(str(Path(__file__).with_name("detail_page.py")), default_timeout=60)
+    app.session_state["opening"] = Opening(folder, film, model, own, with_folder)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def viewer(app: AppTest) -> dict[str, Any] | None:
+    """What the viewer was given; None where there is none."""
+    shown = [json.loads(one.proto.json) for one in app.get("bidi_component")]
+    return shown[0] if shown else None
+
+
+def small_pictures(app: AppTest) -> int:
+    """How many thumbnails there are; each is sent as data and has no address of its own."""
+    addresses = [str(one.proto) for one in app.get("image")]
+    assert all("data:image/jpeg" in address for address in addresses)
+    return len(addresses)
+
+
+def press(app: AppTest, key: str) -> AppTest:
+    app.button(key=key).click().run()
+    assert not app.exception
+    return app
+
+
+def links(app: AppTest) -> dict[str, str]:
+    return {one.proto.label: one.proto.url for one in app.get("link_button")}
+
+
+def table_of(app: AppTest) -> dict[str, str]:
+    (table,) = app.table
+    return {str(name): str(value).replace("\\", "") for name, value in table.value.iloc[:, 0].items()}
+
+
+def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
+    app = opened(collection, "a.png")
+    shown = viewer(app)
+    assert shown is not None
+    assert shown["layer"] is None
+    said = texts(app)
+    for words in (
+        "Image 1 of 4 of patient **1**",
+        "**Class**: COVID-19",
+        "X-ray, PA, day 0",
+        "**Cohort**: fate of a.png",
+        "**Severity**: 2.7 of 8",
+        "mean of three readers",
+        "lung mask was drawn by hand",
+        "**Licence**: CC BY",
+        "No model is installed",
+        "first *film* <b>x</b>",
+    ):
+        assert words in said
+    fields = table_of(app)
+    assert (fields["Age"], fields["Sex"], fields["ward"]) == ("60 years", "male", "north")
+    assert "Temperature" in next(one.value for one in app.caption if one.value.startswith("Not given"))
+    assert links(app) == {
+        "Source": "https://one.example/1",
+        "Article": "https://doi.org/10.1000/x",
+        "In the public collection": "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images/a.png",
+    }
+    note = next(one for one in app.text if "first" in one.value)
+    assert note.value == "first *film* <b>x</b>"
+
+
+def test_the_lungs_are_laid_over_the_film_on_request_and_off_again(collection: Path) -> None:
+    app = opened(collection, "a.png")
+    app.segmented_control[0].set_value("Lungs").run()
+    shown = viewer(app)
+    assert shown is not None
+    assert shown["layer"]["name"] == "Lungs"
+    app.segmented_control[0].set_value("Nothing").run()
+    shown = viewer(app)
+    assert shown is not None
+    assert shown["layer"] is None
+
+
+def test_a_film_without_mask_and_model_offers_nothing_to_lay_over_it(collection: Path) -> None:
+    app = opened(collection, "b.png")
+    assert viewer(app) is not None
+    assert not app.segmented_control
+
+
+def test_next_and_previous_go_through_the_patient_s_images_by_day(collection: Path) -> None:
+    app = opened(collection, "a.png")
+    assert app.button(key="film Previous").disabled
+    seen = []
+    for _ in range(3):
+        press(app, "film Next")
+        seen.append(next(one.value for one in app.markdown if "Cohort" in one.value).replace("\\", ""))
+    assert [words.rpartition(" ")[2] for words in seen] == ["b.png", "scan.nii.gz", "slice.png"]
+    assert app.button(key="film Next").disabled
+    press(app, "film Previous")
+    assert "Image 3 of 4" in texts(app)
+
+
+def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
+    app = opened(collection, "a.png")
+    assert (app.button(key="of patient a.png").label, app.button(key="of patient b.png").label) == ("Shown", "Open")
+    first = viewer(app)
+    press(app, "of patient b.png")
+    second = viewer(app)
+    assert first is not None
+    assert second is not None
+    assert second["film_id"] != first["film_id"]
+    assert app.session_state["film_of_collection"] == "b.png"
+    assert "1 of 4 without a day" in texts(app)
+
+
+def test_an_address_that_is_none_of_the_web_becomes_no_link(collection: Path) -> None:
+    assert set(links(opened(collection, "b.png"))) == {"In the public collection"}
+
+
+@pytest.mark.parametrize(
+    ("film", "sentence"),
+    [
+        ("missing.png", "The file of this image is not here."),
+        ("broken.png", "The file of this image cannot be shown."),
+        ("../outside.png", "is not a plain name inside the folder of images"),
+        ("scan.nii.gz", "This is a volume of CT slices (NIfTI)"),
+    ],
+)
+def test_a_picture_that_cannot_be_shown_says_why_and_all_else_is_there(
+    collection: Path, film: str, sentence: str
+) -> None:
+    app = opened(collection, film)
+    assert viewer(app) is None
+    assert sentence in texts(app)
+    assert table_of(app)["File"] == film
+    assert "Class" in texts(app)
+
+
+def test_a_volume_and_a_name_with_a_folder_have_no_link_into_the_public_folder_of_images(collection: Path) -> None:
+    for film in ("scan.nii.gz", "../outside.png"):
+        assert "In the public collection" not in links(opened(collection, film))
+
+
+def test_a_slice_of_a_ct_is_shown_but_not_read_by_the_model(collection: Path, models: list[str]) -> None:
+    app = opened(collection, "slice.png", models_dir() / models[0])
+    assert viewer(app) is not None
+    assert not app.segmented_control
+    said = texts(app)
+    assert "A slice of a CT" in said
+    assert "The model reads frontal chest X-rays only." in said
+    assert "Similar images are found for chest X-rays" in said
+
+
+def test_a_name_that_no_row_has_is_told_as_an_old_link_and_never_as_markdown(collection: Path) -> None:
+    app = opened(collection, "**gone**<script>.png")
+    assert "No row of this table names this file" in app.warning[0].value
+    assert app.text[0].value == "**gone**<script>.png"
+    assert viewer(app) is None
+
+
+def test_a_file_in_several_rows_says_so(collection: Path) -> None:
+    app = opened(collection, "twice.png")
+    assert app.warning[0].value == "2 rows of the table name this file; the first of them is shown."
+    assert "The only image of patient **5**" in texts(app)
+
+
+def test_of_a_table_without_a_folder_no_picture_is_shown(collection: Path) -> None:
+    app = opened(collection, "a.png", own=True, with_folder=False)
+    assert viewer(app) is None
+    assert small_pictures(app) == 0
+    assert "Only the table was given, without its images" in texts(app)
+    assert table_of(app)["File"] == "a.png"
+
+
+def test_of_a_visitor_s_own_folder_nothing_is_written(collection: Path, tmp_path: Path) -> None:
+    app = opened(collection, "a.png", own=True)
+    assert viewer(app) is not None
+    assert small_pictures(app) == 3
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_heat_map_is_that_of_the_served_model(collection: Path, models: list[str]) -> None:
+    app = opened(collection, "a.png", models_dir() / models[0])
+    assert "not among those that the model was fitted or tested on" in texts(app)
+    app.segmented_control[0].set_value("Heat map").run()
+    assert not app.exception
+    shown = viewer(app)
+    assert shown is not None
+    said = texts(app)
+    if shown["layer"] is None:
+        assert "the gate of the model refuses this film" in said
+    else:
+        assert shown["layer"]["name"] == "Heat map"
+        assert "Where the model looked, not where disease is." in said
+
+
+def test_similar_images_of_a_film_that_the_model_does_not_know_are_looked_for_on_request(
+    collection: Path, models: list[str]
+) -> None:
+    app = opened(collection, "a.png", models_dir() / models[0])
+    look = next(button for button in app.button if button.label == "Look for similar images")
+    look.click().run()
+    assert not app.exception
+    said = texts(app)
+    assert "distance" in said or "nothing to compare" in said
+
+
+def test_a_real_film_shows_its_own_held_out_prediction_and_similar_films_without_itself(
+    real_dataset: Path, models: list[str]
+) -> None:
+    model = models_dir() / models[0]
+    predictions = pd.read_csv(model / "predictions.csv")
+    row = predictions.iloc[0]
+    app = opened(real_dataset, str(row["filename"]), model)
+    said = texts(app)
+    assert f"P(COVID-19) {row['probability_covid']:.2f}" in said
+    assert f"fold {row['fold']}" in said
+    assert "which was fitted on this film as well" in said
+    similar = [button.key for button in app.button if str(button.key).startswith("similar ")]
+    assert len(similar) == 5
+    assert f"similar {row['filename']}" not in similar
+    press(app, str(similar[0]))
+    assert app.session_state["film_of_collection"] == str(similar[0]).removeprefix("similar ")
+
+
+def test_a_film_of_another_patient_with_the_same_name_is_not_given_its_prediction(
+    collection: Path, models: list[str]
+) -> None:
+    model = models_dir() / models[0]
+    known = pd.read_csv(model / "predictions.csv", dtype={"patientid": "str"}).iloc[0]
+    row = f"another,,F,,No Finding,PA,X-ray,images,{known['filename']},,,,,"
+    (collection / "metadata.csv").write_text(f"{HEADER}\n{row}\n", encoding="utf-8")
+    app = opened(collection, str(known["filename"]), model, own=True, with_folder=False)
+    assert "no prediction of this image" in texts(app)
+    assert not [button for button in app.button if str(button.key).startswith("similar ")]
+
+
+def test_a_model_that_was_fitted_on_a_film_has_no_prediction_of_it_to_show(real_dataset: Path) -> None:
+    model = models_dir() / "mobilenetv2"
+    if not model.is_dir():
+        pytest.skip("there is no model that was fitted on a part of the films")
+    gate = np.load(model / "gate.npz")
+    film = str(gate["filenames"][gate["fitted"]][0])
+    said = texts(opened(real_dataset, film, model))
+    assert "**Model**: no prediction of this image" in said
+    assert "The model was fitted on this film, so that nothing it says of it is a test." in said

@@ -1,0 +1,37 @@
+"""A page with nothing but the gallery or the table of the dataset in COVID_DATASET_DIR, for their tests.
+
+It says which image was asked for, and can close it, as the page of the dataset does.
+"""
+
+import hashlib
+
+import streamlit as st
+
+from covid_core.data.filters import Filters, filtered, with_choices
+from covid_core.data.metadata import read_metadata
+from covid_core.locations import dataset_dir
+from covid_core.ui.collection import OpenCollection
+from covid_core.ui.collection_table import table_section
+from covid_core.ui.explorer_state import asked_film, close_film
+from covid_core.ui.gallery import gallery_section
+
+SECTIONS = {"Images": gallery_section, "Table": table_section}
+
+
+def page() -> None:
+    """A filter, the section that is chosen, and the image that was asked for."""
+    st.set_page_config(layout="wide")
+    folder = dataset_dir()
+    assert folder is not None
+    data = (folder / "metadata.csv").read_bytes()
+    collection = OpenCollection(read_metadata(data), hashlib.sha256(data).hexdigest(), folder, own=False)
+    views = st.multiselect("View", ["PA", "AP", "L"], key="view", bind="query-params")
+    section = st.segmented_control("Section", list(SECTIONS), default="Images", key="section", bind="query-params")
+    st.text(f"Asked for: {asked_film()}")
+    st.button("Close", on_click=close_film)
+    st.button("Run again")
+    SECTIONS[section or "Images"](collection, filtered(with_choices(collection.table), Filters(views=views)))
+
+
+if __name__ == "__main__":
+    page()

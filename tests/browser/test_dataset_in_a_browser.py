@@ -1,0 +1,142 @@
+"""A reader's way through the Dataset page, in Chromium: filters and their address, an image and its address, a cohort and its split."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
+
+from playwright.sync_api import Browser, Page, expect
+
+from covid_core.data.prepare import prepare_dataset
+from tests.browser.app_server import CHROMIUM, running_app
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+PATIENCE_MS = 30_000
+COUNTS = re.compile(r"\d+ (of \d+ )?images?, \d+ patient")
+
+
+@pytest.fixture(scope="module")
+def rows(phantom_dataset: Path) -> list[dict[str, str]]:
+    """The rows of the table, as the csv module reads them."""
+    with (phantom_dataset / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, phantom_dataset: Path) -> Iterator[str]:
+    scratch = tmp_path_factory.mktemp("dataset app")
+    environment = {"COVID_DATASET_DIR": str(phantom_dataset), "COVID_CACHE_DIR": str(scratch / "cache")}
+    with running_app(scratch / "app.log", **environment) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    page.set_default_timeout(PATIENCE_MS)
+    yield page
+    page.close()
+
+
+def href(page: Page) -> str:
+    """The address as the page knows it; Playwright's own lags behind changes that scripts make."""
+    return str(page.evaluate("location.href"))
+
+
+def counted(page: Page) -> str:
+    """The line that says how much is left, once the page rests."""
+    page.get_by_text(COUNTS).first.wait_for()
+    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0, timeout=PATIENCE_MS)
+    return page.get_by_text(COUNTS).first.inner_text()
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose an option of one of the lists of filters."""
+    page.get_by_role("combobox", name=label).first.click()
+    page.get_by_role("option", name=re.compile(rf"^{re.escape(option)} \(")).click()
+    page.keyboard.press("Escape")
+
+
+def test_a_filter_is_in_the_address_and_a_fresh_visitor_finds_it_set(
+    page: Page, browser: Browser, address: str, rows: list[dict[str, str]]
+) -> None:
+    page.goto(f"{address}/Dataset")
+    assert counted(page).startswith(f"{len(rows)} images")
+    choose(page, "View", "PA")
+    frontal = [row for row in rows if row["view"] == "PA"]
+    expect(page.get_by_text(COUNTS).first).to_contain_text(f"{len(frontal)} of {len(rows)} images")
+    assert counted(page).startswith(
+        f"{len(frontal)} of {len(rows)} images, {len({row['patientid'] for row in frontal})} patients"
+    )
+    page.wait_for_function("() => location.search.includes('view=PA')")
+    page.get_by_role("radio", name="Table").click()
+    page.wait_for_function("() => location.search.includes('section=Table')")
+    visitor = browser.new_page(viewport={"width": 400, "height": 800})
+    visitor.set_default_timeout(PATIENCE_MS)
+    visitor.goto(href(page))
+    assert counted(visitor) == counted(page)
+    expect(visitor.get_by_role("radio", name="Table")).to_be_checked()
+    visitor.get_by_role("button", name="Clear all").click()
+    expect(visitor.get_by_text(COUNTS).first).to_contain_text(f"{len(rows)} images")
+    assert counted(page).startswith(f"{len(frontal)} of")  # the other tab keeps its own
+    visitor.close()
+
+
+def test_an_image_opens_from_the_gallery_has_an_address_and_is_closed(page: Page, address: str) -> None:
+    page.goto(f"{address}/Dataset?section=Images&view=PA")
+    counted(page)
+    page.locator(".gallery button").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_alt_text(re.compile("film", re.IGNORECASE)).first).to_be_visible()
+    page.wait_for_function("() => location.search.includes('film=')")
+    visitor = page.context.new_page()
+    visitor.set_default_timeout(PATIENCE_MS)
+    visitor.goto(href(page))
+    expect(visitor.get_by_role("dialog").get_by_text("All fields and notes")).to_be_visible()
+    visitor.close()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.wait_for_function("() => !location.search.includes('film=')")
+    assert "view=PA" in href(page)
+    page.get_by_role("radio", name="Overview").click()
+    counted(page)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_cohort_is_split_and_its_record_is_the_one_that_prepare_writes(
+    page: Page, address: str, phantom_dataset: Path, tmp_path: Path
+) -> None:
+    page.goto(f"{address}/Dataset?section=Cohort")
+    counted(page)
+    page.get_by_role("button", name=re.compile(r"Read the \d+ films")).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="split.csv").click()
+    prepare_dataset(phantom_dataset, tmp_path / "prepared")
+    assert Path(download.value.path()).read_bytes() == (tmp_path / "prepared" / "split.csv").read_bytes()
+
+
+def test_an_image_that_no_row_names_is_said_to_be_unknown(page: Page, address: str) -> None:
+    page.goto(f"{address}/Dataset?film=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E.png")
+    expect(page.get_by_role("dialog").get_by_text("No row of this table names this file")).to_be_visible()
+
+
+def test_a_bad_table_is_refused_in_a_sentence_and_the_installed_one_can_be_had_back(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    bad = tmp_path / "metadata.csv"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n no table at all")
+    page.goto(f"{address}/Dataset")
+    before = counted(page)
+    page.get_by_text("Where the data come from").click()
+    page.locator("input[type=file]").set_input_files(bad)
+    expect(page.get_by_role("alert").first).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.reload()
+    assert counted(page) == before
