@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILURE = 1
 EXIT_INTERRUPTED = 130
-TRAINING_PACKAGES = ("keras", "scipy", "sklearn", "tensorflow")
+TRAINING_PACKAGES = ("keras", "tensorflow")
 _STDERR = 2
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from covid_core.data.audit_finding import Finding, Say, counted, given, not_checked, rows_of
+from covid_core.data.duplicates import Fingerprint, duplicate_pairs, fingerprint_files
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.images.decode import is_dicom
 from covid_core.images.raster import kind_of
 
 if TYPE_CHECKING:
-    from covid_core.data.duplicates import Fingerprint
     from covid_core.data.pictures import PictureStore
 
 Progress = Callable[[int, int], None]
@@ -78,7 +78,7 @@ def audit_files(
     Args:
         table: as `read_metadata` gives it, numbered from 0.
         images_dir: the folder of images; where there is none, the checks say so. None for a table alone.
-        progress: called after each file.
+        progress: called after each file, and after each picture that was compared.
         say: called before the files are read, and before their pictures are compared.
         store: keeps what was read of a file, so that it is not read again; None to read every file.
     """
@@ -91,10 +91,8 @@ def audit_files(
         return FilesAudited((*named, *(not_checked(check, why) for check in (*_FILE_CHECKS, _ACROSS))), ())
     present = {place: path for place, path in paths.items() if path.is_file()}
     say(f"Reading {counted(len(present), 'file')}")
-    from covid_core.data.duplicates import fingerprint_files  # noqa: PLC0415  loads SciPy
-
     prints = dict(zip(present, fingerprint_files(list(present.values()), progress, store=store), strict=True))
-    pairs, why_not = _pairs(table, prints, say)
+    pairs, why_not = _pairs(table, prints, progress, say)
     found = [
         *named,
         _missing(table, paths, present),
@@ -137,10 +135,10 @@ def _safe_paths(table: pd.DataFrame, images_dir: Path) -> tuple[dict[int, Path],
     return paths, escaping
 
 
-def _pairs(table: pd.DataFrame, prints: "dict[int, Fingerprint]", say: Say) -> tuple[tuple[FilePair, ...], str]:
+def _pairs(
+    table: pd.DataFrame, prints: dict[int, Fingerprint], progress: Progress | None, say: Say
+) -> tuple[tuple[FilePair, ...], str]:
     """The rows with (almost) the same picture; and why pictures were compared by content alone, '' if they were not."""
-    from covid_core.data.duplicates import Fingerprint, duplicate_pairs  # noqa: PLC0415
-
     x_ray = (table["modality"].str.lower() == "x-ray").fillna(False).astype(bool)
     by_content = [Fingerprint(item.sha256, None) for item in prints.values()]
     chosen = [item if x_ray[place] else bare for (place, item), bare in zip(prints.items(), by_content, strict=True)]
@@ -149,7 +147,7 @@ def _pairs(table: pd.DataFrame, prints: "dict[int, Fingerprint]", say: Say) -> t
         why_not = f"more than {MOST_COMPARED} pictures are too many to compare with each other."
     else:
         say(f"Comparing {counted(compared, 'picture')} with each other")
-    positions = duplicate_pairs(by_content if why_not else chosen)
+    positions = duplicate_pairs(by_content if why_not else chosen, progress=progress)
     places = list(prints)
     pairs = [(places[first], places[second]) for first, second in positions]
     return tuple(FilePair(a, b, prints[a].sha256 == prints[b].sha256) for a, b in pairs), why_not
@@ -197,7 +195,7 @@ def _absent(folder: object) -> str:
     return f"not there (folder {folder})" if isinstance(folder, str) and folder != "images" else "not there"
 
 
-def _unreadable(table: pd.DataFrame, prints: "dict[int, Fingerprint]") -> Finding:
+def _unreadable(table: pd.DataFrame, prints: dict[int, Fingerprint]) -> Finding:
     strange = [(place, item.problem) for place, item in prints.items() if item.problem]
     return Finding(
         "unreadable_files",

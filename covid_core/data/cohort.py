@@ -5,7 +5,7 @@ last step, `readable`, through `exclude`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ FRONTAL_VIEWS = ("PA", "AP")
 SUPINE_VIEW = "AP Supine"
 MIN_IMAGES_PER_CLASS = 300
 """A class with fewer images of `FRONTAL_VIEWS` than this is lacking, and `SUPINE_VIEW` is added."""
+
+_DECIDING = ("patientid", "filename", "finding", "view", "modality", "label")
 
 Ambiguous = Literal["drop", "non_covid", "covid"]
 
@@ -93,7 +95,13 @@ def select_cohort(table: pd.DataFrame, images_dir: Path | None, rules: CohortRul
     Returns:
         The cohort. It may be empty: a table of CT slices alone is no error here.
     """
-    rules = rules or CohortRules()
+    chosen = _selected(table[list(_DECIDING)].assign(row=range(len(table))), images_dir, rules or CohortRules())
+    rows = table.iloc[chosen.table["row"].to_numpy()].reset_index(drop=True)
+    return replace(chosen, table=rows.assign(label=chosen.table["label"]))
+
+
+def _selected(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules) -> Cohort:
+    """Take the steps with the columns they look at; of a large table the others would be copied at each step."""
     cohort = _everything(table)
     cohort = exclude(cohort, "x_ray", "not an X-ray", _not(cohort.table["modality"].str.lower() == "x-ray"))
     views, reason = _views(cohort.table, rules)

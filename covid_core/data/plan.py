@@ -92,6 +92,7 @@ def read_films(
     filenames: Sequence[str],
     progress: Progress | None = None,
     store: "PictureStore | None" = None,
+    comparing: Progress | None = None,
 ) -> ReadFilms:
     """Read films and compare each with the others.
 
@@ -100,11 +101,12 @@ def read_films(
         filenames: plain names in it, each once.
         progress: called after each film that was read.
         store: keeps what was read, so that the next time is quick; None reads everything.
+        comparing: called after each film that was compared with the others.
     """
     names = list(filenames)
     paths = [safe_image_path(images_dir, name) for name in names]
     fingerprints = fingerprint_files(paths, progress, store)
-    pairs = duplicate_pairs([replace(item, sha256="") for item in fingerprints])
+    pairs = duplicate_pairs([replace(item, sha256="") for item in fingerprints], progress=comparing)
     return ReadFilms(
         dict(zip(names, fingerprints, strict=True)),
         frozenset((names[first], names[second]) for first, second in pairs),

@@ -3,6 +3,7 @@
 Knows controls, the address and what may be remembered for whom. What the rules do is the part of `covid_core.data.plan`.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -166,7 +167,8 @@ def _command(collection: OpenCollection, rules: PlanRules) -> None:
         )
         name = _PLACEHOLDER
     else:
-        name = str(folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder)
+        # Seen from the project, where it is run, and so that a visitor learns nothing of where the project stands.
+        name = str(folder) if collection.own else os.path.relpath(folder, PROJECT)
     st.code(prepare_command(name, rules), language="bash", wrap_lines=True)
 
 
@@ -209,11 +211,13 @@ def _offer_to_read(collection: OpenCollection, images: Path, desk: _Desk) -> Non
     bar = st.progress(0.0, f"0 of {len(names)} films")
     st.button("Stop reading", icon=":material/stop:", key="cohort_stop", on_click=_stop)
 
-    def advance(done: int, total: int) -> None:
-        compared = "" if done < total else ". Now they are compared with each other."
-        bar.progress(done / total, f"{done} of {total} films{compared}")
+    def read(done: int, total: int) -> None:
+        bar.progress(done / total, f"{done} of {total} films read")
 
-    desk.films = read_films(images, names, advance, pictures_of(collection))
+    def compared(done: int, total: int) -> None:
+        bar.progress(done / total, f"{done} of {total} films compared with the others")
+
+    desk.films = read_films(images, names, read, pictures_of(collection), compared)
     _stop()
     st.rerun()
 

@@ -13,6 +13,7 @@ import streamlit as st
 from covid_core.data import overview
 from covid_core.data.countries import country_name
 from covid_core.data.filters import IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered, usable
+from covid_core.data.plan import PART_TITLES
 from covid_core.labels import CLASS_TITLES
 
 _AGE, _FILE, _TEXT = "age", "file", "text"
@@ -29,7 +30,6 @@ _FATES = {
     "unambiguous": "left out: No Finding of a COVID-19 patient",
     "readable": "left out: unreadable",
 }
-_PARTS = {"train": "training", "val": "validation", "test": "test", NO_PART: "in no part"}
 _ANSWERS = {"Y": "positive", "N": "negative"}
 
 
@@ -40,11 +40,11 @@ def fate_name(step: str) -> str:
 
 def part_name(part: str) -> str:
     """A part of the split, in words: a value of the column `part`."""
-    return _PARTS.get(part, part)
+    return "in no part" if part == NO_PART else PART_TITLES.get(part, part)
 
 
 def _class_name(label: str) -> str:
-    return CLASS_TITLES.get(label, label)  # type: ignore[call-overload,no-any-return]
+    return CLASS_TITLES.get(label, label)
 
 
 _CHOICES: dict[str, tuple[str, str, str, Callable[[str], str]]] = {
@@ -114,10 +114,10 @@ def filter_options(explored: pd.DataFrame) -> dict[str, dict[str, int]]:
     A filter that the table has no column for is left out.
     """
     options = {
-        key: {NOT_GIVEN if pd.isna(value) else str(value): int(n) for value, n in counted.items()}
+        key: {str(value): int(n) for value, n in counted.items()}
         for key, (_, _, column, _) in _CHOICES.items()
         if key != "finding" and column in explored
-        for counted in [explored[column].value_counts(dropna=False)]
+        for counted in [explored[column].fillna(NOT_GIVEN).value_counts()]
     }
     return {"finding": overview.finding_counts(explored), **options}
 
@@ -196,12 +196,11 @@ def _chosen(oldest: int) -> Filters:
 def _count_set(keys: Sequence[str], oldest: int) -> int:
     """How many of some filters, and of age and file, are set."""
     state = st.session_state
-    by_range = state.get(_AGE, (0, oldest)) != (0, oldest)
-    return sum(bool(state.get(key)) for key in keys) + by_range + (state.get(_FILE, "Any") not in {None, "Any"})
+    return sum([*(bool(state.get(key)) for key in keys), state.get(_AGE) != (0, oldest), state.get(_FILE) != "Any"])
 
 
 def _oldest(explored: pd.DataFrame) -> int:
-    oldest = explored["age"].max()
+    oldest = float(explored["age"].max())
     return _OLDEST if math.isnan(oldest) else max(_OLDEST, min(math.ceil(oldest), 1000))
 
 

@@ -79,6 +79,18 @@ def choose_collection() -> OpenCollection | None:
     return chosen
 
 
+def installed_collection() -> OpenCollection | None:
+    """The installed dataset; None where there is none, or it cannot be read."""
+    folder = dataset_dir()
+    if folder is None:
+        return None
+    try:
+        opened = _opened_for_all(_stamp(folder))
+    except CovidCoreError:
+        return None
+    return OpenCollection(opened.table, opened.content, folder, own=False)
+
+
 def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
     """Show the ways to data, and do a download that is asked for.
 

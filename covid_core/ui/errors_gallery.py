@@ -15,11 +15,11 @@ from covid_core.evaluation.mistakes import KINDS, chosen, groups_of, mistakes
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.inference.bundle import Bundle
 from covid_core.labels import CLASS_TITLES
-from covid_core.locations import dataset_dir
 from covid_core.model_report.record import Record
 from covid_core.model_report.trust import error_table, known_of, public_address
-from covid_core.ui.collection import picture_in_dataset
+from covid_core.ui.collection import picture_store, small_pictures
 from covid_core.ui.collection_film import HEAT, film_of_collection
+from covid_core.ui.collection_source import installed_collection
 from covid_core.ui.frame import plain
 
 PAGE = 12
@@ -44,9 +44,9 @@ def gallery_of_errors(record: Record, bundle: Bundle) -> None:
     if shown.empty:
         st.info("No error meets these filters.", icon=":material/filter_alt_off:")
         return
-    collection = dataset_dir()
-    images = None if collection is None else collection / "images"
-    if images is None or not images.is_dir():
+    collection = installed_collection()
+    images = None if collection is None else collection.images
+    if images is None:
         _table(shown)
     else:
         _pictures(shown, images)
@@ -93,12 +93,12 @@ def _table(shown: pd.DataFrame) -> None:
 def _pictures(shown: pd.DataFrame, images: Path) -> None:
     start = min(st.session_state.get(_FROM, 0), (len(shown) - 1) // PAGE * PAGE)
     page = shown.iloc[start : start + PAGE]
+    pictures = small_pictures(images, page["filename"].tolist(), picture_store())
     with st.grid(4, min_column_width=150) as grid:
-        for row in page.to_dict("records"):
+        for row, picture in zip(page.to_dict("records"), pictures, strict=True):
             with grid.cell():
-                picture = picture_in_dataset(images, str(row["filename"]))
                 if picture is not None:
-                    st.image(picture, width="stretch", output_format="JPEG", alt=f"A film, {row['kind']}")
+                    st.image(picture, width="stretch", alt=f"A film, {row['kind']}")
                 st.markdown(f"**{plain(str(row['kind']))}**, P(COVID-19) {row['probability_covid']:.2f}")
                 st.text(known_of(row), width="stretch")
                 st.button(

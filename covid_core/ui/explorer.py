@@ -24,6 +24,8 @@ from covid_core.ui.gallery import gallery_section
 
 SECTIONS = ("Overview", "Images", "Table", "Cohort", "Audit")
 _EXPLORED = "explored_collection"
+Explored = tuple[pd.DataFrame, dict[str, dict[str, int]]]
+"""A table that `with_choices` has prepared, and the options of its filters."""
 
 
 def explore(collection: OpenCollection) -> None:
@@ -68,7 +70,7 @@ def _fate(explored: pd.DataFrame, filename: str) -> str | None:
     return f"{words}, {part_name(row['part'])}" if "part" in rows else words
 
 
-def _explored(collection: OpenCollection) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+def _explored(collection: OpenCollection) -> Explored:
     """The table with all that can be filtered, and what can be chosen; made anew when something of it is another object."""
     images = collection.images
     made_of = (
@@ -77,18 +79,17 @@ def _explored(collection: OpenCollection) -> tuple[pd.DataFrame, dict[str, dict[
         part_of_split(collection),
         None if images is None else _files(str(images), images.stat().st_mtime_ns),
     )
-    kept: tuple[tuple[Any, ...], tuple[pd.DataFrame, dict[str, dict[str, int]]]] | None
-    kept = st.session_state.get(_EXPLORED)
+    kept: tuple[tuple[Any, ...], Explored] | None = st.session_state.get(_EXPLORED)
     if kept is not None and all(one is other for one, other in zip(kept[0], made_of, strict=True)):
         return kept[1]
     table, exclusions, split, files = made_of
     explored = with_choices(table, files=files, exclusions=exclusions, split=split)
-    made = (explored, filter_options(explored))
+    made: Explored = (explored, filter_options(explored))
     st.session_state[_EXPLORED] = (made_of, made)
     return made
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
 def _files(folder: str, changed_ns: int) -> frozenset[str]:  # noqa: ARG001  (part of the key)
     """Names of the files in a folder."""
     return frozenset(path.name for path in Path(folder).iterdir())

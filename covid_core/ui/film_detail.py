@@ -14,7 +14,6 @@ import streamlit as st
 from covid_core.data.described import MAX_SEVERITY, SEVERITY_NAME, severity_scores
 from covid_core.data.film_record import CT, FilmRecord, PatientFilm, film_record
 from covid_core.data.metadata import safe_image_path
-from covid_core.data.pictures import PictureStore
 from covid_core.errors import CovidCoreError, DatasetError
 from covid_core.figures.timeline import timeline
 from covid_core.inference.bundle import Bundle
@@ -26,8 +25,9 @@ from covid_core.model_report.one_film import held_out_words
 from covid_core.model_report.record import Record, read_record
 from covid_core.model_report.trust import public_address
 from covid_core.ui.bundles import manifest_hash
-from covid_core.ui.collection import OpenCollection, installed_table, picture_store
+from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_film import film_of_collection, served_prediction
+from covid_core.ui.collection_source import installed_collection
 from covid_core.ui.explorer_state import ask_for_film, asked_film, close_film
 from covid_core.ui.film_panels import similar_row
 from covid_core.ui.frame import chart, plain, problem, static_table
@@ -232,19 +232,10 @@ def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
 
 
 def _thumbnails(films: Sequence[PatientFilm], collection: OpenCollection) -> list[bytes | None]:
-    """Small pictures of films; None for what has none. Of a visitor's own collection nothing is kept."""
-    made: list[bytes | None] = [None] * len(films)
+    """Small pictures of films; None for what has none."""
     if collection.images is None:
-        return made
-    paths = {
-        number: safe_image_path(collection.images, film.filename)
-        for number, film in enumerate(films)
-        if _is_plain(film.filename)
-    }
-    store = PictureStore(None) if collection.own else picture_store()
-    for number, picture in zip(paths, store.thumbnails(list(paths.values())), strict=True):
-        made[number] = picture
-    return made
+        return [None] * len(films)
+    return small_pictures(collection.images, [film.filename for film in films], pictures_of(collection))
 
 
 def _fields(record: FilmRecord) -> None:
@@ -273,12 +264,9 @@ def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
     if films is None:
         films = _searched(record, collection, bundle)
     if films:
-        if collection.own:
-            images, table = installed_table()
-        else:
-            images, table = collection.images, collection.table
         names = collection.table["filename"]
-        similar_row(films, images, table, ask_for_film, set(names[names.isin([film.filename for film in films])]))
+        known = installed_collection() if collection.own else collection
+        similar_row(films, known, ask_for_film, set(names[names.isin([film.filename for film in films])]))
 
 
 def _searched(record: FilmRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarFilm]:

@@ -1,9 +1,7 @@
 """The parts of the Predict page that speak of one film: its reading or refusal, repairs, and the films that look like it."""
 
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -28,7 +26,8 @@ from covid_core.inference.wording import (
     spread_sentence,
 )
 from covid_core.labels import CLASS_TITLES, NON_COVID
-from covid_core.ui.collection import installed_table, picture_in_dataset
+from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
+from covid_core.ui.collection_source import installed_collection
 from covid_core.ui.frame import chart, plain
 from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
 
@@ -134,14 +133,12 @@ def similar_films(prediction: Prediction) -> None:
             "This model keeps no record of the films it was fitted on. Models that were exported with a gate do."
         )
         return
-    folder, table = installed_table()
-    similar_row(prediction.similar, folder, table)
+    similar_row(prediction.similar, installed_collection())
 
 
 def similar_row(
     films: Sequence[SimilarFilm],
-    folder: Path | None,
-    table: pd.DataFrame | None,
+    collection: OpenCollection | None,
     open_it: Callable[[str], None] | None = None,
     openable: Collection[str] = (),
 ) -> None:
@@ -149,8 +146,7 @@ def similar_row(
 
     Args:
         films: at least one, nearest first.
-        folder: the installed dataset's images; None where they are not there.
-        table: of the collection, as `read_metadata` gives it; None where it is not there.
+        collection: that has them; None where none is installed.
         open_it: opens a film by its file name, as the callback of a button below each that is `openable`; None for no buttons.
         openable: file names.
     """
@@ -159,10 +155,13 @@ def similar_row(
         "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary films (see the model card) "
         "are not searched."
     )
+    pictures: list[bytes | None] = [None] * len(films)
+    if collection is not None and collection.images is not None:
+        pictures = small_pictures(collection.images, [film.filename for film in films], pictures_of(collection))
     with st.grid(len(films), min_column_width=150) as grid:
-        for number, film in enumerate(films, start=1):
+        for number, (film, picture) in enumerate(zip(films, pictures, strict=True), start=1):
             with grid.cell():
-                _similar_film(number, film, folder, table)
+                _similar_film(number, film, picture, collection)
                 if open_it is not None and film.filename in openable:
                     st.button(
                         f"Open film {number}",
@@ -171,18 +170,16 @@ def similar_row(
                         on_click=open_it,
                         args=(film.filename,),
                     )
-    if table is None:
+    if collection is None:
         st.caption(
             "Finding, view, age and sex are in the collection's table: `python -m covid_core fetch --metadata-only`."
         )
 
 
-def _similar_film(number: int, film: SimilarFilm, folder: Path | None, table: pd.DataFrame | None) -> None:
-    facts = None if table is None else film_facts(table, film.filename)
-    if folder is not None:
-        picture = picture_in_dataset(folder, film.filename)
-        if picture is not None:
-            st.image(picture, width="stretch", output_format="JPEG", alt=f"A similar film, {CLASS_TITLES[film.label]}")
+def _similar_film(number: int, film: SimilarFilm, picture: bytes | None, collection: OpenCollection | None) -> None:
+    facts = None if collection is None else film_facts(collection.table, film.filename)
+    if picture is not None:
+        st.image(picture, width="stretch", alt=f"A similar film, {CLASS_TITLES[film.label]}")
     st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
     if facts is not None:
         st.caption(plain(facts.sentence))

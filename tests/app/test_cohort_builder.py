@@ -198,10 +198,12 @@ def test_the_split_is_byte_for_byte_what_the_command_on_show_writes(
     app = read(open_builder(phantom_dataset, **query))
     words = shlex.split(app.code[0].value)
     assert words[:3] == ["python", "-m", "covid_core"]
-    monkeypatch.chdir(tmp_path)
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
     assert main(words[3:]) == 0
-    assert file_of(app, "cohort_split") == (tmp_path / "dataset" / "split.csv").read_bytes()
-    flow = json.loads((tmp_path / "dataset" / "flow.json").read_text(encoding="utf-8"))["flow"]
+    assert file_of(app, "cohort_split") == (project / "dataset" / "split.csv").read_bytes()
+    flow = json.loads((project / "dataset" / "flow.json").read_text(encoding="utf-8"))["flow"]
     assert flow_of(app) == [(str(step["images"]), str(step["patients"])) for step in flow]
 
 

@@ -66,7 +66,8 @@ def test_age_file_and_notes_narrow_as_well(page: AppTest) -> None:
     assert counted(page).startswith("2 of 6 images, 2 patients")
 
 
-def test_an_address_brings_its_filters_and_its_section_back(dataset: Path, open_page: OpenPage) -> None:
+@pytest.mark.usefixtures("dataset")
+def test_an_address_brings_its_filters_and_its_section_back() -> None:
     app = AppTest.from_file(str(Path(PAGE).resolve()), default_timeout=60)
     for key, value in {"finding": ["Viral"], "view": ["PA"], "age_to": ["55"], "section": ["Table"]}.items():
         app.query_params[key] = value
@@ -76,7 +77,8 @@ def test_an_address_brings_its_filters_and_its_section_back(dataset: Path, open_
     assert list(app.dataframe[0].value["filename"]) == ["c.png"]
 
 
-def test_what_an_address_asks_for_and_the_table_does_not_have_is_passed_over(dataset: Path) -> None:
+@pytest.mark.usefixtures("dataset")
+def test_what_an_address_asks_for_and_the_table_does_not_have_is_passed_over() -> None:
     app = AppTest.from_file(str(Path(PAGE).resolve()), default_timeout=60)
     app.query_params["finding"] = ["Plague"]
     app.query_params["view"] = ["PA", "<script>"]
@@ -105,10 +107,8 @@ def test_filters_that_nothing_meets_are_said_to_be_so(page: AppTest) -> None:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_every_section_is_shown_with_films_and_with_a_table_alone(
-    dataset: Path, section: str, open_page: OpenPage
-) -> None:
-    app = open_page(PAGE)
+def test_every_section_is_shown_with_films_and_with_a_table_alone(page: AppTest, section: str) -> None:
+    app = page
     app.pills(key="section").set_value(section).run()
     assert not app.exception
     app.file_uploader[0].upload("metadata.csv", METADATA.encode(), "text/csv").run()
@@ -116,7 +116,8 @@ def test_every_section_is_shown_with_films_and_with_a_table_alone(
     assert counted(app).startswith("6 images")
 
 
-def test_an_address_opens_an_image(dataset: Path) -> None:
+@pytest.mark.usefixtures("dataset")
+def test_an_address_opens_an_image() -> None:
     app = AppTest.from_file(str(Path(PAGE).resolve()), default_timeout=60)
     app.query_params["film"] = "c.png"
     app.run()

@@ -11,7 +11,10 @@ from covid_core.locations import PROJECT
 PAGES = [PROJECT / "streamlit_app.py", *sorted((PROJECT / "pages").glob("*.py"))]
 ROOM = [*PAGES, *sorted((PROJECT / "covid_core" / "ui").glob("*.py"))]
 # What is the same for every visitor, and so may be kept for all of them.
-SHARED_CACHES = {"_bundle", "_predictor", "_installed_table", "_record", "picture_in_dataset"}
+SHARED_CACHES = {
+    *("_bundle", "_predictor", "_record", "_cached_record", "_past", "_gate", "_shared_prediction"),
+    *("_table_for_all", "_opened_for_all", "_shared_audit", "_shared_desk", "_prepared", "picture_store"),
+}
 MARKDOWN = {
     *("markdown", "caption", "write", "title", "header", "subheader", "error", "warning", "info", "success", "toast"),
     *("button", "checkbox", "download_button", "expander", "metric", "radio", "toggle", "status", "badge"),

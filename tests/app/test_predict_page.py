@@ -90,7 +90,7 @@ def viewer(app: AppTest) -> dict[str, Any]:
 def test_the_film_is_shown_with_its_heat(page: AppTest) -> None:
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
     assert viewer(page)["size"] == [512, 512]
-    assert viewer(page)["heat"].startswith("data:image/png")
+    assert viewer(page)["layer"]["picture"].startswith("data:image/png")
     assert "heat map" in viewer(page)["alt"]
     assert "of the heat lies in the lungs" in texts(page)
 
@@ -106,7 +106,7 @@ def test_what_is_no_chest_film_is_refused_and_can_be_predicted_anyway(page: AppT
     assert "is unlike the frontal chest" in page.error[0].value
     assert "What to do" in texts(page)
     assert not page.subheader
-    assert viewer(page)["heat"] is None
+    assert viewer(page)["layer"] is None
     button(page, "Predict anyway").click().run()
     assert not page.error
     assert page.subheader[0].value in {*CLASS_TITLES.values(), "Indeterminate"}

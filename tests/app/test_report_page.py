@@ -229,7 +229,7 @@ def test_a_broken_table_of_the_dataset_does_not_take_the_report_along(
     (dataset / "metadata.csv").write_text("no such table", encoding="utf-8")
     app = open_page(PAGE, model=own_bundle.name)
     assert not app.exception
-    assert "not a CSV with the columns" in app.error[0].value.replace("\\", "")
+    assert "The table is not a CSV" in app.error[0].value.replace("\\", "")
     assert app.metric
 
 

@@ -1,4 +1,4 @@
-"""A reader's way through the Dataset page, in Chromium: filters and their address, an image and its address, a cohort and its split."""
+"""A reader's way through the Dataset page, in Chromium: filters, an image and their addresses, a cohort and its split."""
 
 import csv
 import re
@@ -83,20 +83,22 @@ def test_a_filter_is_in_the_address_and_a_fresh_visitor_finds_it_set(
     visitor.goto(href(page))
     assert counted(visitor) == counted(page)
     expect(visitor.get_by_role("radio", name="Table")).to_be_checked()
-    visitor.get_by_role("button", name="Clear all").click()
+    visitor.get_by_role("button", name="Clear all").first.click()
     expect(visitor.get_by_text(COUNTS).first).to_contain_text(f"{len(rows)} images")
     assert counted(page).startswith(f"{len(frontal)} of")  # the other tab keeps its own
     visitor.close()
 
 
-def test_an_image_opens_from_the_gallery_has_an_address_and_is_closed(page: Page, address: str) -> None:
+def test_an_image_opens_from_the_gallery_has_an_address_and_is_closed(
+    page: Page, browser: Browser, address: str
+) -> None:
     page.goto(f"{address}/Dataset?section=Images&view=PA")
     counted(page)
     page.locator(".gallery button").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_alt_text(re.compile("film", re.IGNORECASE)).first).to_be_visible()
     page.wait_for_function("() => location.search.includes('film=')")
-    visitor = page.context.new_page()
+    visitor = browser.new_page()
     visitor.set_default_timeout(PATIENCE_MS)
     visitor.goto(href(page))
     expect(visitor.get_by_role("dialog").get_by_text("All fields and notes")).to_be_visible()
