@@ -242,7 +242,7 @@ TURN_AND_WAIT = """([number, first]) => new Promise((done) => {
 
 def test_the_next_page_begins_at_its_top(page: Page, address: str) -> None:
     show_gallery(page, address)
-    number = page.get_by_test_id("stPagination").get_by_role("button", name="2", exact=True)
+    number = page.get_by_test_id("stPagination").get_by_role("button", name="Page 2", exact=True)
     number.scroll_into_view_if_needed()
     number.click()
     expect(tiles(page).first).to_have_attribute("title", NAMES[60])
