@@ -1,13 +1,17 @@
-"""How fast and how large a table of 100,000 rows is: reading it, preparing it, each filter and each figure's counts.
+"""How fast and how large a table of 100,000 rows is: reading it, preparing it, each filter and each figure's counts; and the page.
 
     python benchmarks/dataset.py
 
 The table is made up from a seed (`tests/data/made_up_table.py`). It is measured in a process of its own, and again in one
 that has imported Streamlit as the app has. As on the page, one choice of rows is held at a time beside the whole table, and the
-bytes of the file are let go once they are read. Prints a table in Markdown and writes benchmarks/dataset.json.
+bytes of the file are let go once they are read. Then the Dataset page itself is opened over it in Chromium, in each section one
+view after the other is added to the filter, and it is taken how long the counts take to change and how large the server grows.
+Needs requirements-dev.txt, Chromium, Linux, and a machine with nothing else to do. Prints a table in Markdown and writes
+benchmarks/dataset.json, from which `benchmarks/readme.py` takes the README's lines.
 """
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -15,6 +19,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -22,13 +30,28 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.intake import peak_mib  # noqa: E402
 
 ROWS, TIMES = 100_000, 7
+SECTIONS, VIEWS = ("Overview", "Images", "Table", "Cohort"), ("PA", "AP", "L", "AP Supine")
 _MEASURE = "--measure"
+_COUNTS = re.compile(r"\d+ (of \d+ )?images?, \d+ patient")
+_CLICK_AND_WAIT = """(option) => new Promise((done) => {
+    const counts = () => [...document.querySelectorAll('[data-testid=stMarkdown]')]
+        .map((one) => one.textContent).find((text) => /images?, \\d+ patient/.test(text))
+    const before = counts(), start = performance.now()
+    const wait = () => {
+        const now = counts()
+        if (now && now !== before) requestAnimationFrame(() => done(performance.now() - start))
+        else requestAnimationFrame(wait)
+    }
+    option.click()
+    wait()
+})"""
 
 
 def measure(path: Path) -> dict[str, object]:
     """Read and filter the table of a file in this process: milliseconds, and mebibytes at the peak."""
     from covid_core.data import overview  # noqa: PLC0415  the parent process stays light
     from covid_core.data.cohort import select_cohort  # noqa: PLC0415
+    from covid_core.data.filters import Filters  # noqa: PLC0415
     from covid_core.data.metadata import read_metadata  # noqa: PLC0415
 
     imported = peak_mib()
@@ -43,14 +66,16 @@ def measure(path: Path) -> dict[str, object]:
         for name, chosen in chosen_filters().items()
     }
     peak = peak_mib()
+    kept = overview.filtered(explored, Filters())
     figures = {
-        function.__name__: _milliseconds(lambda function=function: function(explored))
+        function.__name__: _milliseconds(lambda function=function: function(kept))
         for function in (
-            *(overview.counts, overview.finding_hierarchy, overview.view_by_label, overview.age_sex_pyramid),
-            *(overview.images_per_patient, overview.days_since_onset, overview.outcomes, overview.missingness),
-            *(overview.images_by_country, overview.cohort_sentence, overview.shown_table),
+            *(overview.counts, overview.finding_hierarchy, overview.view_by_label, overview.source_by_label),
+            *(overview.age_sex_pyramid, overview.images_per_patient, overview.days_since_onset, overview.outcomes),
+            *(overview.images_by_country, overview.cohort_sentence),
         )
     }
+    figures["missingness"] = _milliseconds(lambda: overview.missingness(kept, table))
     with_figures = peak_mib()
     begin_cohort = time.perf_counter()
     exclusions = select_cohort(table, None).exclusions
@@ -114,6 +139,65 @@ def measure_apart(path: Path, *further: str) -> dict[str, object]:
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
+def measure_page(folder: Path) -> dict[str, object]:
+    """The Dataset page over the table of a folder, in a browser: seconds, milliseconds, and mebibytes of the server."""
+    from tests.browser.app_server import running_app, running_browser  # noqa: PLC0415
+
+    environment = {"COVID_DATASET_DIR": str(folder), "COVID_CACHE_DIR": str(folder / "cache")}
+    with running_app(folder / "app.log", **environment) as address, running_browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        begin = time.perf_counter()
+        page.goto(f"{address}/Dataset")
+        page.get_by_text(_COUNTS).first.wait_for()
+        opened = time.perf_counter() - begin
+        _rest(page)
+        answers = {section: _answers(page, section) for section in SECTIONS}
+        every = [one for answer in answers.values() for one in answer]
+        return {
+            "opened_seconds": round(opened, 1),
+            "filter_milliseconds": {name: round(statistics.median(answer)) for name, answer in answers.items()},
+            "filter_median_milliseconds": round(statistics.median(every)),
+            "filter_slowest_milliseconds": round(max(every)),
+            "server_peak_mib": round(_peak_of_server(address)),
+        }
+
+
+def _answers(page: "Page", section: str) -> list[float]:
+    """Milliseconds from the choice of a further view to the counts that follow from it."""
+    page.get_by_role("radio", name=section).click()
+    _rest(page)
+    milliseconds = []
+    for view in VIEWS:
+        page.get_by_role("combobox", name="View").first.click()
+        option = page.get_by_role("option", name=re.compile(rf"^{view} \("))
+        option.wait_for()
+        milliseconds.append(float(page.evaluate(_CLICK_AND_WAIT, option.element_handle())))
+        _rest(page)
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name="Clear all").first.click()
+    _rest(page)
+    return milliseconds
+
+
+def _rest(page: "Page") -> None:
+    page.wait_for_timeout(500)
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
+    )
+    page.wait_for_timeout(500)
+
+
+def _peak_of_server(address: str) -> float:
+    """Peak resident memory of the process that serves an address, as Linux tells it."""
+    port = address.rpartition(":")[2].encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        command = (process / "cmdline").read_bytes().split(b"\0")
+        if b"--server.port" in command and port in command:
+            (line,) = [one for one in (process / "status").read_text().splitlines() if one.startswith("VmHWM")]
+            return int(line.split()[1]) / 2**10
+    raise SystemExit(f"There is no process that serves {address}.")
+
+
 def report(results: dict[str, dict[str, object]]) -> str:
     """Lay the results out in Markdown."""
     names = list(results)
@@ -144,8 +228,9 @@ def main() -> None:
         path.write_bytes(made_up_csv(ROWS))
         megabytes = path.stat().st_size / 1e6
         results = {"alone": measure_apart(path), "with streamlit": measure_apart(path, "streamlit")}
-    print(f"{ROWS} rows, {megabytes:.0f} MB\n\n{report(results)}")
-    written = {"rows": ROWS, "megabytes": round(megabytes), **results}
+        page = measure_page(Path(scratch))
+    print(f"{ROWS} rows, {megabytes:.0f} MB\n\n{report(results)}\n\nThe page: {json.dumps(page)}")
+    written = {"rows": ROWS, "megabytes": round(megabytes), **results, "page": page}
     Path(__file__).with_suffix(".json").write_text(json.dumps(written, indent=2) + "\n")
 
 

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Each verb imports only the rooms it needs, so that `predict` starts at once."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 1 on failure (with one line on stderr), 130 when interrupted; bad usage leaves with 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -81,7 +85,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from covid_core.data.summary import summary_lines
 
     rules = CohortRules(ambiguous=options.ambiguous, include_supine=not options.no_supine)
-    with _progress("reading films", "film") as progress:
+    with _progress("reading films, then comparing them", "film") as progress:
         prepared = prepare_dataset(
             options.dataset,
             options.out,
@@ -89,6 +93,7 @@ def _prepare(options: argparse.Namespace) -> int:
             fractions=tuple(options.fractions),
             seed=options.seed,
             progress=progress,
+            comparing=progress,
         )
     print(summary_lines(prepared))
     return 0

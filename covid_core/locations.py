@@ -44,11 +44,12 @@ def model_names() -> list[str]:
 
 
 def dataset_dir() -> Path | None:
-    """The folder of the installed dataset, None if there is none."""
+    """The folder of the installed dataset, None if there is none. One with images goes before one that has the table alone."""
     shared = Path(os.environ.get("COVID_SHARED_DIR") or PROJECT.parent / "shared")
     chosen = os.environ.get("COVID_DATASET_DIR")
     candidates = [Path(chosen)] if chosen else [FETCHED_DATASET, shared / "data" / DATASET_NAME]
-    return next((folder for folder in candidates if (folder / "metadata.csv").is_file()), None)
+    installed = [folder for folder in candidates if (folder / "metadata.csv").is_file()]
+    return next((folder for folder in installed if (folder / "images").is_dir()), installed[0] if installed else None)
 
 
 def fetched_dir() -> Path:

@@ -51,6 +51,19 @@ def test_the_chosen_dataset_is_taken_and_never_replaced_by_another(monkeypatch, 
     assert locations.dataset_dir() is None
 
 
+def test_a_dataset_with_images_goes_before_one_that_has_the_table_alone(monkeypatch, tmp_path):
+    fetched, shared = tmp_path / "fetched", tmp_path / "data" / "covid-chestxray-dataset"
+    for folder in (fetched, shared):
+        folder.mkdir(parents=True)
+        (folder / "metadata.csv").write_text("filename\n")
+    (shared / "images").mkdir()
+    monkeypatch.setattr(locations, "FETCHED_DATASET", fetched)
+    monkeypatch.setenv("COVID_SHARED_DIR", str(tmp_path))
+    assert locations.dataset_dir() == shared
+    (fetched / "images").mkdir()
+    assert locations.dataset_dir() == fetched
+
+
 def test_the_fetched_dataset_goes_before_the_shared_one(monkeypatch, tmp_path):
     for folder in (tmp_path / "fetched", tmp_path / "data" / "covid-chestxray-dataset"):
         folder.mkdir(parents=True)

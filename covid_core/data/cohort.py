@@ -69,10 +69,10 @@ class Cohort:
     """The images that are used, and the account of the others.
 
     Attributes:
-        table: the rows of `read_metadata` that are used, in their order, numbered from 0; `label` is never NA.
+        table: the rows of `read_metadata` that are used, in their order and on their index; `label` is never NA.
         flow: the steps in their order; the first one counts all rows.
-        exclusions: one row per image left out, with `filename` (NA where the table has none), `patientid`, `reason` and
-            `step` (the name of the step that left it out).
+        exclusions: one row per image left out, on its index in the table of `read_metadata`, with `filename` (NA where the
+            table has none), `patientid`, `reason` and `step` (the name of the step that left it out).
     """
 
     table: pd.DataFrame
@@ -95,9 +95,8 @@ def select_cohort(table: pd.DataFrame, images_dir: Path | None, rules: CohortRul
     Returns:
         The cohort. It may be empty: a table of CT slices alone is no error here.
     """
-    chosen = _selected(table[list(_DECIDING)].assign(row=range(len(table))), images_dir, rules or CohortRules())
-    rows = table.iloc[chosen.table["row"].to_numpy()].reset_index(drop=True)
-    return replace(chosen, table=rows.assign(label=chosen.table["label"]))
+    chosen = _selected(table[list(_DECIDING)], images_dir, rules or CohortRules())
+    return replace(chosen, table=table.loc[chosen.table.index].assign(label=chosen.table["label"]))
 
 
 def _selected(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules) -> Cohort:
@@ -133,13 +132,13 @@ def exclude(
     """
     before = cohort.table
     left_out = before[excluded]
-    table = before[~excluded].reset_index(drop=True)
+    table = before[~excluded]
     patients = table["patientid"].nunique()
     step = FlowStep(name, reason, len(table), patients, len(left_out), before["patientid"].nunique() - patients)
     reasons = left_out[["filename", "patientid"]].assign(
         reason=reason if details is None else details[excluded], step=name
     )
-    return Cohort(table, (*cohort.flow, step), pd.concat([cohort.exclusions, reasons], ignore_index=True))
+    return Cohort(table, (*cohort.flow, step), pd.concat([cohort.exclusions, reasons]))
 
 
 def ambiguous_rows(rows: pd.DataFrame, table: pd.DataFrame) -> "pd.Series[bool]":
@@ -178,11 +177,9 @@ def flow_table(steps: Sequence[Mapping[str, object]]) -> pd.DataFrame:
 
 
 def _everything(table: pd.DataFrame) -> Cohort:
-    table = table.reset_index(drop=True)
     step = FlowStep("all", "every row of the table", len(table), table["patientid"].nunique(), 0, 0)
-    return Cohort(
-        table, (step,), pd.DataFrame({"filename": [], "patientid": [], "reason": [], "step": []}, dtype="str")
-    )
+    nothing = pd.DataFrame(columns=["filename", "patientid", "reason", "step"], index=table.index[:0], dtype="str")
+    return Cohort(table, (step,), nothing)
 
 
 def _not(condition: "pd.Series[Any]") -> "pd.Series[bool]":

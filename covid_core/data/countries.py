@@ -7,7 +7,7 @@ than a wrong one.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -116,6 +116,12 @@ _TERRITORIES = {"HK": "CN", "MO": "CN", "TW": "CN", "PR": "US", "GU": "US", "GL"
 """Territories that a location may name together with this country; the territory tells more."""
 _AMBIGUOUS = "georgia"
 """A name of a country that is a state of another one as well: it tells nothing alone."""
+_STATES = {
+    "US": "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY",
+    "CA": "AB BC MB NB NL NS ON PE QC SK",
+}
+"""Country -> postal codes of its states, many of which are codes of other countries as well: `DE`, `CA`, `PE`."""
 _DIVIDERS = re.compile(r"[,;/|()]|\.\s+")
 _NAME_GOES_ON = frozenset({"of", "de", "the", "new", "little", "y"})
 """Words before a name that make it a part of another: `Prince of Wales`, `New England`."""
@@ -146,13 +152,20 @@ COUNTRIES: dict[str, Country] = {one.code: one for one in map(_country, _COUNTRI
 """Every country by its code."""
 _NAMES = {_plain(one.name): one.code for one in COUNTRIES.values()} | _listed(_OTHER_NAMES)
 _PLACES_BY_NAME = _listed(_PLACES)
+_EITHER: dict[str, frozenset[str]] = {_AMBIGUOUS: frozenset({"GE", "US"})} | {
+    state.lower(): frozenset({code, state} & COUNTRIES.keys())
+    for code, states in _STATES.items()
+    for state in states.split()
+}
+"""What may end a location and leaves open which of some countries it is in: `Athens, Georgia`, `Vienna, VA`."""
 
 
 def country_of(location: str) -> str | None:
     """Tell the country that a location lies in.
 
     A location goes from the particular to the general: `Humanitas Clinical and Research Hospital, Rozzano, Milan, Italy`. A
-    country that is named decides; where none is, the last place that is known does. A territory beside its country
+    country that is named decides, unless a place of another one stands after it (`Peru, Indiana`); where none is, the last
+    place that is known does, unless what follows it says otherwise (`Athens, Georgia`). A territory beside its country
     (`Macao, China`) is the territory.
 
     Args:
@@ -161,17 +174,35 @@ def country_of(location: str) -> str | None:
     Returns:
         The code, a key of `COUNTRIES`; None where no country can be told, or two are named (`Brunei, New Zealand`).
     """
-    parts = [_plain(part) for part in _DIVIDERS.split(location[:_LONGEST_LOCATION])]
-    named = {code for part in parts if (code := _told(part, _named)) is not None}
-    if not named:
-        places = [code for part in parts if (code := _told(part, _PLACES_BY_NAME.get)) is not None]
-        return places[-1] if places else None
-    named -= {_TERRITORIES[code] for code in named if code in _TERRITORIES}
-    if len(named) > 1:
+    parts = [part for one in _DIVIDERS.split(location[:_LONGEST_LOCATION]) if (part := _plain(one))]
+    named = [_told(part, _named) for part in parts]
+    places = [_told(part, _PLACES_BY_NAME.get) for part in parts]
+    within = _EITHER.get(parts[-1], frozenset()) if len(parts) > 1 else frozenset()
+    if any(named):
+        code = _of_named(named, places)
+        return code if not within or code in within else None
+    place = next((code for code in reversed(places) if code), None)
+    if not within or place in within:
+        return place
+    return next(iter(within)) if len(within) == 1 else None
+
+
+def _of_named(named: Sequence[str | None], places: Sequence[str | None]) -> str | None:
+    """The country of a location some parts of which name one: none for two countries, or one that a later place is not in.
+
+    Args:
+        named: for each part the country that it names.
+        places: for each part the country that it is a place of.
+    """
+    codes = {code for code in named if code}
+    codes -= {_TERRITORIES[code] for code in codes if code in _TERRITORIES}
+    if len(codes) > 1:
         return None
-    (code,) = named
-    within = {_PLACES_BY_NAME.get(part) for part in parts}
-    return next((one for one in within if one is not None and _TERRITORIES.get(one) == code), code)
+    (code,) = codes
+    last = max(number for number, one in enumerate(named) if one)
+    if any(one not in (None, code) and _TERRITORIES.get(one or "") != code for one in places[last:]):
+        return None
+    return next((one for one in places if one and _TERRITORIES.get(one) == code), code)
 
 
 def country_name(code: str) -> str:

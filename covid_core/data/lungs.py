@@ -7,6 +7,8 @@ may be used to tell the classes apart.
 """
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -21,6 +23,17 @@ from covid_core.errors import DatasetError
 
 DRAWN_NAME = "semantic_masks_v7labs_lungs.zip"
 ESTIMATED_NAME = "lungVAE-masks"
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    NotImplementedError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+)
+"""What `zipfile` raises for archives that are damaged, or packed in a way it does not know."""
 _INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the middle
 
 
@@ -77,7 +90,7 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
         stem = Path(name).stem
         data = drawn.get(stem)
         if data is None and stem in estimated:
-            data = estimated[stem].read_bytes()
+            data = _content(estimated[stem])
         if data is not None:
             inside[index] = _mask(data, size, name)
             covered[index] = True
@@ -103,12 +116,19 @@ def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
         return LungMask(_mask(data, None, filename), drawn=True)
     # Compared by name, never joined to a path: the name of a film may be any text of a table.
     estimated = _estimated(annotations).get(stem)
-    return None if estimated is None else LungMask(_mask(estimated.read_bytes(), None, filename), drawn=False)
+    return None if estimated is None else LungMask(_mask(_content(estimated), None, filename), drawn=False)
 
 
 def _estimated(annotations: Path) -> dict[str, Path]:
     """Stem of the film -> file of its mask."""
     return {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise DatasetError(f"{path} cannot be read: {cause.strerror or cause}.") from cause
 
 
 def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
@@ -119,7 +139,7 @@ def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             members = {Path(entry.filename).stem: entry for entry in archive.infolist() if not entry.is_dir()}
             return {stem: archive.read(entry) for stem, entry in members.items() if only is None or stem == only}
-    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, EOFError, RuntimeError) as cause:
+    except _DAMAGE as cause:
         raise DatasetError(f"{path} cannot be read: {cause}.") from cause
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.countries import COUNTRIES
+from covid_core.data.described import is_web_address
 from covid_core.data.filters import (
     NOT_GIVEN,
+    NOTES,
     Filters,
     choices,
     filtered,
@@ -43,7 +45,7 @@ __all__ = [
     "missingness",
     "outcomes",
     "shown_table",
-    "top_counts",
+    "source_by_label",
     "usable",
     "view_by_label",
     "with_choices",
@@ -127,8 +129,7 @@ def film_facts(table: pd.DataFrame, filename: str) -> FilmFacts | None:
     age = None if pd.isna(row["age"]) else f"{row['age']:.0f} years"
     given = (row["finding"], row["view"], age, row["sex"])
     words = ", ".join(str(value) for value in given if not pd.isna(value))
-    url = row["url"] if isinstance(row["url"], str) and row["url"].startswith(("http://", "https://")) else None
-    return FilmFacts(f"{words}." if words else "", url)
+    return FilmFacts(f"{words}." if words else "", row["url"] if is_web_address(row["url"]) else None)
 
 
 def counts(table: pd.DataFrame) -> Counts:
@@ -144,19 +145,23 @@ def counts(table: pd.DataFrame) -> Counts:
     )
 
 
-def top_counts(table: pd.DataFrame, column: str, most: int = 12) -> "pd.Series[int]":
-    """Images by the values of a column, the most common first; what is beyond `most` is added up in one `others`."""
-    values = table[column].value_counts()
-    if len(values) <= most:
-        return values
-    head, tail = values.iloc[: most - 1], values.iloc[most - 1 :]
-    return pd.concat([head, pd.Series({f"{len(tail)} others": int(tail.sum())})])
-
-
 def view_by_label(table: pd.DataFrame) -> pd.DataFrame:
     """Images by view (rows, the most common first) and class (columns: the class order, then `NOT_GIVEN`)."""
-    crossed = pd.crosstab(table["view"], table["label"]).reindex(columns=[*CLASSES, NOT_GIVEN], fill_value=0)
-    return crossed.loc[choices(table, "view")]
+    return _by_label(table, "view")
+
+
+def source_by_label(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
+    """Images by web site and class, as `view_by_label`; the rarest sites beyond `most` rows are added up in one `others`."""
+    crossed = _by_label(table, "source")
+    if len(crossed) <= most:
+        return crossed
+    head, tail = crossed.iloc[: most - 1], crossed.iloc[most - 1 :]
+    return pd.concat([head, tail.sum().to_frame(f"{len(tail)} others").T])
+
+
+def _by_label(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    crossed = pd.crosstab(table[column].fillna(NOT_GIVEN), table["label"])
+    return crossed.reindex(columns=[*CLASSES, NOT_GIVEN], fill_value=0).loc[choices(table, column)]
 
 
 def finding_hierarchy(table: pd.DataFrame) -> pd.DataFrame:
@@ -232,18 +237,24 @@ def outcomes(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def missingness(table: pd.DataFrame) -> Missingness:
+def missingness(rows: pd.DataFrame, table: pd.DataFrame) -> Missingness:
     """Count what is not given in each named column of the collection, over all images and by class.
 
     The findings `todo` and `Unknown` count as not given, as everywhere here.
+
+    Args:
+        rows: as `filtered` gives them.
+        table: that they are of; it has their notes.
     """
-    blank = pd.DataFrame({name: table[name].isna() | table[name].eq(NOT_GIVEN) for name in COLUMNS})
-    blank["finding"] = (table["finding_path"] == NOT_GIVEN).to_numpy(bool)
+    blank = pd.DataFrame({name: rows[name].isna() | rows[name].eq(NOT_GIVEN) for name in COLUMNS if name not in NOTES})
+    for name in NOTES:
+        blank[name] = table[name].isna().loc[rows.index]
+    blank["finding"] = (rows["finding_path"] == NOT_GIVEN).to_numpy(bool)
     groups = [*CLASSES, NOT_GIVEN]
-    by_class = blank.groupby(table["label"]).sum().reindex(groups, fill_value=0).T
+    by_class = blank.groupby(rows["label"]).sum().reindex(groups, fill_value=0).T
     by_class.insert(0, "all", blank.sum())
-    images = table["label"].value_counts().reindex(groups, fill_value=0)
-    return Missingness(by_class.astype("int64"), pd.concat([pd.Series({"all": len(table)}), images]))
+    images = rows["label"].value_counts().reindex(groups, fill_value=0)
+    return Missingness(by_class.astype("int64"), pd.concat([pd.Series({"all": len(rows)}), images]))
 
 
 def images_by_country(table: pd.DataFrame) -> pd.DataFrame:

@@ -154,7 +154,9 @@ class PictureStore:
             data = read_limited(path)
         except ImageRefusedError:  # missing, or too large: both are told without decoding
             picture = Picture(fingerprint_file(path), None)
-            return _Seen(Kept(picture, stamp), lasting=bool(picture.fingerprint.sha256))
+            # One that could be read after all, at the second try, will have its small picture the next time.
+            lasting = bool(picture.fingerprint.sha256) and picture.fingerprint.thumbnail is None
+            return _Seen(Kept(picture, stamp), lasting)
         picture, lasting = self._of_content(sha256_of_bytes(data), data)
         return _Seen(Kept(picture, stamp), lasting)
 

@@ -119,7 +119,15 @@ def readable_cohort(cohort: Cohort, films: ReadFilms) -> Cohort:
     Args:
         cohort: as `select_cohort` gives it with a folder of images.
         films: at least all films of the cohort.
+
+    Raises:
+        DatasetError: a film of the cohort was not read.
     """
+    unread = [name for name in cohort.table["filename"] if name not in films.fingerprints]
+    if unread:
+        raise DatasetError(
+            f"{len(unread)} films came after the others were read, the first is {unread[0]}. Read the films again."
+        )
     reasons = [films.fingerprints[name].problem for name in cohort.table["filename"]]
     problems = pd.Series(reasons, index=cohort.table.index, dtype="str")
     return exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
@@ -143,12 +151,13 @@ def plan_split(cohort: Cohort, films: ReadFilms, fractions: Sequence[float] = FR
     cohort = readable_cohort(cohort, films)
     if cohort.table.empty:
         raise DatasetError("No image can be used: no frontal X-ray with a label has a readable file.")
-    names = cohort.table["filename"].tolist()
+    films_used = cohort.table.reset_index(drop=True)
+    names = films_used["filename"].tolist()
     fingerprints = [films.fingerprints[name] for name in names]
     pairs = _pairs(names, fingerprints, films)
-    table = cohort.table.assign(
+    table = films_used.assign(
         sha256=[item.sha256 for item in fingerprints],
-        group=group_ids(cohort.table["patientid"].tolist(), pairs),
+        group=group_ids(films_used["patientid"].tolist(), pairs),
         duplicate=_duplicate_ids(len(names), pairs),
     )
     split = table.assign(part=split_parts(table, fractions, seed))[[*RECORD_COLUMNS, *FURTHER_COLUMNS]]

@@ -30,6 +30,7 @@ FLOW_NAME = "flow.json"
 
 _ASIDE_NAME = ".split.partial"
 _FORMER_NAME = ".split.former"
+_LONGEST_HEADER = 1000
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def prepare_dataset(
     fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
     progress: Progress | None = None,
+    comparing: Progress | None = None,
 ) -> PreparedDataset:
     """Select the cohort, find its duplicates, split it and lay the parts out as folders.
 
@@ -65,6 +67,7 @@ def prepare_dataset(
         fractions: shares of train, val and test.
         seed: of the split; the same seed gives the same bytes of `split.csv`.
         progress: called after each image that was read.
+        comparing: called after each image that was compared with the others.
 
     Returns:
         What was done.
@@ -79,7 +82,7 @@ def prepare_dataset(
     if not images_dir.is_dir():
         raise DatasetError(f"{images_dir} is missing. The dataset needs its images there; `fetch` downloads them.")
     cohort = select_cohort(table, images_dir, rules)
-    films = read_films(images_dir, cohort.table["filename"].tolist(), progress)
+    films = read_films(images_dir, cohort.table["filename"].tolist(), progress, comparing=comparing)
     plan = plan_split(cohort, films, fractions, seed)
     prepared = PreparedDataset(**{field.name: getattr(plan, field.name) for field in fields(plan)}, out_dir=out_dir)
     account = {
@@ -170,7 +173,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _check_out_dir(out_dir: Path) -> None:
     """Refuse to replace a `split` that this module did not write."""
     split_dir = out_dir / SPLIT_NAME
-    ours = (out_dir / RECORD_NAME).is_file()
+    ours = _is_record(out_dir / RECORD_NAME)
     if split_dir.is_symlink() or (
         split_dir.exists() and not ours and (split_dir.is_file() or any(split_dir.iterdir()))
     ):
@@ -178,6 +181,16 @@ def _check_out_dir(out_dir: Path) -> None:
             f"{split_dir} exists but was not made by `prepare` (no {RECORD_NAME} beside it). Move it away, or choose "
             "another --out."
         )
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is a `split.csv` of ours, by its header."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            header = file.readline(_LONGEST_HEADER)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return header.startswith(",".join(RECORD_COLUMNS))
 
 
 def _write(prepared: PreparedDataset, images_dir: Path, account: dict[str, Any]) -> None:
@@ -191,7 +204,7 @@ def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> 
 
     Args:
         out_dir: gets `split/` and `split.csv`.
-        split: rows with `RECORD_COLUMNS` and any further ones.
+        split: rows with `RECORD_COLUMNS` and any further ones. A `flow.json` that tells of another split is removed.
         sources: the image of each row.
 
     Raises:
@@ -204,6 +217,7 @@ def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> 
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             _lay_out(aside, split, sources)
+            (out_dir / FLOW_NAME).unlink(missing_ok=True)  # no split shall stand beside the account of another
             with written_aside(out_dir / RECORD_NAME) as path:  # first: it says that what follows is ours
                 path.write_bytes(split_csv(split))
             if final.exists():

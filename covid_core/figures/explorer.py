@@ -204,7 +204,7 @@ def missing_map(missing: Missingness) -> go.Figure:
         )
     )
     figure.update_xaxes(
-        title="Not given (% of the images, counted above)",
+        title="Not given, % of the images",
         tickvals=list(range(len(groups))),
         ticktext=[
             f"{titles.get(group, group).replace(' ', '<br>')}<br>{int(missing.images[group])}" for group in groups

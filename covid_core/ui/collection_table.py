@@ -15,7 +15,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from covid_core.data.audit_table import dated
-from covid_core.data.filters import NOT_GIVEN
+from covid_core.data.filters import NOT_GIVEN, NOTES, with_notes
 from covid_core.data.overview import shown_table
 from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.ui.collection import OpenCollection
@@ -82,8 +82,8 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     if kept.empty:
         st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
         return
-    usual = shown_table(kept.head(0))
-    more = [name for name in map(str, kept) if name not in _REPEATED and name not in usual]
+    usual = shown_table(with_notes(kept.head(0), collection.table))
+    more = [name for name in (*map(str, kept), *NOTES) if name not in _REPEATED and name not in usual]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         chosen = st.multiselect(
@@ -95,7 +95,7 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
             bind="query-params",
         )
     rows = in_order(kept, order)
-    shown = rows.head(MOST_ROWS)
+    shown = with_notes(rows.head(MOST_ROWS), collection.table)
     st.dataframe(
         table_of(shown, chosen),
         hide_index=True,

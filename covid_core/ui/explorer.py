@@ -54,7 +54,7 @@ def explore(collection: OpenCollection) -> None:
     elif section == "Table":
         table_section(collection, kept)
     else:
-        overview_section(kept)
+        overview_section(collection, kept)
     film = asked_film()
     if film is not None:
         film_detail(collection, film, bundle, lambda filename: _fate(explored, filename))

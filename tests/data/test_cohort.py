@@ -155,7 +155,7 @@ def test_a_further_step_continues_the_flow() -> None:
     cohort = select_cohort(table_of(("1", COVID, "PA", "X-ray", "a.png"), ("2", COVID, "PA", "X-ray", "b.png")), None)
     after = exclude(cohort, "odd", "an odd one", cohort.table["patientid"] == "1")
     assert names(after.table) == ["b.png"]
-    assert after.table.index.tolist() == [0]
+    assert after.table.index.tolist() == [1]
     assert flow_to_json(after.flow)[-1] == {
         "name": "odd",
         "reason": "an odd one",

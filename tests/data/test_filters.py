@@ -96,8 +96,19 @@ def test_of_a_file_listed_twice_the_first_row_is_the_one_in_the_cohort(tmp_path:
     assert table["reason"][1] == "the file is listed in an earlier row"
 
 
+def test_of_rows_that_name_one_file_of_one_patient_the_usable_one_is_in_cohort_and_part() -> None:
+    raw = read_metadata(
+        b"patientid,finding,view,modality,filename\n"
+        b"1,SARS,Axial,CT,a.png\n1,SARS,PA,X-ray,a.png\n2,SARS,L,X-ray,a.png\n3,SARS,PA,CT,\n3,SARS,PA,X-ray,\n"
+    )
+    split = pd.DataFrame({"filename": ["a.png"], "patientid": ["1"], "part": ["train"]})
+    table = with_choices(raw, exclusions=select_cohort(raw, None).exclusions, split=split)
+    assert list(table["cohort"]) == ["x_ray", IN_COHORT, "frontal", "x_ray", IN_COHORT]
+    assert list(table["part"]) == [NO_PART, "train", NO_PART, NO_PART, NO_PART]
+
+
 def test_rows_stand_in_their_part_of_the_split_or_in_none() -> None:
-    split = pd.DataFrame({"filename": ["a.png", "c.png"], "part": ["train", "test"]})
+    split = pd.DataFrame({"filename": ["a.png", "c.png"], "patientid": ["1", "2"], "part": ["train", "test"]})
     table = with_choices(read_metadata(TABLE), split=split)
     assert kept(table, Filters(parts=["train"])) == "a"
     assert kept(table, Filters(parts=[NO_PART])) == "bd"
@@ -127,7 +138,7 @@ def test_the_index_of_the_table_does_not_matter() -> None:
         read_metadata(TABLE).iloc[[3, 0]],
         files=["a.png"],
         exclusions=pd.DataFrame(
-            {"filename": ["d.png"], "patientid": ["3"], "step": ["x_ray"], "reason": ["not an X-ray"]}
+            {"filename": ["d.png"], "patientid": ["3"], "step": ["x_ray"], "reason": ["not an X-ray"]}, index=[3]
         ),
     )
     assert kept(some, Filters(cohort=[IN_COHORT])) == kept(some, Filters(has_file=True)) == "a"

@@ -110,6 +110,24 @@ def test_a_damaged_zip_is_refused(tmp_path: Path, damage: str) -> None:
         read_lung_masks(tmp_path, ["film.png"], 32)
 
 
+def test_a_folder_in_the_place_of_a_mask_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ESTIMATED_NAME / "film_mask.png").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"film_mask\.png cannot be read"):
+        read_lung_masks(tmp_path, ["film.png"], 32)
+    with pytest.raises(DatasetError, match=r"film_mask\.png cannot be read"):
+        read_lung_mask(tmp_path, "film.png")
+
+
+def test_a_zip_packed_by_lzma_and_damaged_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / DRAWN_NAME, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("film.png", picture(one_side("left")))
+    content = bytearray((tmp_path / DRAWN_NAME).read_bytes())
+    content[30 + len("film.png") + 9 : 30 + len("film.png") + 20] = b"\xff" * 11  # after the coder's own header
+    (tmp_path / DRAWN_NAME).write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"{DRAWN_NAME} cannot be read"):
+        read_lung_masks(tmp_path, ["film.png"], 32)
+
+
 @pytest.mark.parametrize("content", [b"not a picture", picture(one_side("left"))[:60], b""])
 @pytest.mark.parametrize("drawn", [True, False])
 def test_a_mask_that_is_no_picture_is_refused_with_its_film(tmp_path: Path, content: bytes, drawn: bool) -> None:

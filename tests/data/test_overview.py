@@ -21,7 +21,7 @@ from covid_core.data.overview import (
     missingness,
     outcomes,
     shown_table,
-    top_counts,
+    source_by_label,
     view_by_label,
     with_choices,
 )
@@ -81,8 +81,19 @@ def test_an_empty_table_counts_to_nothing(table: pd.DataFrame) -> None:
     assert counts(table.iloc[:0]).by_label == {"non_covid": 0, "covid": 0}
 
 
-def test_what_is_rare_is_added_up(table: pd.DataFrame) -> None:
-    assert dict(top_counts(table, "diagnosis", most=2)) == {"COVID-19": 1, "3 others": 3}
+def test_sources_are_crossed_with_classes_and_the_rare_ones_are_added_up(table: pd.DataFrame) -> None:
+    crossed = source_by_label(table)
+    assert list(crossed.columns) == ["non_covid", "covid", "not given"]
+    assert dict(zip(crossed.index, crossed.to_numpy().tolist(), strict=True)) == {
+        "one.example": [0, 2, 0],
+        "two.example": [1, 0, 0],
+        "not given": [0, 0, 1],
+    }
+    few = source_by_label(table, most=2)
+    assert dict(zip(few.index, few.to_numpy().tolist(), strict=True)) == {
+        "one.example": [0, 2, 0],
+        "2 others": [1, 0, 1],
+    }
 
 
 def test_views_are_crossed_with_classes(table: pd.DataFrame) -> None:
@@ -189,7 +200,7 @@ def test_outcomes_are_yes_no_unclear_or_not_given(people: pd.DataFrame) -> None:
 
 
 def test_what_is_not_given_is_counted_by_column_and_class(people: pd.DataFrame) -> None:
-    missing = missingness(people)
+    missing = missingness(people, people)
     assert missing.images.to_dict() == {"all": 5, "non_covid": 2, "covid": 2, "not given": 1}
     assert missing.blanks.loc["finding"].to_dict() == {"all": 1, "non_covid": 0, "covid": 0, "not given": 1}
     assert missing.blanks.loc["age"].to_dict() == {"all": 1, "non_covid": 1, "covid": 0, "not given": 0}
@@ -209,7 +220,12 @@ def test_an_overview_of_nothing_is_empty_and_no_error(people: pd.DataFrame) -> N
     nothing = people.iloc[:0]
     assert finding_hierarchy(nothing).empty
     assert images_by_country(nothing).empty
-    for table in (age_sex_pyramid(nothing), days_since_onset(nothing), outcomes(nothing), missingness(nothing).blanks):
+    for table in (
+        age_sex_pyramid(nothing),
+        days_since_onset(nothing),
+        outcomes(nothing),
+        missingness(nothing, people).blanks,
+    ):
         assert table.to_numpy().sum() == 0
 
 
@@ -241,7 +257,7 @@ def test_the_overview_of_the_real_table_equals_an_independent_recount(real_datas
         expected = [(csv[column] == "Y").sum(), (csv[column] == "N").sum(), 0, csv[column].isna().sum()]
         assert list(outcomes(table).loc[title]) == expected
     covid = csv["finding"] == "Pneumonia/Viral/COVID-19"
-    blanks = missingness(table).blanks
+    blanks = missingness(table, table).blanks
     for column in ("age", "sex", "RT_PCR_positive", "temperature", "location", "clinical_notes", "view"):
         assert blanks.loc[column, "all"] == csv[column].isna().sum()
         assert blanks.loc[column, "covid"] == csv.loc[covid, column].isna().sum()

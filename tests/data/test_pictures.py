@@ -21,6 +21,7 @@ from covid_core.data import pictures
 from covid_core.data.duplicates import Fingerprint, fingerprint_file, fingerprint_files
 from covid_core.data.picture_shelf import Shelf
 from covid_core.data.pictures import PictureStore
+from covid_core.errors import ImageRefusedError
 from tests.images.samples import dicom, smooth_grey
 from tests.phantom import phantom_film
 
@@ -255,16 +256,41 @@ def test_progress_is_told_to_the_end_and_from_the_calling_thread(films: list[Pat
     store.close()
 
 
+def test_a_film_that_could_not_be_read_at_first_has_its_picture_the_next_time(
+    films: list[Path], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PictureStore(place)
+    with monkeypatch.context() as failing:
+        failing.setattr(
+            pictures, "read_limited", lambda _: (_ for _ in ()).throw(ImageRefusedError("missing_file", "No."))
+        )
+        assert store.thumbnails(films[:1]) == [None]
+    assert None not in store.thumbnails(films[:1])
+    store.close()
+
+
 class _StoppedError(BaseException):
     """As Streamlit ends a script."""
 
 
 def test_work_that_is_stopped_ends_soon_and_keeps_what_is_done(
-    films: list[Path], place: Path, decoded: list[int]
+    films: list[Path], place: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    counted, stopped = pictures.decode, threading.Event()
+    first = {path.read_bytes() for path in films[:3]}
+
+    def slow(data: bytes) -> object:
+        """However busy the machine is, no further film is decoded before the stop."""
+        if data not in first:
+            stopped.wait(10)
+        return counted(data)
+
     def stop(done: int, _total: int) -> None:
         if done == 3:
+            threading.Timer(0.2, stopped.set).start()
             raise _StoppedError
+
+    monkeypatch.setattr(pictures, "decode", slow)
 
     store = PictureStore(place)
     with pytest.raises(_StoppedError):

@@ -109,6 +109,14 @@ def test_copies_of_a_film_that_is_left_out_still_stay_together() -> None:
     assert part["second"] == part["third"]
 
 
+def test_a_film_that_came_after_the_others_were_read_is_a_sentence(phantom_dataset: Path, films: ReadFilms) -> None:
+    cohort = select_cohort(read_metadata(phantom_dataset / "metadata.csv"), phantom_dataset / "images")
+    late = cohort.table["filename"].iloc[0]
+    former = ReadFilms({name: one for name, one in films.fingerprints.items() if name != late}, films.alike)
+    with pytest.raises(DatasetError, match=rf"1 films came after.*{late}.*Read the films again"):
+        plan_split(cohort, former)
+
+
 def test_no_film_left_is_a_sentence(phantom_dataset: Path, films: ReadFilms) -> None:
     table = read_metadata(phantom_dataset / "metadata.csv")
     cohort = select_cohort(table[table["modality"] == "CT"], phantom_dataset / "images")

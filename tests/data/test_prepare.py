@@ -102,6 +102,28 @@ def test_a_folder_that_is_not_ours_is_left_alone(phantom_dataset: Path, tmp_path
     assert precious.read_text(encoding="utf-8") == "years of work"
 
 
+def test_a_record_of_somebody_else_does_not_make_a_folder_ours(phantom_dataset: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "split" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work", encoding="utf-8")
+    (tmp_path / "split.csv").write_text("chapter,pages\n1,30\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="not made by `prepare`"):
+        prepare_dataset(phantom_dataset, tmp_path)
+    assert precious.exists()
+
+
+def test_a_run_that_ends_before_its_account_leaves_none_of_another_split(
+    phantom_dataset: Path, out_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("covid_core.data.prepare.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_dataset(phantom_dataset, out_dir, seed=1)
+    assert sorted(path.name for path in out_dir.iterdir()) == ["split", "split.csv"]
+
+
 def test_an_interrupted_layout_leaves_the_former_split(
     phantom_dataset: Path, out_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

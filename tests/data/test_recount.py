@@ -147,7 +147,7 @@ def test_patients_of_each_sex_are_counted_again(rows: list[Row], explored: pd.Da
 
 
 def test_what_each_column_lacks_is_counted_again(rows: list[Row], explored: pd.DataFrame) -> None:
-    blanks = overview.missingness(explored).blanks["all"].to_dict()
+    blanks = overview.missingness(explored, explored).blanks["all"].to_dict()
     expected = {name: sum(not given(row[name]) for row in rows) for name in rows[0]}
     expected["finding"] = sum(label(row) == NOT_GIVEN for row in rows)
     assert blanks == expected

@@ -38,7 +38,7 @@ def drawn(rows: int = 4) -> dict[str, go.Figure]:
         ),
         "days": explorer.columns(days_since_onset(table), "Days since onset", "images"),
         "answers": explorer.answers(outcomes(table)),
-        "missing": explorer.missing_map(missingness(table)),
+        "missing": explorer.missing_map(missingness(table, table)),
         "countries": explorer.country_map(images_by_country(table)),
     }
 
