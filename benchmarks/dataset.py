@@ -1,4 +1,4 @@
-"""How fast and how large a table of 100,000 rows is: reading it, preparing it, each filter and each figure's counts; and the page.
+"""How fast and how large a table of 100,000 rows is: reading and preparing it, each filter, each figure's counts, and the page.
 
     python benchmarks/dataset.py
 

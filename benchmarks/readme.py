@@ -1,8 +1,8 @@
 """Write the figures of README.md, docs/EXPERIMENTS.md and docs/INTAKE.md from the files that hold them.
 
-These are the bundles' evaluation.json; serving.json, training.json, intake.json of benchmarks/; docs/experiments/trials.json, as
-benchmarks/trials.py writes it; and the other docs/experiments/*.json (cross-validations, as `crossval` writes them to --out as
-evaluation.json).
+These are the bundles' evaluation.json; serving.json, report.json, dataset.json, pictures.json, training.json and intake.json of
+benchmarks/; docs/experiments/trials.json, as benchmarks/trials.py writes it; and the other docs/experiments/*.json
+(cross-validations, as `crossval` writes them to --out as evaluation.json).
 
 python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
 python benchmarks/readme.py --check   exit code 1 if they are not up to date (a test calls this)
@@ -135,6 +135,24 @@ def report() -> str:
         f"{measured['slider_slowest_milliseconds']} ms, in Chromium on the same two cores). As a file: HTML "
         f"{measured['report_seconds'] + measured['html_seconds']:.1f} s and {measured['html_megabytes']:.0f} MB, PDF "
         f"{measured['report_seconds'] + measured['pdf_seconds']:.1f} s."
+    )
+
+
+def dataset() -> str:
+    """How fast and how large the Dataset page is."""
+    measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "dataset.json").read_text())
+    films: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "pictures.json").read_text())
+    table, page = measured["alone"], measured["page"]
+    return (
+        f"A made-up table of {measured['rows']:,} rows ({measured['megabytes']} MB) is read in {table['read_seconds']:.1f} s and "
+        f"filtered in {table['filter_milliseconds']:.0f} ms (median over the kinds of filters, slowest "
+        f"{table['filter_slowest_milliseconds']} ms), in a process of at most {table['peak_mib']} MiB. On the page the counts are "
+        f"right {page['filter_median_milliseconds']} ms after a filter is chosen (median, slowest "
+        f"{page['filter_slowest_milliseconds']} ms, in Chromium on the same {films['cores']} cores); the whole server had at most "
+        f"{page['server_peak_mib']} MiB. Thumbnails and fingerprints of {films['films']:,} drawn films "
+        f"({films['films_megabytes'] / 1e3:.1f} GB) are made in {films['first_seconds']:.0f} s, are there again after "
+        f"{films['second_seconds']:.1f} s, and after {films['changed_seconds']:.1f} s where {films['changed']} of them were changed "
+        f"and {films['added']} added. A page of {films['page']} thumbnails takes {films['page_milliseconds']:.0f} ms of the server."
     )
 
 
@@ -279,7 +297,7 @@ def main() -> int:
     options = parser.parse_args()
     outdated = 0
     for document, parts in (
-        (README, {"results": results, "further": further, "serving": serving, "report": report}),
+        (README, {"results": results, "further": further, "serving": serving, "report": report, "dataset": dataset}),
         (INTAKE, {"reasons": reasons, "gate": gate, "intake": intake}),
         (EXPERIMENTS, {"experiments": experiments, "targets": targets, "trials": trials, "training": training}),
     ):

@@ -1,12 +1,15 @@
 """Take the pictures of the documentation anew: the app in Chromium, with NEMA's sample films of the package pydicom-data.
 
-python docs/screenshots.py            docs/predict.png; each state of Predict and chapter of the report in docs/screenshots/
+python docs/screenshots.py            docs/predict.png; each state of Predict, section of Dataset and chapter of the report in
+                                      docs/screenshots/
 python docs/screenshots.py --all DIR  every page, wide and narrow, light and dark, into DIR, to be looked at
 
-Only the second shows an installed dataset: its images carry their own licences and do not belong into the repository.
+The first shows no film of an installed dataset: they carry their own licences and do not belong into the repository. What counts
+and draws the dataset is shown over the installed one, its films are drawn ones (tests/phantom.py).
 """
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,14 +24,23 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
+from covid_core.data.metadata import read_metadata  # noqa: E402
+from covid_core.locations import dataset_dir  # noqa: E402
 from covid_core.model_report.whole import CHAPTERS  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
+from tests.phantom import write_phantom_dataset  # noqa: E402
 from tests.real_films import chest_film, leg_film, sample  # noqa: E402
 
 CHAPTER_PAGES = {f"report-{name}": f"Model_report?chapter={quote_plus(title)}" for name, title in CHAPTERS.items()}
-PAGES = {"front": "", "predict": "Predict", "dataset": "Dataset", **CHAPTER_PAGES}
+COUNTING_PAGES = {f"dataset-{name.lower()}": f"Dataset?section={name}" for name in ("Overview", "Cohort", "Audit")}
+FILM_PAGES = {
+    "dataset-images": "Dataset?section=Images",
+    "dataset-table": "Dataset?section=Table",
+    "dataset-film": "Dataset?section=Images&film=",
+}
+PAGES = {"front": "", "predict": "Predict", **COUNTING_PAGES, **FILM_PAGES, **CHAPTER_PAGES}
 WIDE, NARROW = (1280, 800), (400, 800)
-SETTLE_MS = 4000
+SETTLE_MS, MINUTES_MS = 4000, 300_000
 STATES = PROJECT / "docs" / "screenshots"
 
 
@@ -102,6 +114,32 @@ def show_all(page: Page) -> None:
     page.wait_for_timeout(SETTLE_MS // 2)
 
 
+def prepared(page: Page) -> Page:
+    """Do what a section of the Dataset page offers first, which takes a while: read the films and split them, or audit them."""
+    offered = page.get_by_role("button", name=re.compile(r"^(Read the \d+ films|Audit this collection)"))
+    if offered.count():
+        offered.click()
+        offered.wait_for(state="detached", timeout=MINUTES_MS)
+        page.get_by_role("button", name=re.compile(r"^(Split|All rows as CSV)")).wait_for(timeout=MINUTES_MS)
+        page.wait_for_timeout(SETTLE_MS)
+    return page
+
+
+def first_film(folder: Path) -> str:
+    """The name of the first film of a dataset."""
+    return str(read_metadata(folder / "metadata.csv")["filename"].iloc[0])
+
+
+def take_sections(browser: Browser, address: str, pages: dict[str, str]) -> None:
+    """Take the pictures of sections of the Dataset page."""
+    for name, path in pages.items():
+        page = prepared(open_page(browser, f"{address}/{path}", WIDE, "light", []))
+        if name != "dataset-film":
+            show_all(page)
+        page.screenshot(path=STATES / f"{name}.png")
+        page.close()
+
+
 def take_states(browser: Browser, address: str, folder: Path) -> None:
     """Take the pictures of the documentation."""
     STATES.mkdir(exist_ok=True)
@@ -122,13 +160,18 @@ def take_states(browser: Browser, address: str, folder: Path) -> None:
 
 
 def take_pages(browser: Browser, address: str, folder: Path, films: list[Path]) -> None:
-    """Take a picture of every page in every form."""
+    """Take a picture of every page in every form; the Dataset page over the installed dataset, if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, path in PAGES.items():
+    dataset = dataset_dir()
+    for name, page_path in PAGES.items():
+        path = page_path + quote_plus(first_film(dataset)) if name == "dataset-film" and dataset else page_path
         for form, size in (("wide", WIDE), ("narrow", NARROW)):
             for scheme in ("light", "dark"):
-                page = open_page(browser, f"{address}/{path}", size, scheme, films if name == "predict" else [])
-                show_all(page)
+                page = prepared(
+                    open_page(browser, f"{address}/{path}", size, scheme, films if name == "predict" else [])
+                )
+                if name != "dataset-film":
+                    show_all(page)
                 page.screenshot(path=folder / f"{name}-{form}-{scheme}.png")
                 page.close()
 
@@ -141,12 +184,20 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        installed = {} if options.all else {"COVID_DATASET_DIR": str(folder / "none")}
-        with running_app(folder / "app.log", **installed) as address, running_browser() as browser:
+        log, kept = folder / "app.log", {"COVID_CACHE_DIR": str(folder / "cache")}
+        with running_browser() as browser:
             if options.all:
-                take_pages(browser, address, options.all, options.film or [sample("RG1_J2KI")])
-            else:
+                with running_app(log, **kept) as address:
+                    take_pages(browser, address, options.all, options.film or [sample("RG1_J2KI")])
+                return
+            drawn = write_phantom_dataset(folder / "drawn", n_patients=60, size=512)
+            with running_app(log, COVID_DATASET_DIR=str(folder / "none"), **kept) as address:
                 take_states(browser, address, folder)
+            with running_app(log, COVID_DATASET_DIR=str(drawn), **kept) as address:
+                pages = {**FILM_PAGES, "dataset-film": FILM_PAGES["dataset-film"] + quote_plus(first_film(drawn))}
+                take_sections(browser, address, pages)
+            with running_app(log, **kept) as address:
+                take_sections(browser, address, COUNTING_PAGES if dataset_dir() else {})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def test_the_generated_figures_are_up_to_date() -> None:
 
 def test_every_command_of_the_readme_can_be_parsed() -> None:
     text = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"python -m covid_core ((?:prepare|build|train|finetune|export|predict) [^\n`|]+)", text)
+    verbs = "fetch|prepare|audit|build|train|finetune|export|predict|report"
+    commands = re.findall(rf"python -m covid_core ((?:{verbs}) [^\n`|#]+)", text)
     assert len(commands) >= 6
     for command in commands:
         _parser().parse_args(command.split())
