@@ -1,8 +1,8 @@
 """One file over HTTP, with the standard library alone: begun, gone on with after a drop, compared, put in place.
 
-It goes on by range requests (RFC 9110, section 14). All transfers of one fetch share a `Session`. Once that is stopped, nothing
-of it writes a byte any more, and connections that hang are cut rather than waited for. Knows files and addresses, nothing of
-the dataset.
+It goes on by range requests (RFC 9110, section 14), if the server still has the file that the part began. All transfers of one
+fetch share a `Session`. Once that is stopped, nothing of it writes a byte any more, and connections that hang are cut rather
+than waited for. Knows files and addresses, nothing of the dataset.
 """
 
 import functools
@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from covid_core.data.fetch_listing import Blob
+from covid_core.data.fetch_part import Origin, Part, origin_of
 from covid_core.errors import DownloadError
 
 MOST_BYTES = 2**28
@@ -31,9 +32,10 @@ MOST_BYTES = 2**28
 
 _CHUNK_BYTES = 2**16
 _ATTEMPTS = 5
-"""How often in a row a file may fail without a new byte."""
+"""How often in a row a file may fail without coming further than ever before."""
 _FIRST_PAUSE_SECONDS = 0.5
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_SIZE = re.compile(r"\d{1,15}", re.ASCII)
+_RANGE = re.compile(rf"bytes ({_SIZE.pattern})-\d+/({_SIZE.pattern})", re.ASCII)
 
 
 class NotFoundError(Exception):
@@ -59,9 +61,9 @@ class Wanted:
     blob: Blob | None
 
     @property
-    def partial(self) -> Path:
-        """Where it grows until it is whole."""
-        return self.path.with_name(f".{self.path.name}.part")
+    def part(self) -> Part:
+        """What it grows in until it is whole."""
+        return Part.of(self.path)
 
 
 def check_address(url: str, what: str) -> None:
@@ -168,21 +170,22 @@ def fetch_file(wanted: Wanted, session: Session) -> None:
         DownloadError: it cannot be had, or what the server has is another file than announced.
         OSError: it cannot be written.
     """
-    partial, blob = wanted.partial, wanted.blob
+    part, blob = wanted.part, wanted.blob
     with session.changing_files():
-        partial.parent.mkdir(parents=True, exist_ok=True)
+        part.path.parent.mkdir(parents=True, exist_ok=True)
     another_came = False
     while True:
         # A process that was killed at the end leaves a part that is whole.
-        if blob is None or _size(partial) != blob.size or not partial.exists():
+        if blob is None or not part.path.exists() or part.size != blob.size:
             _transfer_all(wanted, session)
-        session.under_way[wanted.path] = _size(partial)
-        right = blob is None or blob.matches(partial)
+        session.under_way[wanted.path] = part.size
+        right = blob is None or blob.matches(part.path)
         with session.changing_files():
             if right:
-                partial.replace(wanted.path)
+                part.become(wanted.path)
                 return
-            partial.unlink()
+            part.remove()
+        session.under_way[wanted.path] = 0
         if another_came:
             raise DownloadError(
                 f"{wanted.url} is not the file that the list of checksums names, twice in a row. A network may have changed "
@@ -193,16 +196,17 @@ def fetch_file(wanted: Wanted, session: Session) -> None:
 
 def _transfer_all(wanted: Wanted, session: Session) -> None:
     """Make requests until the part is whole."""
-    partial = wanted.partial
-    failures = 0
+    failures = furthest = 0
     while True:
         session.go_on()
-        before = _size(partial)
         try:
             _transfer(wanted, session)
         except TransferError as cause:
             session.go_on()
-            failures = 1 if _size(partial) > before else failures + 1
+            # A part that is begun anew again and again gets its first bytes each time: they are no progress.
+            reached = session.under_way.get(wanted.path, 0)
+            failures = 1 if reached > furthest else failures + 1
+            furthest = max(furthest, reached)
             if failures >= _ATTEMPTS:
                 raise DownloadError(
                     f"{wanted.url} could not be fetched: {cause}. Check the connection and start again: it goes on where it "
@@ -219,36 +223,49 @@ def _transfer(wanted: Wanted, session: Session) -> None:
     Raises:
         TransferError: the file is not whole; another attempt may go on.
     """
-    partial = wanted.partial
-    have = _size(partial)
+    part, blob = wanted.part, wanted.blob
+    origin = part.origin
+    # Without either nothing would tell, in the end, that the first bytes are of another file than the last.
+    have = part.size if origin is not None or blob is not None else 0
     try:
-        response = session.open(wanted.url, {"Range": f"bytes={have}-"} if have else None)
+        response = session.open(wanted.url, _range_headers(have, origin))
     except urllib.error.HTTPError as refusal:
         with refusal:
             _handle_refusal(wanted, refusal.code, session)
         return
     with response:
-        expected = _expected_size(response, have)
-        if response.status == HTTPStatus.PARTIAL_CONTENT and expected is None:
-            _begin_anew(partial, session)
-            raise TransferError("the server sent another part of the file than it was asked for")
-        resumed = response.status == HTTPStatus.PARTIAL_CONTENT
+        in_part = response.status == HTTPStatus.PARTIAL_CONTENT
+        expected = _expected_size(response, have, origin)
+        if in_part and expected is None:
+            _begin_anew(part, session)
+            raise TransferError("the server sent another part than it was asked for, or one of another file")
         if (expected or 0) > MOST_BYTES:
             raise DownloadError(f"{wanted.url} is larger than any file of the dataset. Check the address.")
-        with _part(partial, session, resumed=resumed) as file:
+        began = origin_of(response.headers, expected)
+        with _opened(part, session, began, resumed=in_part and have > 0) as file:
             _write(response, file, wanted, session, (MOST_BYTES + 1 if expected is None else expected))
-    have = _size(partial)
+    have = part.size
     if expected is not None and have != expected:
         raise TransferError(f"{have} of {expected} bytes arrived")
+    if have == 0 and (blob is None or blob.size):
+        raise TransferError("the server sent an empty file")
     if have > MOST_BYTES:
         raise DownloadError(f"{wanted.url} is larger than any file of the dataset. Check the address.")
 
 
+def _range_headers(have: int, origin: Origin | None) -> dict[str, str]:
+    """What asks for a file from byte `have` on, or for all of it where it is not that of `origin` any more."""
+    if not have:
+        return {}
+    wanted = {"Range": f"bytes={have}-"}
+    return wanted if origin is None else {**wanted, "If-Range": origin.validator}
+
+
 @contextmanager
-def _part(partial: Path, session: Session, *, resumed: bool) -> Iterator[io.FileIO]:
-    """The part of a file, unbuffered, opened to go on or to begin anew."""
+def _opened(part: Part, session: Session, origin: Origin | None, *, resumed: bool) -> Iterator[io.FileIO]:
+    """The part, opened to go on, or to begin anew with the file that `origin` names."""
     with session.changing_files():
-        file = partial.open("ab" if resumed else "wb", buffering=0)
+        file = part.go_on() if resumed else part.begin(origin)
     with file:
         yield file
 
@@ -266,9 +283,9 @@ def _write(response: http.client.HTTPResponse, file: io.FileIO, wanted: Wanted, 
         session.under_way[wanted.path] = have
 
 
-def _begin_anew(partial: Path, session: Session) -> None:
+def _begin_anew(part: Part, session: Session) -> None:
     with session.changing_files():
-        partial.unlink(missing_ok=True)
+        part.remove()
 
 
 def _handle_refusal(wanted: Wanted, code: int, session: Session) -> None:
@@ -276,26 +293,29 @@ def _handle_refusal(wanted: Wanted, code: int, session: Session) -> None:
     if code in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise NotFoundError
     if code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # what we hold is not the beginning of this file
-        _begin_anew(wanted.partial, session)
+        _begin_anew(wanted.part, session)
         raise TransferError("the file has changed")
     if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransferError(f"the server answered {code}")
     raise DownloadError(f"The server refused {wanted.url} with status {code}. Check the address.")
 
 
-def _expected_size(response: http.client.HTTPResponse, have: int) -> int | None:
-    """The size of the whole file; None where the server does not tell, or sends another range than it was asked for."""
+def _expected_size(response: http.client.HTTPResponse, have: int, origin: Origin | None) -> int | None:
+    """The size of the whole file; None where the server does not tell, or sends something else than the part it was asked for."""
     if response.headers.get_content_type() == "text/html":
         raise DownloadError(f"{response.url} gave a web page instead of the file. Log in to the network, then retry.")
     if response.status == HTTPStatus.PARTIAL_CONTENT:
         match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        return None if match is None or int(match[1]) != have or int(match[2]) < have else int(match[2])
+        if match is None or int(match[1]) != have or int(match[2]) < have:
+            return None
+        total = int(match[2])
+        return total if origin is None or origin.may_be(response.headers, total) else None
     length = response.headers.get("Content-Length")
-    return int(length) if length is not None and length.isdecimal() else None
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    if length is None:
+        return None
+    if _SIZE.fullmatch(length) is None:
+        raise TransferError("the server announced a size that no file has")
+    return int(length)
 
 
 def _opener(session: Session) -> urllib.request.OpenerDirector:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from covid_core.data.fetch import DATASET_BYTES, FetchReport, fetch_dataset, is_begun
+from covid_core.data.fetch import DATASET_BYTES, fetch_dataset, is_begun
+from covid_core.data.fetch_report import FetchReport
 from covid_core.errors import CovidCoreError
 from covid_core.locations import dataset_listing, dataset_url, fetched_dir
 from covid_core.ui.frame import plain, problem
@@ -146,4 +147,5 @@ def _in_words(report: FetchReport) -> str:
     sentences = [f"{report.downloaded} files fetched, {report.skipped} were here already.", report.comparison]
     if report.not_found:
         sentences.append(f"The server does not have {len(report.not_found)} of the files.")
+    sentences.append(report.left_out)
     return " ".join(filter(None, sentences))

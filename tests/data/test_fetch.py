@@ -16,12 +16,14 @@ from urllib.parse import unquote
 
 import pytest
 
+from covid_core.cli import main
 from covid_core.data import fetch, fetch_transfer
 from covid_core.data.fetch import fetch_dataset, is_begun
 from covid_core.data.fetch_listing import Blob
 from covid_core.data.fetch_lock import LOCK_NAME, only_fetch_into
 from covid_core.data.fetch_threads import THREAD_NAME
-from covid_core.errors import DatasetError, DownloadError
+from covid_core.errors import DownloadError
+from covid_core.ui import fetch_panel
 
 TABLE = """patientid,finding,view,modality,folder,filename
 1,COVID-19,PA,X-ray,images,a.png
@@ -34,6 +36,11 @@ FILES = {
     "/images/a.png": bytes(range(256)) * 600,
     "/images/b (1)#%.jpg": bytes(range(255, -1, -1)) * 500,
 }
+
+
+def tag_of(content: bytes) -> dict[str, str]:
+    """A strong entity tag, as GitHub's servers give it."""
+    return {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -59,15 +66,22 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.stalls.get(path) == 0:
             self.stall(path)
             return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
-        if start >= len(content) and start:
+        validators = self.server.validators_of(content)
+        condition = self.headers.get("If-Range")
+        self.server.conditions.append(condition)
+        same = condition is None or condition in validators.values() or not self.server.heeds_conditions
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges and same else 0
+        if start and (start >= len(content) or self.server.refuses_ranges):
             self.send_error(416)
             return
-        self.send_response(206 if start else 200)
+        in_part = start > 0 or self.server.in_part
+        self.send_response(206 if in_part else 200)
         self.send_header("Content-Type", self.server.content_type)
+        for name, value in validators.items():
+            self.send_header(name, value)
         if self.server.length:
-            self.send_header("Content-Length", str(len(content) - start))
-        if start:
+            self.send_header("Content-Length", self.server.announced or str(len(content) - start))
+        if in_part:
             right = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self.send_header("Content-Range", right if self.server.content_range is None else self.server.content_range)
         self.end_headers()
@@ -110,7 +124,13 @@ class Server(ThreadingHTTPServer):
         self.stalled: list[str] = []
         self.over = threading.Event()
         self.ranges = True
+        self.refuses_ranges = False
+        self.validators_of: Callable[[bytes], dict[str, str]] = tag_of
+        self.heeds_conditions = True
+        self.conditions: list[str | None] = []
+        self.in_part = False
         self.length = True
+        self.announced: str | None = None
         self.content_range: str | None = None
         self.content_type = "application/octet-stream"
         self.requests: list[tuple[str, str | None]] = []
@@ -185,12 +205,122 @@ def test_a_server_without_ranges_sends_the_file_anew(server: Server, tmp_path: P
     assert_whole(tmp_path)
 
 
-def test_a_fetch_that_was_killed_is_resumed_by_the_next(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / ".a.png.part").write_bytes(FILES["/images/a.png"][:1000])
+def begin_image(server: Server, out_dir: Path, name: str = "a.png") -> None:
+    """Leave the first 1000 bytes of an image, as a fetch does whose connection drops again and again."""
+    server.drops = {f"/images/{name}": [1000, *[0] * 100]}
+    with pytest.raises(DownloadError, match="goes on where it stopped"):
+        fetch_dataset(out_dir, base_url=server.url)
+    server.drops = {}
+    server.requests.clear()
+    server.conditions.clear()
+
+
+def test_a_part_of_an_earlier_fetch_is_gone_on_with_if_the_server_has_the_same_file(
+    server: Server, tmp_path: Path
+) -> None:
+    begin_image(server, tmp_path)
     fetch_dataset(tmp_path, base_url=server.url)
     assert_whole(tmp_path)
     assert ("/images/a.png", "bytes=1000-") in server.requests
+    assert tag_of(FILES["/images/a.png"])["ETag"] in server.conditions
+
+
+@pytest.mark.parametrize("heeds_conditions", [True, False])
+@pytest.mark.parametrize("size", [600 * 256, 600 * 256 + 1])
+def test_of_a_file_that_changed_meanwhile_nothing_old_is_kept(
+    server: Server, tmp_path: Path, size: int, heeds_conditions: bool
+) -> None:
+    begin_image(server, tmp_path)
+    server.heeds_conditions = heeds_conditions
+    server.files["/images/a.png"] = b"n" * size
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert (tmp_path / "images" / "a.png").read_bytes() == b"n" * size
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["a.png", "b (1)#%.jpg"]
+
+
+def test_a_file_of_another_size_is_noticed_where_the_server_names_it_at_first_only(
+    server: Server, tmp_path: Path
+) -> None:
+    begin_image(server, tmp_path)
+    server.heeds_conditions, server.validators_of = False, lambda _: {}
+    server.files["/images/a.png"] = b"n" * 2000
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert (tmp_path / "images" / "a.png").read_bytes() == b"n" * 2000
+    assert [wanted for path, wanted in server.requests if path == "/images/a.png"] == ["bytes=1000-", None]
+
+
+LONG_AGO = "Tue, 01 Dec 2020 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("validators", "condition"),
+    [
+        ({"Last-Modified": LONG_AGO}, LONG_AGO),
+        ({"ETag": '"x"', "Last-Modified": LONG_AGO}, '"x"'),
+        ({"ETag": 'W/"x"', "Last-Modified": LONG_AGO}, None),
+        ({"ETag": "x"}, None),
+        ({"Last-Modified": "Tue, 01 Dec 2099 10:00:00 GMT"}, None),
+        ({"Last-Modified": "Tue, 99 Dec 2020 10:00:00 GMT"}, None),
+        ({"Last-Modified": "yesterday"}, None),
+        ({}, None),
+    ],
+)
+def test_a_part_is_gone_on_with_under_the_name_that_the_server_gave_the_file_and_begun_anew_without_one(
+    server: Server, tmp_path: Path, validators: dict[str, str], condition: str | None
+) -> None:
+    server.validators_of = lambda _: validators
+    begin_image(server, tmp_path)
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert_whole(tmp_path)
+    assert ("/images/a.png", None if condition is None else "bytes=1000-") in server.requests
+    assert set(server.conditions) == {condition}
+
+
+@pytest.mark.parametrize(
+    "kept", ["", '"x', '"x"', '"x"\n153600', "x\n153600\n", '"x"\r\nHost: elsewhere\n1\n', "\x00" * 70]
+)
+def test_what_was_half_written_of_the_name_is_not_taken_for_one(server: Server, tmp_path: Path, kept: str) -> None:
+    begin_image(server, tmp_path)
+    (tmp_path / "images" / ".a.png.origin").write_bytes(kept.encode())
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert_whole(tmp_path)
+    assert ("/images/a.png", None) in server.requests
+
+
+def test_a_part_of_another_program_is_not_gone_on_with(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / ".a.png.part").write_bytes(b"x" * 1000)
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert_whole(tmp_path)
+
+
+def test_an_answer_in_part_that_nobody_asked_for_is_not_put_behind_a_part_that_is_there(
+    server: Server, tmp_path: Path
+) -> None:
+    server.in_part = True
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / ".a.png.part").write_bytes(b"x" * 1000)
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("content_range", [None, "bytes 0-9/153600"])
+def test_a_server_that_drops_and_knows_no_ranges_is_not_asked_for_ever(
+    server: Server, tmp_path: Path, content_range: str | None
+) -> None:
+    server.refuses_ranges, server.content_range = content_range is None, content_range
+    server.drops = {"/images/a.png": [10] * 1000}
+    with pytest.raises(DownloadError, match="could not be fetched"):
+        fetch_dataset(tmp_path, base_url=server.url)
+    assert len([path for path, _ in server.requests if path == "/images/a.png"]) == 5
+
+
+def test_a_connection_that_drops_often_but_always_brings_something_is_gone_on_with(
+    server: Server, tmp_path: Path
+) -> None:
+    server.drops = {"/images/a.png": [1000] * 20}
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert_whole(tmp_path)
 
 
 def test_a_partial_file_that_is_too_long_is_begun_anew(server: Server, tmp_path: Path) -> None:
@@ -255,9 +385,120 @@ def test_a_wrong_address_is_named(server: Server, tmp_path: Path) -> None:
         fetch_dataset(tmp_path, base_url="file:///etc/")
 
 
-def test_a_table_with_a_hostile_file_name_is_refused(server: Server, tmp_path: Path) -> None:
-    server.files["/metadata.csv"] = TABLE.replace("gone.png", "../../gone.png").encode()
-    with pytest.raises(DatasetError, match="plain name"):
+def table_of(*names: str) -> bytes:
+    """A table of X-rays with these file names."""
+    rows = [f"{number},COVID-19,PA,X-ray,images,{name}" for number, name in enumerate(names)]
+    return "\n".join([TABLE.splitlines()[0], *rows, ""]).encode()
+
+
+def test_a_row_whose_file_name_leaves_the_folder_is_left_out_and_the_rest_is_fetched(
+    server: Server, tmp_path: Path
+) -> None:
+    out_dir = tmp_path / "out"
+    server.files["/elsewhere.png"] = b"from elsewhere"
+    server.files["/metadata.csv"] = table_of("../elsewhere.png", "a.png", "x" * 256, "b (1)#%.jpg", "../elsewhere.png")
+    report = fetch_dataset(out_dir, base_url=server.url)
+    assert (report.downloaded, report.escaping_names) == (3, ("../elsewhere.png", "x" * 256))
+    assert report.left_out in report.summary()
+    assert report.left_out in fetch_panel._in_words(report)
+    assert report.left_out.startswith("Left out: 2 file names of the table")
+    assert report.left_out.endswith(f": ../elsewhere.png, {'x' * 255}....")
+    assert not list(tmp_path.rglob("elsewhere*"))
+
+
+def test_nothing_is_said_of_rows_left_out_where_there_are_none(server: Server, tmp_path: Path) -> None:
+    report = fetch_dataset(tmp_path, base_url=server.url)
+    assert report.left_out == ""
+    assert "Left out" not in report.summary()
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "\N{LATIN SMALL LETTER A WITH DIAERESIS}" * 125 + ".png"])
+def test_the_longest_names_that_a_file_may_have_are_fetched_and_gone_on_with(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    server.files["/metadata.csv"] = table_of(name)
+    server.files[f"/images/{name}"] = FILES["/images/a.png"]
+    begin_image(server, tmp_path, name)
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert (f"/images/{name}", "bytes=1000-") in server.requests
+    assert [path.name for path in (tmp_path / "images").iterdir()] == [name]
+    assert (tmp_path / "images" / name).read_bytes() == FILES["/images/a.png"]
+
+
+def test_two_long_names_do_not_share_a_part() -> None:
+    parts = {fetch_transfer.Wanted("", Path("n" * 250 + end), None).part for end in ("a.png", "b.png")}
+    assert len(parts) == 2
+
+
+def test_an_archive_without_one_of_the_images_is_an_error_and_the_table_stays(server: Server, tmp_path: Path) -> None:
+    server.files = {"/metadata.csv": FILES["/metadata.csv"]}
+    with pytest.raises(DownloadError, match=r"None of the 3 images that the table names is at .*/images/\. Check"):
+        fetch_dataset(tmp_path, base_url=server.url)
+    assert (tmp_path / "metadata.csv").read_bytes() == FILES["/metadata.csv"]
+    fetch_dataset(tmp_path, base_url=server.url, metadata_only=True)
+
+
+def test_images_that_are_here_are_enough_where_the_server_has_none(server: Server, tmp_path: Path) -> None:
+    fetch_dataset(tmp_path, base_url=server.url)
+    (tmp_path / "images" / "a.png").unlink()
+    server.files = {"/metadata.csv": FILES["/metadata.csv"]}
+    assert fetch_dataset(tmp_path, base_url=server.url).not_found == ("a.png", "gone.png")
+
+
+@pytest.mark.parametrize("names", [["../a.png"], [""]])
+def test_a_table_that_names_no_image_to_fetch_is_an_error(server: Server, tmp_path: Path, names: list[str]) -> None:
+    server.files["/metadata.csv"] = table_of(*names)
+    with pytest.raises(DownloadError, match="names no image that could be fetched"):
+        fetch_dataset(tmp_path, base_url=server.url)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_empty_answer_is_no_file(server: Server, tmp_path: Path, announced: bool) -> None:
+    server.length = announced
+    server.files["/images/a.png"] = b""
+    with pytest.raises(DownloadError, match="sent an empty file"):
+        fetch_dataset(tmp_path, base_url=server.url)
+    assert not (tmp_path / "images" / "a.png").exists()
+
+
+def test_an_empty_file_is_here_only_where_it_shall_be_empty(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b (1)#%.jpg"):
+        (tmp_path / "images" / name).touch()
+    (tmp_path / "metadata.csv").touch()
+    fetch_dataset(tmp_path, base_url=server.url)
+    (tmp_path / "metadata.csv.old").unlink()
+    assert_whole(tmp_path)
+    server.files["/images/gone.png"] = b""
+    server.files["/listing.json"] = listing_of(server.files)
+    report = fetch_dataset(tmp_path, base_url=server.url, listing_url=server.url + "listing.json")
+    assert (report.downloaded, report.not_found) == (1, ())
+    assert (tmp_path / "images" / "gone.png").read_bytes() == b""
+    report = fetch_dataset(tmp_path, base_url=server.url, listing_url=server.url + "listing.json")
+    assert (report.downloaded, report.skipped) == (0, 4)
+
+
+def test_of_many_names_the_first_ten_are_told_and_none_steers_a_terminal(server: Server, tmp_path: Path) -> None:
+    names = [f"gone{number:02}\x9b31m.png" for number in range(13)]
+    server.files["/metadata.csv"] = table_of("a.png", *names, "../\x1b[2J", *[f"../{number}" for number in range(12)])
+    summary = fetch_dataset(tmp_path, base_url=server.url).summary()
+    assert all(character.isprintable() or character == "\n" for character in summary)
+    assert "does not have 13: gone00\N{REPLACEMENT CHARACTER}31m.png, gone01" in summary
+    assert "gone09\N{REPLACEMENT CHARACTER}31m.png and 3 more\n" in summary
+    assert ": ../\N{REPLACEMENT CHARACTER}[2J, ../0, " in summary
+    assert "../8 and 3 more" in summary
+    assert "gone10" not in summary
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "9" * 20, "1e3", "-1"])
+def test_a_size_that_no_file_has_is_not_believed(server: Server, tmp_path: Path, size: str) -> None:
+    begin_image(server, tmp_path)
+    server.content_range = f"bytes 1000-153599/{size}"
+    fetch_dataset(tmp_path, base_url=server.url)
+    assert_whole(tmp_path)
+    server.announced = size
+    (tmp_path / "metadata.csv").unlink()
+    with pytest.raises(DownloadError, match="announced a size that no file has"):
         fetch_dataset(tmp_path, base_url=server.url)
 
 
@@ -446,6 +687,106 @@ def test_files_of_another_size_are_replaced_and_the_table_of_before_is_kept(
     assert "kept as metadata.csv.old" in report.summary()
 
 
+def test_a_corrected_table_of_the_same_size_is_fetched(server: Server, tmp_path: Path, listing: str) -> None:
+    former = FILES["/metadata.csv"].replace(b"SARS", b"MERS")
+    (tmp_path / "metadata.csv").write_bytes(former)
+    report = fetch_dataset(tmp_path, base_url=server.url, listing_url=listing)
+    assert (tmp_path / "metadata.csv").read_bytes() == FILES["/metadata.csv"]
+    assert (tmp_path / "metadata.csv.old").read_bytes() == former
+    assert report.former_table == tmp_path / "metadata.csv.old"
+    assert fetch_dataset(tmp_path, base_url=server.url, listing_url=listing).verified == 1
+
+
+def test_each_former_table_is_kept_and_none_twice(server: Server, tmp_path: Path, listing: str) -> None:
+    former = [b"first", b"second", b"third", b"first"]
+    kept = []
+    for content in former:
+        (tmp_path / "metadata.csv").write_bytes(content)
+        report = fetch_dataset(tmp_path, base_url=server.url, listing_url=listing, metadata_only=True)
+        assert report.former_table is not None
+        assert report.former_table.read_bytes() == content
+        kept.append(report.former_table.name)
+    assert kept == ["metadata.csv.old", "metadata.csv.old2", "metadata.csv.old3", "metadata.csv.old"]
+    assert "kept as metadata.csv.old." in report.summary()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metadata.csv", *kept[:3]]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_table_is_there_at_every_moment_of_its_replacement(
+    server: Server, tmp_path: Path, listing: str, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    table = tmp_path / "metadata.csv"
+    table.write_bytes(b"mine")
+    replace = Path.replace
+
+    def fail_for_the_table(self: Path, target: Path) -> Path:
+        assert table.read_bytes() == b"mine"
+        if target == table:
+            raise PermissionError(13, "Permission denied")
+        return replace(self, target)
+
+    def no_links(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(Path, "replace", fail_for_the_table)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    with pytest.raises(DownloadError, match="Permission denied"):
+        fetch_dataset(tmp_path, base_url=server.url, listing_url=listing)
+    assert table.read_bytes() == b"mine"
+    monkeypatch.setattr(Path, "replace", replace)
+    report = fetch_dataset(tmp_path, base_url=server.url, listing_url=listing)
+    assert report.former_table == tmp_path / "metadata.csv.old"
+    assert report.former_table.read_bytes() == b"mine"
+    assert table.read_bytes() == FILES["/metadata.csv"]
+
+
+def test_images_of_the_right_size_are_compared_on_request_and_those_that_differ_fetched_anew(
+    server: Server, tmp_path: Path, listing: str
+) -> None:
+    fetch_dataset(tmp_path, base_url=server.url, listing_url=listing)
+    (tmp_path / "images" / "a.png").write_bytes(FILES["/images/a.png"][:-1] + b"!")
+    assert fetch_dataset(tmp_path, base_url=server.url, listing_url=listing).downloaded == 0
+    calls: list[tuple[int, int]] = []
+    report = fetch_dataset(
+        tmp_path,
+        base_url=server.url,
+        listing_url=listing,
+        verify=True,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert_whole(tmp_path)
+    assert (report.downloaded, report.replaced, report.skipped, report.verified) == (1, 1, 2, 2)
+    assert (
+        "1 of those fetched and 2 of those that were there already were compared with their checksums and are right."
+        in (report.summary())
+    )
+    of_images = [call for call in calls if call[1]]
+    assert (of_images[0], of_images[-1]) == ((0, 281_600), (281_600, 281_600))
+    assert (600 * 256, 281_600) in of_images or (500 * 256, 281_600) in of_images
+
+
+def test_a_comparison_without_a_list_is_refused(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"cannot be compared with their checksums: there is no list .* --listing"):
+        fetch_dataset(tmp_path, base_url=server.url, verify=True)
+    server.refuses["/listing.json"] = 403
+    with pytest.raises(DownloadError, match="the server answered 403"):
+        fetch_dataset(tmp_path, base_url=server.url, listing_url=server.url + "listing.json", verify=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_compares_on_request_and_fills_the_folder_that_the_button_fills(
+    server: Server, tmp_path: Path, listing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path / "chosen"))
+    assert main(["fetch", "--url", server.url, "--listing", listing]) == 0
+    assert_whole(tmp_path / "chosen")
+    (tmp_path / "chosen" / "images" / "a.png").write_bytes(FILES["/images/a.png"][:-1] + b"!")
+    assert main(["fetch", "--url", server.url, "--listing", listing, "--verify"]) == 0
+    assert_whole(tmp_path / "chosen")
+    assert "1 were there with another content and were replaced." in capsys.readouterr().out
+
+
 def test_a_file_of_another_size_stays_where_its_replacement_fails(server: Server, tmp_path: Path, listing: str) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"smaller")
@@ -463,8 +804,7 @@ def test_a_server_that_asks_for_patience_for_ever_ends_in_a_sentence(server: Ser
 
 @pytest.mark.parametrize("wrong", ["bytes 0-9/153600", "bytes 9-153599/153600", "bytes 1000-", ""])
 def test_another_range_than_asked_for_makes_the_file_begin_anew(server: Server, tmp_path: Path, wrong: str) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / ".a.png.part").write_bytes(FILES["/images/a.png"][:1000])
+    begin_image(server, tmp_path)
     server.content_range = wrong
     fetch_dataset(tmp_path, base_url=server.url)
     assert_whole(tmp_path)
