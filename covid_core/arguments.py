@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from covid_core import __version__
 from covid_core.images.repair import REPAIR_TITLES
 from covid_core.locations import (
-    DATASET_NAME,
     DEFAULT_MODEL,
     FETCHED_DATASET,
     NO_LISTING,
     dataset_dir,
     dataset_url,
     default_model,
+    fetched_dir,
     models_dir,
 )
 
@@ -51,10 +51,15 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         verbs, handlers, "fetch", "download the COVID-19 Image Data Collection; goes on where it was interrupted"
     )
     fetch.add_argument(
-        "--out", type=Path, default=FETCHED_DATASET, help=f"folder to fill; the app looks in data/{DATASET_NAME}"
+        "--out", type=Path, default=fetched_dir(), help="folder to fill; by default the one that the app looks in first"
     )
     fetch.set_defaults(after_interrupt=_GOES_ON)
     fetch.add_argument("--metadata-only", action="store_true", help="only metadata.csv, under 1 MB")
+    fetch.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare the files that are here with their checksums, too, and fetch anew those that differ",
+    )
     fetch.add_argument("--url", default=dataset_url(), help="where metadata.csv and images/ are")
     fetch.add_argument(
         "--listing",
@@ -63,7 +68,9 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     )
 
     prepare = _verb(verbs, handlers, "prepare", "choose the cohort, find duplicates, split by patient, lay out folders")
-    prepare.add_argument("--dataset", type=Path, default=FETCHED_DATASET, help="folder with metadata.csv and images/")
+    prepare.add_argument(
+        "--dataset", type=Path, default=dataset_dir() or fetched_dir(), help="folder with metadata.csv and images/"
+    )
     prepare.add_argument("--out", type=Path, default=Path("dataset"), help="folder for split/, split.csv and flow.json")
     prepare.add_argument(
         "--ambiguous",
@@ -92,7 +99,12 @@ def _add_audit(verbs: "Verbs", handlers: Handlers) -> None:
         "--collection",
         type=Path,
         default=dataset_dir() or FETCHED_DATASET,
-        help="folder with metadata.csv, and with images/ if the files are to be checked",
+        help="folder with metadata.csv and images/",
+    )
+    audit.add_argument(
+        "--table-only",
+        action="store_true",
+        help="the table alone; without it a collection without images is an error",
     )
     audit.add_argument(
         "--fail-on",
@@ -162,7 +174,7 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         "train, cross-validate and export the app's model in one go: frozen layers, lungs, kernel",
     )
     _add_inputs(build)
-    annotations = (dataset_dir() or FETCHED_DATASET) / "annotations"
+    annotations = (dataset_dir() or fetched_dir()) / "annotations"
     build.add_argument("--annotations", type=Path, default=annotations, help="folder with the lung masks")
     build.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
     build.add_argument(

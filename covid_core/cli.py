@@ -72,6 +72,7 @@ def _fetch(options: argparse.Namespace) -> int:
             base_url=options.url,
             listing_url=dataset_listing(options.url, options.listing),
             metadata_only=options.metadata_only,
+            verify=options.verify,
             progress=progress,
             in_bytes=progress.in_bytes,
         )
@@ -109,7 +110,13 @@ def _audit(options: argparse.Namespace) -> int:
 
     opened = nullcontext() if options.no_cache else closing(PictureStore(cache_dir() / STORE_NAME))
     with opened as store, _progress("reading films", "film") as progress:
-        audit = audit_dataset(options.collection, progress=progress, store=store, say=_said_above_a_bar())
+        audit = audit_dataset(
+            options.collection,
+            table_only=options.table_only,
+            progress=progress,
+            store=store,
+            say=_said_above_a_bar(),
+        )
     print(audit_json(audit) if options.json else summary_lines(audit))
     grave = () if options.fail_on == "never" else audit.at_least(options.fail_on)
     if grave:

@@ -16,29 +16,29 @@ from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Say, Sever
 from covid_core.data.audit_prediction import prediction_findings
 from covid_core.data.audit_table import table_findings
 from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
-from covid_core.data.metadata import read_metadata
+from covid_core.data.metadata import IMAGES_NAME, METADATA_NAME, read_metadata, unreadable_numbers
 
 if TYPE_CHECKING:
     from covid_core.data.pictures import PictureStore
 
 __all__ = ["SEVERITIES", "Audit", "Finding", "Severity", "audit_dataset"]
 
-METADATA_NAME = "metadata.csv"
-IMAGES_NAME = "images"
-
 
 def audit_dataset(
     collection: Path | None,
     *,
+    table_only: bool = False,
     progress: Progress | None = None,
     table: pd.DataFrame | None = None,
     store: "PictureStore | None" = None,
     say: Say = lambda _: None,
 ) -> Audit:
-    """Audit a collection; its images are read once, and may be missing.
+    """Audit a collection; its images are read once.
 
     Args:
-        collection: the folder with `metadata.csv`, and with `images/` if the files are to be checked; None for a table alone.
+        collection: the folder with `metadata.csv` and `images/`; None for a table without a folder, which is audited alone.
+        table_only: look at no image. Otherwise a collection without a single one is an error: to pass over its files in silence
+            would let a pipeline go on with nothing.
         progress: called with (done, total) after each file that was read. What it raises ends the audit.
         table: what `read_metadata` gave, if it was read already.
         store: keeps what was read of a file, so that the next audit does not read it again; None to read every file.
@@ -55,25 +55,26 @@ def audit_dataset(
         if collection is None:
             raise ValueError("An audit needs a folder or a table. Received neither.")
         table = read_metadata(collection / METADATA_NAME)
+    unreadable = unreadable_numbers(table)
     table = table.reset_index(drop=True)
-    images_dir = None if collection is None else collection / IMAGES_NAME
+    table.attrs = {}  # the rows of the findings are made of this table, and need not carry what is already told
+    images_dir = None if collection is None or table_only else collection / IMAGES_NAME
     files = audit_files(table, images_dir, progress, say, store)
     say("Reading the table")
-    films = _films(table, images_dir)
+    films = _films(table, images_dir if files.any_present else None)
     cohort = films[~ambiguous_rows(films, table)]
     findings = (
         *files.findings,
-        *table_findings(table, films),
+        *table_findings(table, films, unreadable),
         *prediction_findings(cohort, _within(cohort, files.pairs), say),
     )
     return Audit(findings, len(table), int(table["patientid"].nunique()))
 
 
 def _films(table: pd.DataFrame, images_dir: Path | None) -> pd.DataFrame:
-    """The labelled frontal X-rays, whose file is there if any is, with their own labels, on the index of the table."""
+    """The labelled frontal X-rays whose file is there, or all for None, with their own labels, on the index of the table."""
     numbered = table.assign(row=table.index)
-    rules = CohortRules(ambiguous="non_covid")
-    chosen = select_cohort(numbered, images_dir if images_dir and images_dir.is_dir() else None, rules).table
+    chosen = select_cohort(numbered, images_dir, CohortRules(ambiguous="non_covid")).table
     return table.loc[chosen["row"]]
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from covid_core.data.audit_finding import Finding, Say, counted, given, not_checked, rows_of
-from covid_core.data.duplicates import Fingerprint, duplicate_pairs, fingerprint_files
-from covid_core.data.metadata import safe_image_path
+from covid_core.data.duplicates import Fingerprint, components, duplicate_pairs, fingerprint_files
+from covid_core.data.metadata import IMAGES_NAME, safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.images.decode import is_dicom
 from covid_core.images.raster import kind_of
+from covid_core.labels import CLASS_TITLES
 
 if TYPE_CHECKING:
     from covid_core.data.pictures import PictureStore
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 MOST_COMPARED = 5000
-"""Pictures; the comparison takes memory with the square of their number, 100 MB a matrix for this many."""
+"""Pictures; the time of the comparison grows with the square of their number, to 5 minutes for this many (see
+`duplicate_pairs`)."""
 _HEAD_BYTES = 256
 _NAMED = {
     "png": "PNG",
@@ -41,8 +43,9 @@ _NAMED = {
 }
 """File extension, in lower case -> the type it promises."""
 _OTHER_SIGNATURES = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"\x1f\x8b": "GZIP"}
-_FILE_CHECKS = ("missing_files", "unreadable_files", "file_types", *("exact_duplicates", "near_duplicates"))
 _ACROSS = "duplicates_across_patients"
+_READING_CHECKS = ("unreadable_files", "file_types", "exact_duplicates", "near_duplicates", _ACROSS)
+"""The checks that read files."""
 
 
 class FilePair(NamedTuple):
@@ -60,10 +63,12 @@ class FilesAudited:
     Attributes:
         findings: one a check.
         pairs: of rows with (almost) the same picture; empty where no file was read.
+        any_present: whether any file of the table is there.
     """
 
     findings: tuple[Finding, ...]
     pairs: tuple[FilePair, ...]
+    any_present: bool
 
 
 def audit_files(
@@ -77,32 +82,34 @@ def audit_files(
 
     Args:
         table: as `read_metadata` gives it, numbered from 0.
-        images_dir: the folder of images; where there is none, the checks say so. None for a table alone.
+        images_dir: the folder of images; not a single file in it is an error. None for the table alone, as the checks then say.
         progress: called after each file, and after each picture that was compared.
         say: called before the files are read, and before their pictures are compared.
         store: keeps what was read of a file, so that it is not read again; None to read every file.
     """
     paths, escaping = _safe_paths(table, images_dir or Path())
     named = [_escaping_names(table, escaping), _repeated_names(table)]
-    if images_dir is None or not images_dir.is_dir():
-        why = "there is a table alone, without a folder of images."
-        if images_dir is not None:
-            why = "the folder of images is not there. `fetch` downloads it."
-        return FilesAudited((*named, *(not_checked(check, why) for check in (*_FILE_CHECKS, _ACROSS))), ())
+    if images_dir is None:
+        unread = [not_checked(check, "the table alone is audited.") for check in ("missing_files", *_READING_CHECKS)]
+        return FilesAudited((*named, *unread), (), any_present=False)
     present = {place: path for place, path in paths.items() if path.is_file()}
+    missing = _missing(table, paths, present)
+    if not present:
+        unread = [not_checked(check, "no file of the table is there.") for check in _READING_CHECKS]
+        return FilesAudited((*named, missing, *unread), (), any_present=False)
     say(f"Reading {counted(len(present), 'file')}")
     prints = dict(zip(present, fingerprint_files(list(present.values()), progress, store=store), strict=True))
     pairs, why_not = _pairs(table, prints, progress, say)
     found = [
         *named,
-        _missing(table, paths, present),
+        missing,
         _unreadable(table, prints),
         _types(table, present),
         _exact(table, pairs),
         not_checked("near_duplicates", why_not) if why_not else _near(table, pairs),
-        _across(table, pairs),
+        _across(table, pairs, why_not),
     ]
-    return FilesAudited(tuple(found), pairs)
+    return FilesAudited(tuple(found), pairs, any_present=True)
 
 
 def content_type(head: bytes) -> str | None:
@@ -181,18 +188,29 @@ def _missing(table: pd.DataFrame, paths: dict[int, Path], present: dict[int, Pat
     folder = table["folder"]
     absent = [(place, _absent(folder[place])) for place in paths if place not in present]
     strange = sorted([*nameless, *absent])
+    none_there = bool(paths) and not present
+    what = "They are left out"
+    if none_there:
+        what = "Not one is there, so that only the table is audited; `--table-only` says that it is meant so"
+    elsewhere = sum(_is_elsewhere(folder[place]) for place, _ in absent)
+    more = f", but not the {elsewhere} of another folder than {IMAGES_NAME}, such as CT volumes" if elsewhere else ""
     return Finding(
         "missing_files",
-        "warning",
+        "error" if none_there else "warning",
         len(strange),
-        f"{counted(len(strange), 'row has', 'rows have')} no file in the folder of images. They are left out; `fetch` brings "
-        "what can be had.",
+        f"{counted(len(strange), 'row has', 'rows have')} no file in the folder of images. {what}. `fetch` brings what can be "
+        f"had{more}.",
         rows_of(table, strange),
     )
 
 
 def _absent(folder: object) -> str:
-    return f"not there (folder {folder})" if isinstance(folder, str) and folder != "images" else "not there"
+    return f"not there (folder {folder})" if _is_elsewhere(folder) else "not there"
+
+
+def _is_elsewhere(folder: object) -> bool:
+    """Whether the collection keeps a file in another folder than that of images, as it does CT volumes."""
+    return isinstance(folder, str) and folder != IMAGES_NAME
 
 
 def _unreadable(table: pd.DataFrame, prints: dict[int, Fingerprint]) -> Finding:
@@ -256,29 +274,59 @@ def _near(table: pd.DataFrame, pairs: Sequence[FilePair]) -> Finding:
     )
 
 
-def _across(table: pd.DataFrame, pairs: Sequence[FilePair]) -> Finding:
-    patient, label = table["patientid"], table["label"]
-    apart = [pair for pair in pairs if patient[pair.first] != patient[pair.second]]
-    torn = [
-        pair
-        for pair in apart
-        if label[[pair.first, pair.second]].notna().all() and label[pair.first] != label[pair.second]
-    ]
-    more = f" {counted(len(torn), 'pair has', 'pairs have')} contrary classes: one must be wrong." if torn else ""
+def _across(table: pd.DataFrame, pairs: Sequence[FilePair], why_not: str) -> Finding:
+    """The groups of (almost) the same picture that have several patients, and those among them that have both classes.
+
+    Groups, not pairs: of several files of one content each is paired with the first alone.
+    """
+    rows = _grouped(table, pairs)
+    counts = rows.groupby("group")[["patientid", "label"]].nunique()
+    groups = counts[counts["patientid"] > 1]
+    if why_not and groups.empty:
+        return not_checked(_ACROSS, f"no content is under different patients, but {why_not}")
+    torn = groups.index[groups["label"] > 1]
+    more = (
+        f" {counted(len(torn), 'group has', 'groups have')} contrary classes: one must be wrong." if len(torn) else ""
+    )
+    if why_not:
+        more += f" Only files of the same content were looked for: {why_not}"
+    rows = rows[rows["group"].isin(groups.index)].sort_values("group", kind="stable")
+    title = (rows["label"].map(CLASS_TITLES).fillna("no class") + ": ").where(rows["group"].isin(torn), "")
+    partner = _partners(table, pairs)
     return Finding(
         _ACROSS,
-        "error" if torn else "warning",
-        len(apart),
-        f"{counted(len(apart), 'pair', 'pairs')} of (almost) the same picture under different patients. A split by patient "
+        "error" if len(torn) else "warning",
+        len(groups),
+        f"{counted(len(groups), 'group', 'groups')} of (almost) the same picture under different patients. A split by patient "
         f"alone puts them on both sides; `prepare` does not.{more}",
-        rows_of(table, _described(table, apart)),
+        rows_of(table, ((place, words + partner[place]) for place, words in zip(title.index, title, strict=True))),
     )
+
+
+def _grouped(table: pd.DataFrame, pairs: Sequence[FilePair]) -> pd.DataFrame:
+    """The rows that are in a pair: `patientid`, `label` and `group`, the number of all those that pairs link with each other."""
+    numbers = components(len(table), [(pair.first, pair.second) for pair in pairs])
+    places = sorted({place for pair in pairs for place in (pair.first, pair.second)})
+    return table.loc[places, ["patientid", "label"]].assign(group=numbers[places])
+
+
+def _partners(table: pd.DataFrame, pairs: Sequence[FilePair]) -> dict[int, str]:
+    """Index of a row in a pair -> which other one it is like: one of another patient, if it is paired with such."""
+    name, patient = table["filename"].tolist(), table["patientid"].tolist()
+    partner: dict[int, str] = {}
+    for first, second, same in sorted(pairs, key=lambda pair: patient[pair.first] == patient[pair.second]):
+        partner.setdefault(first, _like(name[second], same_content=same))
+        partner.setdefault(second, _like(name[first], same_content=same))
+    return partner
 
 
 def _described(table: pd.DataFrame, pairs: Sequence[FilePair]) -> Iterator[tuple[int, str]]:
     """Two rows a pair, each naming the other."""
     name = table["filename"]
     for first, second, same in pairs:
-        how = "same content as" if same else "almost the same picture as"
-        yield first, f"{how} {name[second]!s}"
-        yield second, f"{how} {name[first]!s}"
+        yield first, _like(name[second], same_content=same)
+        yield second, _like(name[first], same_content=same)
+
+
+def _like(name: object, *, same_content: bool) -> str:
+    return f"{'same content as' if same_content else 'almost the same picture as'} {name}"

@@ -31,6 +31,8 @@ def prediction_findings(
 ) -> Iterator[Finding]:
     """ROC AUC, cross-validated with patients and duplicates kept together, of what each of `PREDICTORS` tells of the class.
 
+    A finding counts the films if it tells more than chance, else none.
+
     Args:
         cohort: labelled films with `filename`, `patientid`, `label`, `source`, `view`, `age`, `sex`.
         pairs: positions in it of (almost) the same picture.
@@ -81,7 +83,7 @@ def _told(check: str, words: str, area: Metric, within: Metric | None, films: in
     return Finding(
         check,
         "warning" if more else "notice",
-        films,
+        films if more else 0,
         f"{words} the class of {films} frontal films is told with an AUC of {value:.2f}{interval}, patients kept apart: "
         f"{verdict}.",
         rows_of(nothing, ()),

@@ -24,6 +24,7 @@ CHECK_TITLES = {
     "dates": "Impossible dates",
     "unclear_dates": "Dates that say too little",
     "measurements": "Impossible temperature or oxygen saturation",
+    "unreadable_numbers": "Numbers that cannot be read",
     "modalities": "Unknown modalities",
     "views": "Unknown views",
     "findings": "Unknown words in findings",
@@ -37,7 +38,9 @@ CHECK_TITLES = {
 
 
 def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
-    """What was found, the gravest first, with the first rows of each; then what is in order, and what was not checked.
+    """What was found, the gravest first, with the first rows of each; then what is in order, and in words what is neither.
+
+    Neither are the checks that could not run, and what tells the class no better than chance: its area is worth seeing.
 
     Args:
         audit: of a collection.
@@ -48,10 +51,11 @@ def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
         for finding in audit.findings:
             if finding.count and finding.severity == severity:
                 lines += ["", f"{severity}: {finding.check}: {finding.sentence}", *_row_lines(finding, rows_shown)]
-    fine = [finding.check for finding in audit.findings if finding.checked and not finding.count]
+    quiet = [finding for finding in audit.findings if not finding.count]
+    fine = [finding.check for finding in quiet if finding.checked and finding.roc_auc is None]
     if fine:
         lines += ["", f"in order: {', '.join(fine)}"]
-    lines += [f"{finding.check}: {finding.sentence}" for finding in audit.findings if not finding.checked]
+    lines += [f"{finding.check}: {finding.sentence}" for finding in quiet if finding.check not in fine]
     return "\n".join(lines)
 
 

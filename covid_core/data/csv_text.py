@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -36,6 +37,14 @@ _BINARY_KINDS = {
     b"\xff\xd8\xff": "an image",
     b"%PDF": "a PDF",
 }
+# ASCII, which is quickly passed over; another character as UTF-8 writes it (RFC 3629, section 4); a byte that belongs to none.
+_UTF8 = re.compile(
+    rb"[\x00-\x7f]+"
+    rb"|(?P<character>[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]"
+    rb"|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
+    rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|\xf4[\x80-\x8f][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3})"
+    rb"|(?P<stray>[\x80-\xff])"
+)
 _TEXT_KINDS = {b"<": "a web page", b"{": "JSON", b"[": "JSON"}
 
 
@@ -60,7 +69,8 @@ def open_sheet(data: bytes, is_header: Callable[[list[str]], bool], wanted: str)
     """Find the encoding, the delimiter and the header of a text.
 
     Encodings: UTF-16 by its mark, or by every other byte of its beginning; else UTF-8; else Windows-1252, which holds
-    Latin-1's letters and what Windows writes for quotation marks and dashes; else Latin-1.
+    Latin-1's letters and what Windows writes for quotation marks and dashes; else Latin-1. What is UTF-8 but for a few bytes is
+    refused: read as Windows-1252, every letter with an accent would become two others, and nobody would be told.
 
     Args:
         data: the content of a file.
@@ -165,6 +175,8 @@ def _encoding(data: bytes) -> str:
     for encoding in candidates:
         if _decodes(data, encoding):
             return encoding
+        if encoding == "utf-8-sig":
+            _check_no_damaged_utf8(data)
     raise DatasetError(f"The table begins as UTF-16 but is damaged. {_AGAIN}")
 
 
@@ -177,6 +189,26 @@ def _decodes(data: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _check_no_damaged_utf8(data: bytes) -> None:
+    """Refuse what is not UTF-8 but begins with its mark, or has more of its characters than bytes that belong to none.
+
+    One such byte takes two characters: a single one may be chance, in a text of another encoding.
+    """
+    characters, strays, first = 0, 0, len(data)
+    for found in _UTF8.finditer(data):
+        if found.lastgroup == "character":
+            characters += 1
+        elif found.lastgroup == "stray":
+            strays += 1
+            first = min(first, found.start())
+    if data.startswith(codecs.BOM_UTF8) or characters > strays:
+        ends = data.count(b"\n", 0, first) + data.count(b"\r", 0, first) - data.count(b"\r\n", 0, first)
+        raise DatasetError(
+            f"Line {ends + 1} holds a byte that is no UTF-8, in a table that is written in it: a character there is damaged, or "
+            f"comes from another encoding. Correct it. {_AGAIN}"
+        )
 
 
 def _lines(data: bytes, encoding: str, current: list[str]) -> Iterator[str]:

@@ -4,12 +4,14 @@ This module reads the table and knows its columns. It does not look at images an
 `covid_core.data.cohort`.
 """
 
+import json
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,6 +22,11 @@ from numpy.typing import NDArray
 from covid_core.data.csv_text import Sheet, open_sheet, row_blocks
 from covid_core.errors import DatasetError
 from covid_core.labels import label_of_finding
+
+METADATA_NAME = "metadata.csv"
+"""The table in the folder of a collection."""
+IMAGES_NAME = "images"
+"""The folder of its images, there and in the column `folder`."""
 
 REQUIRED_COLUMNS = ("patientid", "finding", "view", "modality", "filename")
 NUMERIC_COLUMNS = (
@@ -39,6 +46,8 @@ COLUMNS = (
 )
 """The named columns of the version with 950 rows."""
 DERIVED_COLUMNS = ("label", "source")
+MOST_UNREADABLE = 1000
+"""Cells without a number that are kept: of a table that writes `56 years` throughout, the first tell enough."""
 
 # Arrow's own memory pool keeps much of what is freed: with the system's, a process that filters a large table again and again
 # stays smaller, at the same speed (benchmarks/dataset.py). It holds for the whole process.
@@ -51,6 +60,35 @@ _MODALITIES = frozenset({"x-ray", "ct"})
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d{1,2})$")
 _MAX_FILENAME_BYTES = 255  # the limit of every common file system
 _LAST_CONTROL_CHARACTER = 31
+_UNREADABLE = "unreadable_numbers"
+_LONGEST_UNREADABLE = 60  # characters of such a cell that are kept
+
+
+class UnreadableCell(NamedTuple):
+    """A cell of `NUMERIC_COLUMNS` that is not blank and holds no finite number.
+
+    Attributes:
+        row: counted from 0.
+        column: its name.
+        text: what stands there, or how it begins.
+    """
+
+    row: int
+    column: str
+    text: str
+
+
+@dataclass(frozen=True)
+class UnreadableNumbers:
+    """The cells that give a number which cannot be read.
+
+    Attributes:
+        count: how many there are.
+        cells: the first `MOST_UNREADABLE` of them, row by row.
+    """
+
+    count: int = 0
+    cells: tuple[UnreadableCell, ...] = ()
 
 
 def read_metadata(source: Path | bytes) -> pd.DataFrame:
@@ -69,7 +107,8 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
         further named column of the file, and the derived `label` (`covid`, `non_covid`, NA where the finding is
         missing) and `source` (the domain of `url` in lower case, NA if none). Text is stripped and blanks are NA;
         `NUMERIC_COLUMNS` are float64 and finite (age in years, offset in days since onset or admission). A comma before one
-        or two last digits is a decimal one; before three it may part thousands, and the cell is NA as any that is no number.
+        or two last digits is a decimal one; before three it may part thousands, and the cell is NA as any that is no number;
+        `unreadable_numbers` tells of these.
 
     Raises:
         DatasetError: the content is no such table; the sentence says why.
@@ -77,13 +116,33 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
     sheet = open_sheet(_content(source), lambda cells: "filename" in _column_names(cells), ", ".join(REQUIRED_COLUMNS))
     names = _column_names(sheet.header)
     _check_names(names)
-    columns, rows = _columns(sheet, names)
+    columns, unreadable, rows = _columns(sheet, names)
     for name in (*COLUMNS, *DERIVED_COLUMNS):
         columns.setdefault(name, _nothing(name, rows))
     table = pd.DataFrame(columns)
     _check_patients(table)
     further = [name for name in columns if name not in {*COLUMNS, *DERIVED_COLUMNS}]
-    return table[[*COLUMNS, *further, *DERIVED_COLUMNS]]
+    table = table[[*COLUMNS, *further, *DERIVED_COLUMNS]]
+    if unreadable.count:
+        # As one text: pandas copies it deeply with each table made of this one, and Arrow writes it beside each that is shown.
+        table.attrs[_UNREADABLE] = json.dumps([unreadable.count, unreadable.cells])
+    return table
+
+
+def unreadable_numbers(table: pd.DataFrame) -> UnreadableNumbers:
+    """What stood where a number was to be and is now NA.
+
+    Args:
+        table: as `read_metadata` gives it, or some of its rows, on its index.
+
+    Returns:
+        Those of the rows of this table, as they are counted in it. Of cells beyond the first `MOST_UNREADABLE` of the file only
+        the number is known; they are counted wherever their rows are.
+    """
+    count, kept = json.loads(table.attrs.get(_UNREADABLE, "[0, []]"))
+    places = {row: place for place, row in enumerate(table.index.tolist())} if kept else {}
+    cells = tuple(UnreadableCell(places[row], column, text) for row, column, text in kept if row in places)
+    return UnreadableNumbers(count - len(kept) + len(cells), cells)
 
 
 def safe_image_path(images_dir: Path, filename: str) -> Path:
@@ -154,8 +213,11 @@ def _first_of(names: list[str], most: int = 5) -> str:
     return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
-def _columns(sheet: Sheet, names: list[str]) -> tuple[dict[str, "pd.Series[Any]"], int]:
-    """The named columns, those derived of them, and the number of rows; no more than a block is held as lists."""
+def _columns(sheet: Sheet, names: list[str]) -> tuple[dict[str, "pd.Series[Any]"], UnreadableNumbers, int]:
+    """The named columns with those derived of them, the numbers that cannot be read, and how many rows there are.
+
+    No more than a block of rows is held as lists.
+    """
     least = 1 + max(names.index(name) for name in REQUIRED_COLUMNS)
     modality = names.index("modality")
     grown = {name: _growing(name) for name in names if name}
@@ -172,7 +234,8 @@ def _columns(sheet: Sheet, names: list[str]) -> tuple[dict[str, "pd.Series[Any]"
                     grown[derived].extend([function(cell) for cell in cleaned])
     if not rows:
         raise DatasetError("The table has a header but no rows. Choose the metadata.csv of the dataset.")
-    return {name: grown.pop(name).column() for name in list(grown)}, rows
+    unreadable = _unreadable((name, column) for name, column in grown.items() if isinstance(column, _Numbers))
+    return {name: grown.pop(name).column() for name in list(grown)}, unreadable, rows
 
 
 class _Texts:
@@ -210,20 +273,44 @@ def _check_patients(table: pd.DataFrame) -> None:
 
 
 class _Numbers:
-    """A column of numbers as it grows."""
+    """A column of numbers as it grows.
+
+    Attributes:
+        unreadable: rows that are not blank and hold no finite number.
+        first_unreadable: the first `MOST_UNREADABLE` of them, and what stands there.
+    """
 
     def __init__(self) -> None:
+        self.unreadable = 0
+        self.first_unreadable: list[tuple[int, str]] = []
         self._pieces: list[NDArray[np.float64]] = []
+        self._rows = 0
 
     def extend(self, texts: Sequence[str]) -> None:
         """Add rows; what is no finite number stands for NA."""
         points = np.array([_DECIMAL_COMMA.sub(r"\1.\2", text) for text in texts], object)
         numbers = np.asarray(pd.to_numeric(points, errors="coerce"), np.float64)
-        self._pieces.append(np.where(np.isfinite(numbers), numbers, np.nan))
+        finite = np.isfinite(numbers)
+        self._pieces.append(np.where(finite, numbers, np.nan))
+        odd = len(texts) - texts.count("") - int(finite.sum())
+        if odd:
+            places = [place for place, fine in enumerate(finite.tolist()) if texts[place] and not fine]
+            kept = places[: MOST_UNREADABLE - len(self.first_unreadable)]
+            self.first_unreadable += [(self._rows + place, texts[place][:_LONGEST_UNREADABLE]) for place in kept]
+        self.unreadable += odd
+        self._rows += len(texts)
 
     def column(self) -> "pd.Series[float]":
         """All rows."""
         return pd.Series(np.concatenate(self._pieces))
+
+
+def _unreadable(columns: Iterable[tuple[str, _Numbers]]) -> UnreadableNumbers:
+    count, cells = 0, []
+    for name, numbers in columns:
+        count += numbers.unreadable
+        cells += [UnreadableCell(row, name, text) for row, text in numbers.first_unreadable]
+    return UnreadableNumbers(count, tuple(sorted(cells)[:MOST_UNREADABLE]))
 
 
 def _growing(name: str) -> _Texts | _Numbers:

@@ -163,6 +163,7 @@ def _audited(place: DeltaGenerator, collection: OpenCollection) -> Audit | None:
     try:
         audit = audit_dataset(
             collection.folder,
+            table_only=collection.images is None,
             table=collection.table,
             store=None if collection.images is None else pictures_of(collection),
             progress=signs.progress,
@@ -220,7 +221,8 @@ def _report(audit: Audit, kept: pd.DataFrame, collection: OpenCollection) -> Non
     with st.container(key="audit_findings"):
         for severity in chosen:
             _group(severity, grave[severity], kept if narrowed else None, only=only)
-    _without_a_pixel([one for severity in chosen for one in grave[severity] if one.check in PREDICTORS])
+    at_chance = [one for one in audit.findings if one.roc_auc is not None and not one.count and asked == _ALL]
+    _without_a_pixel([*(one for severity in chosen for one in grave[severity] if one.check in PREDICTORS), *at_chance])
     _quiet(audit)
     _take_away(audit, "error" if asked == _ALL else asked, collection)
 
@@ -300,7 +302,7 @@ def _rows(check: str, rows: pd.DataFrame) -> None:
 
 def _without_a_pixel(findings: Sequence[Finding]) -> None:
     """What predicts the class without a film being looked at: the figures, and what they mean."""
-    told = [one for one in findings if one.roc_auc is not None]
+    told = [(one, one.roc_auc) for one in findings if one.roc_auc is not None]
     if not told:
         return
     st.subheader(_WITHOUT_A_PIXEL, anchor=False)
@@ -308,20 +310,20 @@ def _without_a_pixel(findings: Sequence[Finding]) -> None:
         "A model that does no better than these may have learned where a film comes from, not what it shows: judge it by films "
         "of one source, where it must beat what is told within a source here."
     )
-    rows = [AreaRow(CHECK_TITLES[one.check], one.roc_auc, one.within_source_auc, is_model=False) for one in told]
+    rows = [AreaRow(CHECK_TITLES[one.check], area, one.within_source_auc, is_model=False) for one, area in told]
     chart(areas(rows), alt="ROC AUC of what is known without the film, beside chance; the table says the same")
     table = [
         {
             "Known of a film": CHECK_TITLES[one.check],
-            "ROC AUC over all films (95% interval)": _in_words(one.roc_auc),
+            "ROC AUC over all films (95% interval)": _in_words(area),
             "Within a source (95% interval)": _in_words(one.within_source_auc),
-            "Severity": one.severity.capitalize(),
+            "Severity": one.severity.capitalize() if one.count else "None",
         }
-        for one in told
+        for one, area in told
     ]
     static_table(pd.DataFrame(table))
     st.caption(
-        f"Each of {counted(told[0].count, 'labelled frontal film')} is told by a rule that saw no film of its patient. "
+        f"Each of {counted(told[0][1]['n'], 'labelled frontal film')} is told by a rule that saw no film of its patient. "
         "0.5 is chance, 1 is never wrong. Within a source, the source itself tells nothing."
     )
 
@@ -332,7 +334,8 @@ def _in_words(metric: Metric | None) -> str:
 
 def _quiet(audit: Audit) -> None:
     """The checks that found nothing, and those that could not run."""
-    fine = [CHECK_TITLES[one.check] for one in audit.findings if one.checked and not one.count]
+    quiet = [one for one in audit.findings if one.checked and not one.count]
+    fine = [CHECK_TITLES[one.check] for one in quiet if one.roc_auc is None]
     if fine:
         st.markdown(f":material/check_circle: **In order, nothing found:** {'; '.join(fine)}.")
     reasons: dict[str, list[str]] = {}
@@ -351,13 +354,17 @@ def _take_away(audit: Audit, fail_on: Severity, collection: OpenCollection) -> N
         offer("Everything as JSON", lambda: audit_json(audit).encode("ascii"), "audit.json", "application/json")
     failed = bool(audit.at_least(fail_on))
     of_folder = " --collection FOLDER" if collection.own else ""
+    table_only = " --table-only" if collection.images is None else ""
     st.markdown(
         f"The same in a terminal. It ends with exit code 1 where there is a finding of severity `{fail_on}` or graver, so that a "
         f"pipeline can stop; for this collection with {int(failed)}."
     )
-    st.code(f"python -m covid_core audit{of_folder} --fail-on {fail_on}", language="bash", wrap_lines=True)
+    st.code(f"python -m covid_core audit{of_folder}{table_only} --fail-on {fail_on}", language="bash", wrap_lines=True)
     if of_folder:
-        st.caption("FOLDER holds `metadata.csv` and, if the films are to be checked, `images/`.")
+        films = (
+            ". Without `--table-only` the films in its `images/` are checked, too." if table_only else " and `images/`."
+        )
+        st.caption(f"FOLDER holds `metadata.csv`{films}")
 
 
 def _csv(audit: Audit) -> bytes:

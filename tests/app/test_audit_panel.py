@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def test_the_findings_stand_by_severity_with_their_counts_and_sentences(folder: 
     assert "**Unreadable files: 1**" in said
     assert "1 file cannot be read as a film." in said
     assert "**Files with the same content: 1**" in said
-    assert "1 pair has contrary classes" in said
+    assert "1 group has contrary classes" in said
     assert "In order, nothing found:** File names that leave the folder;" in said
     assert "**Source; View; Age and sex; Source, view, age and sex.** Not checked: each class needs films" in said
     assert "audit" not in {button.key for button in app.button}
@@ -208,9 +209,49 @@ def test_a_table_alone_is_audited_without_being_asked(folder: Path) -> None:
     app = opened(folder, images=False, own=True)
     assert not app.exception
     assert "**1 error**" in texts(app)
-    assert "Not checked: there is a table alone, without a folder of images." in texts(app)
-    assert "--collection FOLDER" in app.code[0].value
+    assert "Not checked: the table alone is audited." in texts(app)
+    assert app.code[0].value == "python -m covid_core audit --collection FOLDER --table-only --fail-on error"
     assert str(folder) not in texts(app)
+
+
+def test_a_collection_whose_images_are_missing_is_audited_as_the_command_that_is_offered_does_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(folder / "images")
+    made: dict[str, bytes] = {}
+    monkeypatch.setattr(audit_panel, "offer", lambda _, make, name, *__: made.update({name: make()}))
+    app = opened(folder)
+    assert app.code[0].value == "python -m covid_core audit --table-only --fail-on error"
+    assert "for this collection with 1." in texts(app), "for the impossible age"
+    assert main(["audit", "--collection", str(folder), "--json", "--table-only"]) == 1
+    assert json.loads(made["audit.json"]) == json.loads(capsys.readouterr().out)
+
+
+def test_with_images_the_command_that_is_offered_reads_them(folder: Path) -> None:
+    assert "--table-only" not in audited(folder).code[0].value
+
+
+def test_what_tells_no_more_than_chance_is_shown_as_a_figure_and_counts_as_no_finding(folder: Path) -> None:
+    """Every second patient has COVID-19, which the source tells and the view does not."""
+    rows = [
+        (f"{n}.png", n, (COVID, OTHER)[n % 2], ("PA", "AP")[n // 2 % 2], f"https://{'ab'[n % 2]}.example")
+        for n in range(60)
+    ]
+    table = pd.DataFrame(rows, columns=["filename", "patientid", "finding", "view", "url"]).assign(modality="X-ray")
+    table.to_csv(folder / "metadata.csv", index=False)
+    app = opened(folder, images=False)
+    assert not app.exception
+    said = texts(app)
+    assert "**0 notices**" in said
+    figures = app.table[0].value
+    assert figures["Severity"].to_dict() == {
+        "Source": "Warning",
+        "Source, view, age and sex": "Warning",
+        "View": "None",
+    }
+    assert "Each of 60 labelled frontal films is told" in said
+    (fine,) = [one for one in said.splitlines() if "In order, nothing found" in one]
+    assert "View" not in fine
 
 
 def test_an_audit_that_fails_is_said_and_not_begun_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

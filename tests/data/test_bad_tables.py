@@ -242,6 +242,36 @@ def test_what_windows_1252_does_not_know_is_read_as_latin_1() -> None:
     )
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_utf_8_with_one_bad_byte_is_refused_with_its_line_and_not_read_as_something_else(ends: str) -> None:
+    damaged = (TABLE + NEXT).replace("\n", ends).encode() + b"3,SARS,PA,X-ray,c.png,,,caf\xe9" + ends.encode()
+    sentence = refusal(damaged)
+    for words in ("Line 5", "no UTF-8", "Save the table as CSV (UTF-8) again"):
+        assert words in sentence
+
+
+def test_utf_8_that_is_cut_off_within_a_character_is_refused_with_its_line() -> None:
+    assert "Line 4" in refusal((TABLE + "3,SARS,PA,X-ray,c.png,,,“cough”").encode()[:-1])
+
+
+def test_what_begins_with_the_mark_of_utf_8_and_is_none_is_refused() -> None:
+    assert "Line 2" in refusal(b"\xef\xbb\xbf" + TABLE.encode("cp1252"))
+
+
+@pytest.mark.parametrize(
+    ("note", "encoding"),
+    [
+        ("Ä, Ö, Ü — “très” 38,5 °C", "cp1252"),
+        ("naïve Ã© once, née, à", "cp1252"),  # two letters that are one character of UTF-8, but no other such pair
+        ("Ã©, Ã¨: née, à, ê", "cp1252"),  # two such pairs, and more letters that are none
+        ("één naïef garçon", "latin-1"),
+    ],
+)
+def test_letters_of_windows_1252_are_read_as_they_are(note: str, encoding: str) -> None:
+    table = read_metadata((HEADER + f"1,SARS,PA,X-ray,a.png,40,2,{note.replace(',', ';')}\n").encode(encoding))
+    assert table["clinical_notes"][0] == note.replace(",", ";")
+
+
 @given(st.binary(max_size=300))
 @example(b"\xff\xfe\0\0")
 @example(b"\0a\0b")

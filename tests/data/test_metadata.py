@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from covid_core.data.metadata import COLUMNS, read_metadata, safe_image_path
+from covid_core.data import metadata
+from covid_core.data.metadata import COLUMNS, UnreadableCell, read_metadata, safe_image_path, unreadable_numbers
 from covid_core.errors import DatasetError
 
 MINIMAL = "patientid,finding,view,modality,filename\n1,COVID-19,PA,X-ray,a.png\n007,todo,AP,X-ray,b.png\n"
@@ -19,6 +20,8 @@ def test_the_real_table_has_the_published_counts(real_dataset: Path) -> None:
     assert (table["label"] == "covid").sum() == 584
     assert table["label"].isna().sum() == 84  # 83 todo, 1 Unknown
     assert list(table.columns) == [*COLUMNS, "label", "source"]
+    assert unreadable_numbers(table).count == 0
+    assert table.attrs == {}
 
 
 def test_rows_keep_the_order_of_the_file(real_dataset: Path) -> None:
@@ -63,6 +66,56 @@ def test_numbers_that_cannot_be_read_are_missing() -> None:
     row = read_metadata(content.encode()).iloc[0]
     assert pd.isna(row["age"])
     assert row["offset"] == -3.5
+
+
+NUMBERS = """\
+patientid,finding,view,modality,filename,age,offset,temperature,sex
+1,SARS,PA,X-ray,a.png,56 years,3,NA,M
+2,SARS,PA,X-ray,b.png,,inf,"38,5",045Y
+3,SARS,PA,X-ray,c.png, 045Y ,"1,234",,F
+4,SARS,PA,X-ray,d.png,45,4,37.5 °C,F
+"""
+"""Five cells of three columns that are neither blank nor a finite number."""
+
+
+def test_what_stood_where_a_number_was_to_be_is_kept_row_by_row() -> None:
+    found = unreadable_numbers(read_metadata(NUMBERS.encode()))
+    assert found.count == 5
+    assert found.cells == (
+        UnreadableCell(0, "age", "56 years"),
+        UnreadableCell(1, "offset", "inf"),
+        UnreadableCell(2, "age", "045Y"),
+        UnreadableCell(2, "offset", "1,234"),
+        UnreadableCell(3, "temperature", "37.5 °C"),
+    )
+
+
+def test_what_stood_there_follows_the_rows_through_choices_and_new_columns() -> None:
+    table = read_metadata(NUMBERS.encode()).assign(modality="CT").drop(columns=["sex"])
+    chosen = unreadable_numbers(table[table["filename"] > "b.png"].copy())
+    assert (chosen.count, [(cell.row, cell.text) for cell in chosen.cells]) == (
+        3,
+        [(0, "045Y"), (0, "1,234"), (1, "37.5 °C")],
+    )
+    assert unreadable_numbers(table.iloc[:0]).count == 0
+
+
+def test_of_many_such_cells_the_first_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "MOST_UNREADABLE", 2)
+    found = unreadable_numbers(read_metadata(NUMBERS.encode()))
+    assert (found.count, [cell.row for cell in found.cells]) == (5, [0, 1])
+
+
+def test_of_a_long_text_where_a_number_was_to_be_the_beginning_is_kept() -> None:
+    content = MINIMAL.replace("filename\n", "filename,age\n").replace("a.png", "a.png," + "old " * 10_000)
+    (cell,) = unreadable_numbers(read_metadata(content.encode())).cells
+    assert cell.text == ("old " * 10_000)[:60]
+
+
+def test_rows_are_counted_on_through_the_blocks_that_a_long_table_is_read_in() -> None:
+    rows = "".join(f"{n},SARS,PA,X-ray,{n}.png,{'odd' if n in {1023, 1024, 3000} else n}\n" for n in range(3500))
+    found = unreadable_numbers(read_metadata(f"patientid,finding,view,modality,filename,offset\n{rows}".encode()))
+    assert [cell.row for cell in found.cells] == [1023, 1024, 3000]
 
 
 @pytest.mark.parametrize(
