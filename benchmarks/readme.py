@@ -145,14 +145,14 @@ def dataset() -> str:
     table, page = measured["alone"], measured["page"]
     return (
         f"A made-up table of {measured['rows']:,} rows ({measured['megabytes']} MB) is read in {table['read_seconds']:.1f} s and "
-        f"filtered in {table['filter_milliseconds']:.0f} ms (median over the kinds of filters, slowest "
-        f"{table['filter_slowest_milliseconds']} ms), in a process of at most {table['peak_mib']} MiB. On the page the counts are "
-        f"right {page['filter_median_milliseconds']} ms after a filter is chosen (median, slowest "
-        f"{page['filter_slowest_milliseconds']} ms, in Chromium on the same {films['cores']} cores); the whole server had at most "
+        f"filtered in {table['filter_milliseconds']:.0f} ms (median over the kinds of filters; slowest: "
+        f"{table['filter_slowest_milliseconds']}), in a process of at most {table['peak_mib']} MiB. On the page the counts are "
+        f"right {page['filter_median_milliseconds']} ms after a filter is chosen (median; slowest: "
+        f"{page['filter_slowest_milliseconds']}; Chromium on the same {films['cores']} cores); the whole server had at most "
         f"{page['server_peak_mib']} MiB. Thumbnails and fingerprints of {films['films']:,} drawn films "
         f"({films['films_megabytes'] / 1e3:.1f} GB) are made in {films['first_seconds']:.0f} s, are there again after "
-        f"{films['second_seconds']:.1f} s, and after {films['changed_seconds']:.1f} s where {films['changed']} of them were changed "
-        f"and {films['added']} added. A page of {films['page']} thumbnails takes {films['page_milliseconds']:.0f} ms of the server."
+        f"{films['second_seconds']:.1f} s, and after {films['changed_seconds']:.1f} s with {films['changed']} of them changed "
+        f"and {films['added']} added. A page of {films['page']} thumbnails takes the server {films['page_milliseconds']:.0f} ms."
     )
 
 

@@ -28,8 +28,12 @@ NO_PART = "no_part"
 """In the column `part`: the row does not stand in the split."""
 NOTES = ("clinical_notes", "other_notes")
 """The columns that hold what was written of an image, as long as anyone liked."""
+SEARCHED = (*NOTES, "filename", "patientid", "location")
+"""The columns that words are looked for in."""
 
 _LONGEST_TEXT = 200
+_DEEPEST, _LONGEST_COMPONENT = 12, 100
+"""Components of a finding, and characters of one, that are looked at; the collection has at most four."""
 _KEYS = {
     "findings": "finding",
     "views": "view",
@@ -79,7 +83,7 @@ class Filters:
         age_from, age_to: in years, both included; None for no bound. With a bound, rows without an age are left out. Bounds
             the wrong way round are read the right way.
         has_file: whether the image's file is there; None for both.
-        text: words that all stand in the notes, in any order and case; at most 200 characters.
+        text: words that all stand in what is searched (`SEARCHED`), in any order and case; at most 200 characters.
     """
 
     findings: Sequence[str] = ()
@@ -292,9 +296,9 @@ def _meets(path: str, wanted: Sequence[str]) -> bool:
 
 
 def _components(finding: object) -> tuple[str, ...]:
-    """The components of a finding that is given, else `NOT_GIVEN` alone."""
-    parts = finding_components(finding if isinstance(finding, str) else None)
-    given = tuple(part for part in parts if part.lower() not in MISSING_FINDINGS)
+    """The first components of a finding that is given, else `NOT_GIVEN` alone."""
+    parts = finding_components(finding if isinstance(finding, str) else None)[:_DEEPEST]
+    given = tuple(part[:_LONGEST_COMPONENT] for part in parts if part.lower() not in MISSING_FINDINGS)
     return given or (NOT_GIVEN,)
 
 
@@ -309,15 +313,14 @@ def _paths(findings: "pd.Series[str]") -> "pd.Series[Any]":
 
 
 def _noted(table: pd.DataFrame, text: str) -> NDArray[np.bool_]:
-    """The rows with every word in one of their notes; a word within another one is not looked for again."""
+    """The rows with every word in one of the columns that are searched; a word within another is not looked for again."""
     words = set(text.lower().split())
     found = np.ones(len(table), bool)
     for word in words:
         if not any(word in other for other in words - {word}):
-            clinical, other = (
-                table[name].str.contains(word, case=False, regex=False, na=False).to_numpy(bool) for name in NOTES
+            found &= np.logical_or.reduce(
+                [table[name].str.contains(word, case=False, regex=False, na=False).to_numpy(bool) for name in SEARCHED]
             )
-            found &= clinical | other
     return found
 
 

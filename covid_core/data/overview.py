@@ -145,27 +145,39 @@ def counts(table: pd.DataFrame) -> Counts:
     )
 
 
-def view_by_label(table: pd.DataFrame) -> pd.DataFrame:
-    """Images by view (rows, the most common first) and class (columns: the class order, then `NOT_GIVEN`)."""
-    return _by_label(table, "view")
+def view_by_label(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
+    """Images by view and class.
+
+    Args:
+        table: as `with_choices` prepares it.
+        most: rows; the rarest views beyond are added up in one, `N others`.
+
+    Returns:
+        The index holds the views, the most common first; the columns are the class order, then `NOT_GIVEN`.
+    """
+    return _by_label(table, "view", most)
 
 
 def source_by_label(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
-    """Images by web site and class, as `view_by_label`; the rarest sites beyond `most` rows are added up in one `others`."""
-    crossed = _by_label(table, "source")
+    """Images by web site and class; see `view_by_label`."""
+    return _by_label(table, "source", most)
+
+
+def _by_label(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
+    crossed = pd.crosstab(table[column].fillna(NOT_GIVEN), table["label"])
+    crossed = crossed.reindex(columns=[*CLASSES, NOT_GIVEN], fill_value=0).loc[choices(table, column)]
     if len(crossed) <= most:
         return crossed
     head, tail = crossed.iloc[: most - 1], crossed.iloc[most - 1 :]
     return pd.concat([head, tail.sum().to_frame(f"{len(tail)} others").T])
 
 
-def _by_label(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    crossed = pd.crosstab(table[column].fillna(NOT_GIVEN), table["label"])
-    return crossed.reindex(columns=[*CLASSES, NOT_GIVEN], fill_value=0).loc[choices(table, column)]
-
-
-def finding_hierarchy(table: pd.DataFrame) -> pd.DataFrame:
+def finding_hierarchy(table: pd.DataFrame, most: int = 300) -> pd.DataFrame:
     """The findings as a tree, as a sunburst or a treemap takes it.
+
+    Args:
+        table: as `with_choices` prepares it.
+        most: rows; of more findings those with most images are kept, each with all that are above it.
 
     Returns:
         One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent`
@@ -177,7 +189,10 @@ def finding_hierarchy(table: pd.DataFrame) -> pd.DataFrame:
         for depth in range(1, len(parts) + 1):
             node = "/".join(parts[:depth])
             images[node] = images.get(node, 0) + int(count)
-    rows = [(node, node.rpartition("/")[0], node.rpartition("/")[2], count) for node, count in images.items()]
+    common = images
+    if len(images) > most:  # what is above a finding has as many images at least, and fewer parts
+        common = dict(sorted(images.items(), key=lambda item: (-item[1], item[0].count("/")))[:most])
+    rows = [(node, node.rpartition("/")[0], node.rpartition("/")[2], images[node]) for node in images if node in common]
     return pd.DataFrame(rows, columns=["id", "parent", "name", "images"])
 
 

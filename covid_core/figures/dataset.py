@@ -9,10 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
+from covid_core.figures.marks import in_one_line
 from covid_core.labels import CLASS_TITLES
 
 _FLOW_LINE = 46  # characters that stand beside each other at 400 px
 _LONGEST_NAME = 24  # characters of the name of a bar
+_LONGEST_HOVER = 100  # characters of it beside the pointer
 
 
 def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
@@ -34,13 +36,13 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
             textposition="outside",
             cliponaxis=False,
             marker_color=[CLASS_COLOURS.get(name, NEUTRAL) for name in names],
-            hovertext=names,
+            hovertext=[in_one_line(name, _LONGEST_HOVER) for name in names],
             hovertemplate="%{hovertext}: %{x} " + axis + "<extra></extra>",
         )
     )
     figure.update_xaxes(title=f"{axis.capitalize()} (n = {sum(counts)})", range=[0, 1.15 * max([*counts, 1])])
     # Positions, not names, make the axis: two long names cut short may look alike and must not share a bar.
-    labels = [_short(CLASS_TITLES.get(name, name)) for name in names]
+    labels = [in_one_line(CLASS_TITLES.get(name, name), _LONGEST_NAME) for name in names]
     figure.update_yaxes(
         title=title, autorange="reversed", tickvals=list(range(len(names))), ticktext=labels, showgrid=False
     )
@@ -68,11 +70,14 @@ def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
             orientation="h",
             name=name,
             marker_color=CLASS_COLOURS.get(str(column), NEUTRAL),
-            hovertext=[str(one) for one in table.index],
+            hovertext=[in_one_line(str(one), _LONGEST_HOVER) for one in table.index],
             hovertemplate="%{hovertext}, " + name + ": %{x} " + axis + "<extra></extra>",
         )
-    for position, total in zip(positions, totals.x, strict=True):
-        figure.add_annotation(x=total, y=position, text=str(total), showarrow=False, xanchor="left", xshift=4)
+    # All at once: plotly copies the others with each one that is added.
+    figure.layout.annotations = [
+        {"x": total, "y": position, "text": str(total), "showarrow": False, "xanchor": "left", "xshift": 4}
+        for position, total in zip(positions, totals.x, strict=True)
+    ]
     return figure.update_layout(barmode="stack", legend_traceorder="normal", height=figure.layout.height + 30)
 
 
@@ -156,7 +161,3 @@ def _part_text(part: Mapping[str, Any]) -> str:
     for label, count in part["by_class"].items():
         lines.append(f"{CLASS_TITLES.get(label, label)}: {count['images']} images of {count['patients']} patients")
     return "<br>".join(lines)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1].rstrip() + "…"

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from covid_core.data.overview import NOT_GIVEN, Missingness
 from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.figures.marks import in_one_line
-from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, label_of_finding
+from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label, label_of_finding
 
 _PURPLE = "#CC79A7"  # Okabe and Ito's reddish purple
 _PALE = "rgba(128, 128, 128, 0.3)"  # clear, for texts in the colour of the page
@@ -47,7 +47,7 @@ def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
         f"{name}{' ' if path in above else '<br>'}{images}"
         for name, path, images in zip(names, paths, hierarchy["images"], strict=True)
     ]
-    colours = [_finding_colour(path, paths) for path in paths]
+    colours = _finding_colours(paths)
     figure = go.Figure(
         go.Treemap(
             ids=[root, *(f"{root}/{path}" for path in paths)],
@@ -289,9 +289,18 @@ def _tick_step(most: int) -> int:
     return next(step for step in (power, 2 * power, 5 * power) if 4 * step >= most)
 
 
-def _finding_colour(path: str, paths: Sequence[str]) -> str:
-    """The colour of the class of a finding and of all below it; grey where they differ or there is none."""
-    labels = {label_of_finding(one) for one in paths if one == path or one.startswith(f"{path}/")}
+def _finding_colours(paths: Sequence[str]) -> list[str]:
+    """The colour of the class of each finding and of all below it; grey where they differ or there is none."""
+    labels: dict[str, set[Label | None]] = {path: set() for path in paths}
+    for path in paths:
+        label, above = label_of_finding(path), path
+        while above:
+            labels[above].add(label)
+            above = above.rpartition("/")[0]
+    return [_colour_of_finding(path, labels[path]) for path in paths]
+
+
+def _colour_of_finding(path: str, labels: set[Label | None]) -> str:
     if path == NOT_GIVEN or (labels != {COVID} and COVID in labels):
         return _PALE
     return CLASS_COLOURS[COVID if labels == {COVID} else NON_COVID]

@@ -13,6 +13,7 @@ _SHAPES = {X_RAY: "circle", CT: "square", OTHER: "diamond"}
 _NAMES = {X_RAY: "X-ray", CT: "CT", OTHER: "another kind"}
 _LONGEST_NAME = 40
 _HEIGHT, _ROW = 145, 14  # pixels; of a second and third image on one day
+_MOST_ROWS = 12  # images of one day that stand above each other; further ones lie on the last and are counted
 _LEAST_DAYS = 4  # a few days side by side need no more than whole numbers on the axis
 
 
@@ -20,7 +21,8 @@ def timeline(films: Sequence[PatientFilm], shown: str) -> go.Figure:
     """Draw one mark for each image that has a day; images of one day stand above each other.
 
     Args:
-        films: of one patient; those without a day are left out.
+        films: of one patient; those without a day are left out. Of very many on one day the last ones lie on each other, and
+            are counted above.
         shown: file name of the image that is open, which is drawn larger and in colour.
     """
     dated = [film for film in films if film.day is not None]
@@ -28,7 +30,7 @@ def timeline(films: Sequence[PatientFilm], shown: str) -> go.Figure:
     places: list[tuple[float, int]] = []
     for film in dated:
         day = float(film.day or 0)
-        places.append((day, seen[day]))
+        places.append((day, min(seen[day], _MOST_ROWS - 1)))
         seen[day] += 1
     figure = go.Figure()
     for kind, symbol in _SHAPES.items():
@@ -45,7 +47,11 @@ def timeline(films: Sequence[PatientFilm], shown: str) -> go.Figure:
                 hovertemplate="%{hovertext}<br>%{customdata}<extra></extra>",
             )
     _mark_shown(figure, dated, places, shown)
-    highest = max([0, *(row for _, row in places)])
+    beyond = {day: images - _MOST_ROWS for day, images in seen.items() if images > _MOST_ROWS}
+    figure.layout.annotations = [
+        {"x": day, "y": _MOST_ROWS, "text": f"+{images}", "showarrow": False} for day, images in beyond.items()
+    ]
+    highest = max([0, *(row for _, row in places)]) + bool(beyond)
     days = [day for day, _ in places]
     figure.update_xaxes(
         title="Days since onset or admission",

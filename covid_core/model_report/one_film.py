@@ -24,11 +24,13 @@ class HeldOut:
 
     Attributes:
         headline: the call and its probability, or that there is none.
-        origin: where that comes from, or why there is none; and what that means for the heat map.
+        origin: where that comes from, or why there is none.
+        heat: what that means for the heat map, where one can be shown; empty where it means nothing.
     """
 
     headline: str
     origin: str
+    heat: str
 
 
 def held_out_words(past: Record, film: FilmRecord, fitted: bool | None) -> HeldOut:
@@ -42,37 +44,40 @@ def held_out_words(past: Record, film: FilmRecord, fitted: bool | None) -> HeldO
     rows = past.predictions
     rows = rows[(rows["filename"] == film.filename) & (rows["patientid"] == film.patientid)]
     if rows.empty:
-        return HeldOut(NO_PREDICTION, _why_none(film, fitted))
+        return HeldOut(NO_PREDICTION, *_why_none(film, fitted))
     row: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
     threshold, probability = float(past.evaluation["threshold"]), float(row["probability_covid"])
     call = COVID if bool(is_called(probability, threshold)) else NON_COVID
     against = "" if call == row["label"] else f"; the reference standard says {CLASS_TITLES[row['label']]}"
     headline = f"{CLASS_TITLES[call]}, P(COVID-19) {probability:.2f}{against}"
-    return HeldOut(headline, f"COVID-19 is called from {threshold:.2f} on. {_origin(past.evaluation['part'], row)}")
+    origin, heat = _origin(past.evaluation["part"], row)
+    return HeldOut(headline, f"COVID-19 is called from {threshold:.2f} on. {origin}", heat)
 
 
-def _origin(part: str, row: dict[str, Any]) -> str:
+def _origin(part: str, row: dict[str, Any]) -> tuple[str, str]:
+    """Where a prediction comes from, and what that means for the heat map."""
     if part != OUT_OF_FOLD:
-        return f"The film is of the {part} part of the split, which the model had not seen."
+        return f"The film is of the {part} part of the split, which the model had not seen.", ""
     fold = row.get("fold")
     where = "a fold" if fold is None or pd.isna(fold) else f"fold {fold:.0f}"
     return (
-        f"The film is of {where} of the cross-validation: a model said this that had not seen the patient. The heat map is that "
-        "of the model as it is served, which was fitted on this film as well, so that it may look elsewhere."
+        f"The film is of {where} of the cross-validation: a model said this that had not seen the patient.",
+        "The heat map is that of the model as it is served, which was fitted on this film as well: it may look elsewhere.",
     )
 
 
-def _why_none(film: FilmRecord, fitted: bool | None) -> str:
+def _why_none(film: FilmRecord, fitted: bool | None) -> tuple[str, str]:
+    """Why there is no prediction, and what that means for the heat map."""
     if film.kind != X_RAY:
-        return "The model reads frontal chest X-rays only."
+        return "The model reads frontal chest X-rays only.", ""
     if fitted:
         return (
-            "The model was fitted on this film, so that nothing it says of it is a test. The heat map, too, is that of a model "
-            "that knows the film."
+            "The model was fitted on this film, so that nothing it says of it is a test.",
+            "The heat map, too, is that of a model that knows the film.",
         )
     if fitted is not None:
-        return "The film was used to set the model, not to test it, so that nothing it says of it is a test."
+        return "The film was used to set the model, not to test it, so that nothing it says of it is a test.", ""
     return (
-        "The film is not among those that the model was fitted or tested on. The heat map is that of the model as it is served, "
-        "if its gate lets the film pass."
+        "The film is not among those that the model was fitted or tested on.",
+        "The heat map is that of the model as it is served, if its gate lets the film pass.",
     )

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Literal
@@ -26,7 +27,7 @@ from covid_core.figures.groups import AreaRow, areas
 from covid_core.figures.marks import with_interval
 from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.ui.collection import OpenCollection, pictures_of
-from covid_core.ui.explorer_state import ask_for_film
+from covid_core.ui.explorer_state import open_ticked
 from covid_core.ui.frame import chart, offer, plain, problem, static_table, table_height
 
 _ALL: Literal["all"] = "all"
@@ -44,14 +45,11 @@ _MEANINGS: dict[Severity, str] = {
 _SEVERITY, _ONLY = "severity", "only_filtered"
 _WITHOUT_A_PIXEL = "What tells the class without a look at the film"
 _RUNNING = "audit_running"
-_SELECTIONS = "audit_selections"
 _MOST_ROWS = 1000  # of a finding on the page; the CSV has them all
 _ROWS_SEEN = 8
 _SECONDS_BETWEEN_SIGNS = 0.1
 _FILES_A_SECOND = 100  # read for the first time, on two cores
-_PAIRS_A_SECOND = 200_000  # of pictures compared with each other, on two cores
-# As over the results of films: its download would give names of files that a spreadsheet runs as formulas.
-_STYLE = "<style>.st-key-audit_findings [data-testid='stElementToolbar'] { display: none; }</style>"
+_PAIRS_A_SECOND = 50_000  # of pictures compared with each other, on two cores
 
 
 @dataclass
@@ -217,10 +215,8 @@ def _report(audit: Audit, kept: pd.DataFrame, collection: OpenCollection) -> Non
         narrowed = len(kept) < audit.images
         only = narrowed and st.toggle("Only rows that meet the filters", key=_ONLY, bind="query-params")
     chosen = [severity for severity in SEVERITIES if asked in (_ALL, severity)]
-    st.html(_STYLE)
-    with st.container(key="audit_findings"):
-        for severity in chosen:
-            _group(severity, grave[severity], kept if narrowed else None, only=only)
+    for severity in chosen:
+        _group(severity, grave[severity], kept if narrowed else None, only=only)
     at_chance = [one for one in audit.findings if one.roc_auc is not None and not one.count and asked == _ALL]
     _without_a_pixel([*(one for severity in chosen for one in grave[severity] if one.check in PREDICTORS), *at_chance])
     _quiet(audit)
@@ -269,17 +265,7 @@ def _said(finding: Finding) -> str:
 def _rows(check: str, rows: pd.DataFrame) -> None:
     """The rows of a finding; one that is selected opens its film."""
     shown = rows.head(_MOST_ROWS)
-    # A new table for each film that is opened: the selection of the old one would stand, and could not be made again.
-    key = f"audit rows {check} {st.session_state.get(_SELECTIONS, 0)}"
-    names = [name if isinstance(name, str) else None for name in shown["filename"]]
-
-    def opened() -> None:
-        selected = st.session_state[key]["selection"]["rows"]
-        name = names[selected[0]] if selected else None
-        if name is not None:
-            st.session_state[_SELECTIONS] = st.session_state.get(_SELECTIONS, 0) + 1
-            ask_for_film(name)
-
+    key = f"audit rows {check}"
     column = st.column_config.TextColumn
     st.dataframe(
         shown,
@@ -292,7 +278,7 @@ def _rows(check: str, rows: pd.DataFrame) -> None:
             "what": column("What", width="large"),
         },
         key=key,
-        on_select=opened,
+        on_select=partial(open_ticked, key, shown["filename"].tolist()),
         selection_mode="single-row",
         alt=f"The rows of the finding: {CHECK_TITLES[check]}",
     )

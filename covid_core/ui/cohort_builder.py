@@ -235,11 +235,14 @@ def _cohort(collection: OpenCollection, desk: _Desk, rules: CohortRules) -> Coho
     with desk.lock:
         if rules not in desk.cohorts:
             desk.cohorts[rules] = select_cohort(collection.table[list(_COLUMNS)], collection.images, rules)
-        if desk.films is None:
-            return desk.cohorts[rules]
-        if rules not in desk.readable:
-            desk.readable[rules] = readable_cohort(desk.cohorts[rules], desk.films)
-        return desk.readable[rules]
+        if desk.films is not None and rules not in desk.readable:
+            try:
+                desk.readable[rules] = readable_cohort(desk.cohorts[rules], desk.films)
+            except (
+                DatasetError
+            ):  # files came after the others were read: all are read again, most of them from the store
+                desk.films = None
+        return desk.cohorts[rules] if desk.films is None else desk.readable[rules]
 
 
 def _plan(collection: OpenCollection, desk: _Desk, rules: PlanRules) -> SplitPlan | DatasetError | None:

@@ -10,34 +10,28 @@ import streamlit as st
 
 from covid_core.data.cohort import Ambiguous, CohortRules
 from covid_core.data.plan import PlanRules
+from covid_core.ui.address import asks_anew, note_written, write_all
 
 AMBIGUOUS: dict[Ambiguous, str] = {"drop": "leave out", "non_covid": "as labelled", "covid": "as COVID-19"}
 MAX_SEED = 2**32 - 1
 """The largest that the command line takes."""
 
-_CHOSEN, _WRITTEN = "cohort_rules", "cohort_addresses"
+_CHOSEN = "cohort_rules"
 _AMBIGUOUS, _SUPINE, _SHARES, _SEED = "cohort_ambiguous", "cohort_supine", "cohort_shares", "cohort_seed"
 _IN_ADDRESS = ("ambiguous", "supine", "shares", "seed")
 _PERCENTS = re.compile(r"([1-9]\d?)-([1-9]\d?)-([1-9]\d?)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 _LEAST = 1  # percent of the films that a part gets at least
 _WHOLE = 100
-_REMEMBERED = 50  # addresses that this session wrote
 
 
 def chosen_rules() -> PlanRules:
-    """The rules chosen at present, whether their controls are shown or not; the address follows them.
-
-    An address that this session wrote itself is passed over, even an older one: a browser that is quickly asked twice sends the
-    second time what the first has not changed yet.
-    """
-    state = st.session_state
+    """The rules chosen at present, whether their controls are shown or not; the address follows them."""
     asked = _from_address()
-    written: list[PlanRules] = state.setdefault(_WRITTEN, [PlanRules()])
-    chosen: PlanRules = state.get(_CHOSEN, PlanRules()) if asked in written else asked
-    state[_CHOSEN] = chosen
-    state[_WRITTEN] = [*written[-_REMEMBERED:], *(rules for rules in (asked, chosen) if rules not in written)]
-    _write_address(chosen)
+    chosen: PlanRules = asked if asks_anew(_CHOSEN, asked, PlanRules()) else st.session_state.get(_CHOSEN, asked)
+    st.session_state[_CHOSEN] = chosen
+    write_all(_to_address(chosen), _IN_ADDRESS)
+    note_written(_CHOSEN, chosen)
     return chosen
 
 
@@ -151,7 +145,8 @@ def _from_address() -> PlanRules:
     )
 
 
-def _write_address(rules: PlanRules) -> None:
+def _to_address(rules: PlanRules) -> dict[str, list[str]]:
+    """What differs from the defaults."""
     default = PlanRules()
     query = {
         "ambiguous": (rules.cohort.ambiguous, default.cohort.ambiguous),
@@ -159,8 +154,4 @@ def _write_address(rules: PlanRules) -> None:
         "shares": ("-".join(map(str, _percents(rules))), "-".join(map(str, _percents(default)))),
         "seed": (str(rules.seed), str(default.seed)),
     }
-    for key, (value, usual) in query.items():
-        if value == usual:
-            st.query_params.pop(key, None)
-        elif st.query_params.get_all(key) != [value]:
-            st.query_params[key] = value
+    return {key: [value] for key, (value, usual) in query.items() if value != usual}

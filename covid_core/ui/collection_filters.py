@@ -5,6 +5,7 @@ Knows the widgets and the address. What a filter means is the part of `covid_cor
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,11 +16,15 @@ from covid_core.data.countries import country_name
 from covid_core.data.filters import IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered, usable
 from covid_core.data.plan import PART_TITLES
 from covid_core.labels import CLASS_TITLES
+from covid_core.ui.address import asks_anew, note_written, write_all
+from covid_core.ui.frame import plain
 
 _AGE, _FILE, _TEXT = "age", "file", "text"
-_WRITTEN, _TABLE, _LAST = "filter_addresses", "filters_of_table", "filters_last_set"
+_TABLE, _LAST, _LINKED = "filters_of_table", "filters_last_set", "filters_of_link"
 _ANY_FILE: dict[str, bool | None] = {"Any": None, "Here": True, "Not here": False}
-_REMEMBERED = 50  # addresses that this session wrote
+_MOST_OPTIONS, _LONGEST_LIST = 500, 300
+_LABELS = "labels of filter "
+"""Begins the key of the labels that a list of filters last had; its own key follows."""
 _OLDEST = 100  # years; the slider reaches further where the table does
 _FATES = {
     IN_COHORT: "used",
@@ -31,6 +36,14 @@ _FATES = {
     "readable": "left out: unreadable",
 }
 _ANSWERS = {"Y": "positive", "N": "negative"}
+
+
+@dataclass(frozen=True)
+class _Linked:
+    """What a link asked for, and what of it the table can meet at present."""
+
+    asked: Filters
+    met: Filters
 
 
 def fate_name(step: str) -> str:
@@ -81,11 +94,11 @@ def filter_bar(explored: pd.DataFrame, options: dict[str, dict[str, int]], conte
         for key in _ALWAYS_SEEN:
             _choice(key, options)
         st.text_input(
-            "Words in the notes", key=_TEXT, icon=":material/search:", placeholder="e.g. ventilated", width=220
+            "Words", key=_TEXT, icon=":material/search:", placeholder="Notes, file, patient, place", width=260
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         further = [key for key in _CHOICES if key not in _ALWAYS_SEEN and key in options]
-        set_there = _count_set(further, oldest)
+        set_there = _count_set(_chosen(oldest), further)
         with st.popover(f"More filters ({set_there})" if set_there else "More filters", icon=":material/tune:"):
             for key in further:
                 _choice(key, options)
@@ -104,35 +117,42 @@ def filter_bar(explored: pd.DataFrame, options: dict[str, dict[str, int]], conte
         )
         kept = filtered(explored, chosen)
         _counts(kept, len(explored))
-    _write_address(chosen)
+    _say_what_is_lost(chosen)
+    write_all(chosen.to_query(), _KEYS_IN_ADDRESS)
+    note_written(_LAST, chosen)
+    st.session_state[_LAST] = chosen
     return kept
 
 
 def filter_options(explored: pd.DataFrame) -> dict[str, dict[str, int]]:
     """What can be chosen: by the key of each filter, its values and their images, the most common first.
 
-    A filter that the table has no column for is left out.
+    A filter that the table has no column for is left out, and so are all but the most common of very many values.
     """
     options = {
         key: {str(value): int(n) for value, n in counted.items()}
         for key, (_, _, column, _) in _CHOICES.items()
         if key != "finding" and column in explored
-        for counted in [explored[column].fillna(NOT_GIVEN).value_counts()]
+        for counted in [explored[column].fillna(NOT_GIVEN).value_counts().head(_MOST_OPTIONS)]
     }
-    return {"finding": overview.finding_counts(explored), **options}
+    return {"finding": dict(list(overview.finding_counts(explored).items())[:_MOST_OPTIONS]), **options}
 
 
 def _choice(key: str, options: dict[str, dict[str, int]]) -> None:
     _, title, _, words = _CHOICES[key]
     counted = options[key]
-    values = [*counted, *(value for value in st.session_state.get(key, ()) if value not in counted)]
-    st.multiselect(
-        title,
-        values,
-        key=key,
-        placeholder="All",
-        format_func=lambda value: f"{words(value)} ({counted[value]})" if value in counted else words(value),
-    )
+    chosen = list(st.session_state.get(key, ()))
+
+    def label(value: str) -> str:
+        return f"{words(value)} ({counted[value]})" if value in counted else words(value)
+
+    labels = [label(value) for value in chosen]
+    if st.session_state.get(_LABELS + key, labels) != labels:
+        st.session_state[key] = chosen  # else the browser would give back the labels it knows, which are none any more
+    values = [*counted, *(value for value in chosen if value not in counted)]
+    many = f"The {_MOST_OPTIONS} most common can be chosen here." if len(counted) == _MOST_OPTIONS else None
+    now = st.multiselect(title, values, key=key, placeholder="All", format_func=label, help=many)
+    st.session_state[_LABELS + key] = [label(value) for value in now]
 
 
 def _counts(kept: pd.DataFrame, everything: int) -> None:
@@ -154,20 +174,46 @@ def _number(count: int, one: str, many: str | None = None) -> str:
 def _follow_address(explored: pd.DataFrame, content: str, oldest: int) -> None:
     """Set the widgets as the address says, where it was not this page that wrote it; and drop what a new table lacks.
 
-    An address that this session wrote is passed over even if it is an older one: a browser that is quickly asked twice sends
-    the second time what the first has not changed yet. Who comes back from another page finds the filters as they were.
+    Who comes back from another page finds the filters as they were.
     """
-    asked = Filters.from_query(_filters_in_address())
+    asked = Filters.from_query({key: st.query_params.get_all(key) for key in _KEYS_IN_ADDRESS})
     state = st.session_state
-    written: list[Filters] = state.setdefault(_WRITTEN, [Filters()])
-    if asked not in written:
-        _put(usable(explored, asked), oldest)
-        written.append(asked)
-    elif _AGE not in state:
-        _put(usable(explored, state.get(_LAST, Filters())), oldest)
-    elif state.get(_TABLE) != content:
-        _put(usable(explored, _chosen(oldest)), oldest)
+    last: Filters = state.get(_LAST, Filters())
+    linked: _Linked | None = state.get(_LINKED)
+    if asks_anew(_LAST, asked, Filters()):
+        _put_linked(_Linked(asked, usable(explored, asked)), oldest)
+    elif linked is not None and linked.asked != linked.met == last and usable(explored, linked.asked) != last:
+        _put_linked(_Linked(linked.asked, usable(explored, linked.asked)), oldest)
+    elif _AGE not in state or state.get(_TABLE) != content:
+        # Not as the widgets have it: their bounds are those of the table before.
+        _put(usable(explored, last), oldest)
     state[_TABLE] = content
+
+
+def _put_linked(linked: _Linked, oldest: int) -> None:
+    st.session_state[_LINKED] = linked
+    _put(linked.met, oldest)
+
+
+def _say_what_is_lost(chosen: Filters) -> None:
+    """Say which filters of a link this table does not have, until others are chosen."""
+    linked: _Linked | None = st.session_state.get(_LINKED)
+    if linked is None or linked.met == linked.asked or linked.met != chosen:
+        return
+    asked, met = linked.asked, linked.met
+    lost = [
+        f"{title}: {', '.join(words(value) for value in getattr(asked, field) if value not in getattr(met, field))}"
+        for field, title, _, words in _CHOICES.values()
+        if getattr(asked, field) != getattr(met, field)
+    ]
+    lost += ["the image's file"] if asked.has_file != met.has_file else []
+    read = (
+        " The parts of the split are known once the films were read, under Cohort." if asked.parts != met.parts else ""
+    )
+    st.info(
+        f"The link also asks for what this table does not have: {plain('; '.join(lost)[:_LONGEST_LIST])}.{read}",
+        icon=":material/link_off:",
+    )
 
 
 def _put(filters: Filters, oldest: int) -> None:
@@ -193,32 +239,15 @@ def _chosen(oldest: int) -> Filters:
     )
 
 
-def _count_set(keys: Sequence[str], oldest: int) -> int:
+def _count_set(chosen: Filters, keys: Sequence[str]) -> int:
     """How many of some filters, and of age and file, are set."""
-    state = st.session_state
-    return sum([*(bool(state.get(key)) for key in keys), state.get(_AGE) != (0, oldest), state.get(_FILE) != "Any"])
+    aged = (chosen.age_from, chosen.age_to) != (None, None)
+    return sum([*(bool(getattr(chosen, _CHOICES[key][0])) for key in keys), aged, chosen.has_file is not None])
 
 
 def _oldest(explored: pd.DataFrame) -> int:
     oldest = float(explored["age"].max())
     return _OLDEST if math.isnan(oldest) else max(_OLDEST, min(math.ceil(oldest), 1000))
-
-
-def _filters_in_address() -> dict[str, list[str]]:
-    return {key: st.query_params.get_all(key) for key in _KEYS_IN_ADDRESS if key in st.query_params}
-
-
-def _write_address(chosen: Filters) -> None:
-    query = chosen.to_query()
-    for key in _KEYS_IN_ADDRESS:
-        if key in query and st.query_params.get_all(key) != query[key]:
-            st.query_params[key] = query[key]
-        elif key not in query and key in st.query_params:
-            del st.query_params[key]
-    state = st.session_state
-    state[_LAST] = chosen
-    if chosen not in state[_WRITTEN]:
-        state[_WRITTEN] = [*state[_WRITTEN][-_REMEMBERED:], chosen]
 
 
 _KEYS_IN_ADDRESS = (*_CHOICES, "age_from", "age_to", _FILE, _TEXT)

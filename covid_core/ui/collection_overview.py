@@ -1,6 +1,8 @@
 """The overview of the collection: what the chosen images are, as charts that stand side by side where there is room."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,80 +10,127 @@ import streamlit as st
 
 from covid_core import figures
 from covid_core.data import overview
+from covid_core.data.film_record import title_of
+from covid_core.labels import CLASS_TITLES
 from covid_core.ui.collection import OpenCollection
-from covid_core.ui.frame import chart
+from covid_core.ui.frame import chart, static_table
 
 _PAIRED_FROM = 380  # pixels: two charts stand side by side where each has as many
-_Drawn = tuple[str, str, str, str, Callable[[pd.DataFrame, pd.DataFrame], go.Figure]]
-"""Title, name of the saved picture, what it shows in words, a remark, and how it is drawn of some rows and their table."""
-_PAIRED: tuple[_Drawn, ...] = (
-    (
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """One chart.
+
+    Attributes:
+        title: above it.
+        name: of the picture that is saved.
+        alt: what it shows, in words.
+        remark: below it.
+        count: what it is drawn of, from some rows and the table that they are of.
+        draw: the chart, from that.
+        rows: what the rows of the same in numbers are.
+        numbers: the same in numbers, from that.
+    """
+
+    title: str
+    name: str
+    alt: str
+    remark: str
+    count: Callable[[pd.DataFrame, pd.DataFrame], Any]
+    draw: Callable[[Any], go.Figure]
+    rows: str
+    numbers: Callable[[Any], pd.DataFrame] = lambda counted: counted
+
+
+_PAIRED = (
+    _Chart(
         "Findings",
         "findings",
         "Areas within areas: images by finding, the particular within the general",
         "A finding is named from the general to the particular. Coloured as the class; grey holds both or none.",
-        lambda kept, _: figures.finding_treemap(overview.finding_hierarchy(kept)),
+        lambda kept, _: overview.finding_hierarchy(kept),
+        figures.finding_treemap,
+        "Finding",
+        lambda tree: tree.set_index("id")[["images"]],
     ),
-    (
+    _Chart(
         "View and class",
         "views",
         "Bars: images by view, each divided by class",
         "",
-        lambda kept, _: figures.stacked_counts(overview.view_by_label(kept), "View", "images"),
+        lambda kept, _: overview.view_by_label(kept),
+        lambda counted: figures.stacked_counts(counted, "View", "images"),
+        "View",
     ),
-    (
+    _Chart(
         "Source and class",
         "sources",
         "Bars: images by the web site they come from, each divided by class",
         "A source of one class alone gives the class away.",
-        lambda kept, _: figures.stacked_counts(overview.source_by_label(kept), "Source", "images"),
+        lambda kept, _: overview.source_by_label(kept),
+        lambda counted: figures.stacked_counts(counted, "Source", "images"),
+        "Source",
     ),
-    (
+    _Chart(
         "Age and sex",
         "age-and-sex",
         "Bars to both sides: patients by age, women left and men right",
         "Each patient counts once, with the first age and sex given. Not given: age or sex.",
-        lambda kept, _: figures.pyramid(overview.age_sex_pyramid(kept)),
+        lambda kept, _: overview.age_sex_pyramid(kept),
+        figures.pyramid,
+        "Age (years)",
     ),
-    (
+    _Chart(
         "Images of a patient",
         "images-of-a-patient",
         "Columns: patients by the number of their images",
         "Films of one patient are alike, which is why parts and folds keep them together.",
-        lambda kept, _: figures.columns(
-            overview.images_per_patient(kept).to_frame("patients"), "Images of a patient", "patients"
-        ),
+        lambda kept, _: overview.images_per_patient(kept).to_frame("patients"),
+        lambda counted: figures.columns(counted, "Images of a patient", "patients"),
+        "Images of a patient",
     ),
-    (
+    _Chart(
         "Days since onset",
         "days",
         "Columns: images by days since symptoms began or the patient came to hospital, divided by class",
         "Since symptoms began, or since admission: the table does not say which.",
-        lambda kept, _: figures.columns(overview.days_since_onset(kept), "Days", "images"),
+        lambda kept, _: overview.days_since_onset(kept),
+        lambda counted: figures.columns(counted, "Days", "images"),
+        "Days",
     ),
-    (
+    _Chart(
         "Outcomes",
         "outcomes",
         "Bars: images by what the table says of how the patient fared",
         "Counted by image. What is not given is not a no.",
-        lambda kept, _: figures.answers(overview.outcomes(kept)),
+        lambda kept, _: overview.outcomes(kept),
+        figures.answers,
+        "Outcome",
     ),
-    (
+    _Chart(
         "What is not given",
         "not-given",
         "A grid: which share of each column is not given, over all images and by class",
         "What is given for one class more often than for the other can give the class away.",
-        lambda kept, table: figures.missing_map(overview.missingness(kept, table)),
+        overview.missingness,
+        figures.missing_map,
+        "Column",
+        lambda missing: missing.blanks.rename(index=title_of),
     ),
 )
-_PLACES: _Drawn = (
+_PLACES = _Chart(
     "Places",
     "places",
     "A map: images by country, as circles",
     "The country is told from the free text of the place; circles stand at the middle of the country. "
     "Not told: no country is named, or two are.",
-    lambda kept, _: figures.country_map(overview.images_by_country(kept)),
+    lambda kept, _: overview.images_by_country(kept),
+    figures.country_map,
+    "Country",
+    lambda countries: countries.set_index("name")[["images", "patients"]],
 )
+_COLUMNS = {**CLASS_TITLES, "F": "women", "M": "men", "all": "all images"}
 
 
 def overview_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
@@ -92,15 +141,20 @@ def overview_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
     """
     with st.grid(2, min_column_width=_PAIRED_FROM, gap="medium") as grid:
-        for drawn in _PAIRED:
+        for one in _PAIRED:
             with grid.cell():
-                _chart(drawn, kept, collection.table)
-    _chart(_PLACES, kept, collection.table)
+                _show(one, kept, collection.table)
+    _show(_PLACES, kept, collection.table)
 
 
-def _chart(drawn: _Drawn, kept: pd.DataFrame, table: pd.DataFrame) -> None:
-    title, name, alt, remark, draw = drawn
-    st.subheader(title, anchor=False)
-    chart(draw(kept, table), alt=alt, save_as=(name, "png"))
-    if remark:
-        st.caption(remark)
+def _show(one: _Chart, kept: pd.DataFrame, table: pd.DataFrame) -> None:
+    counted = one.count(kept, table)
+    st.subheader(one.title, anchor=False)
+    chart(one.draw(counted), alt=one.alt, save_as=(one.name, "png"))
+    if one.remark:
+        st.caption(one.remark)
+    opened = st.expander("The same in numbers", key=f"numbers of {one.name}", type="compact", on_change="rerun")
+    if opened.open:
+        with opened:
+            numbers = one.numbers(counted).rename(columns=_COLUMNS).rename_axis(one.rows)
+            static_table(numbers.reset_index().astype("str"))

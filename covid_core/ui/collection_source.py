@@ -19,7 +19,7 @@ from covid_core.ui.collection import OpenCollection
 from covid_core.ui.fetch_panel import fetch_buttons, run_fetch, say_how_it_ended
 from covid_core.ui.frame import plain, problem
 
-_FOLDER, _UPLOADS = "folder_of_collection", "uploads_taken_away"
+_FOLDER, _UPLOADS, _OWN_TABLE = "folder_of_collection", "uploads_taken_away", "table_of_visitor"
 _TABLE = "metadata.csv"
 _MOST_TABLE_BYTES = 2**29
 _ABOUT_A_TABLE = "metadata.csv of any version; it stays in this session"
@@ -46,7 +46,8 @@ class _Stamp:
 def choose_collection() -> OpenCollection | None:
     """Let the visitor choose where the data come from, and open them.
 
-    An upload goes before a named folder, and that before the installed dataset.
+    An upload goes before a named folder, and that before the installed dataset. What was chosen stays chosen while other pages
+    are looked at.
 
     Returns:
         The collection; None, with the reason shown in place, where there is none or it cannot be read.
@@ -56,8 +57,9 @@ def choose_collection() -> OpenCollection | None:
     with st.expander("Where the data come from", expanded=installed is None, icon=":material/database:"):
         upload, folder = _ways(installed)
     try:
-        if upload is not None:
-            opened = _opened_upload(upload.file_id, upload)
+        own = _own_table(upload)
+        if own is not None:
+            opened = own
             chosen = OpenCollection(opened.table, opened.content, None, own=True)
             _say_what_is_in_use("the table you uploaded, without its images", installed)
         elif folder:
@@ -73,8 +75,8 @@ def choose_collection() -> OpenCollection | None:
             return None
     except CovidCoreError as error:
         problem(error)
-        if installed is not None and (upload is not None or folder):
-            _way_back()
+        if upload is not None or folder:
+            _way_back(installed)
         return None
     return chosen
 
@@ -107,15 +109,17 @@ def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
             asked = fetch_buttons(table=installed is None, archive=own)
     folder = ""
     with give:
+        key = f"table_{st.session_state.get(_UPLOADS, 0)}"
         upload = st.file_uploader(
-            _ABOUT_A_TABLE,
-            type=["csv", "tsv", "txt"],
-            key=f"table_{st.session_state.get(_UPLOADS, 0)}",
+            _ABOUT_A_TABLE, type=["csv", "tsv", "txt"], key=key, on_change=_taken_out, args=(key,)
         )
         if own:
             folder = (
                 st.text_input(
-                    "Or a folder of this computer that holds metadata.csv and images/", key=_FOLDER, max_chars=4096
+                    "Or a folder of this computer that holds metadata.csv and images/",
+                    key=_FOLDER,
+                    max_chars=4096,
+                    persist_state="session",
                 )
                 or ""
             ).strip()
@@ -129,20 +133,39 @@ def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
     return upload, folder
 
 
+def _own_table(upload: UploadedFile | None) -> _Opened | None:
+    """The table of the visitor: the one that was uploaded last, until it is put away.
+
+    The uploader forgets its file when another page is opened, so the table is kept beside it.
+    """
+    if upload is not None:
+        st.session_state[_OWN_TABLE] = None  # one that cannot be read leaves none behind
+        st.session_state[_OWN_TABLE] = _opened_upload(upload.file_id, upload)
+    own: _Opened | None = st.session_state.get(_OWN_TABLE)
+    return own
+
+
 def _say_what_is_in_use(what: str, installed: Path | None) -> None:
     st.caption(f"In use: {plain(what)}.")
-    if installed is not None:
-        _way_back()
+    _way_back(installed)
 
 
-def _way_back() -> None:
-    st.button("Back to the installed dataset", key="back_to_installed", icon=":material/undo:", on_click=_go_back)
+def _way_back(installed: Path | None) -> None:
+    words = "Put it away" if installed is None else "Back to the installed dataset"
+    st.button(words, key="back_to_installed", icon=":material/undo:", on_click=_go_back)
 
 
 def _go_back() -> None:
     # An uploader cannot be emptied; one with another key is empty.
     st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
     st.session_state[_FOLDER] = ""
+    st.session_state[_OWN_TABLE] = None
+
+
+def _taken_out(key: str) -> None:
+    """Put the table away where the visitor took it out of the uploader."""
+    if st.session_state[key] is None:
+        st.session_state[_OWN_TABLE] = None
 
 
 def _named_folder(text: str) -> Path:

@@ -15,17 +15,18 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from covid_core.data.audit_table import dated
+from covid_core.data.film_record import title_of
 from covid_core.data.filters import NOT_GIVEN, NOTES, with_notes
 from covid_core.data.overview import shown_table
 from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.ui.collection import OpenCollection
-from covid_core.ui.explorer_state import ask_for_film
+from covid_core.ui.explorer_state import open_ticked
 from covid_core.ui.frame import offer, table_height
 
 MOST_ROWS = 5_000
 """Rows that are sent to the browser at once."""
 
-_KEY = "images_table"
+_KEY, _SORT = "images_table", "sort"
 _AS_IN_THE_TABLE = "As in the table"
 _LONGEST_CELL = 200  # characters; one cell of the file may hold a million
 _LONGEST_KEY = 200  # characters of a text that its place depends on
@@ -33,43 +34,16 @@ _ROWS_SEEN = 14
 _REPEATED = frozenset({"diagnosis", "finding_path", "notes", "clinical_notes"})
 """Columns made for the filters, and the notes, which the table has already."""
 _TITLES = {
-    "filename": "File",
-    "patientid": "Patient",
-    "finding": "Finding",
     "label": "Class",
-    "view": "View",
-    "modality": "Modality",
-    "sex": "Sex",
-    "age": "Age",
-    "offset": "Day",
-    "location": "Place",
-    "date": "Date",
-    "url": "Source",
-    "license": "Licence",
     "notes": "Notes",
     "source": "Web site",
     "country": "Country code",
-    "other_notes": "Other notes",
-    "RT_PCR_positive": "RT-PCR",
-    "survival": "Survived",
-    "intubated": "Intubated at any time",
-    "intubation_present": "Intubated at the film",
-    "went_icu": "Went to the ICU",
-    "in_icu": "In the ICU at the film",
-    "needed_supplemental_O2": "Needed oxygen",
-    "extubated": "Extubated later",
-    "temperature": "Temperature",
-    "pO2_saturation": "Oxygen saturation",
-    "leukocyte_count": "Leukocytes",
-    "neutrophil_count": "Neutrophils",
-    "lymphocyte_count": "Lymphocytes",
-    "folder": "Folder",
-    "doi": "DOI",
     "has_file": "Has a file",
     "cohort": "Cohort",
     "reason": "Why left out",
     "part": "Part of the split",
 }
+"""Columns that no table of the collection has."""
 
 
 def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
@@ -77,11 +51,8 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
 
     Args:
         collection: that is looked at.
-        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them.
+        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
     """
-    if kept.empty:
-        st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
-        return
     usual = shown_table(with_notes(kept.head(0), collection.table))
     more = [name for name in (*map(str, kept), *NOTES) if name not in _REPEATED and name not in usual]
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -89,7 +60,7 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         chosen = st.multiselect(
             "More columns",
             more,
-            format_func=lambda name: _TITLES.get(name, name),
+            format_func=_title,
             placeholder="None",
             key="columns",
             bind="query-params",
@@ -104,7 +75,7 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         column_config=_columns(chosen),
         alt="The images that meet the filters",
         key=_KEY,
-        on_select=partial(_open_selected, shown["filename"].tolist()),
+        on_select=partial(open_ticked, _KEY, shown["filename"].tolist()),
         selection_mode="single-row",
     )
     if len(shown) < len(rows):
@@ -122,7 +93,13 @@ def choose_order(on_change: Callable[[], None] | None = None) -> str:
     Returns:
         One of `ORDERS`.
     """
-    return st.selectbox("Sort by", ORDERS, key="sort", bind="query-params", on_change=on_change, width=220)
+    return st.selectbox("Sort by", ORDERS, key=_SORT, bind="query-params", on_change=on_change, width=220)
+
+
+def chosen_order() -> str:
+    """The order that was chosen last, in whatever section."""
+    order = st.session_state.get(_SORT)
+    return order if order in ORDERS else _AS_IN_THE_TABLE
 
 
 def in_order(kept: pd.DataFrame, order: str) -> pd.DataFrame:
@@ -158,39 +135,26 @@ def table_of(rows: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
     return shown.assign(**texts)
 
 
+def _title(name: str) -> str:
+    return _TITLES.get(name) or title_of(name)
+
+
 def _columns(more: Iterable[str]) -> dict[str, Any]:
     column = st.column_config
     narrow = ("patientid", "view", "modality", "sex", "date", "license")
     wider = ("filename", "finding", "location")
     return {
-        **{name: column.TextColumn(_TITLES[name], width="small") for name in narrow},
-        **{name: column.TextColumn(_TITLES[name], width="medium") for name in wider},
-        "label": column.TextColumn(_TITLES["label"], width=110),
-        "age": column.NumberColumn(_TITLES["age"], format="%d", width="small"),
+        **{name: column.TextColumn(_title(name), width="small") for name in narrow},
+        **{name: column.TextColumn(_title(name), width="medium") for name in wider},
+        "label": column.TextColumn(_title("label"), width=110),
+        "age": column.NumberColumn(_title("age"), format="%d", width="small"),
         "offset": column.NumberColumn(
-            _TITLES["offset"], format="%d", width="small", help="Days since onset or admission"
+            _title("offset"), format="%d", width="small", help="Days since onset or admission"
         ),
-        "url": column.LinkColumn(_TITLES["url"], width="medium"),
-        "notes": column.TextColumn(_TITLES["notes"], width="large"),
-        **{name: column.Column(_TITLES.get(name, name)) for name in more},
+        "url": column.LinkColumn(_title("url"), width="medium"),
+        "notes": column.TextColumn(_title("notes"), width="large"),
+        **{name: column.Column(_title(name)) for name in more},
     }
-
-
-def _open_selected(filenames: Sequence[object]) -> None:
-    """Open the image of the row that was ticked, and take the tick away.
-
-    It is called when the selection changes and at no other time, so that a closed image stays closed; and as no tick stays,
-    the same row can be opened again.
-    """
-    rows = st.session_state[_KEY]["selection"]["rows"]
-    st.session_state[_KEY] = {"selection": {"rows": []}}
-    if not rows or not 0 <= rows[0] < len(filenames):
-        return
-    filename = filenames[rows[0]]
-    if isinstance(filename, str):
-        ask_for_film(filename)
-    else:
-        st.toast("This row names no file, so there is no image to open.")
 
 
 def _csv(table: pd.DataFrame, rows: pd.DataFrame) -> bytes:

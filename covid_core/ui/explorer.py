@@ -17,7 +17,7 @@ from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of
 from covid_core.ui.collection import OpenCollection
 from covid_core.ui.collection_filters import fate_name, filter_bar, filter_options, part_name
 from covid_core.ui.collection_overview import overview_section
-from covid_core.ui.collection_table import table_section
+from covid_core.ui.collection_table import chosen_order, in_order, table_section
 from covid_core.ui.explorer_state import asked_film, follow_address
 from covid_core.ui.film_detail import film_detail
 from covid_core.ui.gallery import gallery_section
@@ -57,7 +57,13 @@ def explore(collection: OpenCollection) -> None:
         overview_section(collection, kept)
     film = asked_film()
     if film is not None:
-        film_detail(collection, film, bundle, lambda filename: _fate(explored, filename))
+        film_detail(collection, film, bundle, lambda filename: _fate(explored, filename), _selection(kept))
+
+
+def _selection(kept: pd.DataFrame) -> list[str]:
+    """File names of the images that meet the filters, in the order chosen for gallery and table."""
+    names: list[str] = in_order(kept, chosen_order())["filename"].dropna().drop_duplicates().tolist()
+    return names
 
 
 def _fate(explored: pd.DataFrame, filename: str) -> str | None:

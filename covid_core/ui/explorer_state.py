@@ -1,17 +1,43 @@
 """Which image of the collection is opened: kept in the session, and in the address as `?film=`."""
 
+from collections.abc import Sequence
+
 import streamlit as st
+
+from covid_core.ui.address import asks_anew, note_written, write_all
 
 _FILM = "film_of_collection"
 _IN_ADDRESS = "film"
-_WRITTEN = "films_in_addresses"
 
 
 def ask_for_film(filename: str) -> None:
     """Open an image on the next run, and name it in the address; for callbacks."""
     st.session_state[_FILM] = filename
-    st.session_state.setdefault(_WRITTEN, set()).add(filename)
-    st.query_params[_IN_ADDRESS] = filename
+    _write_address(filename)
+
+
+def open_ticked(key: str, filenames: Sequence[object]) -> None:
+    """Open the image of the row that was ticked in a table, and take the tick away; for callbacks.
+
+    They are called when the selection changes and at no other time, so that a closed image stays closed; and as no tick stays,
+    the same row can be opened again.
+
+    Args:
+        key: of the table.
+        filenames: of its rows.
+    """
+    rows = st.session_state[key]["selection"]["rows"]
+    st.session_state[key] = {"selection": {"rows": []}}
+    if rows and 0 <= rows[0] < len(filenames):
+        open_named(filenames[rows[0]])
+
+
+def open_named(filename: object) -> None:
+    """Open an image, or say that there is none where no file is named; for callbacks."""
+    if isinstance(filename, str) and filename:
+        ask_for_film(filename)
+    else:
+        st.toast("This row names no file, so there is no image to open.")
 
 
 def asked_film() -> str | None:
@@ -23,15 +49,17 @@ def asked_film() -> str | None:
 def close_film() -> None:
     """Close the opened image; for callbacks."""
     st.session_state[_FILM] = None
-    st.query_params.pop(_IN_ADDRESS, None)
+    _write_address(None)
 
 
 def follow_address() -> None:
-    """Open the image that the address names, where it was not this session that wrote it.
+    """Open the image that a link names, and close it where the reader goes back to an address that names none."""
+    film = st.query_params.get(_IN_ADDRESS) or None
+    if asks_anew(_FILM, film):
+        st.session_state[_FILM] = film
+    _write_address(asked_film())
 
-    One that it wrote is passed over: a browser that is quickly asked twice sends the second time an address that the first
-    has not changed yet, and a closed image would open again.
-    """
-    film = st.query_params.get(_IN_ADDRESS)
-    if film and film not in st.session_state.get(_WRITTEN, ()):
-        ask_for_film(film)
+
+def _write_address(film: str | None) -> None:
+    write_all({} if film is None else {_IN_ADDRESS: [film]}, (_IN_ADDRESS,))
+    note_written(_FILM, film)

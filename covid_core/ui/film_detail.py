@@ -4,15 +4,15 @@ Arranges what others know: the record of the image is that of `covid_core.data.f
 `covid_core.ui.collection_film`. Texts of the table are shown as they stand, never as Markdown.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
+from covid_core.data.audit_finding import counted
 from covid_core.data.described import MAX_SEVERITY, SEVERITY_NAME, severity_scores
-from covid_core.data.film_record import CT, FilmRecord, PatientFilm, film_record
+from covid_core.data.film_record import CT, FilmRecord, PatientFilm, film_record, title_of
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import CovidCoreError, DatasetError
 from covid_core.figures.timeline import timeline
@@ -30,7 +30,7 @@ from covid_core.ui.collection_film import film_of_collection, served_prediction
 from covid_core.ui.collection_source import installed_collection
 from covid_core.ui.explorer_state import ask_for_film, asked_film, close_film
 from covid_core.ui.film_panels import similar_row
-from covid_core.ui.frame import chart, plain, problem, static_table
+from covid_core.ui.frame import chart, data_address, plain, problem, static_table
 
 Fate = Callable[[str], str | None]
 """What became of a file in the cohort, in words; None where nothing is known."""
@@ -39,18 +39,26 @@ _CLEARANCE = 430  # pixels of the window's height that the film leaves to what s
 _THUMBNAILS = 24  # of a patient that are shown at once
 _LONG_NOTE = 2000  # characters; a longer one scrolls within a box
 _LONGEST_NAME = 300
+_OF_THE_PERSON = frozenset(map(title_of, ("sex", "age", "RT_PCR_positive")))
 _SEARCHED = "film_searched"
 
 
 @st.dialog("An image of the collection", width="large", on_dismiss=close_film)
-def film_detail(collection: OpenCollection, filename: str, bundle: Bundle | None, fate: Fate | None = None) -> None:
-    """Show an image and all that is known of it; from here the others of its patient, and similar ones, are opened in its place.
+def film_detail(
+    collection: OpenCollection,
+    filename: str,
+    bundle: Bundle | None,
+    fate: Fate | None = None,
+    selection: Sequence[str] = (),
+) -> None:
+    """Show an image and all that is known of it; from here the next ones, and similar ones, are opened in its place.
 
     Args:
         collection: that is looked at.
         filename: of the image that was asked for; it may be one that no row names.
         bundle: the model in use; None without one.
         fate: says of any file what became of it in the cohort; None where there is no cohort.
+        selection: file names of the images that meet the filters, in the reader's order.
     """
     # The dialog runs alone when one of its buttons is pressed, with the arguments that it was opened with.
     shown = asked_film() or filename
@@ -63,14 +71,14 @@ def film_detail(collection: OpenCollection, filename: str, bundle: Bundle | None
         )
         st.text(shown[:_LONGEST_NAME])
         return
-    _steps(record)
+    _steps(record, selection)
     picture, facts = st.columns([3, 2], gap="medium")
     with picture:
         _picture(record, collection, bundle)
     with facts:
         _head(record, collection, None if fate is None else fate(shown))
-        _model(record, bundle)
-        _links(record)
+        _model(record, bundle, pictured=collection.images is not None)
+        _links(record, public=not collection.own)
     of_patient, fields, similar = st.tabs(
         [f"This patient's images ({len(record.films)})", "All fields and notes", "Similar images"]
     )
@@ -82,25 +90,39 @@ def film_detail(collection: OpenCollection, filename: str, bundle: Bundle | None
         _similar(record, collection, bundle)
 
 
-def _steps(record: FilmRecord) -> None:
-    """The way to the patient's image before and after this one."""
+def _steps(record: FilmRecord, selection: Sequence[str]) -> None:
+    """The way to the images before and after this one: of all that meet the filters, and of its patient."""
     patient = plain(record.patientid)
-    if len(record.films) == 1:
-        st.markdown(f"The only image of patient **{patient}**.")
-        return
-    place, films = record.position, record.films
+    names = [film.filename for film in record.films]
     with st.container(horizontal=True, vertical_alignment="center"):
-        for title, icon, step in (("Previous", "chevron_left", -1), ("Next", "chevron_right", 1)):
-            there = 0 <= place + step < len(films)
-            st.button(
-                title,
-                icon=f":material/{icon}:",
-                key=f"film {title}",
-                disabled=not there,
-                on_click=ask_for_film,
-                args=(films[place + step].filename if there else record.filename,),
+        if record.filename in selection:
+            words = f"of {len(selection):,} that meet the filters"
+            _step_buttons(selection, record.filename, words, ("Previous", "P"), ("Next", "N"))
+        if len(names) > 1:
+            _step_buttons(
+                names, record.filename, f"of {len(names)} of patient **{patient}**", ("Earlier", None), ("Later", None)
             )
-        st.markdown(f"Image {place + 1} of {len(films)} of patient **{patient}**", width="content")
+        else:
+            st.markdown(f"The only image of patient **{patient}**.", width="content")
+
+
+def _step_buttons(
+    names: Sequence[str], shown: str, words: str, back: tuple[str, str | None], forth: tuple[str, str | None]
+) -> None:
+    """Buttons to the name before and after the one that is shown; each with its title and its key, if it has one."""
+    place = names.index(shown)
+    for (title, shortcut), icon, there in ((back, "chevron_left", place - 1), (forth, "chevron_right", place + 1)):
+        possible = 0 <= there < len(names)
+        st.button(
+            title,
+            icon=f":material/{icon}:",
+            key=f"film {title}",
+            shortcut=shortcut,
+            disabled=not possible,
+            on_click=ask_for_film,
+            args=(names[there] if possible else shown,),
+        )
+    st.markdown(f"Image {place + 1:,} {words}", width="content")
 
 
 def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
@@ -132,7 +154,8 @@ def _head(record: FilmRecord, collection: OpenCollection, fate: str | None) -> N
         f"**Class**: {CLASS_TITLES[record.label] if record.label is not None else 'none, as no finding is given'}"
     )
     this = record.films[record.position]
-    st.text("\n".join(filter(None, (record.finding, this.sentence))))
+    person = ", ".join(f"{field.title}: {field.text}" for field in record.fields if field.title in _OF_THE_PERSON)
+    st.text("\n".join(filter(None, (record.finding, this.sentence, person, record.filename[:_LONGEST_NAME]))))
     if record.rows > 1:
         st.warning(
             f"{record.rows} rows of the table name this file; the first of them is shown.", icon=":material/warning:"
@@ -157,7 +180,7 @@ def _severity(filename: str, folder: Path | None) -> None:
         st.caption("Extent of lung involvement, the mean of three readers (Cohen et al., 2020).")
 
 
-def _model(record: FilmRecord, bundle: Bundle | None) -> None:
+def _model(record: FilmRecord, bundle: Bundle | None, *, pictured: bool) -> None:
     if bundle is None:
         st.caption("No model is installed, so there is no prediction and no heat map.")
         return
@@ -169,10 +192,11 @@ def _model(record: FilmRecord, bundle: Bundle | None) -> None:
         problem(error)
         return
     st.markdown(f"**Model**: {plain(said.headline)}")
-    st.caption(plain(said.origin))
+    st.caption(plain(f"{said.origin} {said.heat}" if pictured else said.origin))
 
 
-def _links(record: FilmRecord) -> None:
+def _links(record: FilmRecord, *, public: bool) -> None:
+    """Licence and addresses; of a visitor's own table none that would tell its file names to the public collection's host."""
     if record.licence is None:
         st.caption("Licence not given: ask the source before you pass the image on.")
     else:
@@ -182,7 +206,7 @@ def _links(record: FilmRecord) -> None:
             st.link_button("Source", record.source_url, icon=":material/open_in_new:")
         if record.doi_url is not None:
             st.link_button("Article", record.doi_url, icon=":material/article:", help="By its DOI")
-        if record.in_images and _is_plain(record.filename):
+        if public and record.in_images and _is_plain(record.filename):
             st.link_button("In the public collection", public_address(record.filename), icon=":material/open_in_new:")
 
 
@@ -202,7 +226,7 @@ def _of_patient(record: FilmRecord, collection: OpenCollection) -> None:
     if undated:
         st.caption(f"{undated} of {len(record.films)} without a day: last in the list.")
     if record.unnamed:
-        st.caption(f"Of this patient {record.unnamed} more row(s) of the table name no file.")
+        st.caption(f"Of this patient {counted(record.unnamed, 'more row')} of the table without a file name.")
     first = min(max(record.position - _THUMBNAILS // 2, 0), max(len(record.films) - _THUMBNAILS, 0))
     films = record.films[first : first + _THUMBNAILS]
     if len(films) < len(record.films):
@@ -216,10 +240,7 @@ def _of_patient(record: FilmRecord, collection: OpenCollection) -> None:
 
 def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
     if picture is not None:
-        # As data: a picture with an address of its own could be asked for by others.
-        st.image(
-            f"data:image/jpeg;base64,{base64.b64encode(picture).decode('ascii')}", width="stretch", alt=film.sentence
-        )
+        st.image(data_address(picture), width="stretch", alt=film.sentence)
     st.text(film.sentence if picture is not None else f"{film.sentence} (no picture)")
     # That of the image on show is not disabled: it would lose the focus, and the dialog no longer hear the Escape key.
     st.button(

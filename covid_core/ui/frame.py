@@ -1,5 +1,6 @@
 """The frame that every page stands in: its configuration, the way to the others, and how texts and charts are shown."""
 
+import base64
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import CovidCoreError
 from covid_core.locations import PROJECT
 from covid_core.ui.access import require_sign_in
+from covid_core.ui.address import note_page
 from covid_core.ui.retention import limit_retention
 from covid_core.ui.session import forget_uploads
 
@@ -32,8 +34,8 @@ _SIDEBAR_WIDTH = 280
 # Streamlit writes on charts in a grey too weak for a light page.
 _STYLE = """<style>
 [data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
-/* Its download would give names of files that a spreadsheet runs as formulas; the page has a table of its own to take away. */
-.st-key-results [data-testid="stElementToolbar"] { display: none; }
+/* It would give names of files that a spreadsheet runs as formulas; each page has a table of its own to take away. */
+[data-testid="stElementToolbarButton"]:has([aria-label^="Download as CSV"]) { display: none; }
 /* A column gets its width by what stands in it, the longest text the most; Streamlit would stop each at 400 pixels. */
 [data-testid="stTable"] :is(td, th) > * { max-width: none !important; }
 /* On a narrow screen a table scrolls sideways, rather than squeezing its texts to a letter a line. */
@@ -47,6 +49,7 @@ _ICON = PROJECT / "docs" / "icon.png"
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])")
+_REPLACED = re.compile(r"(?<=:)(?=[a-z0-9_+-]+[:/])|(?<=[-<>~])(?=[-=>])")
 
 
 def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
@@ -67,6 +70,7 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
     )
     require_sign_in()
     limit_retention(title)
+    note_page(title)
     st.html(_STYLE)
     with st.sidebar:
         for path, label, icon, _ in PAGES:
@@ -87,8 +91,16 @@ def link(path: str, label: str, icon: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Escape a text so that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """Escape a text so that Markdown shows it as it is.
+
+    What Streamlit replaces after Markdown (`:material/home:`, `->`) is parted by a character that takes no room.
+    """
+    return _MARKDOWN.sub(r"\\\1", _REPLACED.sub("\u2060", " ".join(text.split())))
+
+
+def data_address(content: bytes, mime: str = "image/jpeg") -> str:
+    """An address that holds a picture itself: one with an address on the server could be asked for by others."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def problem(error: CovidCoreError) -> None:

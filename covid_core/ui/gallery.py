@@ -4,10 +4,8 @@ Knows how small pictures and their captions become one component in the browser,
 what is shown of an image that is asked for.
 """
 
-import base64
 import time
 import zlib
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,15 +20,17 @@ from covid_core.data.pictures import PictureStore
 from covid_core.errors import DatasetError
 from covid_core.figures.frame import CLASS_COLOURS
 from covid_core.labels import CLASS_TITLES
-from covid_core.ui.collection import OpenCollection, pictures_of
+from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_table import choose_order, in_order, table_section
-from covid_core.ui.explorer_state import ask_for_film
+from covid_core.ui.explorer_state import asked_film, open_named
+from covid_core.ui.frame import data_address
 
 PER_PAGE = 60
 
 _KEY = "gallery"
 _PAGE = "page"
-_ALL_MADE = "all_thumbnails_made"
+_THESE = "images_of_gallery"
+_ALL_MADE, _MAKING = "all_thumbnails_made", "thumbnails_being_made"
 _AT_ONCE = 240  # small pictures that are held in memory while all are made
 _PATIENCE = 0.3  # seconds without a progress bar
 _BETWEEN_STEPS = 0.1  # seconds between two steps of it
@@ -51,23 +51,21 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
 
     Args:
         collection: that is looked at.
-        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them.
+        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
     """
     images = collection.images
     if images is None or next(images.iterdir(), None) is None:
         st.caption("The images themselves are not installed here; this is their table.")
         table_section(collection, kept)
         return
-    if kept.empty:
-        st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
-        return
+    _begin_anew(kept)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rows = in_order(kept, choose_order(_first_page))
         said = st.container(width="content")
     above, below = st.container(), st.container()
     pages = -(-len(rows) // PER_PAGE)
     with below:
-        page = st.pagination(pages, key=_PAGE, bind="query-params") if pages > 1 else 1
+        page = st.pagination(pages, key=_PAGE, bind="query-params")
     start = (page - 1) * PER_PAGE
     seen = rows.iloc[start : start + PER_PAGE]
     said.caption(f"Images {start + 1:,} to {start + len(seen):,} of {len(rows):,}")
@@ -83,6 +81,14 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         _make_all(images, rows, store, collection.content)
 
 
+def _begin_anew(kept: pd.DataFrame) -> None:
+    """Go to the first page where other images meet the filters than before."""
+    these = zlib.crc32(kept.index.to_numpy().tobytes())
+    if st.session_state.setdefault(_THESE, these) != these:
+        st.session_state[_THESE] = these
+        _first_page()
+
+
 def _first_page() -> None:
     st.session_state[_PAGE] = 1
 
@@ -91,7 +97,7 @@ def _open(shown: frozenset[str]) -> None:
     """Ask for the image that was clicked; the browser may name none but those that were shown."""
     wanted = st.session_state[_KEY].open
     if isinstance(wanted, str) and wanted in shown:
-        ask_for_film(wanted)
+        open_named(wanted)
 
 
 def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[str, Any]]:
@@ -105,30 +111,22 @@ def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[s
         facts: view and day, as far as they are given.
     """
     filenames = rows["filename"].fillna("").tolist()
-    paths = [_path(images, filename) for filename in filenames]
-    made = iter(_thumbnails([path for path in paths if path is not None], store))
-    pictures = [None if path is None else next(made) for path in paths]
+    place = st.empty()
+    pictures = small_pictures(images, filenames, store, _Bar(place, "Making thumbnails"))
+    place.empty()
     return [
         {
             "file": filename,
-            "picture": None if picture is None else _address(picture),
-            "blank": None if picture is not None else _why_blank(filename, path),
+            "picture": None if picture is None else data_address(picture),
+            "blank": None if picture is not None else _why_blank(images, filename),
             "colour": CLASS_COLOURS.get(label),
             "label": CLASS_TITLES.get(label, "No class"),
             "facts": _facts(view, day),
         }
-        for filename, path, picture, label, view, day in zip(
-            filenames, paths, pictures, rows["label"], rows["view"], rows["offset"], strict=True
+        for filename, picture, label, view, day in zip(
+            filenames, pictures, rows["label"], rows["view"], rows["offset"], strict=True
         )
     ]
-
-
-def _thumbnails(paths: Sequence[Path], store: PictureStore) -> list[bytes | None]:
-    """The small pictures, with a bar where they have to be made first."""
-    place = st.empty()
-    made = store.thumbnails(paths, _Bar(place, "Making thumbnails", len(paths)))
-    place.empty()
-    return made
 
 
 def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: str) -> None:
@@ -138,23 +136,33 @@ def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: st
     if st.session_state.get(_ALL_MADE) == these:
         st.caption("The thumbnails of all these images are made.")
         return
-    place = st.empty()
-    wished = place.button(
-        f"Make all thumbnails now ({len(present):,} images)",
-        type="tertiary",
-        icon=":material/photo_library:",
-        help="Otherwise those of a page are made when it is first opened.",
-    )
-    if not wished:
+    if st.session_state.get(_MAKING) != these:
+        st.button(
+            f"Make all thumbnails now ({len(present):,} images)",
+            type="tertiary",
+            icon=":material/photo_library:",
+            help="Otherwise those of a page are made when it is first opened.",
+            on_click=_note,
+            args=(_MAKING, these),
+        )
         return
+    if asked_film() is not None:
+        st.caption("The making of thumbnails goes on when the image is closed.")
+        return
+    place = st.empty()
     with place.container():
-        st.button("Stop", key="stop_thumbnails", icon=":material/stop:")
-        paths = [path for name in present["filename"].dropna() if (path := _path(images, name)) is not None]
-        bar = _Bar(st.empty(), "Making all thumbnails", len(paths))
-        for bar.before in range(0, len(paths), _AT_ONCE):
-            store.thumbnails(paths[bar.before : bar.before + _AT_ONCE], bar)
+        st.button("Stop", key="stop_thumbnails", icon=":material/stop:", on_click=_note, args=(_MAKING, None))
+        names = present["filename"].dropna().drop_duplicates().tolist()
+        bar = _Bar(st.empty(), "Making all thumbnails", len(names))
+        for bar.before in range(0, len(names), _AT_ONCE):
+            small_pictures(images, names[bar.before : bar.before + _AT_ONCE], store, bar)
     place.caption("The thumbnails of all these images are made.")
-    st.session_state[_ALL_MADE] = these
+    _note(_MAKING, None)
+    _note(_ALL_MADE, these)
+
+
+def _note(key: str, value: object) -> None:
+    st.session_state[key] = value
 
 
 class _Bar:
@@ -163,37 +171,30 @@ class _Bar:
     At each of its steps the run ends if the visitor has clicked something; what was made until then is kept.
     """
 
-    def __init__(self, place: Any, title: str, total: int) -> None:
+    def __init__(self, place: Any, title: str, total: int | None = None) -> None:
+        """With `total` the work comes in batches, of which each tells how far it is by itself."""
         self.place, self.title, self.total = place, title, total
         self.before = 0  # done in the batches before
         self.moved = time.monotonic() + _PATIENCE - _BETWEEN_STEPS
 
-    def __call__(self, done: int, _total: int) -> None:
+    def __call__(self, done: int, of_batch: int) -> None:
         now = time.monotonic()
         if now - self.moved < _BETWEEN_STEPS:
             return
         self.moved = now
-        done += self.before
-        self.place.progress(min(done / max(self.total, 1), 1.0), f"{self.title}: {done:,} of {self.total:,}")
+        done, total = done + self.before, self.total or of_batch
+        self.place.progress(min(done / max(total, 1), 1.0), f"{self.title}: {done:,} of {total:,}")
 
 
-def _path(images: Path, filename: str) -> Path | None:
+def _why_blank(images: Path, filename: str) -> str:
+    if not filename:
+        return "No file named"
     try:
-        return safe_image_path(images, filename)
+        return "Cannot be read" if safe_image_path(images, filename).is_file() else "No file"
     except DatasetError:
-        return None
-
-
-def _why_blank(filename: str, path: Path | None) -> str:
-    if path is None:
-        return "File name not allowed" if filename else "No file named"
-    return "Cannot be read" if path.is_file() else "No file"
+        return "File name not allowed"
 
 
 def _facts(view: str, day: float) -> str:
     given = [] if view == NOT_GIVEN else [view[:40]]
     return ", ".join([*given, *([] if np.isnan(day) else [f"day {day:.0f}"])])
-
-
-def _address(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"

@@ -8,7 +8,6 @@ the memory of the visitor's page. They get no address of their own, unlike those
 them, and they are neither cached nor written.
 """
 
-import base64
 import io
 import zlib
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 from covid_core.images.display import fitted
 from covid_core.images.film import GreyImage
 from covid_core.inference.explanation import heat_layer
+from covid_core.ui.frame import data_address
 
 JPEG_QUALITY = 90
 """Measured on 5 films at 1024 pixels: half a grey level of 255 off on average, 1.5 in the worst hundredth of the pixels, so that
@@ -97,7 +97,7 @@ def viewer_data(
     jpeg = _encoded(np.rint(shown * 255).astype(np.uint8), "JPEG", quality=JPEG_QUALITY)
     height, width = shown.shape
     return {
-        "film": _address("image/jpeg", jpeg),
+        "film": data_address(jpeg),
         "film_id": zlib.crc32(jpeg),
         "size": [width, height],
         "layer": _layer(image, heat, box, lungs),
@@ -138,7 +138,7 @@ def _layer(
         raise ValueError("`heat` and `lungs` cannot both lie over the film. Received: both")
     if lungs is not None:
         height, width = fitted(image).shape
-        picture = _address("image/png", _encoded(lung_layer(lungs, (width, height)), "PNG"))
+        picture = data_address(_encoded(lung_layer(lungs, (width, height)), "PNG"), "image/png")
         return {"picture": picture, "box": [0, 0, 1, 1], "name": "Lungs", "opacity": "Lung opacity"}
     if heat is None:
         return None
@@ -146,7 +146,7 @@ def _layer(
         raise ValueError("`box` must say where the heat lies. Received: None")
     left, top, right, bottom = box
     return {
-        "picture": _address("image/png", _encoded(heat_layer(heat), "PNG")),
+        "picture": data_address(_encoded(heat_layer(heat), "PNG"), "image/png"),
         "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
         "name": "Heat map",
         "opacity": "Heat opacity",
@@ -157,7 +157,3 @@ def _encoded(picture: NDArray[np.uint8], kind: str, **settings: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **settings)
     return buffer.getvalue()
-
-
-def _address(mime: str, content: bytes) -> str:
-    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"

@@ -21,6 +21,7 @@ class Opening:
     model: Path | None = None
     own: bool = False
     with_folder: bool = True
+    selection: tuple[str, ...] = ()
 
 
 def page(opening: Opening) -> None:
@@ -34,7 +35,7 @@ def page(opening: Opening) -> None:
     asked = asked_film()
     if asked is not None:
         bundle = None if opening.model is None else open_bundle(opening.model)
-        film_detail(collection, asked, bundle, lambda name: f"fate of {name}")
+        film_detail(collection, asked, bundle, lambda name: f"fate of {name}", opening.selection)
 
 
 if __name__ == "__main__":

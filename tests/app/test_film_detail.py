@@ -58,10 +58,16 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(
-    folder: Path, film: str, model: Path | None = None, *, own: bool = False, with_folder: bool = True
+    folder: Path,
+    film: str,
+    model: Path | None = None,
+    *,
+    own: bool = False,
+    with_folder: bool = True,
+    selection: tuple[str, ...] = (),
 ) -> AppTest:
     app = AppTest.from_file(str(Path(__file__).with_name("detail_page.py")), default_timeout=60)
-    app.session_state["opening"] = Opening(folder, film, model, own, with_folder)
+    app.session_state["opening"] = Opening(folder, film, model, own, with_folder, selection)
     app.run()
     assert not app.exception
     return app
@@ -144,16 +150,33 @@ def test_a_film_without_mask_and_model_offers_nothing_to_lay_over_it(collection:
     assert not app.segmented_control
 
 
-def test_next_and_previous_go_through_the_patient_s_images_by_day(collection: Path) -> None:
-    app = opened(collection, "a.png")
-    assert app.button(key="film Previous").disabled
-    seen = []
-    for _ in range(3):
-        press(app, "film Next")
-        seen.append(next(one.value for one in app.markdown if "Cohort" in one.value).replace("\\", ""))
-    assert [words.rpartition(" ")[2] for words in seen] == ["b.png", "scan.nii.gz", "slice.png"]
+def test_next_and_previous_go_through_the_images_that_meet_the_filters(collection: Path) -> None:
+    app = opened(collection, "b.png", selection=("slice.png", "b.png", "a.png"))
+    assert "Image 2 of 3 that meet the filters" in texts(app)
+    press(app, "film Next")
+    assert "Image 3 of 3 that meet the filters" in texts(app)
     assert app.button(key="film Next").disabled
     press(app, "film Previous")
+    press(app, "film Previous")
+    assert "Image 1 of 3 that meet the filters" in texts(app)
+    assert app.button(key="film Previous").disabled
+
+
+def test_an_image_that_does_not_meet_the_filters_has_no_place_among_them(collection: Path) -> None:
+    app = opened(collection, "a.png", selection=("b.png",))
+    assert "that meet the filters" not in texts(app)
+
+
+def test_earlier_and_later_go_through_the_patient_s_images_by_day(collection: Path) -> None:
+    app = opened(collection, "a.png")
+    assert app.button(key="film Earlier").disabled
+    seen = []
+    for _ in range(3):
+        press(app, "film Later")
+        seen.append(next(one.value for one in app.markdown if "Cohort" in one.value).replace("\\", ""))
+    assert [words.rpartition(" ")[2] for words in seen] == ["b.png", "scan.nii.gz", "slice.png"]
+    assert app.button(key="film Later").disabled
+    press(app, "film Earlier")
     assert "Image 3 of 4" in texts(app)
 
 
@@ -226,6 +249,7 @@ def test_of_a_table_without_a_folder_no_picture_is_shown(collection: Path) -> No
     assert viewer(app) is None
     assert small_pictures(app) == 0
     assert "Only the table was given, without its images" in texts(app)
+    assert "In the public collection" not in links(app)
     assert table_of(app)["File"] == "a.png"
 
 

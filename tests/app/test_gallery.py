@@ -220,13 +220,6 @@ def test_all_thumbnails_are_made_at_once_and_none_is_made_again(
     assert "The thumbnails of all these images are made." in texts(app)
 
 
-@pytest.mark.parametrize("section", ["Images", "Table"])
-def test_where_nothing_meets_the_filters_it_is_said(open_section: Open, section: str) -> None:
-    app = open_section(section=section, view="L")
-    assert not app.exception
-    assert "No image meets all of these filters" in app.info[0].value
-
-
 @pytest.mark.parametrize("emptied", [False, True])
 def test_without_any_images_there_is_the_table_instead(folder: Path, open_section: Open, *, emptied: bool) -> None:
     for file in (folder / "images").iterdir():

@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 PATIENCE_MS = 30_000
+MOMENT_MS = 2_000
+"""Longer than an address that this session wrote is passed over."""
 COUNTS = re.compile(r"\d+ (of \d+ )?images?, \d+ patient")
 
 
@@ -57,9 +59,17 @@ def counted(page: Page) -> str:
     return page.get_by_text(COUNTS).first.inner_text()
 
 
+def open_further_filters(page: Page) -> None:
+    page.get_by_role("button", name="More filters").click()
+    page.wait_for_timeout(1_500)  # until they have unfolded: a list that is opened before closes again
+
+
 def choose(page: Page, label: str, option: str) -> None:
     """Choose an option of one of the lists of filters."""
-    page.get_by_role("combobox", name=label).first.click()
+    asked = page.get_by_role("combobox", name=label).first
+    asked.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # a list closes when what it stands in scrolls
+    asked.click()
     page.get_by_role("option", name=re.compile(rf"^{re.escape(option)} \(")).click()
     page.keyboard.press("Escape")
 
@@ -87,6 +97,73 @@ def test_a_filter_is_in_the_address_and_a_fresh_visitor_finds_it_set(
     expect(visitor.get_by_text(COUNTS).first).to_contain_text(f"{len(rows)} images")
     assert counted(page).startswith(f"{len(frontal)} of")  # the other tab keeps its own
     visitor.close()
+
+
+def test_the_back_button_takes_back_a_filter_and_closes_an_image(page: Page, address: str) -> None:
+    page.goto(f"{address}/Dataset?section=Table")
+    everything = counted(page)
+    choose(page, "View", "PA")
+    page.wait_for_function("() => location.search.includes('view=PA')")
+    narrowed = counted(page)
+    page.wait_for_timeout(MOMENT_MS)
+    page.go_back()
+    expect(page.get_by_text(COUNTS).first).not_to_contain_text(" of ")
+    assert counted(page) == everything
+    page.go_forward()
+    expect(page.get_by_text(COUNTS).first).to_contain_text(" of ")
+    assert counted(page) == narrowed
+    page.goto(f"{address}/Dataset?section=Images")
+    counted(page)
+    page.locator(".gallery button").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.wait_for_function("() => location.search.includes('film=')")
+    page.wait_for_timeout(MOMENT_MS)
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_choice_whose_count_changes_with_the_rules_stays_chosen(page: Page, address: str) -> None:
+    page.goto(f"{address}/Dataset?section=Cohort")
+    counted(page)
+    open_further_filters(page)
+    choose(page, "Cohort", "used")
+    page.wait_for_function("() => location.search.includes('cohort=in_cohort')")
+    before = counted(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="as labelled").click()
+    page.wait_for_function("() => location.search.includes('ambiguous=')")
+    more = counted(page)
+    assert int(more.split()[0]) > int(before.split()[0])
+    open_further_filters(page)
+    choose(page, "Cohort", "left out: no X-ray")
+    page.wait_for_function("() => location.search.includes('x_ray')")
+    assert int(counted(page).split()[0]) > int(more.split()[0])
+    assert "cohort=in_cohort" in href(page)
+
+
+def test_no_table_gives_a_file_with_formulas_away(page: Page, address: str) -> None:
+    page.goto(f"{address}/Dataset?section=Table")
+    counted(page)
+    page.get_by_test_id("stDataFrame").hover()
+    expect(page.get_by_role("button", name=re.compile("^Search")).first).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Download as CSV"))).to_have_count(0)
+
+
+def test_a_name_that_streamlit_would_make_a_picture_of_stays_a_name(page: Page, address: str, tmp_path: Path) -> None:
+    odd = ":material/delete: -> :smile: :red[x] **y** <- $z$"
+    table = tmp_path / "metadata.csv"
+    table.write_text(f"patientid,finding,view,modality,filename\n{odd},SARS,PA,X-ray,a.png\n", encoding="utf-8")
+    page.goto(f"{address}/Dataset")
+    counted(page)
+    page.get_by_text("Where the data come from").click()
+    page.locator("input[type=file]").set_input_files(table)
+    expect(page.get_by_text(COUNTS).first).to_contain_text("1 image, 1 patient")
+    page.get_by_role("radio", name="Table").click()
+    box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 18, box["y"] + 35 + 17)
+    heading = page.get_by_role("dialog").get_by_text("The only image of patient")
+    assert heading.inner_text().replace("\u2060", "") == f"The only image of patient {odd}."
 
 
 def test_an_image_opens_from_the_gallery_has_an_address_and_is_closed(

@@ -237,3 +237,10 @@ def test_the_bars_are_named_and_counted() -> None:
     figure = figures.stacked_counts(BY_CLASS, "View", "images")
     assert list(figure.layout.yaxis.ticktext) == ["PA", "AP"]
     assert figure.layout.xaxis.title.text == "Images (n = 11)"
+
+
+def test_a_name_of_a_bar_that_looks_like_html_is_shown_as_it_stands() -> None:
+    (bar, *_) = figures.stacked_counts(pd.DataFrame({"covid": [1]}, index=["<b>PA</b><br>x"]), "View", "images").data
+    axis = figures.counts_bar(pd.Series({"<b>PA</b>": 1}), "View", "images").layout.yaxis
+    assert bar.hovertext == ("&lt;b&gt;PA&lt;/b&gt;&lt;br&gt;x",)
+    assert axis.ticktext == ("&lt;b&gt;PA&lt;/b&gt;",)

@@ -40,6 +40,13 @@ def test_images_of_one_day_stand_above_each_other() -> None:
     assert (tuple(drawn["this image"].x), tuple(drawn["this image"].y)) == ((4,), (2,))
 
 
+def test_very_many_images_of_one_day_keep_the_chart_low_and_are_counted() -> None:
+    figure = timeline([film(str(number), 4) for number in range(5_000)], "4999")
+    assert figure.layout.height < 400
+    assert [note.text for note in figure.layout.annotations] == ["+4988"]
+    assert tuple(traces(figure)["this image"].y) == (11,)
+
+
 def test_the_axis_holds_every_mark_and_says_what_it_counts() -> None:
     figure = timeline([film("a", -3), film("b", 60)], "a")
     low, high = figure.layout.xaxis.range
