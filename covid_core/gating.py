@@ -33,6 +33,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.gate import GRID, NEIGHBOURS, FloatArray, Gate, repaired_input, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.prediction import Pose
+from covid_core.locations import IMAGES_NAME, METADATA_NAME
 from covid_core.storage import sha256_of_file
 
 MIN_FILMS = 20
@@ -183,7 +184,7 @@ def other_films(collection: Path) -> dict[str, list[Path]]:
     Raises:
         DatasetError: the collection cannot be read.
     """
-    table = read_metadata(collection / "metadata.csv")
+    table = read_metadata(collection / METADATA_NAME)
     slices = table.loc[table["modality"].str.upper() == "CT", "filename"].drop_duplicates()
     return {"CT slice": _present(collection, slices)}
 
@@ -217,7 +218,7 @@ def _laterals(collection: Path | None, table: pd.DataFrame) -> tuple[list[Path],
     """The lateral films of the collection and their groups; none where they are too few."""
     if collection is None:
         return [], np.array([], np.str_)
-    rows = read_metadata(collection / "metadata.csv")
+    rows = read_metadata(collection / METADATA_NAME)
     rows = rows[(rows["modality"].str.lower() == "x-ray") & (rows["view"] == LATERAL_VIEW)].drop_duplicates("filename")
     group_of = dict(zip(table["patientid"], table["group"], strict=True))
     paths = _present(collection, rows["filename"])
@@ -229,7 +230,7 @@ def _laterals(collection: Path | None, table: pd.DataFrame) -> tuple[list[Path],
 
 
 def _present(collection: Path, names: "pd.Series[str]") -> list[Path]:
-    paths = [safe_image_path(collection / "images", name) for name in names.dropna()]
+    paths = [safe_image_path(collection / IMAGES_NAME, name) for name in names.dropna()]
     return [path for path in paths if path.is_file()]
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATASET_NAME = "covid-chestxray-dataset"
+METADATA_NAME, IMAGES_NAME = "metadata.csv", "images"
+"""What a folder of the collection holds: its table, and the folder of its images, called so in the column `folder` too."""
 DEFAULT_MODEL = "mobilenetv2-lungs"
 FETCHED_DATASET = PROJECT / "data" / DATASET_NAME
 PUBLIC_DATASET = "https://raw.githubusercontent.com/ieee8023/covid-chestxray-dataset/master/"
@@ -48,8 +50,10 @@ def dataset_dir() -> Path | None:
     shared = Path(os.environ.get("COVID_SHARED_DIR") or PROJECT.parent / "shared")
     chosen = os.environ.get("COVID_DATASET_DIR")
     candidates = [Path(chosen)] if chosen else [FETCHED_DATASET, shared / "data" / DATASET_NAME]
-    installed = [folder for folder in candidates if (folder / "metadata.csv").is_file()]
-    return next((folder for folder in installed if (folder / "images").is_dir()), installed[0] if installed else None)
+    installed = [folder for folder in candidates if (folder / METADATA_NAME).is_file()]
+    return next(
+        (folder for folder in installed if (folder / IMAGES_NAME).is_dir()), installed[0] if installed else None
+    )
 
 
 def fetched_dir() -> Path:

@@ -16,7 +16,8 @@ from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Say, Sever
 from covid_core.data.audit_prediction import prediction_findings
 from covid_core.data.audit_table import table_findings
 from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
-from covid_core.data.metadata import IMAGES_NAME, METADATA_NAME, read_metadata, unreadable_numbers
+from covid_core.data.metadata import read_metadata, unreadable_numbers
+from covid_core.locations import IMAGES_NAME, METADATA_NAME
 
 if TYPE_CHECKING:
     from covid_core.data.pictures import PictureStore

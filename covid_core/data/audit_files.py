@@ -14,11 +14,12 @@ import pandas as pd
 
 from covid_core.data.audit_finding import Finding, Say, counted, given, not_checked, rows_of
 from covid_core.data.duplicates import Fingerprint, components, duplicate_pairs, fingerprint_files
-from covid_core.data.metadata import IMAGES_NAME, safe_image_path
+from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.images.decode import is_dicom
 from covid_core.images.raster import kind_of
 from covid_core.labels import CLASS_TITLES
+from covid_core.locations import IMAGES_NAME
 
 if TYPE_CHECKING:
     from covid_core.data.pictures import PictureStore

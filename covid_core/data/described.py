@@ -16,9 +16,9 @@ import pandas as pd
 
 from covid_core.data.metadata import read_metadata
 from covid_core.errors import DatasetError
+from covid_core.locations import METADATA_NAME
 
 DESCRIPTION_COLUMNS = ("finding", "view", "sex", "age", "rt_pcr", "severity", "url")
-METADATA_NAME = "metadata.csv"
 SEVERITY_NAME = "annotations/covid-severity-scores.csv"
 MAX_SEVERITY = 8.0
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,6 @@ from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import decode_file
 from covid_core.images.film import GreyImage
 from covid_core.storage import sha256_of_file
-
-if TYPE_CHECKING:
-    from covid_core.data.pictures import PictureStore
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
@@ -82,8 +79,16 @@ class Fingerprint:
     problem: str = ""
 
 
+class FingerprintStore(Protocol):
+    """Keeps what was made of each file, so that it is made once; see `covid_core.data.pictures`."""
+
+    def fingerprints(self, paths: Sequence[Path], progress: Progress | None = None) -> list[Fingerprint]:
+        """One fingerprint per path, in their order; `progress` is called with (done, different files)."""
+        ...
+
+
 def fingerprint_files(
-    paths: Sequence[Path], progress: Progress | None = None, store: "PictureStore | None" = None
+    paths: Sequence[Path], progress: Progress | None = None, store: FingerprintStore | None = None
 ) -> list[Fingerprint]:
     """Hash and decode files, several at a time.
 

@@ -24,15 +24,13 @@ from covid_core.data.fetch_threads import supervise
 from covid_core.data.fetch_transfer import NotFoundError, Session, TransferError, Wanted, check_address, fetch_file
 from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.errors import DatasetError, DownloadError
-from covid_core.locations import PUBLIC_DATASET
+from covid_core.locations import IMAGES_NAME, METADATA_NAME, PUBLIC_DATASET
 from covid_core.storage import written_aside
 
 DATASET_BYTES = 650 * 2**20
 """Room that is asked for before all images are fetched where no list tells their sizes; the archive has about 600 MB."""
 RESERVE_BYTES = 2**24
 """Room that shall be left on the disk, and that the table alone must have."""
-IMAGES_FOLDER = "images"
-TABLE = "metadata.csv"
 
 _LISTING_SECONDS = 10.0
 
@@ -109,7 +107,7 @@ def is_begun(out_dir: Path, *, metadata_only: bool = False) -> bool:
     try:
         if metadata_only:
             return _table_at(out_dir).part.path.exists()
-        return next((out_dir / IMAGES_FOLDER).iterdir(), None) is not None
+        return next((out_dir / IMAGES_NAME).iterdir(), None) is not None
     except OSError:
         return False
 
@@ -207,8 +205,8 @@ class _Fetch:
         Args:
             counted: whether `progress` is about the table.
         """
-        path = self.out_dir / TABLE
-        wanted = _table_at(self.out_dir, self.base_url, self._blob(TABLE))
+        path = self.out_dir / METADATA_NAME
+        wanted = _table_at(self.out_dir, self.base_url, self._blob(METADATA_NAME))
         # Always by its content: a correction may leave the size as it was.
         here = _is_here(path, wanted.blob) and (wanted.blob is None or wanted.blob.matches(path))
         if counted:
@@ -221,7 +219,7 @@ class _Fetch:
         try:
             self._fetch([wanted])
             if self.not_found:
-                raise DownloadError(f"There is no {TABLE} at {self.base_url}. Check the address.")
+                raise DownloadError(f"There is no {METADATA_NAME} at {self.base_url}. Check the address.")
             read_metadata(wanted.path)
             if path.exists():
                 self.former_table = _kept(path)
@@ -238,7 +236,7 @@ class _Fetch:
         Args:
             verify: compare those that are there in their size with their checksums, and fetch those that differ.
         """
-        wanted = self._wanted_images(read_metadata(self.out_dir / TABLE))
+        wanted = self._wanted_images(read_metadata(self.out_dir / METADATA_NAME))
         if not wanted:
             raise DownloadError(
                 "The table names no image that could be fetched. Check the address, or fetch the table alone with "
@@ -253,7 +251,7 @@ class _Fetch:
         self._fetch([*lacking, *doubted])
         if not any(_is_here(one.path, one.blob) for one in wanted):
             raise DownloadError(
-                f"None of the {len(wanted)} images that the table names is at {self.base_url}{IMAGES_FOLDER}/. Check the "
+                f"None of the {len(wanted)} images that the table names is at {self.base_url}{IMAGES_NAME}/. Check the "
                 "address; the table stays."
             )
 
@@ -283,16 +281,16 @@ class _Fetch:
 
     def _wanted_images(self, table: pd.DataFrame) -> list[Wanted]:
         """The images of a table whose names stay in the folder. Tables without the column `folder` have images alone."""
-        rows = table[table["folder"].fillna(IMAGES_FOLDER) == IMAGES_FOLDER]
+        rows = table[table["folder"].fillna(IMAGES_NAME) == IMAGES_NAME]
         wanted = []
         for name in rows["filename"].dropna().drop_duplicates().tolist():
             try:
-                path = safe_image_path(self.out_dir / IMAGES_FOLDER, name)
+                path = safe_image_path(self.out_dir / IMAGES_NAME, name)
             except DatasetError:
                 self.escaping_names.append(name)
             else:
-                url = f"{self.base_url}{IMAGES_FOLDER}/{quote(name, safe='')}"
-                wanted.append(Wanted(url, path, self._blob(f"{IMAGES_FOLDER}/{name}")))
+                url = f"{self.base_url}{IMAGES_NAME}/{quote(name, safe='')}"
+                wanted.append(Wanted(url, path, self._blob(f"{IMAGES_NAME}/{name}")))
         return wanted
 
     def _blob(self, name: str) -> Blob | None:
@@ -314,7 +312,7 @@ class _Fetch:
 
 def _table_at(out_dir: Path, base_url: str = "", blob: Blob | None = None) -> Wanted:
     """The table, to be fetched aside: it is kept only if it is one."""
-    return Wanted(base_url + TABLE, out_dir / f".{TABLE}.new", blob)
+    return Wanted(base_url + METADATA_NAME, out_dir / f".{METADATA_NAME}.new", blob)
 
 
 def _is_here(path: Path, blob: Blob | None) -> bool:

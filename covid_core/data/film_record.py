@@ -17,6 +17,7 @@ from covid_core.data.described import is_web_address
 from covid_core.data.metadata import COLUMNS, DERIVED_COLUMNS
 from covid_core.data.overview import OUTCOMES
 from covid_core.labels import Label
+from covid_core.locations import IMAGES_NAME
 
 X_RAY, CT, OTHER = "X-ray", "CT", "other"
 
@@ -189,7 +190,7 @@ def film_record(table: pd.DataFrame, filename: str) -> FilmRecord | None:
         licence=row["license"],
         source_url=row["url"] if is_web_address(row["url"]) else None,
         doi_url=_doi_url(row["doi"]),
-        in_images=row["folder"] in {None, "images"},
+        in_images=row["folder"] in {None, IMAGES_NAME},
     )
 
 

@@ -16,9 +16,9 @@ from covid_core.data.duplicates import Fingerprint, duplicate_pairs, fingerprint
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.labels import CLASSES
+from covid_core.locations import IMAGES_NAME
 
 LABELS_NAME = "labels.csv"
-IMAGES_NAME = "images"
 COLUMNS = ("filename", "finding", "label")
 
 

@@ -23,11 +23,6 @@ from covid_core.data.csv_text import Sheet, open_sheet, row_blocks
 from covid_core.errors import DatasetError
 from covid_core.labels import label_of_finding
 
-METADATA_NAME = "metadata.csv"
-"""The table in the folder of a collection."""
-IMAGES_NAME = "images"
-"""The folder of its images, there and in the column `folder`."""
-
 REQUIRED_COLUMNS = ("patientid", "finding", "view", "modality", "filename")
 NUMERIC_COLUMNS = (
     "offset",

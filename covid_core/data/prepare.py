@@ -20,10 +20,9 @@ from covid_core.data.plan import RECORD_COLUMNS, SplitPlan, plan_split, read_fil
 from covid_core.data.split import FRACTIONS, PARTS
 from covid_core.errors import DatasetError
 from covid_core.labels import CLASSES
+from covid_core.locations import IMAGES_NAME, METADATA_NAME
 from covid_core.storage import sha256_of_file, write_json, written_aside
 
-METADATA_NAME = "metadata.csv"
-IMAGES_NAME = "images"
 SPLIT_NAME = "split"
 RECORD_NAME = "split.csv"
 FLOW_NAME = "flow.json"

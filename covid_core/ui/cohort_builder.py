@@ -27,11 +27,11 @@ from covid_core.data.plan import (
     readable_cohort,
     split_csv,
 )
-from covid_core.data.prepare import FLOW_NAME, METADATA_NAME, RECORD_NAME, read_split
+from covid_core.data.prepare import FLOW_NAME, RECORD_NAME, read_split
 from covid_core.errors import DatasetError
 from covid_core.figures.dataset import flow
 from covid_core.labels import CLASS_TITLES, CLASSES
-from covid_core.locations import PROJECT
+from covid_core.locations import METADATA_NAME, PROJECT
 from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.storage import read_json
 from covid_core.ui.cohort_rules import chosen_rules, rule_controls

@@ -12,7 +12,7 @@ from covid_core.data.duplicates import Progress
 from covid_core.data.metadata import safe_image_path
 from covid_core.data.pictures import STORE_NAME, PictureStore
 from covid_core.errors import DatasetError
-from covid_core.locations import cache_dir
+from covid_core.locations import IMAGES_NAME, cache_dir
 from covid_core.ui.frame import static_table
 
 
@@ -35,7 +35,7 @@ class OpenCollection:
     @property
     def images(self) -> Path | None:
         """The folder of its images; None where it is not there."""
-        images = None if self.folder is None else self.folder / "images"
+        images = None if self.folder is None else self.folder / IMAGES_NAME
         return images if images is not None and images.is_dir() else None
 
 

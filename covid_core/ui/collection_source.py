@@ -13,14 +13,13 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_core.data.metadata import read_metadata
 from covid_core.errors import CovidCoreError, DatasetError
-from covid_core.locations import dataset_dir, own_computer
+from covid_core.locations import METADATA_NAME, dataset_dir, own_computer
 from covid_core.storage import sha256_of_bytes
 from covid_core.ui.collection import OpenCollection
 from covid_core.ui.fetch_panel import fetch_buttons, run_fetch, say_how_it_ended
 from covid_core.ui.frame import plain, problem
 
 _FOLDER, _UPLOADS, _OWN_TABLE = "folder_of_collection", "uploads_taken_away", "table_of_visitor"
-_TABLE = "metadata.csv"
 _MOST_TABLE_BYTES = 2**29
 _ABOUT_A_TABLE = "metadata.csv of any version; it stays in this session"
 
@@ -176,21 +175,21 @@ def _named_folder(text: str) -> Path:
     """
     try:
         folder = Path(text.strip("\"'")).expanduser()
-        if folder.name == _TABLE and folder.is_file():
+        if folder.name == METADATA_NAME and folder.is_file():
             folder = folder.parent
         if not folder.is_absolute():
             raise DatasetError(f"Give the whole path of the folder, from its very beginning. Received: {text}")
         if not folder.is_dir():
             raise DatasetError(f"There is no folder {folder} on this computer. Check its name.")
-        if not (folder / _TABLE).is_file():
-            raise DatasetError(f"There is no {_TABLE} in {folder}. Name the folder that holds {_TABLE} and images/.")
+        if not (folder / METADATA_NAME).is_file():
+            raise DatasetError(f"There is no {METADATA_NAME} in {folder}. Name the folder that holds it and images/.")
     except (OSError, RuntimeError, ValueError) as cause:  # no permission, no such home, a name no system knows
         raise DatasetError(f"The folder {text} cannot be opened. Check its name and that you may read it.") from cause
     return folder
 
 
 def _stamp(folder: Path) -> _Stamp:
-    path = folder / _TABLE
+    path = folder / METADATA_NAME
     try:
         found = path.stat()
     except OSError as cause:
@@ -200,14 +199,14 @@ def _stamp(folder: Path) -> _Stamp:
 
 def _unreadable(cause: OSError) -> DatasetError:
     return DatasetError(
-        f"The table cannot be read: {cause.strerror or cause}. Check that {_TABLE} is still there, then open this page again."
+        f"The table cannot be read: {cause.strerror or cause}. Check that it is still there, then open this page again."
     )
 
 
 def _bytes_of(stamp: _Stamp) -> bytes:
     if stamp.size > _MOST_TABLE_BYTES:
         raise DatasetError(
-            f"{_TABLE} has {stamp.size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
+            f"{METADATA_NAME} has {stamp.size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
         )
     try:
         return stamp.path.read_bytes()

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covid_core.data.cohort import CohortRules, select_cohort
-from covid_core.data.filters import IN_COHORT, NO_PART, NOT_GIVEN, Filters, choices, filtered, usable, with_choices
+from covid_core.data.filters import (
+    IN_COHORT,
+    NO_PART,
+    NOT_GIVEN,
+    NOTES,
+    Filters,
+    choices,
+    filtered,
+    usable,
+    with_choices,
+    with_notes,
+)
 from covid_core.data.metadata import COLUMNS, read_metadata
 from covid_core.errors import DatasetError
 
@@ -72,6 +83,21 @@ def kept(table: pd.DataFrame, filters: Filters) -> str:
 )
 def test_each_filter_keeps_the_rows_that_meet_it(table: pd.DataFrame, filters: Filters, expected: str) -> None:
     assert kept(table, filters) == expected
+
+
+def test_the_rows_come_without_their_notes_and_get_them_back(table: pd.DataFrame) -> None:
+    rows = filtered(table, Filters(views=["PA"]))
+    assert not set(NOTES) & set(rows)
+    noted = with_notes(rows, table)
+    assert list(noted["clinical_notes"].fillna("")) == ["Fever and COUGH", "", ""]
+    assert list(noted["other_notes"].fillna("")) == ["Seen by Dr. X", "100% oxygen", ""]
+
+
+@pytest.mark.parametrize(("word", "names"), [("B.PNG", "b"), ("milan", "ab"), ("milan cough", "ab"), ("3", "d")])
+def test_words_are_looked_for_in_file_names_patients_and_places_as_well(
+    table: pd.DataFrame, word: str, names: str
+) -> None:
+    assert kept(table, Filters(text=word)) == names
 
 
 def test_files_that_are_there_are_told_from_those_that_are_not() -> None:
