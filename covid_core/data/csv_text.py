@@ -157,7 +157,7 @@ def _rows(sheet: Sheet, names: list[str], least: int, is_row: Callable[[list[str
             return
         if not any(cell.strip() for cell in cells):
             continue
-        if number and (len(cells) != width or len(current) > 1):
+        if number and (len(cells) != width or len(current) > 1 or _END in cells[-1]):
             cells = _whole(cells, _Place(number, line, names), least)
             _check_nothing_swallowed(cells, _Place(number, line, names), sheet.delimiter, is_row)
         if number:

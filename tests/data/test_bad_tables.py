@@ -285,6 +285,11 @@ def test_any_rows_below_a_header_are_a_table_or_a_refusal(text: str, encoding: s
     check_contract((HEADER + text).encode(encoding, "ignore"))
 
 
+def test_a_quote_that_opens_in_the_very_last_line_is_never_closed() -> None:
+    said = refusal((HEADER + '1,SARS,PA,X-ray,a.png,40,3,"fever\n').encode())
+    assert "column clinical_notes that is never closed" in said
+
+
 @given(position=st.integers(0, len(TABLE) - 1), byte=st.integers(0, 255))
 def test_a_table_with_one_wrong_byte_is_a_table_or_a_refusal(position: int, byte: int) -> None:
     content = bytearray(TABLE.encode())
