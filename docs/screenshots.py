@@ -2,6 +2,7 @@
 
 python docs/screenshots.py            docs/predict.png; each state of Predict, section of Dataset and chapter of the report in
                                       docs/screenshots/
+    --only NAME                       those of them whose names begin so
 python docs/screenshots.py --all DIR  every page, wide and narrow, light and dark, into DIR, to be looked at
 
 The first shows no film of an installed dataset: they carry their own licences and do not belong into the repository. What counts
@@ -130,9 +131,11 @@ def first_film(folder: Path) -> str:
     return str(read_metadata(folder / "metadata.csv")["filename"].iloc[0])
 
 
-def take_sections(browser: Browser, address: str, pages: dict[str, str]) -> None:
+def take_sections(browser: Browser, address: str, pages: dict[str, str], only: str) -> None:
     """Take the pictures of sections of the Dataset page."""
     for name, path in pages.items():
+        if not name.startswith(only):
+            continue
         page = prepared(open_page(browser, f"{address}/{path}", WIDE, "light", []))
         if name != "dataset-film":
             show_all(page)
@@ -140,10 +143,11 @@ def take_sections(browser: Browser, address: str, pages: dict[str, str]) -> None
         page.close()
 
 
-def take_states(browser: Browser, address: str, folder: Path) -> None:
-    """Take the pictures of the documentation."""
-    STATES.mkdir(exist_ok=True)
+def take_states(browser: Browser, address: str, folder: Path, only: str) -> None:
+    """Take the pictures of the Predict page and of the report."""
     for name, state in states(folder):
+        if not name.startswith(only):
+            continue
         page = open_page(browser, f"{address}/Predict", state.size, state.scheme, state.films)
         state.act(page)
         page.wait_for_timeout(SETTLE_MS // 2)
@@ -152,6 +156,8 @@ def take_states(browser: Browser, address: str, folder: Path) -> None:
         page.screenshot(path=STATES / f"{name}.png")
         page.close()
     for name, path in CHAPTER_PAGES.items():
+        if not name.startswith(only):
+            continue
         page = open_page(browser, f"{address}/{path}", WIDE, "light", [])
         show_all(page)
         page.screenshot(path=STATES / f"{name}.png")
@@ -181,7 +187,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page in every form")
     parser.add_argument("--film", type=Path, nargs="*", default=[], help="films to upload; default: a sample film")
+    parser.add_argument("--only", default="", metavar="NAME", help="pictures whose names begin so; default: all")
     options = parser.parse_args()
+    STATES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         log, kept = folder / "app.log", {"COVID_CACHE_DIR": str(folder / "cache")}
@@ -192,12 +200,12 @@ def main() -> None:
                 return
             drawn = write_phantom_dataset(folder / "drawn", n_patients=60, size=512)
             with running_app(log, COVID_DATASET_DIR=str(folder / "none"), **kept) as address:
-                take_states(browser, address, folder)
+                take_states(browser, address, folder, options.only)
             with running_app(log, COVID_DATASET_DIR=str(drawn), **kept) as address:
                 pages = {**FILM_PAGES, "dataset-film": FILM_PAGES["dataset-film"] + quote_plus(first_film(drawn))}
-                take_sections(browser, address, pages)
+                take_sections(browser, address, pages, options.only)
             with running_app(log, **kept) as address:
-                take_sections(browser, address, COUNTING_PAGES if dataset_dir() else {})
+                take_sections(browser, address, COUNTING_PAGES if dataset_dir() else {}, options.only)
 
 
 if __name__ == "__main__":

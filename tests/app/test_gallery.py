@@ -19,7 +19,7 @@ from covid_core.data.metadata import read_metadata
 from covid_core.figures.frame import CLASS_COLOURS
 from covid_core.locations import PROJECT
 from covid_core.ui.collection import picture_store
-from covid_core.ui.collection_table import MOST_ROWS, ORDERS, _csv, in_order, table_of
+from covid_core.ui.collection_table import MOST_ROWS, ORDERS, _csv, _further, in_order, table_of
 from tests.app.conftest import film_png, png, texts
 
 ASSETS = PROJECT / "covid_core" / "ui" / "gallery_assets"
@@ -268,7 +268,7 @@ def test_long_texts_are_cut_and_only_addresses_of_the_web_are_links(folder: Path
 def test_the_table_that_is_taken_away_runs_no_formula_and_says_what_the_file_said(folder: Path) -> None:
     table = read_metadata(folder / "metadata.csv")
     rows = in_order(with_choices(table, files={"b.png"}), "Age").head(3)
-    given = list(csv.DictReader(io.StringIO(_csv(table, rows).decode("utf-8-sig"))))
+    given = list(csv.DictReader(io.StringIO(_csv(table, _further(table, rows)).decode("utf-8-sig"))))
     assert [row["filename"] for row in given] == ["c10.png", "c9.png", "b.png"]
     assert [row["age"] for row in given] == ["30", "30", "60"]
     assert [row["view"] for row in given] == ["PA", "", "PA"]
