@@ -9,7 +9,6 @@ from covid_core import __version__
 from covid_core.images.repair import REPAIR_TITLES
 from covid_core.locations import (
     DEFAULT_MODEL,
-    FETCHED_DATASET,
     NO_LISTING,
     dataset_dir,
     dataset_url,
@@ -51,7 +50,7 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         verbs, handlers, "fetch", "download the COVID-19 Image Data Collection; goes on where it was interrupted"
     )
     fetch.add_argument(
-        "--out", type=Path, default=fetched_dir(), help="folder to fill; by default the one that the app looks in first"
+        "--out", type=Path, default=fetched_dir(), help="folder to fill; by default one that the app looks in"
     )
     fetch.set_defaults(after_interrupt=_GOES_ON)
     fetch.add_argument("--metadata-only", action="store_true", help="only metadata.csv, under 1 MB")
@@ -98,7 +97,7 @@ def _add_audit(verbs: "Verbs", handlers: Handlers) -> None:
     audit.add_argument(
         "--collection",
         type=Path,
-        default=dataset_dir() or FETCHED_DATASET,
+        default=dataset_dir() or fetched_dir(),
         help="folder with metadata.csv and images/",
     )
     audit.add_argument(

@@ -57,7 +57,7 @@ def dataset_dir() -> Path | None:
 
 
 def fetched_dir() -> Path:
-    """The folder that a page fetches the dataset to, where `dataset_dir` then finds it first."""
+    """The folder that a page fetches the dataset to, where `dataset_dir` looks for it."""
     return Path(os.environ.get("COVID_DATASET_DIR") or FETCHED_DATASET)
 
 

@@ -182,9 +182,7 @@ def country_of(location: str) -> str | None:
         code = _of_named(named, places)
         return code if not within or code in within else None
     place = next((code for code in reversed(places) if code), None)
-    if not within or place in within:
-        return place
-    return next(iter(within)) if len(within) == 1 else None
+    return place if not within or place in within else None
 
 
 def _of_named(named: Sequence[str | None], places: Sequence[str | None]) -> str | None:

@@ -10,17 +10,18 @@ from itertools import pairwise
 
 import streamlit as st
 
-STALE_SECONDS = 1.5
+STALE_SECONDS = 0.7
 """For so long after a change a browser may still send the address of before it."""
 
-_SHOWN, _ENTERED = "page_shown", "page_entered"
+_SHOWN, _SINCE = "page_shown", "addresses_written_since_entry"
 _REMEMBERED = 20
 _NEVER = object()
 
 
 def note_page(title: str) -> None:
     """Remember which page is shown, so that coming from another one is told from a further run of the same."""
-    st.session_state[_ENTERED] = st.session_state.get(_SHOWN, title) != title
+    if st.session_state.get(_SHOWN, title) != title:
+        st.session_state[_SINCE] = set()
     st.session_state[_SHOWN] = title
 
 
@@ -34,7 +35,8 @@ def asks_anew(name: str, asked: object, silent: object = _NEVER) -> bool:
             another page.
     """
     written: list[tuple[object, float]] = st.session_state.get(_key(name), [])
-    if written and (asked == written[-1][0] or (asked == silent and st.session_state.get(_ENTERED, False))):
+    just_entered = name not in st.session_state.get(_SINCE, {name})
+    if written and (asked == written[-1][0] or (asked == silent and just_entered)):
         return False
     now = time.monotonic()
     if any(asked == value and now - replaced < STALE_SECONDS for (value, _), (_, replaced) in pairwise(written)):
@@ -44,23 +46,26 @@ def asks_anew(name: str, asked: object, silent: object = _NEVER) -> bool:
     return True
 
 
-def note_written(name: str, value: object) -> None:
-    """Remember what the address says from now on."""
-    written: list[tuple[object, float]] = st.session_state.get(_key(name), [])
-    if not written or written[-1][0] != value:
-        st.session_state[_key(name)] = [*written[-_REMEMBERED:], (value, time.monotonic())]
-
-
-def write_all(query: dict[str, list[str]], keys: tuple[str, ...]) -> None:
-    """Write some keys of the address, and take away those that have no values; one step of the browser's history.
+def write(name: str, value: object, query: dict[str, list[str]], keys: tuple[str, ...]) -> None:
+    """Write what is kept under a name into the address; one step of the browser's history.
 
     Args:
-        query: the values of each key.
-        keys: all that may stand in the address.
+        name: as of `asks_anew`.
+        value: what the address says of it from now on.
+        query: the same by the keys of the address; those without values are taken away.
+        keys: all that may stand there for this name.
     """
-    changed = {key: query.get(key, []) for key in keys if st.query_params.get_all(key) != query.get(key, [])}
+    written: list[tuple[object, float]] = st.session_state.get(_key(name), [])
+    now = time.monotonic()
+    changed = not written or written[-1][0] != value
+    # Just after a change the browser may have another address than the one it sent, so that equality tells nothing.
+    unsure = changed and bool(written) and now - written[-1][1] < STALE_SECONDS
+    if unsure or any(st.query_params.get_all(key) != query.get(key, []) for key in keys):
+        st.query_params.update({key: query.get(key, []) for key in keys})
     if changed:
-        st.query_params.update(changed)
+        st.session_state[_key(name)] = [*written[-_REMEMBERED:], (value, now)]
+    if _SINCE in st.session_state:
+        st.session_state[_SINCE].add(name)
 
 
 def _key(name: str) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from covid_core.data.cohort import Ambiguous, CohortRules
 from covid_core.data.plan import PlanRules
-from covid_core.ui.address import asks_anew, note_written, write_all
+from covid_core.ui.address import asks_anew, write
 
 AMBIGUOUS: dict[Ambiguous, str] = {"drop": "leave out", "non_covid": "as labelled", "covid": "as COVID-19"}
 MAX_SEED = 2**32 - 1
@@ -30,8 +30,7 @@ def chosen_rules() -> PlanRules:
     asked = _from_address()
     chosen: PlanRules = asked if asks_anew(_CHOSEN, asked, PlanRules()) else st.session_state.get(_CHOSEN, asked)
     st.session_state[_CHOSEN] = chosen
-    write_all(_to_address(chosen), _IN_ADDRESS)
-    note_written(_CHOSEN, chosen)
+    write(_CHOSEN, chosen, _to_address(chosen), _IN_ADDRESS)
     return chosen
 
 

@@ -15,6 +15,9 @@ from covid_core.errors import DatasetError
 from covid_core.locations import IMAGES_NAME, cache_dir
 from covid_core.ui.frame import static_table
 
+EXPLORED = "explored_collection"
+"""Where the session keeps the table that is looked at, prepared for its filters."""
+
 
 @dataclass(frozen=True)
 class OpenCollection:

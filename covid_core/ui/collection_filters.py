@@ -16,7 +16,7 @@ from covid_core.data.countries import country_name
 from covid_core.data.filters import IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered, usable
 from covid_core.data.plan import PART_TITLES
 from covid_core.labels import CLASS_TITLES
-from covid_core.ui.address import asks_anew, note_written, write_all
+from covid_core.ui.address import asks_anew, write
 from covid_core.ui.frame import plain
 
 _AGE, _FILE, _TEXT = "age", "file", "text"
@@ -40,10 +40,11 @@ _ANSWERS = {"Y": "positive", "N": "negative"}
 
 @dataclass(frozen=True)
 class _Linked:
-    """What a link asked for, and what of it the table can meet at present."""
+    """What a link asked for, the filters as they were set to meet it, and what of it the table lacks, in words."""
 
     asked: Filters
     met: Filters
+    lost: tuple[str, ...]
 
 
 def fate_name(step: str) -> str:
@@ -118,8 +119,7 @@ def filter_bar(explored: pd.DataFrame, options: dict[str, dict[str, int]], conte
         kept = filtered(explored, chosen)
         _counts(kept, len(explored))
     _say_what_is_lost(chosen)
-    write_all(chosen.to_query(), _KEYS_IN_ADDRESS)
-    note_written(_LAST, chosen)
+    write(_LAST, chosen, chosen.to_query(), _KEYS_IN_ADDRESS)
     st.session_state[_LAST] = chosen
     return kept
 
@@ -181,37 +181,45 @@ def _follow_address(explored: pd.DataFrame, content: str, oldest: int) -> None:
     last: Filters = state.get(_LAST, Filters())
     linked: _Linked | None = state.get(_LINKED)
     if asks_anew(_LAST, asked, Filters()):
-        _put_linked(_Linked(asked, usable(explored, asked)), oldest)
-    elif linked is not None and linked.asked != linked.met == last and usable(explored, linked.asked) != last:
-        _put_linked(_Linked(linked.asked, usable(explored, linked.asked)), oldest)
+        _put_linked(asked, explored, oldest)
+    elif linked is not None and linked.lost != _lost(linked.asked, usable(explored, linked.asked)):
+        _put_linked(linked.asked, explored, oldest)
     elif _AGE not in state or state.get(_TABLE) != content:
         # Not as the widgets have it: their bounds are those of the table before.
         _put(usable(explored, last), oldest)
     state[_TABLE] = content
 
 
-def _put_linked(linked: _Linked, oldest: int) -> None:
-    st.session_state[_LINKED] = linked
-    _put(linked.met, oldest)
+def _put_linked(asked: Filters, explored: pd.DataFrame, oldest: int) -> None:
+    """Set the filters to what a link asks for, as far as the table has it; and remember the rest."""
+    met = usable(explored, asked)
+    _put(met, oldest)
+    lost = _lost(asked, met)
+    st.session_state[_LINKED] = _Linked(asked, _chosen(oldest), lost) if lost else None
 
 
-def _say_what_is_lost(chosen: Filters) -> None:
-    """Say which filters of a link this table does not have, until others are chosen."""
-    linked: _Linked | None = st.session_state.get(_LINKED)
-    if linked is None or linked.met == linked.asked or linked.met != chosen:
-        return
-    asked, met = linked.asked, linked.met
+def _lost(asked: Filters, met: Filters) -> tuple[str, ...]:
+    """What is asked for and not met, in words."""
     lost = [
         f"{title}: {', '.join(words(value) for value in getattr(asked, field) if value not in getattr(met, field))}"
         for field, title, _, words in _CHOICES.values()
         if getattr(asked, field) != getattr(met, field)
     ]
-    lost += ["the image's file"] if asked.has_file != met.has_file else []
-    read = (
-        " The parts of the split are known once the films were read, under Cohort." if asked.parts != met.parts else ""
-    )
+    return (*lost, *(["the image's file"] if asked.has_file != met.has_file else []))
+
+
+def _say_what_is_lost(chosen: Filters) -> None:
+    """Say which filters of a link this table does not have, until others are chosen."""
+    linked: _Linked | None = st.session_state.get(_LINKED)
+    if linked is None:
+        return
+    if linked.met != chosen:
+        st.session_state[_LINKED] = None
+        return
+    in_part = linked.asked.parts != linked.met.parts
+    read = " The parts of the split are known once the films were read, under Cohort." if in_part else ""
     st.info(
-        f"The link also asks for what this table does not have: {plain('; '.join(lost)[:_LONGEST_LIST])}.{read}",
+        f"The link also asks for what this table does not have: {plain('; '.join(linked.lost)[:_LONGEST_LIST])}.{read}",
         icon=":material/link_off:",
     )
 

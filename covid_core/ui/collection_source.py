@@ -15,7 +15,7 @@ from covid_core.data.metadata import read_metadata
 from covid_core.errors import CovidCoreError, DatasetError
 from covid_core.locations import METADATA_NAME, dataset_dir, own_computer
 from covid_core.storage import sha256_of_bytes
-from covid_core.ui.collection import OpenCollection
+from covid_core.ui.collection import EXPLORED, OpenCollection
 from covid_core.ui.fetch_panel import fetch_buttons, run_fetch, say_how_it_ended
 from covid_core.ui.frame import plain, problem
 
@@ -137,11 +137,19 @@ def _own_table(upload: UploadedFile | None) -> _Opened | None:
 
     The uploader forgets its file when another page is opened, so the table is kept beside it.
     """
-    if upload is not None:
-        st.session_state[_OWN_TABLE] = None  # one that cannot be read leaves none behind
-        st.session_state[_OWN_TABLE] = _opened_upload(upload.file_id, upload)
-    own: _Opened | None = st.session_state.get(_OWN_TABLE)
-    return own
+    kept: tuple[str, _Opened] | None = st.session_state.get(_OWN_TABLE)
+    if upload is not None and (kept is None or kept[0] != upload.file_id):
+        _put_away()  # one that cannot be read leaves none behind
+        with st.spinner("Reading the table"):
+            data = upload.getvalue()
+            kept = st.session_state[_OWN_TABLE] = (upload.file_id, _Opened(read_metadata(data), sha256_of_bytes(data)))
+    return None if kept is None else kept[1]
+
+
+def _put_away() -> None:
+    """Let go of the visitor's table, and of what was made of it for the page."""
+    st.session_state[_OWN_TABLE] = None
+    st.session_state.pop(EXPLORED, None)
 
 
 def _say_what_is_in_use(what: str, installed: Path | None) -> None:
@@ -158,13 +166,13 @@ def _go_back() -> None:
     # An uploader cannot be emptied; one with another key is empty.
     st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
     st.session_state[_FOLDER] = ""
-    st.session_state[_OWN_TABLE] = None
+    _put_away()
 
 
 def _taken_out(key: str) -> None:
     """Put the table away where the visitor took it out of the uploader."""
     if st.session_state[key] is None:
-        st.session_state[_OWN_TABLE] = None
+        _put_away()
 
 
 def _named_folder(text: str) -> Path:
@@ -231,10 +239,4 @@ def _table_for_all(content: str, _data: bytes) -> pd.DataFrame:  # noqa: ARG001 
 @st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session", hash_funcs={_Stamp: repr})
 def _opened_by_visitor(stamp: _Stamp) -> _Opened:
     data = _bytes_of(stamp)
-    return _Opened(read_metadata(data), sha256_of_bytes(data))
-
-
-@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session")
-def _opened_upload(file_id: str, _upload: UploadedFile) -> _Opened:  # noqa: ARG001 - the id is the key
-    data = _upload.getvalue()
     return _Opened(read_metadata(data), sha256_of_bytes(data))

@@ -14,7 +14,7 @@ from covid_core.locations import model_names
 from covid_core.ui.audit_panel import audit_section
 from covid_core.ui.bundles import choose_bundle
 from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split
-from covid_core.ui.collection import OpenCollection
+from covid_core.ui.collection import EXPLORED, OpenCollection
 from covid_core.ui.collection_filters import fate_name, filter_bar, filter_options, part_name
 from covid_core.ui.collection_overview import overview_section
 from covid_core.ui.collection_table import chosen_order, in_order, table_section
@@ -23,7 +23,6 @@ from covid_core.ui.film_detail import film_detail
 from covid_core.ui.gallery import gallery_section
 
 SECTIONS = ("Overview", "Images", "Table", "Cohort", "Audit")
-_EXPLORED = "explored_collection"
 Explored = tuple[pd.DataFrame, dict[str, dict[str, int]]]
 """A table that `with_choices` has prepared, and the options of its filters."""
 
@@ -85,13 +84,13 @@ def _explored(collection: OpenCollection) -> Explored:
         part_of_split(collection),
         None if images is None else _files(str(images), images.stat().st_mtime_ns),
     )
-    kept: tuple[tuple[Any, ...], Explored] | None = st.session_state.get(_EXPLORED)
+    kept: tuple[tuple[Any, ...], Explored] | None = st.session_state.get(EXPLORED)
     if kept is not None and all(one is other for one, other in zip(kept[0], made_of, strict=True)):
         return kept[1]
     table, exclusions, split, files = made_of
     explored = with_choices(table, files=files, exclusions=exclusions, split=split)
     made: Explored = (explored, filter_options(explored))
-    st.session_state[_EXPLORED] = (made_of, made)
+    st.session_state[EXPLORED] = (made_of, made)
     return made
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from covid_core.ui.address import asks_anew, note_written, write_all
+from covid_core.ui.address import asks_anew, write
 
 _FILM = "film_of_collection"
 _IN_ADDRESS = "film"
@@ -61,5 +61,4 @@ def follow_address() -> None:
 
 
 def _write_address(film: str | None) -> None:
-    write_all({} if film is None else {_IN_ADDRESS: [film]}, (_IN_ADDRESS,))
-    note_written(_FILM, film)
+    write(_FILM, film, {} if film is None else {_IN_ADDRESS: [film]}, (_IN_ADDRESS,))

@@ -49,7 +49,7 @@ _ICON = PROJECT / "docs" / "icon.png"
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])")
-_REPLACED = re.compile(r"(?<=:)(?=[a-z0-9_+-]+[:/])|(?<=[-<>~])(?=[-=>])")
+_REPLACED = re.compile(r"(?<=:)(?=material/|[\w+-]+:)|(?<=(?<!\S)[-<>~])(?=(?:->|[->=])(?!\S))")
 
 
 def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:

@@ -58,7 +58,7 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         st.caption("The images themselves are not installed here; this is their table.")
         table_section(collection, kept)
         return
-    _begin_anew(kept)
+    _begin_anew(collection, kept)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rows = in_order(kept, choose_order(_first_page))
         said = st.container(width="content")
@@ -78,12 +78,12 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
             on_open_change=partial(_open, frozenset(tile["file"] for tile in tiles)),
         )
     if pages > 1:
-        _make_all(images, rows, store, collection.content)
+        _make_all(images, rows, store)
 
 
-def _begin_anew(kept: pd.DataFrame) -> None:
+def _begin_anew(collection: OpenCollection, kept: pd.DataFrame) -> None:
     """Go to the first page where other images meet the filters than before."""
-    these = zlib.crc32(kept.index.to_numpy().tobytes())
+    these = (collection.content, zlib.crc32(kept.index.to_numpy().tobytes()))
     if st.session_state.setdefault(_THESE, these) != these:
         st.session_state[_THESE] = these
         _first_page()
@@ -129,10 +129,10 @@ def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[s
     ]
 
 
-def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: str) -> None:
+def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore) -> None:
     """Make the thumbnails of all pages at once, if this is wished."""
     present = rows[rows["has_file"]] if "has_file" in rows else rows
-    these = (content, zlib.crc32(np.sort(present.index.to_numpy()).tobytes()))
+    these = (str(images), images.stat().st_mtime_ns, frozenset(present["filename"].dropna()))
     if st.session_state.get(_ALL_MADE) == these:
         st.caption("The thumbnails of all these images are made.")
         return

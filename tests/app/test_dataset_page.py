@@ -110,6 +110,36 @@ def test_a_link_to_a_part_of_the_split_is_met_once_the_films_were_read(
     assert " of " in counted(app)
 
 
+def test_what_a_link_could_not_get_is_given_up_once_other_filters_are_chosen(page: AppTest) -> None:
+    page.query_params["finding"] = "Plague"
+    page.query_params["age_to"] = "120"
+    page.run()
+    assert "Plague" in page.info[0].value
+    page.multiselect(key="view").select("PA").run()
+    page.button(key="clear_filters").click().run()
+    assert not page.info
+    plague = METADATA.replace("Pneumonia/Viral/SARS", "Plague")
+    page.file_uploader[0].upload("metadata.csv", plague.encode(), "text/csv").run()
+    assert page.multiselect(key="finding").value == []
+    assert counted(page).startswith("6 images")
+
+
+@pytest.mark.usefixtures("dataset")
+def test_a_first_run_that_was_cut_short_does_not_lose_what_was_chosen_before_another_page(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page("streamlit_app.py")
+    app.switch_page(PAGE).run()
+    app.multiselect(key="view").select("PA").run()
+    app.switch_page("pages/1_Predict.py").run()
+    app.query_params.clear()
+    with monkeypatch.context() as busy:
+        busy.setattr("covid_core.ui.collection_source.dataset_dir", lambda: None)  # the run ends before the filters
+        app.switch_page(PAGE).run()
+    app.run()
+    assert app.multiselect(key="view").value == ["PA"]
+
+
 def test_the_back_button_brings_the_filters_of_before_back(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "STALE_SECONDS", 0)
     page.multiselect(key="view").select("PA").run()
@@ -237,6 +267,7 @@ def test_an_uploaded_table_is_still_there_after_another_page_and_goes_when_it_is
     assert counted(page).startswith("2 images")
     page.button(key="back_to_installed").click().run()
     assert counted(page).startswith("6 images")
+    assert not page.session_state["table_of_visitor"]
 
 
 def test_each_chart_is_there_in_numbers_as_well(page: AppTest) -> None:
