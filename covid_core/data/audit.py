@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from covid_core.data.audit_files import FilePair, Progress, audit_files
+from covid_core.data.audit_files import FilePair, audit_files
 from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Say, Severity
 from covid_core.data.audit_prediction import prediction_findings
 from covid_core.data.audit_table import table_findings
 from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
+from covid_core.data.duplicates import Progress
 from covid_core.data.metadata import read_metadata, unreadable_numbers
 from covid_core.locations import IMAGES_NAME, METADATA_NAME
 
@@ -74,9 +75,7 @@ def audit_dataset(
 
 def _films(table: pd.DataFrame, images_dir: Path | None) -> pd.DataFrame:
     """The labelled frontal X-rays whose file is there, or all for None, with their own labels, on the index of the table."""
-    numbered = table.assign(row=table.index)
-    chosen = select_cohort(numbered, images_dir, CohortRules(ambiguous="non_covid")).table
-    return table.loc[chosen["row"]]
+    return table.loc[select_cohort(table, images_dir, CohortRules(ambiguous="non_covid")).table.index]
 
 
 def _within(cohort: pd.DataFrame, pairs: tuple[FilePair, ...]) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ so CT slices are compared by content alone. SciPy, which compares pictures, is l
 an audit need not wait for it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from covid_core.data.audit_finding import Finding, Say, counted, given, not_checked, rows_of
-from covid_core.data.duplicates import Fingerprint, components, duplicate_pairs, fingerprint_files
+from covid_core.data.duplicates import Fingerprint, Progress, components, duplicate_pairs, fingerprint_files
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.images.decode import is_dicom
@@ -23,8 +23,6 @@ from covid_core.locations import IMAGES_NAME
 
 if TYPE_CHECKING:
     from covid_core.data.pictures import PictureStore
-
-Progress = Callable[[int, int], None]
 
 MOST_COMPARED = 5000
 """Pictures; the time of the comparison grows with the square of their number, to 5 minutes for this many (see

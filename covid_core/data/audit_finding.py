@@ -104,6 +104,11 @@ def not_checked(check: str, why: str) -> Finding:
     return Finding(check, "notice", 0, f"Not checked: {why}", rows_of(_NO_TABLE, ()), checked=False)
 
 
+def printable(text: str) -> str:
+    """A table's text without what would steer a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A count with its word: `1 file`, `2 files`."""
     return f"{count} {one if count == 1 else many or one + 's'}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Metric
+from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Metric, printable
 
 ROWS_SHOWN = 5
 CHECK_TITLES = {
@@ -109,7 +109,4 @@ def _row_lines(finding: Finding, most: int) -> list[str]:
 
 
 def _plain(text: object) -> str:
-    """A table's text without what would steer a terminal."""
-    if not isinstance(text, str):
-        return "no file name"
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return printable(text) if isinstance(text, str) else "no file name"

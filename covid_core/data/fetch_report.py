@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from covid_core.data.audit_finding import counted
+from covid_core.data.audit_finding import counted, printable
 
 _NAMES_SHOWN = 10
 _LONGEST_NAME = 255
@@ -83,5 +83,4 @@ def _listed(names: Sequence[str]) -> str:
 
 def _plain(name: str) -> str:
     """A name from the table without what would steer a terminal, and not longer than a file's."""
-    kept = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in kept)
+    return printable(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")

@@ -238,9 +238,8 @@ def _cohort(collection: OpenCollection, desk: _Desk, rules: CohortRules) -> Coho
         if desk.films is not None and rules not in desk.readable:
             try:
                 desk.readable[rules] = readable_cohort(desk.cohorts[rules], desk.films)
-            except (
-                DatasetError
-            ):  # files came after the others were read: all are read again, most of them from the store
+            except DatasetError:
+                # Files came after the others were read: all are read again, most of them from the store.
                 desk.films = None
         return desk.cohorts[rules] if desk.films is None else desk.readable[rules]
 

@@ -78,7 +78,7 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
             on_open_change=partial(_open, frozenset(tile["file"] for tile in tiles)),
         )
     if pages > 1:
-        _make_all(images, rows, store)
+        _make_all(images, rows, store, collection.content)
 
 
 def _begin_anew(collection: OpenCollection, kept: pd.DataFrame) -> None:
@@ -129,10 +129,11 @@ def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[s
     ]
 
 
-def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore) -> None:
+def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: str) -> None:
     """Make the thumbnails of all pages at once, if this is wished."""
     present = rows[rows["has_file"]] if "has_file" in rows else rows
-    these = (str(images), images.stat().st_mtime_ns, frozenset(present["filename"].dropna()))
+    shown = zlib.crc32(np.sort(present.index.to_numpy()).tobytes())
+    these = (content, shown, str(images), images.stat().st_mtime_ns)
     if st.session_state.get(_ALL_MADE) == these:
         st.caption("The thumbnails of all these images are made.")
         return
