@@ -26,7 +26,7 @@ from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
 from covid_core.data.metadata import read_metadata  # noqa: E402
-from covid_core.locations import dataset_dir  # noqa: E402
+from covid_core.locations import METADATA_NAME, dataset_dir  # noqa: E402
 from covid_core.model_report.whole import CHAPTERS  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
 from tests.phantom import write_phantom_dataset  # noqa: E402
@@ -128,14 +128,17 @@ def prepared(page: Page) -> Page:
 
 def first_film(folder: Path) -> str:
     """The name of the first film of a dataset."""
-    return str(read_metadata(folder / "metadata.csv")["filename"].iloc[0])
+    return str(read_metadata(folder / METADATA_NAME)["filename"].iloc[0])
+
+
+def beginning_so(pages: dict[str, str], only: str) -> Iterator[tuple[str, str]]:
+    """The pages whose names begin with a text."""
+    return ((name, path) for name, path in pages.items() if name.startswith(only))
 
 
 def take_sections(browser: Browser, address: str, pages: dict[str, str], only: str) -> None:
     """Take the pictures of sections of the Dataset page."""
-    for name, path in pages.items():
-        if not name.startswith(only):
-            continue
+    for name, path in beginning_so(pages, only):
         page = prepared(open_page(browser, f"{address}/{path}", WIDE, "light", []))
         if name != "dataset-film":
             show_all(page)
@@ -155,9 +158,7 @@ def take_states(browser: Browser, address: str, folder: Path, only: str) -> None
             show_all(page)
         page.screenshot(path=STATES / f"{name}.png")
         page.close()
-    for name, path in CHAPTER_PAGES.items():
-        if not name.startswith(only):
-            continue
+    for name, path in beginning_so(CHAPTER_PAGES, only):
         page = open_page(browser, f"{address}/{path}", WIDE, "light", [])
         show_all(page)
         page.screenshot(path=STATES / f"{name}.png")

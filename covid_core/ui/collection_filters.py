@@ -181,18 +181,17 @@ def _follow_address(explored: pd.DataFrame, content: str, oldest: int) -> None:
     last: Filters = state.get(_LAST, Filters())
     linked: _Linked | None = state.get(_LINKED)
     if asks_anew(_LAST, asked, Filters()):
-        _put_linked(asked, explored, oldest)
-    elif linked is not None and linked.lost != _lost(linked.asked, usable(explored, linked.asked)):
-        _put_linked(linked.asked, explored, oldest)
+        _put_linked(asked, usable(explored, asked), oldest)
+    elif linked is not None and linked.lost != _lost(linked.asked, met := usable(explored, linked.asked)):
+        _put_linked(linked.asked, met, oldest)
     elif _AGE not in state or state.get(_TABLE) != content:
         # Not as the widgets have it: their bounds are those of the table before.
         _put(usable(explored, last), oldest)
     state[_TABLE] = content
 
 
-def _put_linked(asked: Filters, explored: pd.DataFrame, oldest: int) -> None:
-    """Set the filters to what a link asks for, as far as the table has it; and remember the rest."""
-    met = usable(explored, asked)
+def _put_linked(asked: Filters, met: Filters, oldest: int) -> None:
+    """Set the filters to what of a link the table can meet, and remember the rest."""
     _put(met, oldest)
     lost = _lost(asked, met)
     st.session_state[_LINKED] = _Linked(asked, _chosen(oldest), lost) if lost else None
