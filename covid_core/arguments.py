@@ -166,23 +166,36 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     _add_collection(export, "for subgroups")
     export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
 
-    build = _verb(
+    annotations = (dataset_dir() or fetched_dir()) / "annotations"
+    pretrain = _verb(
         verbs,
         handlers,
-        "build",
-        "train, cross-validate and export the app's model in one go: frozen layers, lungs, kernel",
+        "pretrain",
+        "train MobileNetV2 on chest radiographs of several collections; goes on where it was interrupted",
     )
-    _add_inputs(build)
-    annotations = (dataset_dir() or fetched_dir()) / "annotations"
+    _add_inputs(pretrain)
+    pretrain.add_argument(
+        "--collections", type=Path, required=True, help="folder with siim/, adults/, auxiliary/, pretraining/; see docs/DATA.md"
+    )
+    _add_external(pretrain)
+    pretrain.add_argument("--out", type=Path, default=Path("runs/chest"), help="the run's folder")
+    pretrain.set_defaults(after_interrupt=_GOES_ON)
+
+    build = _verb(
+        verbs, handlers, "build", "fit the heads of a pretrained network, evaluate it and export the app's model"
+    )
+    build.add_argument("--run", dest="run_folder", type=Path, default=Path("runs/chest"), help="folder of `pretrain`")
+    build.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
+    build.add_argument(
+        "--weights", metavar="imagenet|none|FILE", default="imagenet", help="the backbone's, as given to `pretrain`"
+    )
     build.add_argument("--annotations", type=Path, default=annotations, help="folder with the lung masks")
     build.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
-    build.add_argument(
-        "--auxiliary", type=Path, default=None, help="labels.csv and images/ to fit on at a small weight"
-    )
+    build.add_argument("--former", default=None, help="a bundle to compare with on the same images")
     _add_external(build)
     _add_collection(build, "for subgroups")
-    _add_gate(verbs, handlers)
     build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")
+    _add_gate(verbs, handlers)
 
 
 def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:

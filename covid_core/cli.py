@@ -182,27 +182,48 @@ def _recipe(options: argparse.Namespace) -> "tuple[Recipe, Path | None]":
     return recipe, weights_file
 
 
+def _pretrain(options: argparse.Namespace) -> int:
+    from covid_core.training.recipe import named_weights
+
+    with _native_messages_hidden():
+        from covid_core.training.chest_recipe import ChestRecipe
+        from covid_core.training.pretraining import pretrain
+
+    weights, sha256, weights_file = named_weights(options.weights)
+    recipe = ChestRecipe(weights=weights, weights_sha256=sha256, seed=options.seed, threads=options.threads)
+    pretrain(
+        options.collections,
+        options.dataset,
+        options.out,
+        recipe,
+        weights_file=weights_file,
+        external=tuple(options.external),
+        say=_said_with_seconds(),
+    )
+    print(f"written: {options.out}; `build --run {options.out}` makes a bundle of it")
+    return 0
+
+
 def _build(options: argparse.Namespace) -> int:
     from covid_core.evaluation.report import read_evaluation, summary_lines
     from covid_core.training.recipe import named_weights
 
     with _native_messages_hidden():
-        from covid_core.build import Materials, build
-        from covid_core.training.lung_reader import LungRecipe
+        from covid_core.training.build import Materials, build
 
-    weights, sha256, weights_file = named_weights(options.weights)
+    _, _, weights_file = named_weights(options.weights)
     materials = Materials(
+        run=options.run_folder,
         dataset=options.dataset,
         annotations=options.annotations,
         folds=options.folds,
         weights=weights_file,
-        auxiliary=options.auxiliary,
         external=options.external,
         collection=options.collection,
+        former=None if options.former is None else _bundle_folder(options.former),
     )
     started = time.monotonic()
-    recipe = LungRecipe(weights=weights, weights_sha256=sha256, seed=options.seed, threads=options.threads)
-    bundle = build(materials, options.out, recipe, _said_with_seconds())
+    bundle = build(materials, options.out, _said_with_seconds())
     print(summary_lines(read_evaluation(bundle.file("evaluation.json"))))
     print(f"\nwritten: {bundle.folder} (version {bundle.version}) in {time.monotonic() - started:.0f} s")
     return 0
@@ -448,6 +469,7 @@ def _parser() -> argparse.ArgumentParser:
             "fetch": _fetch,
             "prepare": _prepare,
             "audit": _audit,
+            "pretrain": _pretrain,
             "build": _build,
             "train": _train,
             "finetune": _finetune,

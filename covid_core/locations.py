@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 DATASET_NAME = "covid-chestxray-dataset"
 METADATA_NAME, IMAGES_NAME = "metadata.csv", "images"
 """What a folder of the collection holds: its table, and the folder of its images, called so in the column `folder` too."""
-DEFAULT_MODEL = "mobilenetv2-lungs"
+DEFAULT_MODEL = "mobilenetv2-chest"
 FETCHED_DATASET = PROJECT / "data" / DATASET_NAME
 PUBLIC_DATASET = "https://raw.githubusercontent.com/ieee8023/covid-chestxray-dataset/master/"
 PUBLIC_LISTING = "https://api.github.com/repos/ieee8023/covid-chestxray-dataset/git/trees/master?recursive=1"

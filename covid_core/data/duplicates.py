@@ -46,7 +46,6 @@ _SCALES = (1.0, 0.955, 0.91, 0.865, 0.82)  # a window's side in units of the inn
 _STEP = 1.5  # between window positions, thumbnail pixels
 _DETAIL_SIGMA = 5.0  # structures larger than this are removed before matching, thumbnail pixels
 _BLOCK = 256  # pictures that are correlated with all others at a time
-_MATCH_FROM = 0.5  # pairs whose whole pictures correlate less are not matched, to save time
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,13 @@ class Limits:
         match: the match alone suffices from here on, in [0, 1].
         whole: the correlation of the whole pictures suffices from here on, in [0, 1] ...
         whole_match: ... if the match is at least this, in [0, 1].
+        candidates: pairs whose whole pictures correlate less are not matched, to save time.
     """
 
     match: float = 0.94
     whole: float = 0.945
     whole_match: float = 0.85
+    candidates: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def _alike(thumbnails: FloatArray, limits: Limits, progress: Progress | None) ->
         block = whole_correlations(thumbnails[start : start + _BLOCK], thumbnails)
         for number, correlations in enumerate(block, start):
             correlations[number] = 0
-            others = np.flatnonzero(correlations >= _MATCH_FROM)
+            others = np.flatnonzero(correlations >= limits.candidates)
             matches, wholes = match(number, others), correlations[others]
             same = (matches >= limits.match) | ((wholes >= limits.whole) & (matches >= limits.whole_match))
             yield from ((min(number, other), max(number, other)) for other in others[same].tolist())

@@ -29,6 +29,7 @@ METRICS = (
     "lr_positive",
     "lr_negative",
     "roc_auc",
+    "pooled_auc",
     "within_source_auc",
     "pr_auc",
     "brier",
@@ -65,7 +66,7 @@ def threshold_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str,
 
 
 def area_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
-    """`roc_auc` and `within_source_auc`, which need no threshold and no calibration."""
+    """`roc_auc`, `pooled_auc` and `within_source_auc`, which need no threshold and no calibration."""
     return _estimates(_weighted_areas, films, n_resamples=n_resamples, seed=seed)
 
 
@@ -102,9 +103,19 @@ def _rates_of_both_classes(cells: FloatArray) -> dict[str, FloatArray]:
 
 
 def _weighted_areas(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
+    """AUCs; of a cross-validation over the pairs of one fold, as the scores of different models are not on one scale."""
+    pooled = metrics.weighted_roc_auc(films.truth, films.probability, weights)
+    within_fold = (
+        pooled
+        if films.folds is None
+        else metrics.weighted_within_source_auc(films.truth, films.probability, films.folds, weights)
+    )
     return {
-        "roc_auc": metrics.weighted_roc_auc(films.truth, films.probability, weights),
-        "within_source_auc": metrics.weighted_within_source_auc(films.truth, films.probability, films.sources, weights),
+        "roc_auc": within_fold,
+        "pooled_auc": pooled,
+        "within_source_auc": metrics.weighted_within_source_auc(
+            films.truth, films.probability, films.source_strata, weights
+        ),
     }
 
 

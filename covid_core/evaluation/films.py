@@ -31,6 +31,7 @@ class Films:
         patients: the patient.
         sources: where the film comes from; empty where that is not known.
         prevalence: the share of covid films that `probability` assumes, None for that of the films themselves.
+        folds: of a cross-validation, whose models' scores are not compared with each other; None where one model judged all.
     """
 
     truth: NDArray[np.bool_]
@@ -40,6 +41,15 @@ class Films:
     patients: NDArray[np.str_]
     sources: NDArray[np.str_]
     prevalence: float | None
+    folds: NDArray[np.str_] | None = None
+
+    @property
+    def source_strata(self) -> NDArray[np.str_]:
+        """Source and fold: the films that are compared within a source; empty where the source is not known."""
+        if self.folds is None:
+            return self.sources
+        joined: NDArray[np.str_] = np.where(self.sources == "", "", self.folds + np.str_(" ") + self.sources)
+        return joined
 
     def has_both_classes(self) -> bool:
         """Tell whether there are covid films and others."""
@@ -57,7 +67,8 @@ class Films:
         """The films of one source."""
         here: NDArray[np.bool_] = self.sources == source
         names = ("truth", "called", "probability", "groups", "patients", "sources")
-        return replace(self, **{name: getattr(self, name)[here] for name in names})
+        kept = {name: getattr(self, name)[here] for name in names}
+        return replace(self, **kept, folds=None if self.folds is None else self.folds[here])
 
 
 def checked_table(
@@ -118,6 +129,7 @@ def films_of(table: pd.DataFrame, *, threshold: float = 0.5, prevalence: float |
         patients=np.asarray(table["patientid"].astype(str), dtype=np.str_),
         sources=_sources(table),
         prevalence=prevalence,
+        folds=np.asarray(table["fold"].astype(str), dtype=np.str_) if "fold" in table.columns else None,
     )
 
 

@@ -74,11 +74,16 @@ def prepare(image: GreyImage, settings: Preparation) -> ModelInput:
     left, top, right, bottom = settings.crop_box(width, height)
     cropped = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
     resized = np.asarray(cropped.resize((settings.size, settings.size), Image.Resampling.BILINEAR))
-    low, high = np.percentile(resized, [settings.low_percentile, settings.high_percentile])
+    return stretch(resized, settings.low_percentile, settings.high_percentile)
+
+
+def stretch(image: NDArray[Any], low_percentile: float, high_percentile: float) -> ModelInput:
+    """Stretch the greys so that one percentile becomes black and another white: uint8, all zero for a constant picture."""
+    low, high = np.percentile(image, [low_percentile, high_percentile])
     if high <= low:
-        return np.zeros_like(resized, np.uint8)
-    film: ModelInput = np.rint(np.clip((resized - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    return film
+        return np.zeros_like(image, np.uint8)
+    stretched: ModelInput = np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return stretched
 
 
 def prepare_files(

@@ -1,17 +1,16 @@
 """A model bundle: a folder that holds a trained model with everything needed to serve it, to judge it and to go on training it.
 
     bundle.json          what this is (schema below), with the SHA-256 of every other file
-    model.tflite         what serves: float32; P(covid) and the feature map before pooling
-    head.npz             what stands behind the pooling, for the exact Grad-CAM: two dense layers or a support vector machine
+    model.tflite         what serves: float32; P(covid) and the feature map before pooling, and what else the network answers
+    head.npz             what stands behind the pooling, for the exact Grad-CAM: two dense layers or two linear questions
     model.keras          to go on training from
     class_indices.json   the class order
-    ensemble.npz         where there is one: further machines, whose spread says how firm P(covid) is
     gate.npz             where there is one: what tells a frontal chest X-ray from other pictures, and finds similar films
     evaluation.json, predictions.csv, history.csv, MODEL_CARD.md
 
 A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
-created, backbone, stage, preparation, threshold {value, method}, calibration, three_way (only where it was fitted), parity,
-training {recipe, dataset, runtime, versions, commit, stages}, starting_weights, licences, files.
+created, backbone, stage, preparation, threshold {value, method}, calibration, three_way, pattern_threshold and opacity_threshold
+(only where they were fitted), parity, training {recipe, dataset, runtime, versions, commit, stages}, starting_weights, licences, files.
 """
 
 import shutil
@@ -31,8 +30,8 @@ from covid_core.locations import model_names, models_dir
 from covid_core.storage import read_json, sha256_of_file, write_json
 
 SCHEMA = 1
-KERNEL_STAGE = "kernel"
-"""`stage` of a bundle whose head was not trained by gradient: its `history.csv` holds the loss of its lung map alone."""
+CHEST_STAGE = "chest"
+"""`stage` of a bundle whose network was trained on several collections and whose heads were fitted behind it."""
 MANIFEST = "bundle.json"
 FILES = (
     "model.tflite",
@@ -44,7 +43,7 @@ FILES = (
     "history.csv",
     "MODEL_CARD.md",
 )
-OPTIONAL_FILES = ("ensemble.npz", "gate.npz")
+OPTIONAL_FILES = ("gate.npz",)
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,8 @@ class Bundle:
         manifest: the whole content of `bundle.json`.
         three_way: between which probabilities a film is indeterminate; None for a bundle that decides between two
             classes only. It always holds the threshold, see `ThreeWay.holding`.
+        pattern_threshold: P(pattern) from which a pattern of pneumonia is reported; None for a bundle that is not asked.
+        opacity_threshold: of the opacity map, from which a cell counts as affected; None for a bundle without one.
     """
 
     folder: Path
@@ -73,6 +74,8 @@ class Bundle:
     calibration: Calibration
     manifest: dict[str, Any]
     three_way: ThreeWay | None = None
+    pattern_threshold: float | None = None
+    opacity_threshold: float | None = None
 
     def file(self, name: str) -> Path:
         """The path of one of the bundle's files."""
@@ -115,6 +118,8 @@ def load_bundle(folder: Path) -> Bundle:
             calibration=Calibration.from_json(manifest["calibration"]),
             manifest=manifest,
             three_way=ThreeWay.from_json(band).holding(threshold) if band is not None else None,
+            pattern_threshold=_share_or_none(manifest.get("pattern_threshold")),
+            opacity_threshold=_share_or_none(manifest.get("opacity_threshold")),
         )
     except (KeyError, TypeError, ValueError, EvaluationError) as cause:
         raise BundleError(
@@ -174,6 +179,10 @@ def _share(value: Any) -> float:
     if not 0 <= share <= 1:
         raise ValueError(f"the threshold must be in [0, 1]. Received: {share}")
     return share
+
+
+def _share_or_none(value: Any) -> float | None:
+    return None if value is None else _share(value)
 
 
 def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:

@@ -6,9 +6,7 @@ respect to p, divided by the number of cells: the same in every cell. So the wei
 https://arxiv.org/abs/1610.02391) have a closed form:
 
 - two dense layers, `h = relu(W1' p + b1)` and the logit `w2' h + b2`: `W1 diag(h > 0) w2`;
-- a support vector machine with a radial basis function (Cortes and Vapnik 1995, https://doi.org/10.1007/BF00994018) on
-  standardised features, `x = (p - mean) / scale` and the logit `sum_i a_i k_i + b` with `k_i = exp(-gamma |x - s_i|^2)`:
-  `-2 gamma (sum_i a_i k_i (x - s_i)) / scale`.
+- two linear questions with the logits `z = W' p + b`, whose probabilities are multiplied: for log P, `W (1 - sigmoid(z))`.
 """
 
 import io
@@ -24,7 +22,6 @@ from PIL import Image
 
 from covid_core.errors import BundleError
 from covid_core.images.film import GreyImage
-from covid_core.kernel import KernelArrays
 
 # Five anchors of matplotlib's "inferno" (CC0): perceptually even, and readable with any colour vision.
 _INFERNO = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
@@ -62,41 +59,33 @@ class DenseHead:
 
 
 @dataclass(frozen=True)
-class KernelHead(KernelArrays):
-    """A support vector machine with a radial basis function, on the standardised pooled features."""
+class QuestionsHead:
+    """Two logistic regressions whose product is P(covid): a pattern of pneumonia, and COVID-19 given one.
+
+    Attributes:
+        kernel: float32 (c, 2).
+        bias: float32 (2,).
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        _check_shapes(self, support_vectors="sc", coefficients="s", intercept="1", gamma="1", mean="c", scale="c")
-        for name in ("gamma", "scale"):
-            lowest = getattr(self, name).min()
-            if not lowest > 0:
-                raise ValueError(f"`{name}` must be above 0. Received: {lowest}")
+        _check_shapes(self, kernel="cq", bias="q")
 
     @property
     def channels(self) -> int:
         """The number of pooled features it takes."""
-        return len(self.mean)
-
-    def kernel(self, pooled: NDArray[np.float32], vectors: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """How near pooled features (c,) are to standardised vectors (n, c), by default the support vectors: float32 (n,)."""
-        away = self._away(pooled, self.support_vectors if vectors is None else vectors)
-        nearness: NDArray[np.float32] = np.exp(-self.gamma * np.square(away).sum(axis=1))
-        return nearness
+        return len(self.kernel)
 
     def gradient(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The derivative of the logit with respect to the pooled features, both float32 (c,)."""
-        away = self._away(pooled, self.support_vectors)
-        pull = self.coefficients * np.exp(-self.gamma * np.square(away).sum(axis=1))
-        derivative: NDArray[np.float32] = -2 * self.gamma * (pull @ away) / self.scale
+        """The derivative of log P(covid) with respect to the pooled features, both float32 (c,)."""
+        doubt = 1 / (1 + np.exp(pooled @ self.kernel + self.bias))
+        derivative: NDArray[np.float32] = (self.kernel @ doubt).astype(np.float32)
         return derivative
 
-    def _away(self, pooled: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Differences first: |x|^2 - 2 x's + |s|^2 would lose digits in float32.
-        difference: NDArray[np.float32] = (pooled - self.mean) / self.scale - vectors
-        return difference
 
-
-Head = DenseHead | KernelHead
+Head = DenseHead | QuestionsHead
 
 
 def load_head(path: Path) -> Head:
@@ -187,7 +176,7 @@ def _colours(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _head_of(arrays: Mapping[str, NDArray[np.float32]]) -> Head:
-    kinds: tuple[type[Head], ...] = (DenseHead, KernelHead)
+    kinds: tuple[type[Head], ...] = (DenseHead, QuestionsHead)
     for kind in kinds:
         if {field.name for field in fields(kind)} == set(arrays):
             return kind(**arrays)

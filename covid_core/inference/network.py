@@ -11,21 +11,28 @@ from numpy.typing import NDArray
 from covid_core.errors import BundleError
 from covid_core.images.preparation import ModelInput
 
-_FEATURE_MAP_RANK = 4
+_MAP_RANK = 4
+_MAPS = 2  # channels of the output that holds lungs and opacities
 
 
 class NetworkOutput(NamedTuple):
     """What the network gives of one film.
 
     Attributes:
-        probability: P(covid), not calibrated, in [0, 1].
+        answers: P(covid), not calibrated; then, of a network that is asked two questions, P(pattern of pneumonia), P(covid given a
+            pattern), and P(covid) of each member of its ensemble: float32 (k,) in [0, 1].
         features: the feature map before pooling, float32 (h, w, c).
-        lungs: the share of each cell that is lung, float32 (h, w) in [0, 1]; None of a network that does not tell.
+        maps: lungs and opacities, float32 (h, w, 2) in [0, 1]; None of a network that gives none.
     """
 
-    probability: float
+    answers: NDArray[np.float32]
     features: NDArray[np.float32]
-    lungs: NDArray[np.float32] | None
+    maps: NDArray[np.float32] | None
+
+    @property
+    def probability(self) -> float:
+        """P(covid), not calibrated, in [0, 1]."""
+        return float(self.answers[0])
 
 
 class Network:
@@ -46,7 +53,7 @@ class Network:
         # The converter does not keep the order of the outputs, so they are told apart by their shapes.
         given = self._interpreter.get_output_details()
         outputs = {_kind(output["shape"]): output for output in given}
-        if len(outputs) < len(given) or not {"probability", "features"} <= set(outputs):
+        if len(outputs) < len(given) or not {"answers", "features"} <= set(outputs):
             shapes = [tuple(output["shape"].tolist()) for output in given]
             raise BundleError(f"{path} must give P(covid) and a feature map. Received outputs of the shapes {shapes}.")
         entry = self._interpreter.get_input_details()[0]
@@ -65,13 +72,10 @@ class Network:
             self._interpreter.set_tensor(self._input, film[None, ..., None].astype(np.float32))
             self._interpreter.invoke()
             given = {kind: self._interpreter.get_tensor(index)[0] for kind, index in self._outputs.items()}
-        lungs = given.get("lungs")
-        return NetworkOutput(
-            float(given["probability"].ravel()[0]), given["features"], None if lungs is None else lungs[..., 0]
-        )
+        return NetworkOutput(given["answers"], given["features"], given.get("maps"))
 
 
 def _kind(shape: NDArray[np.int32]) -> str:
-    if len(shape) != _FEATURE_MAP_RANK:
-        return "probability"
-    return "features" if shape[-1] > 1 else "lungs"
+    if len(shape) != _MAP_RANK:
+        return "answers"
+    return "maps" if shape[-1] == _MAPS else "features"

@@ -12,6 +12,10 @@ from covid_core.images.film import FileKind, FilmTags
 from covid_core.images.repair import Repair
 from covid_core.labels import COVID, Label
 
+RANGE_SHARE = 0.95
+"""Of the members of an ensemble that lie within the range of a prediction."""
+Pattern = Literal["none", "covid", "other"]
+"""What the radiograph leans to: no pattern of pneumonia, that of COVID-19, or another one."""
 Pose = Literal["upright", "upside_down", "turned_left", "turned_right", "negative", "lateral"]
 """How a film lies: `turned_left` was turned a quarter anticlockwise and wants to be turned clockwise."""
 
@@ -77,8 +81,12 @@ class Prediction:
         threshold: P(covid) from which a film is called covid.
         heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
         decision: the label, or `indeterminate`, by the bundle's three-way decision; None where it has none.
-        spread: lower and upper end of what 95% of the bundle's ensemble say, calibrated, in [0, 1]; None where it has none, and
-            for a film that the gate refuses.
+        spread: lower and upper end of the middle `RANGE_SHARE` of the bundle's ensemble, calibrated, in [0, 1]; None where it has
+            none, and for a film that the gate refuses.
+        pattern: what the radiograph leans to, in step with the label; None for a bundle that does not tell other patterns.
+        probability_pattern: P(pattern of pneumonia), in [0, 1]; None likewise.
+        opacities: float32 (h, w) in [0, 1], where radiologists would mark an opacity; None where the network gives none.
+        affected: the share of the lungs that lies in cells with an opacity, in [0, 1]; None likewise.
         lungs: float32 (h, w) in [0, 1], the share of each cell of `heat` that is lung; None where the network gives none.
         screening: what the gate says; its `refusal` is set for a film that is predicted anyway. None without a gate.
         similar: the most similar films that the model was fitted on, nearest first.
@@ -90,6 +98,10 @@ class Prediction:
     heat: NDArray[np.float32]
     decision: Decision | None = None
     spread: tuple[float, float] | None = None
+    pattern: Pattern | None = None
+    probability_pattern: float | None = None
+    opacities: NDArray[np.float32] | None = None
+    affected: float | None = None
     lungs: NDArray[np.float32] | None = None
     screening: Screening | None = None
     similar: tuple[SimilarFilm, ...] = ()

@@ -1,22 +1,25 @@
 """A film to a prediction: preparation, network, calibration, operating point and evidence, as one bundle fixes them."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.errors import BundleError
+from covid_core.evaluation.opacity_map import affected_share
 from covid_core.images.film import GreyImage
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.images.repair import Repair
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.ensemble import Ensemble, load_ensemble, spread_of
-from covid_core.inference.explanation import KernelHead, grad_cam, load_head
+from covid_core.inference.explanation import grad_cam, load_head
 from covid_core.inference.gate import Gate, load_gate, repaired_input
-from covid_core.inference.network import Network
-from covid_core.inference.prediction import Prediction
+from covid_core.inference.network import Network, NetworkOutput
+from covid_core.inference.prediction import RANGE_SHARE, Pattern, Prediction
 from covid_core.inference.similar import similar_films
-from covid_core.labels import COVID, NON_COVID
+from covid_core.labels import COVID, NON_COVID, Label
+
+_MEMBERS_FROM = 3  # P(covid) and its two questions come first
 
 
 class Predictor:
@@ -41,10 +44,6 @@ class Predictor:
                 f"{bundle.folder} has a head for {self._head.channels} channels, its network gives "
                 f"{self.network.channels}. Export it anew."
             )
-        self._ensemble: Ensemble | None = None
-        members = bundle.optional_file("ensemble.npz")
-        if members is not None and isinstance(self._head, KernelHead):  # whose kernel the members share
-            self._ensemble = load_ensemble(members, self._head)
         gate = bundle.optional_file("gate.npz")
         self._gate: Gate | None = None if gate is None else load_gate(gate)
         if self._gate is not None and self._gate.channels != self.network.channels:
@@ -70,15 +69,16 @@ class Predictor:
             raise screening.refusal
         probability = float(self.bundle.calibration.apply(np.array([given.probability]))[0])
         three_way = self.bundle.three_way
+        label = COVID if probability >= self.bundle.threshold else NON_COVID
         return Prediction(
-            label=COVID if probability >= self.bundle.threshold else NON_COVID,
+            label=label,
             probability_covid=probability,
             threshold=self.bundle.threshold,
             heat=grad_cam(given.features, self._head),
             decision=None if three_way is None else three_way.decide(probability),
-            # Far from their films the machines all say much the same: a narrow spread there would read as firmness.
-            spread=None if screening is not None and screening.refusal is not None else self._spread(given.features),
-            lungs=given.lungs,
+            # Far from the training images the members all answer much the same: a narrow range there would read as certainty.
+            spread=None if screening is not None and screening.refusal is not None else self._spread(given),
+            **self._evidence(given, label),
             screening=screening,
             similar=() if self._gate is None else similar_films(given.features, self._gate),
         )
@@ -87,9 +87,25 @@ class Predictor:
         """The feature map of a film after repairs."""
         return self.network.invoke(repaired_input(film, repairs)).features
 
-    def _spread(self, features: NDArray[np.float32]) -> tuple[float, float] | None:
-        """The ends of what the ensemble says, calibrated."""
-        if self._ensemble is None or not isinstance(self._head, KernelHead):
+    def _evidence(self, given: NetworkOutput, label: Label) -> dict[str, Any]:
+        """The pattern and the maps, as far as the network tells them."""
+        found: dict[str, Any] = {}
+        if self.bundle.pattern_threshold is not None:
+            seen = float(given.answers[1])
+            other: Pattern = "other" if seen >= self.bundle.pattern_threshold else "none"
+            found |= {"pattern": "covid" if label == COVID else other, "probability_pattern": seen}
+        if given.maps is not None:
+            found |= {"lungs": given.maps[..., 0], "opacities": given.maps[..., 1]}
+            if self.bundle.opacity_threshold is not None:
+                share = affected_share(found["opacities"], found["lungs"], self.bundle.opacity_threshold)
+                found["affected"] = float(share)
+        return found
+
+    def _spread(self, given: NetworkOutput) -> tuple[float, float] | None:
+        """The ends of the range that the ensemble gives, calibrated."""
+        members = given.answers[_MEMBERS_FROM:]
+        if not members.size:
             return None
-        said = self._ensemble.probabilities(features.mean(axis=(0, 1)), self._head)
-        return spread_of(self.bundle.calibration.apply(said))
+        ends = [(1 - RANGE_SHARE) / 2, (1 + RANGE_SHARE) / 2]
+        low, high = np.quantile(self.bundle.calibration.apply(members), ends)
+        return float(low), float(high)

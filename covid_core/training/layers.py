@@ -1,4 +1,4 @@
-"""Keras layers of the reader that looks at the lungs: pooling weighted by a lung map, and a kernel machine as the last layer.
+"""Keras layers of the reader that looks at the lungs: where a cell lies, and pooling weighted by a lung map.
 
 Both are registered, so that `model.keras` can be loaded wherever this module is imported.
 """
@@ -46,47 +46,3 @@ class Coordinates(keras.layers.Layer):  # type: ignore[misc]
         place = ops.concatenate([rows, columns, rows * rows, columns * columns], axis=-1)
         alike = ops.zeros_like(inputs[..., :1])
         return ops.concatenate([inputs, alike + place[None]], axis=-1)
-
-
-@keras.saving.register_keras_serializable(_PACKAGE)
-class KernelMachine(keras.layers.Layer):  # type: ignore[misc]
-    """A trained support vector machine with a radial basis kernel, as P(covid) before calibration.
-
-    logistic(sum_i a_i exp(-gamma |x - s_i|^2) + b), x the standardised input (Cortes and Vapnik 1995).
-
-    Args:
-        vectors: number of support vectors.
-        features: length of the input.
-    """
-
-    def __init__(self, vectors: int, features: int, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "trainable": False})
-        self.vectors, self.features = vectors, features
-        self.support_vectors = self._fixed("support_vectors", (vectors, features))
-        self.coefficients = self._fixed("coefficients", (vectors,))
-        self.intercept = self._fixed("intercept", (1,))
-        self.gamma = self._fixed("gamma", (1,))
-        self.mean = self._fixed("mean", (features,))
-        self.scale = self._fixed("scale", (features,))
-
-    def _fixed(self, name: str, shape: tuple[int, ...]) -> Any:
-        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
-
-    def build(self, input_shape: Any) -> None:
-        """The weights' shapes are known beforehand."""
-
-    def call(self, inputs: Any) -> Any:
-        """float32 (n, features) to (n, 1) in [0, 1]."""
-        standard = (inputs - self.mean) / self.scale
-        squares = ops.sum(standard**2, axis=1, keepdims=True) + ops.sum(self.support_vectors**2, axis=1)
-        distances = squares - 2 * ops.matmul(standard, ops.transpose(self.support_vectors))
-        kernel = ops.exp(-self.gamma * distances)
-        return ops.sigmoid(ops.matmul(kernel, self.coefficients[:, None]) + self.intercept)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
-        """One probability a film."""
-        return input_shape[0], 1
-
-    def get_config(self) -> dict[str, Any]:
-        """What the layer is rebuilt from."""
-        return {**super().get_config(), "vectors": self.vectors, "features": self.features}
