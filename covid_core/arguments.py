@@ -175,7 +175,10 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     )
     _add_inputs(pretrain)
     pretrain.add_argument(
-        "--collections", type=Path, required=True, help="folder with siim/, adults/, auxiliary/, pretraining/; see docs/DATA.md"
+        "--collections",
+        type=Path,
+        required=True,
+        help="folder with siim/, adults/, auxiliary/, pretraining/; see docs/DATA.md",
     )
     _add_external(pretrain)
     pretrain.add_argument("--out", type=Path, default=Path("runs/chest"), help="the run's folder")
@@ -208,6 +211,9 @@ def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:
     gate.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
     gate.add_argument("--dataset", type=Path, default=Path("dataset"), help="the prepared dataset it was trained on")
     _add_collection(gate, "for its lateral films and CT slices")
+    gate.add_argument(
+        "--collections", type=Path, default=None, help="folder of collections: adults of other hospitals, and children"
+    )
     gate.add_argument(
         "--hospitals",
         type=Path,

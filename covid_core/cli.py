@@ -288,11 +288,18 @@ def _gate(options: argparse.Namespace) -> int:
     from covid_core.evaluation.further import further_tables, markdown_table
 
     with _native_messages_hidden():
-        from covid_core.gate_figures import pictures_in, write_gate
+        from covid_core.gate_figures import pictures_by_finding, write_gate
 
     folder = _bundle_folder(options.model)
-    elsewhere = {films.resolve().name: pictures_in(films) for films in options.hospitals}
-    block = write_gate(folder, options.dataset, options.collection, hospitals=elsewhere, say=_said_with_seconds())
+    elsewhere = {name: films for folder in options.hospitals for name, films in pictures_by_finding(folder).items()}
+    block = write_gate(
+        folder,
+        options.dataset,
+        options.collection,
+        hospitals=elsewhere,
+        elsewhere=options.collections,
+        say=_said_with_seconds(),
+    )
     for one in further_tables({"gate": block}):
         print(f"{one.note}\n\n{markdown_table(one.table)}")
     print(f"\nwritten: {folder / 'gate.npz'}, evaluation.json, MODEL_CARD.md")
@@ -368,7 +375,7 @@ def _print_stage(entry: dict[str, float]) -> None:
 
 def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     from covid_core.evaluation.conformal import INDETERMINATE
-    from covid_core.inference.wording import cautions, indeterminate_range
+    from covid_core.inference.wording import PATTERN_TITLES, cautions, indeterminate_range
 
     outcome = result.outcome
     if isinstance(outcome, ImageRefusedError):
@@ -379,6 +386,10 @@ def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     if outcome.spread is not None:
         low, high = outcome.spread
         lines.append(f"  Ensemble   : P(covid) {low:.2f} to {high:.2f}, the model's {outcome.probability_covid:.2f}")
+    if outcome.pattern is not None:
+        lines.append(f"  Leans to   : {PATTERN_TITLES[outcome.pattern]}")
+    if outcome.affected is not None:
+        lines.append(f"  Opacities  : in {outcome.affected:.0%} of the lungs")
     if result.repairs:
         lines.append(f"  Repaired   : {', '.join(result.repairs)}")
     return "\n".join([*lines, *(f"  Caution    : {caution}" for caution in cautions(result))])

@@ -9,8 +9,9 @@ The block:
 - `films`, `patients`: that the gate knows. `limit`, `upright_limit`: see `covid_core.gating`. `poses`: that it can tell.
 - `kinds`: of what should be refused, [{`kind`, `n`, `unreadable`, `roc_auc`, `fpr95`, `refused`, `reasons`, `repair_offered`,
   `right_repair`}], the cohort's own films in other poses and its lateral films first.
-- `hospitals`: of films that should pass, [{`name`, `n`, `unreadable`, `copies_left_out`, `refused`, `reasons`}]; the first is the
-  cohort, and `sources` are those of it with at least `MIN_SOURCE_FILMS` films.
+- `hospitals`: of films that should pass, [{`name`, `n`, `unreadable`, `copies_left_out`, `refused`, `warned`, `called`,
+  `called_silently`, `reasons`}]; the first is the cohort, and `sources` are those of it with at least `MIN_SOURCE_FILMS` films.
+  `warned` is of a child, `called` COVID-19, and `called_silently` that without a refusal or a warning.
 
 `roc_auc` and `fpr95` compare strangeness with that of the cohort's upright films. `fpr95` is the share of the kind that passes
 where 95% of the upright films do, upright films being the positives (Liang et al. 2018, https://arxiv.org/abs/1706.02690; others,
@@ -28,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from covid_core.data.labelled import LABELS_NAME
 from covid_core.errors import BundleError, DatasetError, ImageRefusedError
 from covid_core.evaluation.intervals import wilson
 from covid_core.evaluation.metrics import roc_auc
@@ -62,11 +65,13 @@ Picture = Path | GreyImage
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What became of a film: how strange it is, why it is refused, and whether it is a film that the gate knows."""
+    """What became of a film: how strange it is, why it is refused, whether the gate knows it, and whether it may be a child."""
 
     strangeness: float
     refusal: ScreenedOutError | None
     known: bool = False
+    child: bool = False
+    called: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def judge_gate(
     """
     network, gate = Network(bundle.file("model.tflite")), fitted.gate
     say("the gate's own films, patients apart")
-    own = _own_films(fitted)
+    own = _own_films(fitted, bundle)
     upright = own["upright"].films
     kinds = [_kind(_POSE_KINDS[pose], own[pose], upright, REPAIRS.get(pose)) for pose in own if pose != "upright"]
     for kind, pictures in (negatives or {}).items():
@@ -115,6 +120,7 @@ def judge_gate(
     return {
         "films": len(gate.references),
         "patients": len(set(fitted.groups.tolist())),
+        "child_limit": float(gate.child_limit[0]),
         "limit": float(gate.limit[0]),
         "upright_limit": float(gate.upright_limit[0]),
         "poses": gate.poses.tolist(),
@@ -131,6 +137,7 @@ def write_gate(
     *,
     negatives: Mapping[str, Sequence[Picture]] | None = None,
     hospitals: Mapping[str, Sequence[Picture]] | None = None,
+    elsewhere: Path | None = None,
     say: Say = silent,
 ) -> dict[str, Any]:
     """Fit the gate of a bundle, measure it, and put both into the bundle; a former gate there is replaced.
@@ -141,6 +148,7 @@ def write_gate(
         collection: the folder that the dataset was prepared from, for its lateral films and CT slices.
         negatives: as in `judge_gate`, besides those CT slices.
         hospitals: likewise.
+        elsewhere: as of `fit_gate`.
         say: called with a line for each step, as it begins.
 
     Returns:
@@ -154,9 +162,13 @@ def write_gate(
     """
     bundle = load_bundle(folder)
     evaluation = read_json(bundle.file("evaluation.json"), BundleError)
-    fitted = fit_gate(bundle, dataset, collection, say)
+    fitted = fit_gate(bundle, dataset, collection, say, elsewhere=elsewhere)
     others: dict[str, Sequence[Picture]] = {} if collection is None else {**other_films(collection)}
-    block = judge_gate(bundle, fitted, {**others, **(negatives or {})}, hospitals, say)
+    strange = {
+        name: [one for one in pictures if not (isinstance(one, Path) and one.name in fitted.children)]
+        for name, pictures in (hospitals or {}).items()
+    }
+    block = judge_gate(bundle, fitted, {**others, **(negatives or {})}, strange, say)
     with bundle_written_aside(folder) as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         save_gate(fresh / "gate.npz", fitted.gate)
@@ -166,6 +178,27 @@ def write_gate(
         write_text(fresh / "MODEL_CARD.md", model_card(manifest, evaluation))
         write_manifest(fresh, manifest)
     return block
+
+
+def pictures_by_finding(folder: Path) -> dict[str, list[Path]]:
+    """The pictures of a folder; of a collection with a `labels.csv` by finding or appearance.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    pictures, name = pictures_in(folder), folder.resolve().name
+    if not (folder / LABELS_NAME).is_file():
+        return {name: pictures}
+    table = pd.read_csv(folder / LABELS_NAME, dtype="str", keep_default_na=False)
+    column = next((one for one in ("finding", "appearance") if one in table.columns), None)
+    if column is None or "filename" not in table.columns:
+        return {name: pictures}
+    found = dict(zip(table["filename"], table[column], strict=True))
+    kinds = sorted({found.get(path.name, "") for path in pictures})
+    return {
+        f"{name}, {kind or 'not stated'}": [one for one in pictures if found.get(one.name, "") == kind]
+        for kind in kinds
+    }
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -180,16 +213,17 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _own_films(fitted: FittedGate) -> dict[Pose, _Verdicts]:
+def _own_films(fitted: FittedGate, bundle: Bundle) -> dict[Pose, _Verdicts]:
     """The films that the gate was fitted on in every pose, each judged by a gate that did not know its patient."""
     verdicts: dict[Pose, dict[int, _Verdict]] = {pose: {} for pose in POSED}
-    for group in np.unique(fitted.groups).tolist():
+    cohort = fitted.groups[: fitted.cohort]
+    for group in np.unique(cohort).tolist():
         gate = fitted.stand_in(group)
-        for index in np.flatnonzero(fitted.groups == group).tolist():
+        for index in np.flatnonzero(cohort == group).tolist():
             for pose, repairs in POSED.items():
-                verdicts[pose][index] = _verdict(gate, fitted.films, index, repairs)
+                verdicts[pose][index] = _verdict(gate, fitted.films, index, bundle, repairs)
     laterals = [
-        _verdict(fitted.stand_in(group), fitted.laterals, index)
+        _verdict(fitted.stand_in(group), fitted.laterals, index, bundle)
         for index, group in enumerate(fitted.lateral_groups.tolist())
     ]
     own = {pose: _Verdicts([films[index] for index in sorted(films)]) for pose, films in verdicts.items()}
@@ -204,15 +238,17 @@ def _strangers(pictures: Iterable[Picture], bundle: Bundle, network: Network, ga
         except ImageRefusedError:
             unreadable += 1
             continue
-        films.append(_verdict(gate, Signatures(network, prepare(image, bundle.preparation)[None]), 0))
+        films.append(_verdict(gate, Signatures(network, prepare(image, bundle.preparation)[None]), 0, bundle))
     return _Verdicts(films, unreadable)
 
 
-def _verdict(gate: Gate, films: Signatures, index: int, repairs: tuple[Repair, ...] = ()) -> _Verdict:
+def _verdict(gate: Gate, films: Signatures, index: int, bundle: Bundle, repairs: tuple[Repair, ...] = ()) -> _Verdict:
     film = films.of(index, repairs)
-    refusal = gate.screen_signature(film, lambda further: films.of(index, (*repairs, *further))).refusal
+    screening = gate.screen_signature(film, lambda further: films.of(index, (*repairs, *further)))
     known = bool(gate.distances(film).min() <= COPY_DISTANCE)
-    return _Verdict(gate.strangeness(film), refusal, known)
+    probability = bundle.calibration.apply(films.probability(index))
+    called = bool(probability >= bundle.threshold)
+    return _Verdict(gate.strangeness(film), screening.refusal, known, screening.child, called)
 
 
 def _kind(kind: str, judged: _Verdicts, upright: Sequence[_Verdict], repair: Repair | None) -> dict[str, Any]:
@@ -248,14 +284,24 @@ def _hospital(name: str, judged: _Verdicts) -> dict[str, Any]:
 
 def _refused(films: Sequence[_Verdict]) -> dict[str, Any]:
     reasons = Counter(film.refusal.reason for film in films if film.refusal is not None)
-    return {"refused": wilson(reasons.total(), len(films)).to_json(), "reasons": dict(reasons.most_common())}
+    return {
+        "refused": wilson(reasons.total(), len(films)).to_json(),
+        "warned": wilson(sum(film.child for film in films), len(films)).to_json(),
+        "called": wilson(sum(film.called for film in films), len(films)).to_json(),
+        "called_silently": wilson(
+            sum(film.called and film.refusal is None and not film.child for film in films), len(films)
+        ).to_json(),
+        "reasons": dict(reasons.most_common()),
+    }
 
 
 def _sources(gate: Gate, upright: Sequence[_Verdict]) -> list[dict[str, Any]]:
     """The sources of the cohort with enough films, the largest first."""
-    counts = Counter(source for source in gate.sources.tolist() if source)
+    counts = Counter(source for source in gate.sources.tolist()[: len(upright)] if source)
     return [
-        _hospital(name, _Verdicts([film for film, source in zip(upright, gate.sources, strict=True) if source == name]))
+        _hospital(
+            name, _Verdicts([film for film, source in zip(upright, gate.sources, strict=False) if source == name])
+        )
         for name, count in counts.most_common()
         if count >= MIN_SOURCE_FILMS
     ]

@@ -4,6 +4,7 @@ Nothing is drawn or downloaded for it: the films of the cohort are turned and in
 it is at hand, are the rest. The limits come from films judged by stand-ins that knew no film of their patient:
 
 - distance: the 99th percentile over the cohort;
+- or, if that is more, the 98th percentile of any other hospital, its films judged without any film of it;
 - P(upright): the 1st percentile, and 0.5 at most. Where the poses are told apart well, as by the default model, all but a few
   films lie far above 0.5, and a limit up there would refuse the films of other hospitals for nothing: 3% of 300 films of the NIH
   and 19% of 400 films of children. At 0.5 it is one of the NIH's, which does stand on its head.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
+from covid_core.data.collections import read_collections
 from covid_core.data.metadata import read_metadata, safe_image_path
 from covid_core.data.prepare import RECORD_NAME, read_split, split_image_paths
 from covid_core.errors import BundleError, TrainingError
@@ -33,6 +35,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.gate import GRID, NEIGHBOURS, FloatArray, Gate, repaired_input, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.prediction import Pose
+from covid_core.labels import COVID, NON_COVID
 from covid_core.locations import IMAGES_NAME, METADATA_NAME
 from covid_core.storage import sha256_of_file
 
@@ -43,7 +46,14 @@ MIN_LATERALS = 10
 """With fewer lateral films, or of fewer than `FOLDS` patients, the gate knows no lateral pose."""
 REFUSED_SHARE = 0.01
 """Of the cohort's films, by each of the two checks."""
+REFUSED_ELSEWHERE = 0.02
+"""Of the films of any other hospital, by the distance."""
 HIGHEST_UPRIGHT_LIMIT = 0.5
+PER_HOSPITAL = 60
+CHILDREN = 600
+ADULT_AGE = 18
+WARNED_SHARE = 0.01
+LEAST_CHILD_LIMIT = 0.5
 COST = 0.01
 """C of the logistic regression, on standardised features. Between 0.001 and 0.01 nothing changes for the default model; of the
 features of MobileNetV2's last layer 0.01 recognises more lateral films (96% against 91%)."""
@@ -79,6 +89,7 @@ class Signatures:
     def __init__(self, network: Network, films: NDArray[np.uint8]) -> None:
         self._network, self._films = network, films
         self._known: dict[tuple[int, int, bool], FloatArray] = {}
+        self._probability: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._films)
@@ -90,9 +101,16 @@ class Signatures:
         key = (index, quarters, inverted)
         if key not in self._known:
             film = repaired_input(self._films[index], (*_TURNS[quarters], *(("invert",) if inverted else ())))
-            features = self._network.invoke(film).features
-            self._known[key] = signature(features, min(GRID, *features.shape[:2]))
+            given = self._network.invoke(film)
+            self._known[key] = signature(given.features, min(GRID, *given.features.shape[:2]))
+            if not quarters and not inverted:
+                self._probability[index] = given.probability
         return self._known[key]
+
+    def probability(self, index: int) -> float:
+        """P(covid) before calibration of a film as it is."""
+        self.of(index)
+        return self._probability[index]
 
 
 @dataclass(frozen=True)
@@ -107,6 +125,8 @@ class FittedGate:
         lateral_groups: text (l,), their patients, of the same names.
         folds: group -> fold.
         heads: for each fold the kernel and bias of a pose model fitted on the other folds.
+        cohort: how many of the films are of the dataset; they come first.
+        children: names of the files that it learned from what children look like.
     """
 
     gate: Gate
@@ -116,6 +136,8 @@ class FittedGate:
     lateral_groups: Texts
     folds: Mapping[str, int]
     heads: Sequence[tuple[FloatArray, FloatArray]] = field(repr=False)
+    cohort: int
+    children: frozenset[str]
 
     def stand_in(self, group: str) -> Gate:
         """The gate without anything it learned from a group of films; its limits are those of the whole one."""
@@ -126,7 +148,14 @@ class FittedGate:
         return replace(self.gate, **kept, pose_kernel=kernel, pose_bias=bias)
 
 
-def fit_gate(bundle: Bundle, dataset: Path, collection: Path | None = None, say: Say = silent) -> FittedGate:
+def fit_gate(
+    bundle: Bundle,
+    dataset: Path,
+    collection: Path | None = None,
+    say: Say = silent,
+    *,
+    elsewhere: Path | None = None,
+) -> FittedGate:
     """Fit a gate.
 
     Args:
@@ -135,6 +164,8 @@ def fit_gate(bundle: Bundle, dataset: Path, collection: Path | None = None, say:
         collection: the folder with `metadata.csv` and `images/` that the dataset was prepared from, for its lateral films;
             without it the gate knows no lateral pose.
         say: called with a line for each step, as it begins.
+        elsewhere: folder of collections (`covid_core.data.collections`) that some adults of each hospital and children come
+            from; without it the gate knows the dataset alone, and no children.
 
     Raises:
         TrainingError: the dataset is another one, or too small for a gate.
@@ -142,12 +173,19 @@ def fit_gate(bundle: Bundle, dataset: Path, collection: Path | None = None, say:
         BundleError: the bundle's network or predictions cannot be read.
         ImageRefusedError: a film cannot be decoded.
     """
+    children: list[Path] = []
     table = _known_films(bundle, dataset)
+    cohort = len(table)
+    _check_size(_as_text(table["group"]))
+    paths_known = split_image_paths(dataset)
+    if elsewhere is not None:
+        adults, children = _from_collections(elsewhere)
+        table = pd.concat([table.assign(hospital=""), adults], ignore_index=True)
+        paths_known += [Path(path) for path in adults["path"]]
     groups = _as_text(table["group"])
-    _check_size(groups)
     network = Network(bundle.file("model.tflite"))
     say(f"features of {len(table)} films in {len(POSED)} poses")
-    films = Signatures(network, prepare_files(split_image_paths(dataset), bundle.preparation))
+    films = Signatures(network, prepare_files(paths_known, bundle.preparation))
     pooled = np.stack([unit(films.of(index)[0]) for index in range(len(films))])
     references = pooled.astype(np.float16).astype(np.float32)  # as they are kept
     paths, lateral_groups = _laterals(collection, table)
@@ -158,9 +196,13 @@ def fit_gate(bundle: Bundle, dataset: Path, collection: Path | None = None, say:
     fold = np.array([folds[owner] for owner in owners])
     names: list[Pose] = [*POSED] if len(laterals) == 0 else [*POSED, "lateral"]
     heads = [_fit_poses(features[fold != left_out], poses[fold != left_out], names) for left_out in range(FOLDS)]
-    upright = _upright_across(features[: len(films)], heads, fold[: len(films)])
-    limit = float(np.quantile(_distances(pooled, groups, references, groups), 1 - REFUSED_SHARE))
+    upright = _upright_across(features[:cohort], heads, fold[:cohort])
+    limit = _limit(pooled, references, table, groups, cohort)
     kernel, bias = _fit_poses(features, poses, names)
+    say(f"{len(children)} children")
+    child = _child_model(
+        features[: len(films)], table, Signatures(network, prepare_files(children, bundle.preparation))
+    )
     gate = Gate(
         references=references,
         filenames=_as_text(table["filename"]),
@@ -174,8 +216,12 @@ def fit_gate(bundle: Bundle, dataset: Path, collection: Path | None = None, say:
         poses=np.array(names),
         upright_limit=_one(min(float(np.quantile(upright, REFUSED_SHARE)), HIGHEST_UPRIGHT_LIMIT)),
         lateral_limit=_one(_lateral_limit(laterals, lateral_groups, references, groups, limit)),
+        child_kernel=child[0],
+        child_bias=child[1],
+        child_limit=child[2],
     )
-    return FittedGate(gate, groups, films, laterals, lateral_groups, folds, heads)
+    known_children = frozenset(path.name for path in children)
+    return FittedGate(gate, groups, films, laterals, lateral_groups, folds, heads, cohort, known_children)
 
 
 def other_films(collection: Path) -> dict[str, list[Path]]:
@@ -203,6 +249,73 @@ def _known_films(bundle: Bundle, dataset: Path) -> pd.DataFrame:
     except ValueError as cause:
         raise BundleError(f"{path} cannot be read: {cause}. Export the bundle anew.") from cause
     return table.assign(fitted=True if parts == {OUT_OF_FOLD} else table["part"] == "train")
+
+
+def _from_collections(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
+    """Adults of each hospital, as rows of the gate's table with `path` and `hospital`; and files of children."""
+    images = read_collections(folder)
+    hospital = images["source"] + np.where(images["site"] == "", "", " " + images["site"])
+    label = np.select(
+        [
+            images["covid"].eq(1) & images["appearance"].isin(["typical", ""]),
+            images["pattern"].eq(0) | images["covid"].eq(0),
+        ],
+        [COVID, NON_COVID],
+        "",
+    )
+    clear = images.assign(hospital=hospital, label=label, filename=images["path"].map(lambda path: Path(path).name))
+    adults = clear[~images["child"].astype(bool) & (label != "")]
+    few = pd.concat(
+        [rows.sample(min(len(rows), PER_HOSPITAL), random_state=0) for _, rows in adults.groupby("hospital")]
+    )
+    children = clear.loc[images["child"].astype(bool), "path"]
+    few = few.assign(group="elsewhere " + few["group"], patientid=few["group"], source=few["hospital"], fitted=False)
+    return few, [Path(path) for path in children.sample(min(len(children), CHILDREN), random_state=0)]
+
+
+def _limit(pooled: FloatArray, references: FloatArray, table: pd.DataFrame, groups: Texts, cohort: int) -> float:
+    """The distance beyond which a film is refused: few of the dataset, and few of any hospital that the references leave out."""
+    distances = _distances(pooled[:cohort], groups[:cohort], references, groups)
+    limits = [float(np.quantile(distances, 1 - REFUSED_SHARE))]
+    if cohort < len(table):
+        hospital = _as_text(table["hospital"])
+        for name in np.unique(hospital[cohort:]):
+            ours = hospital == name
+            away = _distances(pooled[ours], hospital[ours], references, hospital)
+            limits.append(float(np.quantile(away, 1 - REFUSED_ELSEWHERE)))
+    return max(limits)
+
+
+def _child_model(
+    adults: FloatArray, table: pd.DataFrame, children: Signatures
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Kernel, bias and limit of what tells children; nothing is told without any.
+
+    All but `WARNED_SHARE` of the adults of each hospital are below the limit, judged by a model that saw none of them.
+    """
+    if len(children) == 0:
+        return np.zeros(adults.shape[1], np.float32), _one(0.0), _one(2.0)
+    theirs = np.stack([unit(children.of(index)[1:].ravel()) for index in range(len(children))])
+    if "age" in table:  # of the dataset; a few are children
+        grown = ~(pd.to_numeric(table["age"], errors="coerce") < ADULT_AGE).to_numpy()
+        adults, table = adults[grown], table[grown]
+    features = np.concatenate([adults, theirs])
+    child = np.repeat([False, True], [len(adults), len(theirs)])
+    hospital = np.append(_as_text(table["hospital"]), np.full(len(theirs), "children"))
+    warned = [LEAST_CHILD_LIMIT]
+    for name in np.unique(hospital[~child]):
+        kernel, bias = _logistic(features[hospital != name], child[hospital != name])
+        scores = features[hospital == name] @ kernel + bias[0]
+        warned.append(float(np.quantile(1 / (1 + np.exp(-scores)), 1 - WARNED_SHARE)))
+    kernel, bias = _logistic(features, child)
+    return kernel, bias, _one(max(warned))
+
+
+def _logistic(features: FloatArray, truth: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-7)
+    model = LogisticRegression(C=COST, class_weight="balanced", max_iter=1000).fit((features - mean) / scale, truth)
+    kernel = (model.coef_[0] / scale).astype(np.float32)
+    return kernel, _one(float(model.intercept_[0] - mean @ kernel))
 
 
 def _check_size(groups: Texts) -> None:

@@ -59,7 +59,6 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         f"- {_fairness(evaluation)}\n"
         "- Recipe, preparation and operating point were chosen on this same collection, so its figures are somewhat too good.\n"
         "- Figures that speak of calibration weigh the classes to be equally common.\n"
-        "- A kernel machine keeps the standardised features of its training films: whether a film was among them can be told.\n"
         "- COVID-19 is less likely than the number says wherever it is rarer than the calibration assumes.",
         _licences(manifest),
     ]
@@ -110,15 +109,18 @@ def _training_data(manifest: Mapping[str, Any]) -> str:
     )
     if dataset.get("lung_masks"):
         text += f"\n\nThe lung map was trained on the lung masks of {dataset['lung_masks']} of these films."
-    if dataset.get("auxiliary"):
-        weight = manifest["training"]["recipe"]["auxiliary_weight"]
-        further = dataset["auxiliary"]
+    if dataset.get("collections"):
+        others = "\n".join(f"| {one['source']} | {one['images']} | {one['groups']} |" for one in dataset["collections"])
         text += (
-            f"\n\nBesides, at a weight of {weight:g} each: {further['films']} auxiliary films ({further['covid']} covid; "
-            f"{', '.join(further['sources']) or 'source not recorded'}), so that films of another hospital are not strange as "
-            f"such; {further['copies_left_out']} were left out as copies of films that the model is judged on. Other "
-            "films of these "
-            "collections are therefore no test of an unseen hospital, and their patients cannot be told apart."
+            "\n\nThe network was trained on these collections and never on an image of the dataset; the two linear questions "
+            "behind it were fitted on both. Copies of images that the model is judged on were left out. Patients are known for "
+            f"SIIM only.\n\n| collection | images | patients or images |\n|---|---:|---:|\n{others}\n\nThe figures at hospitals it "
+            "has never seen are those of other networks, each trained in the same way without what it is judged on:\n\n"
+            "| network | hospital groups left out | collection left out | images |\n|---|---|---|---:|\n"
+            + "\n".join(
+                f"| {one['name']} | {', '.join(one['sites']) or 'none'} | {one['source'] or 'none'} | {one['images']} |"
+                for one in manifest["training"]["networks"]
+            )
         )
     return text
 

@@ -23,7 +23,6 @@ from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundl
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.reading import given_path, read_all
-from covid_core.kernel import EnsembleArrays
 from covid_core.labels import CLASS_INDICES, COVID
 from covid_core.model_card import model_card
 from covid_core.storage import read_json, sha256_of_file, write_json, write_text, written_aside
@@ -99,7 +98,6 @@ class BundleContent:
         manifest: of `bundle.json` what the model's maker knows: backbone, stage, architecture, preparation, threshold,
             calibration, starting_weights, training and, where there is one, three_way.
         licences: of what it was trained on besides the dataset: what -> which.
-        ensemble: further machines on the kernel of the model's, where there are any.
     """
 
     model: "keras.Model"
@@ -110,7 +108,6 @@ class BundleContent:
     history: pd.DataFrame
     manifest: dict[str, Any]
     licences: dict[str, str] = field(default_factory=dict)
-    ensemble: EnsembleArrays | None = None
 
 
 def evaluate_run(
@@ -223,8 +220,6 @@ def write_bundle(out: Path, content: BundleContent) -> Bundle:
     evaluation = {**content.evaluation, "model": out.name}
     with bundle_written_aside(out) as fresh:
         _write_model(content.model, fresh)
-        if content.ensemble is not None:
-            np.savez(fresh / "ensemble.npz", **vars(content.ensemble))
         write_figures(fresh, evaluation, content.predictions)
         with written_aside(fresh / "history.csv") as aside:
             content.history.to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")

@@ -6,8 +6,9 @@ from covid_core import ui
 from covid_core.errors import ImageRefusedError
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.results import summary_sentence, table_rows
-from covid_core.inference.wording import heat_sentences
+from covid_core.inference.wording import heat_sentences, opacities_sentence
 
+OPACITIES, HEAT = "Opacities", "Heat map"
 # Pixels of the window's height that the film leaves to the title, the uploader, its own controls and the footer.
 CLEARANCE = 440
 
@@ -51,10 +52,19 @@ with picture_column:
             ui.film_viewer(picture, None, None, key=key, alt="The film that was refused", clearance=CLEARANCE)
         else:
             box = bundle.preparation.crop_box(picture.shape[1], picture.shape[0])
-            alt = "The film, with the model's heat map over it"
-            ui.film_viewer(picture, result.outcome.heat, box, key=key, alt=alt, clearance=CLEARANCE)
+            opacities, layer = result.outcome.opacities, HEAT
+            if opacities is not None:
+                layer = (
+                    st.segmented_control("Overlay", (OPACITIES, HEAT), default=OPACITIES, key="overlay") or OPACITIES
+                )
+            shown = opacities if opacities is not None and layer == OPACITIES else result.outcome.heat
+            alt = f"The film, with the model's {layer.lower()} over it"
+            ui.film_viewer(picture, shown, box, key=key, alt=alt, clearance=CLEARANCE, layer=layer)
     st.text(result.file)
     if isinstance(result.outcome, Prediction):
+        found = opacities_sentence(result.outcome)
+        if found is not None:
+            st.markdown(found)
         st.caption(heat_sentences(result.outcome, bundle))
 with reading_column:
     if isinstance(result.outcome, ImageRefusedError):

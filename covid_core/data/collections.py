@@ -1,15 +1,15 @@
 """Labelled chest radiographs of several collections as one table, with what each label can teach.
 
-A folder of collections holds `siim/`, `adults/`, `auxiliary/` and `pretraining/`, each `labels.csv` beside `images/`; docs/DATA.md
-says where they come from and what their columns mean. Two questions are asked of a radiograph, and each image answers those that
-its label can answer:
+A folder of collections holds `siim/`, `adults/`, `auxiliary/` and `pretraining/`, each `labels.csv` beside `images/`;
+docs/DATA.md says where they come from and what their columns mean. Two questions are asked of a radiograph, and each image
+answers those that its label can answer:
 
 - `pattern`: does it show a pattern of pneumonia? 1, 0, or missing;
 - `covid`: if so, is it that of COVID-19? 1, 0, or missing.
 
 The label of SIIM is a radiologist's reading of the appearance (Litmanovich et al. 2020,
-https://doi.org/10.1097/RTI.0000000000000541), not a test: `typical` is COVID-19 in the sense of the second question, `atypical` is
-another pneumonia, `indeterminate` answers the first question only.
+https://doi.org/10.1097/RTI.0000000000000541), not a test: `typical` is COVID-19 in the sense of the second question,
+`atypical` is another pneumonia, `indeterminate` answers the first question only.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ AUCs compare only pairs of images of one hospital group: a model that recognises
 same within one original pixel size, as the equipment tells the classes apart as well, and what the size alone tells.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from covid_core.evaluation import intervals, metrics
 from covid_core.evaluation.calibration import expected_calibration_error, reliability_bins
-from covid_core.evaluation.films import Films
 from covid_core.evaluation.estimates import area_metrics, threshold_metrics
+from covid_core.evaluation.films import Films
 
 TYPICAL, NEGATIVE = "typical", "negative"
 
@@ -38,7 +39,7 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
     size[table["original_width"].isna().to_numpy()] = ""
     same_size = np.where(size == "", "", np.char.add(np.char.add(sites, " "), size))
     films = _films(table, table["probability_covid"].to_numpy(float), sites, threshold)
-    found = _figures(films, same_size, threshold)
+    found = _figures(films, same_size)
     bins = reliability_bins(films.truth, films.probability, prevalence=0.5)
     alone = _films(table, size_alone(table), sites, 0.5)
     block = {
@@ -48,13 +49,16 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
         **found,
         "pooled_auc": metrics.roc_auc(films.truth, films.probability),
         "ece": expected_calibration_error(bins),
-        "size_alone": {name: _figures(alone, same_size, 0.5)[name] for name in ("roc_auc", "same_size_auc")},
+        "size_alone": {name: _figures(alone, same_size)[name] for name in ("roc_auc", "same_size_auc")},
         "groups": [
             {
                 "site": site,
                 "images": int(inside.sum()),
                 "covid": int(films.truth[inside].sum()),
-                **_figures(_films(table[inside], films.probability[inside], sites[inside], threshold), same_size[inside], threshold),
+                **_figures(
+                    _films(table[inside], films.probability[inside], sites[inside], threshold),
+                    same_size[inside],
+                ),
             }
             for site in np.unique(sites)
             for inside in [sites == site]
@@ -62,12 +66,12 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
     }
     if "former" in table and table["former"].notna().all():
         former = _films(table, table["former"].to_numpy(float), sites, float(table["former_threshold"].iloc[0]))
-        block["former"] = _figures(former, same_size, float(table["former_threshold"].iloc[0]))
+        block["former"] = _figures(former, same_size)
     return block
 
 
 def size_alone(table: pd.DataFrame) -> NDArray[np.float64]:
-    """P(typical) from the original size alone, by a logistic regression that never saw the image's hospital group: float64 (n,)."""
+    """P(typical) from the original size alone, by a logistic regression that never saw its hospital group: float64 (n,)."""
     sizes = np.log(table[["original_width", "original_height"]].to_numpy(float))
     known = np.nan_to_num(sizes, nan=float(np.nanmedian(sizes)))
     facts = np.column_stack([known, known[:, 0] - known[:, 1], np.square(known[:, 0]), np.isnan(sizes[:, 0])])
@@ -108,9 +112,7 @@ def called_block(table: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _films(
-    table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArray[np.str_], threshold: float
-) -> Films:
+def _films(table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArray[np.str_], threshold: float) -> Films:
     groups = table["group"].to_numpy(np.str_)
     return Films(
         truth=(table["appearance"] == TYPICAL).to_numpy(),
@@ -123,9 +125,7 @@ def _films(
     )
 
 
-def _figures(films: Films, same_size: NDArray[np.str_], threshold: float) -> dict[str, Any]:
-    from dataclasses import replace
-
+def _figures(films: Films, same_size: NDArray[np.str_]) -> dict[str, Any]:
     calls = threshold_metrics(films, n_resamples=2000, seed=0)
     within = area_metrics(films, n_resamples=500, seed=0)["within_source_auc"]
     within_size = area_metrics(replace(films, sources=same_size), n_resamples=500, seed=0)["within_source_auc"]

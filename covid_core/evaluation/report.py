@@ -1,9 +1,9 @@
 """Predictions to `evaluation.json`: the one record that the report page, the model card and the terminal read from.
 
-Knows the predictions table, not the model behind it. The content, schema 2 (every number is finite; null where a
+Knows the predictions table, not the model behind it. The content, schema 3 (every number is finite; null where a
 figure is undefined, with the reason beside it):
 
-- `schema`: 2. `model`, `part`: names. `created`: UTC, ISO 8601.
+- `schema`: 3. `model`, `part`: names. `created`: UTC, ISO 8601.
 - `classes`: the class order. `positive_class`: `covid`. `threshold`: a film is called covid at or above it.
 - `counts`: `images`, `patients`, `prevalence` (share of covid films), `by_class` {class: {`images`, `patients`}}.
 - `confusion_matrix`: rows reference standard, columns call, in class order: [[TN, FP], [FN, TP]].
@@ -12,6 +12,7 @@ figure is undefined, with the reason beside it):
   `undefined`, `note`}; bounds are 95 %. `method` is `patient bootstrap` (films of a patient are not independent, so
   patients are resampled), `Wilson, patients as the unit` for a share of exactly 0 or 1 (its resamples do not differ),
   or `none`. `n` is the number of films the figure rests on, `undefined` the number of resamples left out.
+  AUCs of a cross-validation (predictions with a column `fold`) are over the pairs of one fold; `pooled_auc` is over all.
 - `roc`: {`fpr`, `tpr`, `thresholds`} or null; the first threshold is null: none is so high.
 - `reliability`: {`prevalence`, `ece`, `binning`, `bins` [{`low`, `high`, `predicted`, `observed`, `lower`, `upper`,
   `n`, `weight`}]}; `prevalence` is what the probabilities assume and classes were weighted to, null for as they are.
@@ -25,14 +26,16 @@ figure is undefined, with the reason beside it):
 
 What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where nobody did; a reader must cope with that:
 
+- `hospitals`, `strangers`, `robustness`, `opacity_map`: what a network makes of what it never saw, see
+  `covid_core.evaluation.hospitals`, `robustness` and `opacity_map`.
 - `baselines`: {name: {`roc_auc` metric, `within_source_auc` metric where it means something}}: what is told through the
   same folds without a pixel (`covid_core.evaluation.baselines`).
 - `seeds`: [{`seed`, `roc_auc`, `within_source_auc`, `sensitivity`, `specificity`, `balanced_accuracy`}], numbers, one
   entry a repetition of the cross-validation; `seed_means`: {name: {`mean`, `sd`, `lowest`, `highest`}} over them.
 - `operating_point`: {`value`, `rule`, `method`, `across_folds`}; the last holds the metrics `sensitivity`, `specificity` and
   `balanced_accuracy` with the threshold for each fold chosen on the other folds.
-- `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of films judged by a kernel
-  machine that saw no film of their source.
+- `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of films judged by heads
+  that saw no film of their source.
 - `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same films seen `whole`, `lungs_only` and
   `lungs_out`: {`roc_auc` metric, `within_source_auc` metric}} (`protocols.paired_metrics`).
 - `external`: {name of a set: {`images`, `patients` or null, `by_finding`: {finding: {`n`, `called_covid`, and
@@ -83,8 +86,12 @@ __all__ = [
     "verdict",
 ]
 
-SCHEMA = 2
+SCHEMA = 3
 FURTHER_BLOCKS = (
+    "hospitals",
+    "strangers",
+    "robustness",
+    "opacity_map",
     "operating_point",
     "baselines",
     "seeds",

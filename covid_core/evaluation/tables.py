@@ -16,6 +16,10 @@ MEANINGS = {
     "sensitivity": ("Sensitivity", "share of COVID-19 films that are called COVID-19"),
     "specificity": ("Specificity", "share of other films that are not called COVID-19"),
     "roc_auc": ("ROC AUC", "how often a COVID-19 film scores higher than another one; 0.5 is chance"),
+    "pooled_auc": (
+        "ROC AUC, folds pooled",
+        "the same over all pairs, although scores of different models are not on one scale",
+    ),
     "within_source_auc": (
         "ROC AUC within a source",
         "the same over pairs of films from one publisher, so that recognising the publisher earns nothing",
@@ -49,7 +53,7 @@ MEANINGS = {
 _NOT_REFITTED = (
     " The models of the folds were not fitted anew for each resample: the intervals hold no chance of their training."
 )
-AREAS = ("roc_auc", "within_source_auc", "pr_auc")
+AREAS = ("roc_auc", "pooled_auc", "within_source_auc", "pr_auc")
 CALIBRATION = ("brier", "calibration_intercept", "calibration_slope", "ece")
 
 

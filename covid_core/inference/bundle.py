@@ -9,8 +9,9 @@
     evaluation.json, predictions.csv, history.csv, MODEL_CARD.md
 
 A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
-created, backbone, stage, preparation, threshold {value, method}, calibration, three_way, pattern_threshold and opacity_threshold
-(only where they were fitted), parity, training {recipe, dataset, runtime, versions, commit, stages}, starting_weights, licences, files.
+created, backbone, stage, preparation, threshold {value, method}, calibration, parity, training {recipe, dataset, runtime,
+versions, commit, stages}, starting_weights, licences, files; and only where they were fitted three_way, pattern_threshold and
+opacity_threshold.
 """
 
 import shutil

@@ -9,6 +9,9 @@ a limit of its own:
 - how it lies: a multinomial logistic regression on the same features averaged over the fields of a grid, as a mean over the whole
   film does not tell left from right.
 
+A third look, by a logistic regression on the same features, tells whether it may be a child's chest: that is no reason to refuse,
+but the user is warned, as the model is made for adults.
+
 A film that is refused for its pose is looked at once more as it would be after the repair, and the repair is offered only if the
 film then passes: so a photograph is not told to turn round.
 """
@@ -78,6 +81,9 @@ _AXES = {
     "poses": "p",
     "upright_limit": "1",
     "lateral_limit": "1",
+    "child_kernel": "f",
+    "child_bias": "1",
+    "child_limit": "1",
 }
 _TEXTS = ("filenames", "patientids", "labels", "sources", "poses")
 
@@ -96,6 +102,8 @@ class Gate:
         poses: text (p,), `upright` first.
         upright_limit: P(upright) below which a film is refused, float32 (1,).
         lateral_limit: distance up to which a film can be a lateral chest film, float32 (1,); 0 where the gate knows none.
+        child_kernel, child_bias: of the logistic regression that tells children, float32 (fields * c,) and (1,).
+        child_limit: P(child) from which the user is warned, float32 (1,); above 1 where the gate knows no children.
 
     Raises:
         ValueError: the arrays do not fit each other.
@@ -113,6 +121,9 @@ class Gate:
     poses: TextArray
     upright_limit: FloatArray
     lateral_limit: FloatArray
+    child_kernel: FloatArray
+    child_bias: FloatArray
+    child_limit: FloatArray
 
     def __post_init__(self) -> None:
         _check_arrays(self)
@@ -174,12 +185,17 @@ class Gate:
         away: FloatArray = np.sqrt(np.maximum(2 - 2 * alike, 0))
         return away
 
+    def probability_child(self, film: FloatArray) -> float:
+        """P(a child's chest) of a `signature`, in [0, 1]."""
+        return float(1 / (1 + np.exp(-(unit(film[1:].ravel()) @ self.child_kernel + self.child_bias[0]))))
+
     def _read(self, film: FloatArray) -> "_Seen":
         nearest = np.partition(self.distances(film), NEIGHBOURS - 1)[:NEIGHBOURS]
         scores = unit(film[1:].ravel()) @ self.pose_kernel + self.pose_bias
         odds = np.exp(scores - scores.max())
         probabilities = dict(zip(self.poses.tolist(), (odds / odds.sum()).tolist(), strict=True))
-        return _Seen(cast(dict[Pose, float], probabilities), float(nearest.mean()), float(self.limit[0]))
+        child = bool(self.probability_child(film) >= self.child_limit[0])
+        return _Seen(cast(dict[Pose, float], probabilities), float(nearest.mean()), float(self.limit[0]), child)
 
     def _passes(self, seen: "_Seen") -> bool:
         # In the arrays' own precision: the limits are among the very values that they are compared with.
@@ -216,6 +232,7 @@ class _Seen:
     probabilities: dict[Pose, float]
     distance: float
     limit: float
+    child: bool
 
     @property
     def upright(self) -> float:
@@ -229,7 +246,7 @@ class _Seen:
     @property
     def screening(self) -> Screening:
         pose = max(self.probabilities, key=self.probabilities.__getitem__)
-        return Screening(self.distance, self.limit, pose, self.probabilities[pose])
+        return Screening(self.distance, self.limit, pose, self.probabilities[pose], child=self.child)
 
 
 def signature(features: FloatArray, grid: int = GRID) -> FloatArray:

@@ -19,8 +19,8 @@ class NetworkOutput(NamedTuple):
     """What the network gives of one film.
 
     Attributes:
-        answers: P(covid), not calibrated; then, of a network that is asked two questions, P(pattern of pneumonia), P(covid given a
-            pattern), and P(covid) of each member of its ensemble: float32 (k,) in [0, 1].
+        answers: P(covid), not calibrated; then, of a network that is asked two questions, P(pattern of pneumonia),
+            P(covid given a pattern), and P(covid) of each member of its ensemble: float32 (k,) in [0, 1].
         features: the feature map before pooling, float32 (h, w, c).
         maps: lungs and opacities, float32 (h, w, 2) in [0, 1]; None of a network that gives none.
     """

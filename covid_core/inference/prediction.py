@@ -30,6 +30,7 @@ class Screening:
         pose: how the film lies, as far as the gate can tell.
         pose_probability: of that pose, in [0, 1].
         refusal: what the film is refused for; None for a film that passes.
+        child: whether it looks like a child's chest.
     """
 
     distance: float
@@ -37,6 +38,7 @@ class Screening:
     pose: Pose
     pose_probability: float
     refusal: "ScreenedOutError | None" = None
+    child: bool = False
 
 
 class ScreenedOutError(ImageRefusedError):

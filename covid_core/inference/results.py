@@ -37,6 +37,9 @@ CSV_COLUMNS = (
         "spread_high",
         "confidence",
         "threshold",
+        "pattern",
+        "probability_pattern",
+        "lungs_affected",
     ),
     *("model", "version", "gate", "repairs", "view", "warnings", "reason", "message", "next_step"),
 )
@@ -113,13 +116,20 @@ def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
         "class": outcome.label,
         "decision": outcome.decision,
         "probability_covid": round(outcome.probability_covid, 6),
-        "spread_low": None if low is None else round(low, 6),
-        "spread_high": None if high is None else round(high, 6),
+        "spread_low": _rounded(low),
+        "spread_high": _rounded(high),
         "confidence": round(outcome.confidence, 6),
         "threshold": outcome.threshold,
+        "pattern": outcome.pattern,
+        "probability_pattern": _rounded(outcome.probability_pattern),
+        "lungs_affected": _rounded(outcome.affected),
         "gate": None if outcome.screening is None else "passed",
     }
     return record | ({} if outcome.anyway is None else {"gate": ANYWAY, **_reasons(outcome.anyway)})
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _warnings(one: FilmResult) -> list[str]:

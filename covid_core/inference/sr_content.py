@@ -24,7 +24,7 @@ from covid_core.inference.film_report import (
     software,
 )
 from covid_core.inference.prediction import FilmResult, Prediction
-from covid_core.inference.wording import heat_sentences, repairs_sentence
+from covid_core.inference.wording import heat_sentences, joined, opacities_sentence, pattern_sentence, repairs_sentence
 from covid_core.labels import COVID, NON_COVID
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ INDETERMINATE_TO: Code = ("INDET_TO", CODING_SCHEME, "Indeterminate up to this p
 SPREAD_LOW: Code = ("SPREAD_LOW", CODING_SCHEME, "Spread of the probability in the ensemble, lower end")
 SPREAD_HIGH: Code = ("SPREAD_HIGH", CODING_SCHEME, "Spread of the probability in the ensemble, upper end")
 HEAT_IN_LUNGS: Code = ("HEAT_IN_LUNGS", CODING_SCHEME, "Share of the heat map that lies in the lungs")
+PATTERN: Code = ("PATTERN", CODING_SCHEME, "Probability of a pattern of pneumonia")
+LUNGS_AFFECTED: Code = ("LUNGS_AFFECTED", CODING_SCHEME, "Share of the lungs in which opacities were found")
 GATE: Code = ("GATE", CODING_SCHEME, "Check for an upright frontal chest X-ray")
 GATE_PASSED: Code = ("GATE_PASSED", CODING_SCHEME, "Passed")
 GATE_REFUSED: Code = ("GATE_REFUSED", CODING_SCHEME, "Refused, predicted anyway")
@@ -86,7 +88,7 @@ def report_sentences(result: FilmResult, bundle: Bundle, created: datetime) -> l
         *chief_sentences(prediction, bundle),
         *further_cautions(result),
         *([] if repairs is None else [repairs]),
-        heat_sentences(prediction, bundle),
+        joined(pattern_sentence(prediction), opacities_sentence(prediction), heat_sentences(prediction, bundle)),
         *limitations(bundle),
         f"Made {report_time(created)} by {software()}.",
     ]
@@ -157,6 +159,8 @@ def _measurements(prediction: Prediction, bundle: Bundle) -> Iterator["Measureme
         INDETERMINATE_FROM: None if three_way is None else three_way.lower,
         INDETERMINATE_TO: None if three_way is None else three_way.upper,
         HEAT_IN_LUNGS: prediction.heat_in_lungs,
+        PATTERN: prediction.probability_pattern,
+        LUNGS_AFFECTED: prediction.affected,
     }
     for name, value in values.items():
         if value is not None:

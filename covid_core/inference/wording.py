@@ -7,16 +7,23 @@ from collections.abc import Sequence
 
 from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
 from covid_core.images.repair import REPAIR_TITLES, Repair
-from covid_core.inference.bundle import KERNEL_STAGE, Bundle
-from covid_core.inference.ensemble import SHARE
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.bundle import CHEST_STAGE, Bundle
+from covid_core.inference.prediction import RANGE_SHARE, FilmResult, Pattern, Prediction
 from covid_core.inference.similar import COPY_DISTANCE
 from covid_core.labels import CLASS_TITLES, COVID
 
 INDETERMINATE_TITLE = "Indeterminate"
 ANYWAY = "predicted anyway"
 """How a film is marked, wherever it is shown or exported, that was predicted although the gate refuses it."""
+_LEAST_AFFECTED = 0.005
 _FAR = "Of a picture that is unlike its films the model knows nothing, and still gives a number."
+PATTERN_TITLES: dict[Pattern, str] = {
+    "none": "No pattern of pneumonia",
+    "covid": "COVID-19 pattern",
+    "other": "Pattern of another pneumonia",
+}
+"""What a radiograph leans to, as people read it."""
+CHILD = "This looks like a child's radiograph. The model was made for adults: do not rely on the result."
 NOT_HEALTHY = "Not COVID-19 does not mean healthy: other kinds of pneumonia are in this class as well."
 
 
@@ -64,7 +71,23 @@ def spread_sentence(prediction: Prediction) -> str | None:
     if prediction.spread is None or prediction.anyway is not None:
         return None
     low, high = prediction.spread
-    return f"Models fitted on other draws of the patients say {low:.2f} to {high:.2f} ({SHARE:.0%} of them)."
+    return f"Models fitted on other draws of the patients say {low:.2f} to {high:.2f} ({RANGE_SHARE:.0%} of them)."
+
+
+def pattern_sentence(prediction: Prediction) -> str | None:
+    """Say which of three patterns the radiograph leans to; None for a model that does not tell."""
+    if prediction.pattern is None or prediction.probability_pattern is None:
+        return None
+    return f"Leans to: {PATTERN_TITLES[prediction.pattern]}."
+
+
+def opacities_sentence(prediction: Prediction) -> str | None:
+    """Say how much of the lungs the opacity map marks; None for a model without one."""
+    if prediction.affected is None:
+        return None
+    if prediction.affected < _LEAST_AFFECTED:
+        return "No opacity was found in the lungs."
+    return f"Opacities were found in {prediction.affected:.0%} of the lungs, measured as the boxes that radiologists would draw."
 
 
 def lungs_sentence(prediction: Prediction) -> str | None:
@@ -77,8 +100,10 @@ def lungs_sentence(prediction: Prediction) -> str | None:
 
 
 def grave_cautions(prediction: Prediction) -> list[str]:
-    """What makes a result worth little by itself, a sentence each: a refusal that was overridden, a film that the model knows."""
+    """What makes a result worth little by itself, a sentence each: a child, a refusal that was overridden, a known image."""
     found = []
+    if prediction.screening is not None and prediction.screening.child:
+        found.append(CHILD)
     if prediction.anyway is not None:
         found.append(f"{ANYWAY.capitalize()}: {prediction.anyway.message} {_FAR}")
     if prediction.similar and prediction.similar[0].distance < COPY_DISTANCE:
@@ -110,8 +135,8 @@ def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
     if not prediction.heat.any():
         return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
     caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
-    if bundle.manifest.get("stage") == KERNEL_STAGE:
-        caption += " This model weighs the lungs more by its making: heat on the lungs is no evidence of disease."
+    if bundle.manifest.get("stage") == CHEST_STAGE:
+        caption += " This model weighs the lungs more by design: heat on the lungs is no evidence of disease."
     if bundle.preparation.border_crop:
         caption += " The border of the film is not shown to the model."
     return caption

@@ -12,7 +12,7 @@ from covid_core.data.described import described
 from covid_core.errors import CovidCoreError, EvaluationError
 from covid_core.evaluation.films import Films, checked_table
 from covid_core.evaluation.report import REQUIRED_COLUMNS, held_out_films, read_evaluation
-from covid_core.inference.bundle import KERNEL_STAGE, Bundle, load_bundle
+from covid_core.inference.bundle import CHEST_STAGE, Bundle, load_bundle
 from covid_core.locations import model_names, models_dir
 
 HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "learning_rate")
@@ -120,7 +120,7 @@ def _predictions(bundle: Bundle, evaluation: dict[str, Any]) -> pd.DataFrame:
 
 
 def _history(bundle: Bundle) -> tuple[pd.DataFrame | None, str | None]:
-    if bundle.manifest.get("stage") == KERNEL_STAGE:
+    if bundle.manifest.get("stage") == CHEST_STAGE:
         return None, None
     try:
         history = pd.read_csv(bundle.file("history.csv"))

@@ -45,6 +45,10 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
         )
     )
     for block, name in (
+        ("hospitals", "hospitals"),
+        ("strangers", "strangers"),
+        ("robustness", "robustness"),
+        ("opacity_map", "opacity-map"),
         ("baselines", "baselines"),
         ("lungs", "lungs"),
         ("sources", "sources"),

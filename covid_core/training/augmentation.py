@@ -1,4 +1,4 @@
-"""Random changes of a training radiograph and of the opacities marked on it, so that the network does not rely on how it was made."""
+"""Random changes of a training radiograph and of the opacities marked on it: how it was made must not matter."""
 
 from dataclasses import dataclass
 

@@ -64,14 +64,16 @@ ROBUSTNESS_IMAGES = 60
 """Of each class and network that harmless changes are tried on."""
 MASK_LICENCE = "annotations of the COVID-19 Image Data Collection; those of lungVAE are CC BY-SA"
 MODEL_LICENCE = (
-    "non-commercial research only, as the SIIM-FISABIO-RSNA images that the network learned from allow no more; the code is Apache-2.0"
+    "non-commercial research only, as the SIIM-FISABIO-RSNA images that the network learned from allow no more; the code is "
+    "Apache-2.0"
 )
 _ORIGINAL_NOTE = (
     "The protocol of the system this one reimplements, for comparison only: PA and AP images split at random by image, so images "
     "of one patient stand on both sides and the figures are too good."
 )
 _FITTED_ON = (
-    "out-of-fold predictions of the dataset and as many images of each class from hospital groups that the network never saw"
+    "out-of-fold predictions of the dataset and as many images of each class from hospital groups that no network judging "
+    "them has seen"
 )
 _KINDS = {
     ("nih", "Normal"): "NIH, verified normal",
@@ -184,7 +186,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     evaluation = evaluate(
         predictions, model=out.name, threshold=chosen.point.value, part=OUT_OF_FOLD, prevalence=PREVALENCE
     )
-    evaluation |= _measured(materials, cohort, network, masks, chosen, say)
+    evaluation |= _measured(materials, cohort, network, masks, chosen, say=say)
     evaluation |= _measured_elsewhere(materials, left_out, chosen, say)
     evaluation |= whom_blocks(predictions, evaluation, materials.dataset, materials.collection)
     say("heads on all images, and their ensemble")
@@ -205,7 +207,9 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
             raw_by_keras=predict_films(reader, inputs),
             evaluation=evaluation,
             predictions=predictions,
-            history=pd.concat([history, lung_history]).assign(epoch=lambda rows: rows["epoch"] + 1).dropna(axis=1, how="all"),
+            history=pd.concat([history, lung_history])
+            .assign(epoch=lambda rows: rows["epoch"] + 1)
+            .dropna(axis=1, how="all"),
             manifest=manifest,
             licences=_licences(run),
         ),
@@ -288,7 +292,8 @@ def _changed(paths: list[str], reader: keras.Model, recipe: ChestRecipe) -> dict
     for name, change in {"": lambda image, _: image, **CHANGES}.items():
         rng = np.random.default_rng(recipe.seed)
         inputs = [
-            prepare(np.asarray(change(image, rng), np.float32) / 255, recipe.preparation) for image in originals
+            prepare((change(image, rng) / np.float32(255)).astype(np.float32), recipe.preparation)
+            for image in originals
         ]
         found[name] = predict_films(reader, np.stack(inputs))
     return found
@@ -311,7 +316,7 @@ def _choose(cohort: Cohort, left_out: _LeftOut) -> _Chosen:
 
 
 def _measured(
-    materials: Materials, cohort: Cohort, network: ChestNetwork, masks: LungMasks, chosen: _Chosen, say: Say
+    materials: Materials, cohort: Cohort, network: ChestNetwork, masks: LungMasks, chosen: _Chosen, *, say: Say
 ) -> dict[str, Any]:
     """What the protocol adds to the evaluation of the dataset."""
     table = cohort.table
@@ -460,7 +465,7 @@ def _manifest(materials: Materials, run: ChestRun, cohort: Cohort, masks: LungMa
                 "counts": _counts(cohort.table),
                 "lung_masks": int(masks.covered.sum()),
                 "collections": [
-                    {"source": SOURCES[source], "images": len(rows), "groups": int(rows["group"].nunique())}
+                    {"source": SOURCES[str(source)], "images": len(rows), "groups": int(rows["group"].nunique())}
                     for source, rows in collections.groupby("source")
                 ],
             },
@@ -473,8 +478,12 @@ def _manifest(materials: Materials, run: ChestRun, cohort: Cohort, masks: LungMa
 
 def _licences(run: ChestRun) -> dict[str, str]:
     """Of what the recipe is trained on besides the dataset: what -> which licence."""
-    used = sorted(set(run.images["source"]) - {COHORT})
-    return {"model": MODEL_LICENCE, "lung masks": MASK_LICENCE, **{SOURCES[source]: LICENCES[source] for source in used}}
+    used = sorted(set(run.images["source"].astype(str)) - {COHORT})
+    return {
+        "model": MODEL_LICENCE,
+        "lung masks": MASK_LICENCE,
+        **{SOURCES[source]: LICENCES[source] for source in used},
+    }
 
 
 def _counts(table: pd.DataFrame) -> list[dict[str, Any]]:

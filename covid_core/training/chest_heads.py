@@ -71,12 +71,15 @@ class Heads:
         return np.asarray(self.questions(pooled).prod(axis=1))
 
 
-def averaged_cells(network: ChestNetwork, plain: NDArray[np.float16], mirrored: NDArray[np.float16]) -> tuple[Cells, Cells]:
+def averaged_cells(
+    network: ChestNetwork, plain: NDArray[np.float16], mirrored: NDArray[np.float16]
+) -> tuple[Cells, Cells]:
     """Cells and opacity map of images, averaged with those of their mirror images.
 
     Args:
         network: a trained one.
-        plain, mirrored: what its frozen blocks make of the images and of their mirror images, float16 (n, 2h, 2w, 32).
+        plain: what its frozen blocks make of the images, float16 (n, 2h, 2w, 32).
+        mirrored: the same of their mirror images.
 
     Returns:
         Cells float16 (n, h, w, c) and opacity maps float16 (n, h, w, 1) in [0, 1].
@@ -148,7 +151,7 @@ def see(cells: Cells, opacities: Cells, lungs: keras.Model) -> Seen:
 
 
 def pattern_labels(images: pd.DataFrame) -> NDArray[np.float64]:
-    """The answer to the first question, float (n,), NaN where unknown; an image of the dataset has a pattern unless it is normal."""
+    """The answer to the first question, float (n,), NaN where unknown; images of the dataset have a pattern unless normal."""
     cohort = (images["source"] == "cohort").to_numpy()
     return np.where(cohort, (images["finding"] != "No Finding").to_numpy(float), images["pattern"].to_numpy(float))
 
@@ -190,9 +193,7 @@ def fit_heads(
     return Heads(np.stack([pattern[0], covid[0]], axis=1).astype(np.float32), bias.astype(np.float32))
 
 
-def fit_ensemble(
-    pooled: NDArray[np.float32], images: pd.DataFrame, rows: Bools, recipe: ChestRecipe
-) -> list[Heads]:
+def fit_ensemble(pooled: NDArray[np.float32], images: pd.DataFrame, rows: Bools, recipe: ChestRecipe) -> list[Heads]:
     """Fit the heads again on other draws of the patients, to see how far the answer depends on who was in it.
 
     A draw gives each patient a weight from the exponential distribution (Bayesian bootstrap, Rubin 1981,
@@ -206,7 +207,7 @@ def fit_ensemble(
 
 def _counts(images: pd.DataFrame, weights: dict[str, float], rows: Bools, draw: Floats | None) -> Floats:
     counts = images["source"].map(weights).fillna(0.0).to_numpy(np.float64) * rows
-    return counts if draw is None else counts * draw
+    return np.asarray(counts if draw is None else counts * draw, np.float64)
 
 
 def _logistic(pooled: NDArray[np.float32], labels: Floats, counts: Floats, cost: float) -> tuple[Floats, float]:
@@ -217,12 +218,16 @@ def _logistic(pooled: NDArray[np.float32], labels: Floats, counts: Floats, cost:
     used = (counts > 0) & ~np.isnan(labels)
     truth, weights = labels[used].astype(bool), counts[used]
     if truth.all() or not truth.any():
-        raise TrainingError(f"Images with both answers are needed. Received: {truth.size}, {int(truth.sum())} of them yes")
+        raise TrainingError(
+            f"Images with both answers are needed. Received: {truth.size}, {int(truth.sum())} of them yes"
+        )
     for answer in (truth, ~truth):
         weights = np.where(answer, weights * (truth.size / 2 / weights[answer].sum()), weights)
     scaler = StandardScaler().fit(pooled[used])
     scale = np.maximum(scaler.scale_, 1e-6)
-    model = LogisticRegression(C=cost, max_iter=3000).fit((pooled[used] - scaler.mean_) / scale, truth, sample_weight=weights)
+    model = LogisticRegression(C=cost, max_iter=3000).fit(
+        (pooled[used] - scaler.mean_) / scale, truth, sample_weight=weights
+    )
     kernel = model.coef_[0] / scale
     return kernel, float(model.intercept_[0] - kernel @ scaler.mean_)
 

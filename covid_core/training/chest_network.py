@@ -111,6 +111,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         weights: `opacity` and the three names of the targets -> float (n,), 0 where the label is unknown.
         rows: int (m,), the images to train on.
         recipe: batch size and seed.
+        first_epoch: where to go on.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         opacities: list[Any],
         targets: dict[str, NDArray[Any]],
         weights: dict[str, NDArray[np.float32]],
+        *,
         rows: NDArray[np.int64],
         recipe: ChestRecipe,
         first_epoch: int = 0,
@@ -144,7 +146,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
                 *(self._targets[name][rows, None] for name in names),
             ),
             (
-                np.broadcast_to(self._weights["opacity"][rows, None, None], (len(rows), *self._opacities[copy].shape[1:])),
+                np.broadcast_to(
+                    self._weights["opacity"][rows, None, None], (len(rows), *self._opacities[copy].shape[1:])
+                ),
                 *(self._weights[name][rows] for name in names),
             ),
         )

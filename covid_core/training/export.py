@@ -57,7 +57,7 @@ def write_litert(model: keras.Model, path: Path) -> None:
 
 
 def head_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
-    """The weights behind the pooling, as `head.npz` keeps them: the attributes of one of `covid_core.inference.explanation.Head`."""
+    """The weights behind the pooling, as `head.npz` keeps them: the attributes of a `covid_core.inference.explanation.Head`."""
     if len(model.outputs) > 1:
         questions = model.get_layer(QUESTIONS_LAYER)
         kernel, bias = (np.asarray(weight, np.float32) for weight in (questions.kernel, questions.bias))

@@ -1,8 +1,8 @@
 """Who is judged by which model, never by one that saw them.
 
-- An image of the dataset: by heads that saw no image of its fold, behind the network that saw no image of the dataset at all. Its
-  lung map comes from a model that saw no mask of its fold: most masks belong to COVID-19, and a map that were sharper where a mask
-  was seen would give the label away.
+- An image of the dataset: by heads that saw no image of its fold, behind a network that saw no image of the dataset at all.
+  Its lung map comes from a model that saw no mask of its fold: most masks belong to COVID-19, and a map that were sharper where
+  a mask was seen would give the label away.
 - An image of a collection: by a network and heads that saw nothing of its hospital group or collection.
 """
 
@@ -24,7 +24,7 @@ from covid_core.evaluation.report import MIN_SOURCE_FILMS
 from covid_core.labels import CLASSES, COVID
 from covid_core.training.chest_heads import Heads, Seen, averaged_cells, fit_ensemble, fit_heads, fit_lungs, see
 from covid_core.training.chest_network import Cells, ChestNetwork
-from covid_core.training.chest_recipe import ChestRecipe, LeftOut
+from covid_core.training.chest_recipe import LeftOut
 from covid_core.training.pretraining import COHORT, ChestRun
 from covid_core.workflows import PREVALENCE, THRESHOLD
 
@@ -96,15 +96,18 @@ def see_all(run: ChestRun, network: ChestNetwork, lungs: keras.Model, rows: Ints
     return Seen(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "opacities", "lungs")))
 
 
-def build_cohort(table: pd.DataFrame, run: ChestRun, network: ChestNetwork, masks: LungMasks, lungs: keras.Model) -> Cohort:
+def build_cohort(
+    table: pd.DataFrame, run: ChestRun, network: ChestNetwork, masks: LungMasks, lungs: keras.Model
+) -> Cohort:
     """See every image, those of the dataset with the lung maps of their fold."""
     cells, opacities = cells_of_cohort(run, network)
     seen = see_all(run, network, lungs)
     models = {}
-    for fold, rows in table.groupby("fold").indices.items():
-        learned = masks.covered & (table["fold"] != fold).to_numpy()
-        models[int(fold)], _ = fit_lungs(cells[learned], masks.inside[learned], run.recipe)
-        ours = see(cells[rows], opacities[rows], models[int(fold)])
+    folds = table["fold"].to_numpy(np.int64)
+    for fold in np.unique(folds).tolist():
+        learned, rows = masks.covered & (folds != fold), np.flatnonzero(folds == fold)
+        models[fold], _ = fit_lungs(cells[learned], masks.inside[learned], run.recipe)
+        ours = see(cells[rows], opacities[rows], models[fold])
         seen.pooled[rows], seen.lungs[rows] = ours.pooled, ours.lungs
     return Cohort(table, (table["label"] == COVID).to_numpy(), run, seen, models)
 
@@ -129,7 +132,9 @@ def spreads(cohort: Cohort, calibration: Calibration, share: float) -> Floats:
     return ends
 
 
-def judge_left_out(run: ChestRun, left_out: LeftOut, network: ChestNetwork, lungs: keras.Model) -> tuple[pd.DataFrame, Heads]:
+def judge_left_out(
+    run: ChestRun, left_out: LeftOut, network: ChestNetwork, lungs: keras.Model
+) -> tuple[pd.DataFrame, Heads]:
     """Judge the images that a network and heads beside it never saw.
 
     Returns:
@@ -150,13 +155,13 @@ def judge_left_out(run: ChestRun, left_out: LeftOut, network: ChestNetwork, lung
 
 
 def comparable(judged: pd.DataFrame) -> pd.DataFrame:
-    """Typical appearance and negative images of patients not known to have COVID-19: what radiologists tell apart nearly always."""
+    """Typical appearance, and negative images of patients not known to have COVID-19: radiologists tell them apart."""
     clear = (judged["appearance"] == NEGATIVE) & ~judged["known_positive"].astype(bool)
     return judged[(judged["source"] == "siim") & (clear | (judged["appearance"] == TYPICAL))]
 
 
 def choosing_sample(raw: Floats, labels: Bools, judged: pd.DataFrame, seed: int) -> tuple[Floats, Bools]:
-    """What calibration and operating point are chosen on: the dataset out of fold, and as many images of each class of left-out hospitals.
+    """What calibration and operating point are chosen on: the dataset, and as many images of each class of left-out hospitals.
 
     Returns:
         P before calibration and labels, of the dataset first.
@@ -164,7 +169,11 @@ def choosing_sample(raw: Floats, labels: Bools, judged: pd.DataFrame, seed: int)
     rng = np.random.default_rng(seed)
     truth = (judged["appearance"] == TYPICAL).to_numpy()
     chosen = [
-        rng.choice(np.flatnonzero(truth == label), min(int((labels == label).sum()), int((truth == label).sum())), replace=False)
+        rng.choice(
+            np.flatnonzero(truth == label),
+            min(int((labels == label).sum()), int((truth == label).sum())),
+            replace=False,
+        )
         for label in (True, False)
     ]
     rows = np.sort(np.concatenate(chosen))
@@ -212,7 +221,11 @@ def left_out_sources(cohort: Cohort) -> pd.DataFrame:
     for source, films in table.groupby("source"):
         kept = ~table["group"].isin(films["group"]).to_numpy()
         both = len(CLASSES)
-        if len(films) < MIN_SOURCE_FILMS or films["label"].nunique() < both or table.loc[kept, "label"].nunique() < both:
+        if (
+            len(films) < MIN_SOURCE_FILMS
+            or films["label"].nunique() < both
+            or table.loc[kept, "label"].nunique() < both
+        ):
             continue
         raw = cohort.answer(cohort.heads(kept), (table["source"] == source).to_numpy())
         found.append(films.assign(probability_raw=raw))
@@ -263,7 +276,9 @@ def without_lungs(
     found = {}
     for name, shown in (("lungs_only", masks.inside[covered]), ("lungs_out", ~masks.inside[covered])):
         pictures = (inputs[covered] * shown)[..., None].astype(np.float32)
-        lower = [np.asarray(network.lower.predict(one, verbose=0), np.float16) for one in (pictures, pictures[:, :, ::-1])]
+        lower = [
+            np.asarray(network.lower.predict(one, verbose=0), np.float16) for one in (pictures, pictures[:, :, ::-1])
+        ]
         cells, opacities = averaged_cells(network, *lower)
         raw = np.empty(len(cells))
         for fold in np.unique(folds):

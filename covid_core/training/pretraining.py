@@ -28,7 +28,7 @@ from covid_core.data.collections import APPEARANCES, TABLE_COLUMNS, group_copies
 from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import prepare_files
-from covid_core.storage import read_json, written_aside, write_json
+from covid_core.storage import read_json, write_json, written_aside
 from covid_core.training import runtime
 from covid_core.training.augmentation import augment
 from covid_core.training.chest_network import (
@@ -102,7 +102,7 @@ def pretrain(
         ImageRefusedError: an image cannot be decoded.
     """
     runtime.configure(recipe.seed, recipe.threads)
-    run = _open(collections, dataset, out, recipe, external, say)
+    run = _open(collections, dataset, out, recipe, external=external, say=say)
     network = build_network(recipe, weights_file)
     _prepare_arrays(run, network, say)
     for left_out in NETWORKS:
@@ -139,7 +139,7 @@ def open_run(folder: Path) -> ChestRun:
 
 
 def _open(
-    collections: Path, dataset: Path, out: Path, recipe: ChestRecipe, external: tuple[Path, ...], say: Say
+    collections: Path, dataset: Path, out: Path, recipe: ChestRecipe, *, external: tuple[Path, ...], say: Say
 ) -> ChestRun:
     settings = json.loads(json.dumps(recipe.to_json()))
     if (out / "recipe.json").exists():
@@ -187,7 +187,10 @@ def _prepare_arrays(run: ChestRun, network: ChestNetwork, say: Say) -> None:
     size, count = run.recipe.preparation.size, len(run.images)
     if not (run.folder / "inputs.npy").exists():
         say(f"decoding {count} images")
-        _save(run.folder / "inputs.npy", prepare_files([Path(path) for path in run.images["path"]], run.recipe.preparation))
+        _save(
+            run.folder / "inputs.npy",
+            prepare_files([Path(path) for path in run.images["path"]], run.recipe.preparation),
+        )
     inputs = run.array("inputs")
     boxes = [_box_mask(row, size) for row in run.images[["opacities", "width", "height"]].itertuples(index=False)]
     forward = tf.function(lambda batch: network.lower(batch, training=False), reduce_retracing=True)
@@ -202,7 +205,9 @@ def _prepare_arrays(run: ChestRun, network: ChestNetwork, say: Say) -> None:
             shares = np.empty((count, size // CELL_SIDE, size // CELL_SIDE), np.float16)
             for start, batch in _in_batches(made, count):
                 end = start + len(batch)
-                found[start:end] = forward(tf.constant(np.stack([one for one, _ in batch])[..., None].astype(np.float32)))
+                found[start:end] = forward(
+                    tf.constant(np.stack([one for one, _ in batch])[..., None].astype(np.float32))
+                )
                 shares[start:end] = _shares(np.stack([mask for _, mask in batch]))
             found.flush()
             _save(run.folder / f"opacities-{name}.npy", shares)
@@ -279,14 +284,17 @@ def _train(run: ChestRun, left_out: LeftOut, weights_file: Path | None, say: Say
         [run.array(f"lower-{copy}") for copy in copies],
         [run.array(f"opacities-{copy}") for copy in copies],
         {
-            "appearance": run.images["appearance"].map({name: at for at, name in enumerate(APPEARANCES)}).fillna(0).to_numpy(np.int64),
+            "appearance": run.images["appearance"]
+            .map({name: at for at, name in enumerate(APPEARANCES)})
+            .fillna(0)
+            .to_numpy(np.int64),
             "pattern": run.images["pattern"].fillna(0.0).to_numpy(np.float32),
             "covid": run.images["covid"].fillna(0.0).to_numpy(np.float32),
         },
         training_weights(run, rows),
-        np.flatnonzero(rows),
-        recipe,
-        done,
+        rows=np.flatnonzero(rows),
+        recipe=recipe,
+        first_epoch=done,
     )
     compile_upper(upper, recipe, recipe.epochs * len(batches))
     upper.fit(

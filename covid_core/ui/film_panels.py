@@ -21,6 +21,7 @@ from covid_core.inference.wording import (
     headline,
     indeterminate_sentence,
     key_numbers,
+    pattern_sentence,
     repairs_sentence,
     scale_words,
     spread_sentence,
@@ -69,6 +70,9 @@ def reading(result: FilmResult, bundle: Bundle) -> None:
         st.warning(plain(" ".join(grave)), icon=":material/warning:")
     st.subheader(headline(outcome), anchor=False)
     st.markdown(key_numbers(outcome))
+    leaning = pattern_sentence(outcome)
+    if leaning is not None:
+        st.markdown(leaning)
     if three_way is not None and outcome.decision == INDETERMINATE:
         st.markdown(indeterminate_sentence(outcome, three_way))
     band = None if three_way is None else (three_way.lower, three_way.upper)

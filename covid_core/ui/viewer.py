@@ -55,6 +55,7 @@ def film_viewer(
     clearance: int = 320,
     lungs: NDArray[np.bool_] | None = None,
     seek: bool = False,
+    layer: str = "Heat map",
 ) -> None:
     """Show a film with zoom, window, level, inversion and, where there is one, a layer over it: the model's heat, or the lungs.
 
@@ -69,12 +70,13 @@ def film_viewer(
         alt: what the picture shows, in plain words, for those who cannot see it.
         clearance: pixels of the window's height that the film leaves to the rest of the page, its own controls included.
         lungs: bool (h, w), where the lungs are, of any size: the mask is stretched over the film.
+        layer: what `heat` shows, as its switch is labelled.
         seek: whether the page scrolls to the film when another one is shown, for pages that open it from further down.
 
     Raises:
         ValueError: there is heat without a box, or heat and lungs.
     """
-    data = viewer_data(image, heat, box, lungs)
+    data = viewer_data(image, heat, box, lungs, layer)
     _component(key=key, data=data | {"key": key, "alt": alt, "clearance": clearance, "seek": seek})
 
 
@@ -83,6 +85,7 @@ def viewer_data(
     heat: NDArray[np.float32] | None,
     box: tuple[int, int, int, int] | None,
     lungs: NDArray[np.bool_] | None = None,
+    layer: str = "Heat map",
 ) -> dict[str, Any]:
     """The pictures as the component takes them; the arguments are those of `film_viewer`.
 
@@ -100,7 +103,7 @@ def viewer_data(
         "film": data_address(jpeg),
         "film_id": zlib.crc32(jpeg),
         "size": [width, height],
-        "layer": _layer(image, heat, box, lungs),
+        "layer": _layer(image, heat, box, lungs, layer),
     }
 
 
@@ -132,6 +135,7 @@ def _layer(
     heat: NDArray[np.float32] | None,
     box: tuple[int, int, int, int] | None,
     lungs: NDArray[np.bool_] | None,
+    name: str,
 ) -> dict[str, Any] | None:
     height, width = image.shape
     if heat is not None and lungs is not None:
@@ -148,8 +152,8 @@ def _layer(
     return {
         "picture": data_address(_encoded(heat_layer(heat), "PNG"), "image/png"),
         "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
-        "name": "Heat map",
-        "opacity": "Heat opacity",
+        "name": name,
+        "opacity": f"{name} opacity",
     }
 
 
