@@ -1,7 +1,7 @@
 """Write the figures of README.md, docs/EXPERIMENTS.md and docs/INTAKE.md from the files that hold them.
 
 These are the bundles' evaluation.json; serving.json, report.json, dataset.json, pictures.json, training.json and intake.json of
-benchmarks/; docs/experiments/trials.json, as benchmarks/trials.py writes it; and the other docs/experiments/*.json
+benchmarks/; docs/experiments/heads.json, as benchmarks/trials.py writes it; and the other docs/experiments/*.json
 (cross-validations, as `crossval` writes them to --out as evaluation.json).
 
 python benchmarks/readme.py           rewrites the parts of README.md between the generated marks
@@ -32,7 +32,7 @@ EXPERIMENTS = PROJECT / "docs" / "EXPERIMENTS.md"
 INTAKE = PROJECT / "docs" / "INTAKE.md"
 DEFAULT = DEFAULT_MODEL
 MODELS = (DEFAULT, "mobilenetv2-finetuned", "mobilenetv2")
-TRIALS = "trials.json"
+HEADS = "heads.json"
 HOW = {"out_of_fold": "cross-validation", "test": "one split"}
 METRICS = ("within_source_auc", "roc_auc", "sensitivity", "specificity", "balanced_accuracy")
 
@@ -64,14 +64,13 @@ def _minutes(name: str) -> float:
 def further() -> str:
     """What was measured of the default model beyond one number: the blocks a reader asks for first."""
     wanted = (
+        "At hospitals it has never seen",
+        "Other diseases, normal radiographs and children",
+        "Harmless changes of the image",
+        "The opacity map against radiologists' boxes",
         "Against what can be told without a pixel",
         "Source by source",
-        "Is it looking at the lungs?",
         "External films",
-        "Three-way decision",
-        "How firm the probability is",
-        "The operating point, without its own optimism",
-        "The original protocol",
     )
     found = {one.title: one for one in further_tables(_evaluation_of(DEFAULT))}
     return "\n\n".join(f"**{title}.** {found[title].note}\n\n{markdown_table(found[title].table)}" for title in wanted)
@@ -80,27 +79,32 @@ def further() -> str:
 def targets() -> str:
     """What was asked of the default model, and what it reached."""
     evaluation = _evaluation_of(DEFAULT)
-    means, original = evaluation["seed_means"], evaluation["original_protocol"]
-    source = evaluation["baselines"]["source"]["roc_auc"]["value"]
+    hospitals, opacities = evaluation["hospitals"], evaluation["opacity_map"]
     nih = evaluation["external"]["nih"]["by_finding"]["No Finding"]["specificity"]
     figure1 = evaluation["external"]["figure1"]["by_finding"]["COVID-19"]["sensitivity"]
     film = 1 / json.loads((PROJECT / "benchmarks" / "serving.json").read_text())["many_films"]["films_per_second"]
+    called = {one["kind"]: one["called_covid"]["value"] for one in evaluation["strangers"]}
+    silently = {one["name"]: one["called_silently"]["value"] for one in evaluation["gate"]["hospitals"]}
+    changes = {one["change"]: one for one in evaluation["robustness"]["changes"]}
+    worst = max(changes.values(), key=lambda one: one["flipped"])
     rows: list[tuple[str, float, float, bool]] = [
-        ("AUC within a source, mean of three cross-validations", means["within_source_auc"]["mean"], 0.87, True),
-        ("AUC, mean of three cross-validations", means["roc_auc"]["mean"], 0.88, True),
-        ("AUC, against the source alone (point estimates)", evaluation["metrics"]["roc_auc"]["value"], source, True),
-        ("calibration error (ECE), out of fold", evaluation["metrics"]["ece"]["value"], 0.05, False),
-        ("original protocol, balanced accuracy, mean of 20", original["balanced_accuracy"]["mean"], 0.82, True),
-        ("original protocol, sensitivity, mean of 20", original["sensitivity"]["mean"], 0.80, True),
-        ("original protocol, specificity, mean of 20", original["specificity"]["mean"], 0.80, True),
-        (
-            "external: specificity on NIH films without finding (weight chosen on others of NIH)",
-            nih["value"],
-            0.85,
-            True,
-        ),
-        ("external: sensitivity on Figure 1 COVID-19 films", figure1["value"], 0.80, True),
-        ("seconds for one film, one core", film, 0.06, False),
+        ("SIIM, hospital group left out: AUC within a group", hospitals["roc_auc"]["value"], 0.93, True),
+        ("the same: sensitivity at the operating point", hospitals["sensitivity"]["value"], 0.82, True),
+        ("the same: specificity at the operating point", hospitals["specificity"]["value"], 0.82, True),
+        ("dataset: AUC within a source", evaluation["metrics"]["within_source_auc"]["value"], 0.85, True),
+        ("dataset, source left out: AUC", evaluation["left_out_sources"]["within_source_auc"]["value"], 0.82, True),
+        ("NIH, No Finding (external): specificity", nih["value"], 0.90, True),
+        ("NIH, verified normal, collection left out: specificity", 1 - called["NIH, verified normal"], 0.95, True),
+        ("tuberculosis called COVID-19, collection left out", called["Pakistan, tuberculosis"], 0.15, False),
+        ("Figure 1 (external): sensitivity", figure1["value"], 0.80, True),
+        ("normal children called COVID-19 without a caution", silently["pretraining, No Finding"], 0.05, False),
+        ("normal children called COVID-19, collection left out, no gate", called["children, normal"], 0.05, False),
+        (f"calls flipped by the worst harmless change ({worst['change']})", worst["flipped"], 0.05, False),
+        ("false alarms that two drawn arrows add", -changes["two arrows drawn in"]["specificity"], 0.05, False),
+        ("opacity map: pointing game", opacities["pointing_game"]["value"], 0.80, True),
+        ("calibration error, dataset", evaluation["metrics"]["ece"]["value"], 0.06, False),
+        ("calibration error, SIIM with the hospital group left out", hospitals["ece"], 0.06, False),
+        ("seconds for one image, one core", film, 0.08, False),
     ]
     lines = ["| figure | asked for | reached | |", "|---|---:|---:|---|"]
     for name, value, bound, at_least in rows:
@@ -157,32 +161,25 @@ def dataset() -> str:
 
 
 def training() -> str:
-    """What decoding once and running the trunk once save."""
+    """What decoding once saves."""
     measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "training.json").read_text())
-    read, trunk, side = measured["epoch_input"], measured["frozen_trunk"], measured["input_side"]
+    read, side = measured["epoch_input"], measured["input_side"]
     rows = (
         ("input of the first epoch", read["plain_first_seconds"], read["kept_first_seconds"]),
         ("input of every further epoch", read["plain_further_seconds"], read["kept_further_seconds"]),
-        (
-            f"frozen trunk and {trunk['fits']} fits of the head (computed)",
-            trunk["computed_trunk_each_seconds"],
-            trunk["computed_trunk_once_seconds"],
-        ),
     )
     lines = [f"| {name} | {anew:.2f} s | {once:.2f} s | {anew / once:.1f} |" for name, anew, once in rows]
     return (
         f"Measured on {measured['machine']}, TensorFlow {measured['tensorflow']}: {measured['films']} films of the training part "
         f"({measured['files_mib']:.0f} MiB, median {measured['median_megapixels']:.2f} megapixels), "
         f"input {side} x {side} pixels, batches of {measured['batch_size']}, median of {measured['runs']}:\n\n"
-        "| | anew each time | once | ratio |\n|---|---:|---:|---:|\n" + "\n".join(lines) + "\n\n"
-        "The last row is not measured but computed from two times that are: "
-        f"{trunk['trunk_seconds']:.2f} s for the trunk over these films and {trunk['fit_seconds']:.2f} s for one fit."
+        "| | anew each time | once | ratio |\n|---|---:|---:|---:|\n" + "\n".join(lines)
     )
 
 
 def experiments() -> str:
     """The table of cross-validations, the default model first, then what the same folds give without a pixel."""
-    paths = [one for one in sorted((PROJECT / "docs" / "experiments").glob("*.json")) if one.name != TRIALS]
+    paths = [one for one in sorted((PROJECT / "docs" / "experiments").glob("*.json")) if one.name != HEADS]
     named = {DEFAULT: _evaluation_of(DEFAULT), **{path.stem: read_evaluation(path) for path in paths}}
     lines = ["| recipe or baseline | films (patients) | ROC AUC | within a source |", "|---|---|---|---|"]
     for name, evaluation in named.items():
@@ -237,43 +234,19 @@ def _aucs(metrics: dict[str, Any]) -> str:
     return " | ".join(described(metrics[name]) if name in metrics else "-" for name in names)
 
 
-def trials() -> str:
-    """The tables of the search: one a group of trials, in the order of the file."""
-    measured: dict[str, Any] = json.loads((PROJECT / "docs" / "experiments" / TRIALS).read_text(encoding="utf-8"))
-    groups: dict[str, list[dict[str, Any]]] = {}
+def heads() -> str:
+    """The table of the search for the heads."""
+    measured: dict[str, Any] = json.loads((PROJECT / "docs" / "experiments" / HEADS).read_text(encoding="utf-8"))
+    names = {
+        "within_fold": "dataset, AUC within a fold",
+        "within_source": "dataset, AUC within a source",
+        "hospital_left_out": "SIIM, hospital group left out",
+        "worst_hospital": "worst hospital group",
+    }
+    lines = [f"| trial | {' | '.join(names.values())} |", "|---" + "|---:" * len(names) + "|"]
     for trial in measured["trials"]:
-        groups.setdefault(trial["group"], []).append(trial)
-    return "\n\n".join(
-        [
-            f"{measured['images']} films of {measured['patients']} patients, {measured['folds']} folds, "
-            f"{measured['auxiliary_images']} auxiliary films. Measured in {measured['seconds'] / 60:.0f} minutes on "
-            f"{measured['machine']}, weights `{measured['weights']}`.",
-            *(f"### {group.capitalize()}\n\n{_group_table(rows)}" for group, rows in groups.items()),
-        ]
-    )
-
-
-def _group_table(rows: list[dict[str, Any]]) -> str:
-    sources = list(rows[0].get("left_out_sources", ()))
-    titles = ["trial", "ROC AUC, mean of 3 (95% CI, first seed)", "within a source, mean of 3 (95% CI, first seed)"]
-    titles += [f"AUC within {source}, left out (95% CI)" for source in sources]
-    titles += ["specificity on auxiliary normal films (95% CI)"] * ("auxiliary_specificity" in rows[0])
-    lines = [f"| {' | '.join([*titles, 'kept'])} |", "|---" * (len(titles) + 1) + "|"]
-    for row in rows:
-        cells = [
-            _with_bounds(row["seed_means"][name]["mean"], row[name], 3) for name in ("roc_auc", "within_source_auc")
-        ]
-        further = [row["left_out_sources"][source] for source in sources]
-        further += [row["auxiliary_specificity"]] if "auxiliary_specificity" in row else []
-        cells += [_with_bounds(metric["value"], metric, 2) for metric in further]
-        lines.append(f"| {row['name']}: {row['what']} | {' | '.join(cells)} | {'**yes**' if row['kept'] else 'no'} |")
+        lines.append(f"| {trial['name']} | {' | '.join(f'{trial[name]:.3f}' for name in names)} |")
     return "\n".join(lines)
-
-
-def _with_bounds(value: float, metric: dict[str, Any], digits: int) -> str:
-    """A figure, with two digits or three, and the interval of a metric where it has one."""
-    bounds = "" if metric["lower"] is None else f" ({metric['lower']:.2f} to {metric['upper']:.2f})"
-    return f"{value:.{digits}f}{bounds}"
 
 
 def generated(document: Path, parts: dict[str, Callable[[], str]]) -> tuple[str, str]:
@@ -299,7 +272,7 @@ def main() -> int:
     for document, parts in (
         (README, {"results": results, "further": further, "serving": serving, "report": report, "dataset": dataset}),
         (INTAKE, {"reasons": reasons, "gate": gate, "intake": intake}),
-        (EXPERIMENTS, {"experiments": experiments, "targets": targets, "trials": trials, "training": training}),
+        (EXPERIMENTS, {"experiments": experiments, "targets": targets, "heads": heads, "training": training}),
     ):
         text, fresh = generated(document, parts)
         if fresh == text:

@@ -1,13 +1,10 @@
-"""What training saves by decoding each film once, and by running a frozen trunk once. Needs the training environment.
+"""What training saves by decoding each film once. Needs the training environment.
 
 python -m covid_core prepare --dataset data/covid-chestxray-dataset --out dataset
-python benchmarks/training.py --dataset dataset --weights FILE
+python benchmarks/training.py --dataset dataset
 
-1. The input of one epoch, augmented, with no training step behind it: every file decoded and prepared anew in each epoch,
-   against films decoded once and kept in memory. In turn, median of 3 pairs: the first epoch, in which both decode, and the
-   second.
-2. The frozen trunk over the same films, and one fit of the head behind it. What ten fits take with the trunk run for each of
-   them, or once for all, is computed from these two times and not measured.
+The input of one epoch, augmented, with no training step behind it: every file decoded and prepared anew in each epoch, against
+films decoded once and kept in memory. In turn, median of 3 pairs: the first epoch, in which both decode, and the second.
 
 Writes benchmarks/training.json, from which docs/EXPERIMENTS.md gets its table. Both pipelines have the threads, batch size,
 augmentation and deterministic kernels of a training run. Every file is read once beforehand, so that no disk is measured. This
@@ -40,13 +37,11 @@ from covid_core.images.decode import decode_file  # noqa: E402
 from covid_core.images.preparation import prepare, prepare_files  # noqa: E402
 from covid_core.labels import CLASS_INDICES  # noqa: E402
 from covid_core.storage import write_json  # noqa: E402
-from covid_core.training.lung_reader import BATCH_SIZE, LungRecipe, build_trunk, cells_of, fit_kernel, pool  # noqa: E402
 from covid_core.training.pipeline import augmentation_layers, training_batches  # noqa: E402
-from covid_core.training.recipe import Recipe, named_weights  # noqa: E402
+from covid_core.training.recipe import Recipe  # noqa: E402
 
 RESULT = PROJECT / "benchmarks" / "training.json"
-FITS = 10
-FEWEST_FILMS = 2 * BATCH_SIZE  # the time of a batch is that between the ends of two
+FEWEST_FILMS = 64
 
 
 def plain_batches(paths: list[Path], labels: NDArray[np.int64], recipe: Recipe) -> tf.data.Dataset:
@@ -111,39 +106,6 @@ def epoch_input(paths: list[Path], labels: NDArray[np.int64], recipe: Recipe, ru
     }
 
 
-def trunk_and_head(
-    films: NDArray[np.uint8], labels: NDArray[np.int64], recipe: LungRecipe, weights_file: Path | None, runs: int
-) -> dict[str, float]:
-    """Seconds of the trunk over the films and of one fit of the head, and what follows from them for ten fits.
-
-    The trunk's time is that of its median whole batch, scaled to all films: so it is free of the tracing of the graph, which a
-    loop over epochs pays once as well. A fit is pooling, with even lung maps, and the kernel machine.
-    """
-    ends: dict[int, float] = {}
-
-    def note(done: int, _: int) -> None:
-        ends[done] = time.perf_counter()
-
-    cells = cells_of(build_trunk(recipe, weights_file), films, note)
-    whole = [end for done, end in ends.items() if done % BATCH_SIZE == 0]
-    trunk = statistics.median(np.diff(whole).tolist()) * len(films) / BATCH_SIZE
-    even = np.ones((*cells.shape[:3], 1), np.float32)
-
-    def fit() -> float:
-        start = time.perf_counter()
-        fit_kernel(pool(cells, even), labels, recipe)
-        return time.perf_counter() - start
-
-    head = statistics.median(fit() for _ in range(runs))
-    return {
-        "trunk_seconds": rounded(trunk),
-        "fit_seconds": rounded(head),
-        "fits": FITS,
-        "computed_trunk_each_seconds": rounded(FITS * (trunk + head)),
-        "computed_trunk_once_seconds": rounded(trunk + FITS * head),
-    }
-
-
 def sizes(paths: list[Path]) -> dict[str, float]:
     """How large the files are. Each is read whole, so that it stands in the memory of the operating system afterwards."""
     read = sum(len(path.read_bytes()) for path in paths)
@@ -172,17 +134,14 @@ def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=PROJECT / "dataset", help="a folder written by `prepare`")
-    parser.add_argument("--weights", default="none", help="of the trunk: FILE, none (random: as fast) or imagenet")
     parser.add_argument("--films", type=int, default=300, help="films of the training part")
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured")
     options = parser.parse_args()
-    weights, sha256, weights_file = named_weights(options.weights)
     recipe = Recipe()
     table = drawn(options.dataset, options.films)
     runtime.configure(recipe.seed, recipe.threads)
     paths = [split_image_path(options.dataset, row) for _, row in table.iterrows()]
     labels = np.array([CLASS_INDICES[label] for label in table["label"]], np.int64)
-    reader = LungRecipe(weights=weights, weights_sha256=sha256)
     result = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "tensorflow": tf.__version__,
@@ -192,10 +151,6 @@ def main() -> None:
         "batch_size": recipe.batch_size,
         "runs": options.runs,
         "epoch_input": epoch_input(paths, labels, recipe, options.runs),
-        "frozen_trunk": {
-            "weights": weights,
-            **trunk_and_head(prepare_files(paths, reader.preparation), labels, reader, weights_file, options.runs),
-        },
     }
     write_json(RESULT, result)
     print(RESULT.read_text())

@@ -194,7 +194,9 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     )
     build.add_argument("--annotations", type=Path, default=annotations, help="folder with the lung masks")
     build.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
-    build.add_argument("--former", default=None, help="a bundle to compare with on the same images")
+    build.add_argument(
+        "--former", type=Path, default=None, help="output of `predict --json` of another model, to compare with"
+    )
     _add_external(build)
     _add_collection(build, "for subgroups")
     build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")

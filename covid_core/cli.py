@@ -220,7 +220,7 @@ def _build(options: argparse.Namespace) -> int:
         weights=weights_file,
         external=options.external,
         collection=options.collection,
-        former=None if options.former is None else _bundle_folder(options.former),
+        former=options.former,
     )
     started = time.monotonic()
     bundle = build(materials, options.out, _said_with_seconds())

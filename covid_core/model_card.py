@@ -114,8 +114,8 @@ def _training_data(manifest: Mapping[str, Any]) -> str:
         text += (
             "\n\nThe network was trained on these collections and never on an image of the dataset; the two linear questions "
             "behind it were fitted on both. Copies of images that the model is judged on were left out. Patients are known for "
-            f"SIIM only.\n\n| collection | images | patients or images |\n|---|---:|---:|\n{others}\n\nThe figures at hospitals it "
-            "has never seen are those of other networks, each trained in the same way without what it is judged on:\n\n"
+            f"SIIM only.\n\n| collection | images | patients or images |\n|---|---:|---:|\n{others}\n\nThe figures at hospitals "
+            "it has never seen are those of other networks, each trained in the same way without what it is judged on:\n\n"
             "| network | hospital groups left out | collection left out | images |\n|---|---|---|---:|\n"
             + "\n".join(
                 f"| {one['name']} | {', '.join(one['sites']) or 'none'} | {one['source'] or 'none'} | {one['images']} |"

@@ -89,27 +89,25 @@ def called_block(table: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     """How many images of each kind are called COVID-19, by a network that never saw their collection.
 
     Args:
-        table: one row an image with `kind`, a few words, `network`, whether the collection was `left out` or `seen`, and
-            `probability_covid`; `cautioned`, where there is one, tells of which images the user is warned.
+        table: one row an image with `kind`, a few words, and `probability_covid`; of another model for comparison `former` and
+            `former_threshold`, where there are any.
         threshold: of the operating point.
 
     Returns:
-        One row a kind: `kind`, `seen`, `images`, `called_covid` and, with `cautioned`, `called_without_caution`, both metrics.
+        One row a kind: `kind`, `images`, the metric `called_covid` and, of the other model, `former`.
     """
     rows = []
-    for (kind, seen), images in table.groupby(["kind", "network"], sort=True):
-        called = metrics.is_called(images["probability_covid"].to_numpy(float), threshold)
-        row = {
-            "kind": kind,
-            "network": seen,
-            "images": len(images),
-            "called_covid": intervals.wilson(int(called.sum()), len(images)).to_json(),
-        }
-        if "cautioned" in images:
-            silent = called & ~images["cautioned"].to_numpy(bool)
-            row["called_without_caution"] = intervals.wilson(int(silent.sum()), len(images)).to_json()
+    for kind, images in table.groupby("kind", sort=True):
+        row = {"kind": kind, "images": len(images), "called_covid": _share(images["probability_covid"], threshold)}
+        if "former" in images and images["former"].notna().all():
+            row["former"] = _share(images["former"], float(images["former_threshold"].iloc[0]))
         rows.append(row)
     return rows
+
+
+def _share(probability: "pd.Series[float]", threshold: float) -> dict[str, Any]:
+    called = metrics.is_called(probability.to_numpy(float), threshold)
+    return intervals.wilson(int(called.sum()), len(called)).to_json()
 
 
 def _films(table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArray[np.str_], threshold: float) -> Films:

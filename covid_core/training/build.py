@@ -6,6 +6,7 @@
 Read, see, judge what was left out, choose, measure, export: in this order below.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,7 +36,6 @@ from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare
 from covid_core.inference.bundle import CHEST_STAGE, Bundle, check_target, load_bundle
 from covid_core.inference.prediction import RANGE_SHARE
-from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASSES
 from covid_core.pixel_free import pixel_free_baselines
 from covid_core.storage import sha256_of_file
@@ -101,7 +101,7 @@ class Materials:
         weights: file of the backbone's weights; None where the recipe needs none.
         external: folders of labelled images that the finished model is tested on; nothing is chosen by them.
         collection: folder with the metadata.csv that the dataset was prepared from; None where it is not at hand.
-        former: a bundle to compare with on the same images; None for none.
+        former: what `predict --json` printed of another model, to compare with on the same images; None for none.
     """
 
     run: Path
@@ -171,10 +171,10 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     run = open_run(materials.run)
     recipe = run.recipe
     state = runtime.configure(recipe.seed, recipe.threads)
-    table, masks = _read(materials, run)
+    table, masks = read_dataset(materials, run)
     network = load_network(run, NETWORKS[0], materials.weights)
     say("lung map")
-    lungs, losses = _lungs(run, network, masks)
+    lungs, losses = fit_lung_map(run, network, masks)
     say(f"{len(run.images)} images as the network sees them")
     cohort = protocol.build_cohort(table, run, network, masks, lungs)
     left_out = _judge_left_out(run, masks, materials, say)
@@ -187,7 +187,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
         predictions, model=out.name, threshold=chosen.point.value, part=OUT_OF_FOLD, prevalence=PREVALENCE
     )
     evaluation |= _measured(materials, cohort, network, masks, chosen, say=say)
-    evaluation |= _measured_elsewhere(materials, left_out, chosen, say)
+    evaluation |= _measured_elsewhere(materials, left_out, chosen)
     evaluation |= whom_blocks(predictions, evaluation, materials.dataset, materials.collection)
     say("heads on all images, and their ensemble")
     everyone = np.ones(len(table), np.bool_)
@@ -221,7 +221,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     return load_bundle(out)
 
 
-def _read(materials: Materials, run: ChestRun) -> tuple[pd.DataFrame, LungMasks]:
+def read_dataset(materials: Materials, run: ChestRun) -> tuple[pd.DataFrame, LungMasks]:
     """The table of the dataset with its folds, in the order of the run, and the lung masks."""
     if not materials.folds.exists():
         write_folds(make_folds(materials.dataset), materials.folds)
@@ -243,7 +243,8 @@ def _read(materials: Materials, run: ChestRun) -> tuple[pd.DataFrame, LungMasks]
     return table, masks
 
 
-def _lungs(run: ChestRun, network: ChestNetwork, masks: LungMasks) -> tuple[keras.Model, list[float]]:
+def fit_lung_map(run: ChestRun, network: ChestNetwork, masks: LungMasks) -> tuple[keras.Model, list[float]]:
+    """The lung map of a network, from every mask, and its losses."""
     cells, _ = protocol.cells_of_cohort(run, network)
     return fit_lungs(cells[masks.covered], masks.inside[masks.covered], run.recipe)
 
@@ -254,7 +255,7 @@ def _judge_left_out(run: ChestRun, masks: LungMasks, materials: Materials, say: 
     for left_out in NETWORKS[1:]:
         say(f"network {left_out.name}: what it never saw, and harmless changes of it")
         network = load_network(run, left_out, materials.weights)
-        lungs, _ = _lungs(run, network, masks)
+        lungs, _ = fit_lung_map(run, network, masks)
         judged, heads = protocol.judge_left_out(run, left_out, network, lungs)
         tables.append(judged)
         opacities.append(judged.attrs.pop("opacities"))
@@ -348,20 +349,21 @@ def _measured(
     }
 
 
-def _measured_elsewhere(materials: Materials, left_out: _LeftOut, chosen: _Chosen, say: Say) -> dict[str, Any]:
+def _measured_elsewhere(materials: Materials, left_out: _LeftOut, chosen: _Chosen) -> dict[str, Any]:
     """Figures on what the network never saw."""
     judged = protocol.comparable(left_out.table)
-    judged = judged.assign(probability_covid=chosen.probability(judged["probability_raw"]))
+    judged = judged.assign(
+        probability_covid=chosen.probability(judged["probability_raw"]), file=judged["path"].map(_name_of)
+    )
     kinds = left_out.table[left_out.table["source"] != "siim"]
     kinds = kinds.assign(
         kind=[_KINDS[key] for key in zip(kinds["source"], kinds["finding"], strict=True)],
-        network="collection left out",
+        file=kinds["path"].map(_name_of),
         probability_covid=chosen.probability(kinds["probability_raw"]),
     )
     if materials.former is not None:
-        say(f"the same images by {materials.former.name}")
-        former = load_bundle(materials.former)
-        judged = judged.assign(former=_by(former, judged), former_threshold=former.threshold)
+        former = _read_former(materials.former)
+        judged, kinds = judged.join(former, on="file"), kinds.join(former, on="file")
     truth = left_out.table.set_index("row").loc[left_out.changed_rows, "appearance"] == TYPICAL
     changed = {name: chosen.probability(raw) for name, raw in left_out.changed.items()}
     return {
@@ -374,12 +376,22 @@ def _measured_elsewhere(materials: Materials, left_out: _LeftOut, chosen: _Chose
     }
 
 
-def _by(bundle: Bundle, images: pd.DataFrame) -> NDArray[np.float64]:
-    """P(COVID-19) of images by a finished bundle, whatever its gate says of them."""
-    predictor = Predictor(bundle)
-    return np.array(
-        [predictor.predict(decode_file(Path(path)), anyway=True).probability_covid for path in images["path"]]
-    )
+def _name_of(path: str) -> str:
+    return Path(path).name
+
+
+def _read_former(path: Path) -> pd.DataFrame:
+    """What `predict --json` printed: `former` and `former_threshold` by the name of the file."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [
+            (_name_of(one["file"]), one["probability_covid"], one["threshold"])
+            for one in lines
+            if one["status"] == "ok"
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise TrainingError(f"{path} does not hold what `predict --json` prints: {cause!r}.") from cause
+    return pd.DataFrame(rows, columns=["file", "former", "former_threshold"]).set_index("file")
 
 
 def _ensemble(ends: NDArray[np.float64], threshold: float, recipe: ChestRecipe) -> dict[str, Any]:
