@@ -62,7 +62,7 @@ with picture_column:
             ui.film_viewer(picture, shown, box, key=key, alt=alt, clearance=CLEARANCE, layer=layer)
     st.text(result.file)
     if isinstance(result.outcome, Prediction):
-        found = opacities_sentence(result.outcome)
+        found = opacities_sentence(result.outcome, bundle)
         if found is not None:
             st.markdown(found)
         st.caption(heat_sentences(result.outcome, bundle))

@@ -10,8 +10,8 @@
 
 A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
 created, backbone, stage, preparation, threshold {value, method}, calibration, parity, training {recipe, dataset, runtime,
-versions, commit, stages}, starting_weights, licences, files; and only where they were fitted three_way, pattern_threshold and
-opacity_threshold.
+versions, commit, stages}, starting_weights, licences, files; and only where they were fitted three_way, pattern_threshold,
+opacity_threshold and opacity_error.
 """
 
 import shutil
@@ -64,6 +64,7 @@ class Bundle:
             classes only. It always holds the threshold, see `ThreeWay.holding`.
         pattern_threshold: P(pattern) from which a pattern of pneumonia is reported; None for a bundle that is not asked.
         opacity_threshold: of the opacity map, from which a cell counts as affected; None for a bundle without one.
+        opacity_error: mean absolute error of the share of the lungs with opacities, in [0, 1]; None likewise.
     """
 
     folder: Path
@@ -77,6 +78,7 @@ class Bundle:
     three_way: ThreeWay | None = None
     pattern_threshold: float | None = None
     opacity_threshold: float | None = None
+    opacity_error: float | None = None
 
     def file(self, name: str) -> Path:
         """The path of one of the bundle's files."""
@@ -121,6 +123,7 @@ def load_bundle(folder: Path) -> Bundle:
             three_way=ThreeWay.from_json(band).holding(threshold) if band is not None else None,
             pattern_threshold=_share_or_none(manifest.get("pattern_threshold")),
             opacity_threshold=_share_or_none(manifest.get("opacity_threshold")),
+            opacity_error=_share_or_none(manifest.get("opacity_error")),
         )
     except (KeyError, TypeError, ValueError, EvaluationError) as cause:
         raise BundleError(

@@ -31,6 +31,8 @@ from covid_core.inference.wording import (
     indeterminate_sentence,
     joined,
     key_numbers,
+    opacities_sentence,
+    pattern_sentence,
     repairs_sentence,
     scale_words,
     spread_sentence,
@@ -197,6 +199,9 @@ def _decision_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
 
 
 def _evidence_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
+    pattern = joined(pattern_sentence(prediction), opacities_sentence(prediction, bundle))
+    if pattern:
+        yield Row("Pattern", (pattern,))
     yield Row("Heat map", (heat_sentences(prediction, bundle),))
     if prediction.similar:
         films = "; ".join(_similar(film) for film in prediction.similar)

@@ -88,7 +88,9 @@ def report_sentences(result: FilmResult, bundle: Bundle, created: datetime) -> l
         *chief_sentences(prediction, bundle),
         *further_cautions(result),
         *([] if repairs is None else [repairs]),
-        joined(pattern_sentence(prediction), opacities_sentence(prediction), heat_sentences(prediction, bundle)),
+        joined(
+            pattern_sentence(prediction), opacities_sentence(prediction, bundle), heat_sentences(prediction, bundle)
+        ),
         *limitations(bundle),
         f"Made {report_time(created)} by {software()}.",
     ]

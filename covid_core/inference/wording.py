@@ -81,13 +81,16 @@ def pattern_sentence(prediction: Prediction) -> str | None:
     return f"Leans to: {PATTERN_TITLES[prediction.pattern]}."
 
 
-def opacities_sentence(prediction: Prediction) -> str | None:
+def opacities_sentence(prediction: Prediction, bundle: Bundle) -> str | None:
     """Say how much of the lungs the opacity map marks; None for a model without one."""
     if prediction.affected is None:
         return None
     if prediction.affected < _LEAST_AFFECTED:
         return "No opacity was found in the lungs."
-    return f"Opacities were found in {prediction.affected:.0%} of the lungs, measured as the boxes that radiologists would draw."
+    error = "" if bundle.opacity_error is None else f" (mean error {100 * bundle.opacity_error:.0f} points)"
+    return (
+        f"Opacities were found in {prediction.affected:.0%} of the lungs{error}, as boxes that radiologists would draw."
+    )
 
 
 def lungs_sentence(prediction: Prediction) -> str | None:

@@ -193,6 +193,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     everyone = np.ones(len(table), np.bool_)
     reader = build_reader(network, lungs, cohort.heads(everyone), cohort.ensemble(everyone))
     manifest = _manifest(materials, run, cohort, masks, chosen)
+    manifest["opacity_error"] = evaluation["opacity_map"]["share_error"]["value"]
     manifest["training"]["runtime"] = vars(state)
     manifest["training"]["stages"] = {CHEST_STAGE: {"seconds": round(time.monotonic() - started, 1)}}
     say("export")
