@@ -64,8 +64,8 @@ def _minutes(name: str) -> float:
 def further() -> str:
     """What was measured of the default model beyond one number: the blocks a reader asks for first."""
     wanted = (
+        "All of it in one table",
         "At hospitals it has never seen",
-        "Other diseases, normal radiographs and children",
         "Harmless changes of the image",
         "The opacity map against radiologists' boxes",
         "Against what can be told without a pixel",

@@ -195,7 +195,10 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     build.add_argument("--annotations", type=Path, default=annotations, help="folder with the lung masks")
     build.add_argument("--folds", type=Path, default=models_dir() / "folds.csv", help="made if it is not there")
     build.add_argument(
-        "--former", type=Path, default=None, help="output of `predict --json` of another model, to compare with"
+        "--former",
+        type=Path,
+        default=None,
+        help="folder with predictions.jsonl (`predict --json`) and evaluation.json of another model, to compare with",
     )
     _add_external(build)
     _add_collection(build, "for subgroups")

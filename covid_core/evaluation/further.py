@@ -56,6 +56,7 @@ def further_table(evaluation: Mapping[str, Any], block: str) -> FurtherTable | N
 
 def _makers() -> dict[str, Callable[[Mapping[str, Any]], FurtherTable]]:
     return {
+        "former": _overview,
         "hospitals": _hospitals,
         "strangers": _strangers,
         "robustness": _robustness,
@@ -79,6 +80,50 @@ def markdown_table(table: pd.DataFrame) -> str:
     head = f"| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}"
     rows = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in table.itertuples(index=False))
     return "\n".join([head, *(f"| {row} |" for row in rows)])
+
+
+def _overview(evaluation: Mapping[str, Any]) -> FurtherTable:
+    """Everything in one table, the former model beside this one."""
+    former, hospitals = evaluation["former"], evaluation["hospitals"]
+    then = hospitals.get("former", {})
+    rows: list[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = [
+        ("SIIM, hospital group left out: AUC within a group", hospitals["roc_auc"], then.get("roc_auc")),
+        ("the same, within one image size", hospitals["same_size_auc"], then.get("same_size_auc")),
+        ("the same: sensitivity", hospitals["sensitivity"], then.get("sensitivity")),
+        ("the same: specificity", hospitals["specificity"], then.get("specificity")),
+        ("dataset, within a source: AUC", evaluation["metrics"]["within_source_auc"], former["within_source_auc"]),
+        ("dataset: AUC", evaluation["metrics"]["roc_auc"], former["roc_auc"]),
+    ]
+    if evaluation.get("left_out_sources"):
+        left_out = evaluation["left_out_sources"]["within_source_auc"]
+        rows.append(("dataset, source left out: AUC", left_out, former["left_out_sources"]))
+    rows += [
+        (f"{one['kind']}, collection left out: called COVID-19", one["called_covid"], one.get("former"))
+        for one in evaluation["strangers"]
+    ]
+    for name, block in (evaluation.get("external") or {}).items():
+        for finding, entry in block["by_finding"].items():
+            before = former["external"].get(name, {}).get(finding, {})
+            rows += [
+                (f"{name} (external), {finding}: {kind}", entry[kind], before.get(kind))
+                for kind in ("sensitivity", "specificity")
+                if kind in entry
+            ]
+    return FurtherTable(
+        "All of it in one table",
+        f"The former model is `{former['model']}`. Its AUCs of the dataset are over all folds pooled; those of this model are over the "
+        "pairs of one fold.",
+        pd.DataFrame(
+            [
+                {
+                    "Figure": name,
+                    "This model": described(now) if now else "",
+                    "Former model": described(old) if old else "",
+                }
+                for name, now, old in rows
+            ]
+        ),
+    )
 
 
 def _hospitals(evaluation: Mapping[str, Any]) -> FurtherTable:

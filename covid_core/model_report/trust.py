@@ -45,6 +45,7 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
         )
     )
     for block, name in (
+        ("former", "overview"),
         ("hospitals", "hospitals"),
         ("strangers", "strangers"),
         ("robustness", "robustness"),

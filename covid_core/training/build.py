@@ -38,7 +38,7 @@ from covid_core.inference.bundle import CHEST_STAGE, Bundle, check_target, load_
 from covid_core.inference.prediction import RANGE_SHARE
 from covid_core.labels import CLASSES
 from covid_core.pixel_free import pixel_free_baselines
-from covid_core.storage import sha256_of_file
+from covid_core.storage import read_json, sha256_of_file
 from covid_core.training import out_of_fold as protocol
 from covid_core.training import runtime
 from covid_core.training.backbones import starting_weights
@@ -101,7 +101,8 @@ class Materials:
         weights: file of the backbone's weights; None where the recipe needs none.
         external: folders of labelled images that the finished model is tested on; nothing is chosen by them.
         collection: folder with the metadata.csv that the dataset was prepared from; None where it is not at hand.
-        former: what `predict --json` printed of another model, to compare with on the same images; None for none.
+        former: folder with `predictions.jsonl`, what `predict --json` printed of another model on the collections, and its
+            `evaluation.json`, to compare with; None for none.
     """
 
     run: Path
@@ -188,6 +189,8 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     )
     evaluation |= _measured(materials, cohort, network, masks, chosen, say=say)
     evaluation |= _measured_elsewhere(materials, left_out, chosen)
+    if materials.former is not None:
+        evaluation["former"] = _former_figures(materials.former / "evaluation.json")
     evaluation |= whom_blocks(predictions, evaluation, materials.dataset, materials.collection)
     say("heads on all images, and their ensemble")
     everyone = np.ones(len(table), np.bool_)
@@ -363,7 +366,7 @@ def _measured_elsewhere(materials: Materials, left_out: _LeftOut, chosen: _Chose
         probability_covid=chosen.probability(kinds["probability_raw"]),
     )
     if materials.former is not None:
-        former = _read_former(materials.former)
+        former = _read_former(materials.former / "predictions.jsonl")
         judged, kinds = judged.join(former, on="file"), kinds.join(former, on="file")
     truth = left_out.table.set_index("row").loc[left_out.changed_rows, "appearance"] == TYPICAL
     changed = {name: chosen.probability(raw) for name, raw in left_out.changed.items()}
@@ -379,6 +382,22 @@ def _measured_elsewhere(materials: Materials, left_out: _LeftOut, chosen: _Chose
 
 def _name_of(path: str) -> str:
     return Path(path).name
+
+
+def _former_figures(path: Path) -> dict[str, Any]:
+    """What an evaluation of another model, of whatever version, says of the dataset and of external images."""
+    found = read_json(path, TrainingError)
+    try:
+        return {
+            "model": found["model"],
+            "roc_auc": found["metrics"]["roc_auc"],
+            "within_source_auc": found["metrics"]["within_source_auc"],
+            "ece": found["metrics"]["ece"],
+            "left_out_sources": found["left_out_sources"]["within_source_auc"],
+            "external": {name: block["by_finding"] for name, block in found["external"].items()},
+        }
+    except (KeyError, TypeError) as cause:
+        raise TrainingError(f"{path} is no evaluation of a model to compare with: {cause!r} is missing.") from cause
 
 
 def _read_former(path: Path) -> pd.DataFrame:

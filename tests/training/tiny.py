@@ -16,8 +16,6 @@ from tests.fake_bundle import THREADS
 SIZE = 32
 FILMS = {"train": 12, "val": 6, "test": 6}
 """Films of each class and part."""
-LUNG_TAPS = ("cells_of_16", "further")
-"""Of `tiny_lung_backbone`, for a `LungRecipe`."""
 
 
 def write_tiny_dataset(folder: Path) -> Path:
@@ -72,8 +70,8 @@ def tiny_backbone() -> Any:
     return Backbone(build, lambda: keras.layers.Rescaling(scale=1 / 127.5, offset=-1.0, name="scaling"))
 
 
-def tiny_lung_backbone() -> Any:
-    """Four convolutions that halve the film and one that does not, for MobileNetV2; cells of `LUNG_TAPS` are 16 pixels wide."""
+def tiny_chest_backbone() -> Any:
+    """A few convolutions for MobileNetV2, with the layers that `chest_network` looks for, under their names and at their scales."""
     import keras  # noqa: PLC0415
 
     from covid_core.training.backbones import BACKBONES, Backbone  # noqa: PLC0415
@@ -83,9 +81,14 @@ def tiny_lung_backbone() -> Any:
         assert weights is None
         settings = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
         colours = values = keras.Input(input_shape)
-        for side, filters in ((2, 6), (4, 8), (8, 10), (16, 12)):
-            values = keras.layers.Conv2D(filters, 3, strides=2, name=f"cells_of_{side}", **settings)(values)
-        values = keras.layers.Conv2D(12, 3, name="further", **settings)(values)
+        for filters in (6, 8):
+            values = keras.layers.Conv2D(filters, 3, strides=2, **settings)(values)
+        values = keras.layers.Conv2D(32, 3, strides=2, name="block_5_add", **settings)(values)
+        values = keras.layers.Conv2D(8, 3, strides=2, name="block_9_add", **settings)(values)
+        values = keras.layers.BatchNormalization()(values)
+        values = keras.layers.Conv2D(8, 3, name="block_12_add", **settings)(values)
+        values = keras.layers.Conv2D(12, 1, name="block_13_expand_relu", **settings)(values)
+        values = keras.layers.Conv2D(16, 3, strides=2, **settings)(values)
         return keras.Model(colours, values, name="tiny")
 
     return Backbone(build, BACKBONES["mobilenetv2"].scaling)
