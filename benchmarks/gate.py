@@ -3,7 +3,7 @@
 Needs the development tools (requirements-dev.txt).
 
 python -m covid_core prepare --dataset data/covid-chestxray-dataset --out dataset
-python benchmarks/gate.py --model models/mobilenetv2-lungs --dataset dataset --collection data/covid-chestxray-dataset \
+python benchmarks/gate.py --model models/mobilenetv2-chest --dataset dataset --collection data/covid-chestxray-dataset \
     [--hospitals DIR...]
 
 Photographs (and drawings, micrographs, a sky) are those of scikit-image and scikit-learn, other DICOM objects those of pydicom

@@ -1,6 +1,6 @@
 """The plain Keras way to classify one film, for comparison: load the model, predict, print.
 
-python benchmarks/keras_predict.py models/mobilenetv2-lungs film.png
+python benchmarks/keras_predict.py models/mobilenetv2-chest film.png
 """
 
 import sys

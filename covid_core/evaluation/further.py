@@ -111,8 +111,8 @@ def _overview(evaluation: Mapping[str, Any]) -> FurtherTable:
             ]
     return FurtherTable(
         "All of it in one table",
-        f"The former model is `{former['model']}`. Its AUCs of the dataset are over all folds pooled; those of this model are over the "
-        "pairs of one fold.",
+        f"The former model is `{former['model']}`. Its AUCs of the dataset are over all folds pooled; those of this model are "
+        "over the pairs of one fold.",
         pd.DataFrame(
             [
                 {

@@ -46,7 +46,8 @@ def training(record: Record) -> tuple[Item, ...]:
             Words(problem, "caution")
             if problem
             else Words(
-                "This model was fitted in one step behind frozen layers: it has no epochs, and so no learning curves."
+                "The network was trained for a fixed number of epochs without a validation part, so nothing was chosen by a "
+                "curve. Its losses after each epoch are in the bundle's history.csv."
             )
         )
     items += _recipe(record.manifest)
