@@ -4,11 +4,11 @@ Needs the development tools (requirements-dev.txt).
 
 python -m covid_core prepare --dataset data/covid-chestxray-dataset --out dataset
 python benchmarks/gate.py --model models/mobilenetv2-chest --dataset dataset --collection data/covid-chestxray-dataset \
-    [--hospitals DIR...]
+    [--collections DIR] [--hospitals DIR...]
 
 Photographs (and drawings, micrographs, a sky) are those of scikit-image and scikit-learn, other DICOM objects those of pydicom
 and pydicom-data (CT, MR, ultrasound, nuclear medicine, a leg), documents are drawn here; CT slices and lateral films are those of
-the collection. A folder of `--hospitals` whose `labels.csv` names sources counts as one hospital for each. Rewrites the bundle's
+the collection. A folder of `--hospitals` with a `labels.csv` counts by source, hospital group and finding. Rewrites the bundle's
 `gate.npz`, `evaluation.json`, `MODEL_CARD.md` and `bundle.json`, and prints the figures as tables.
 """
 
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pydicom
 import skimage
 import sklearn
@@ -33,8 +32,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from covid_core.data.labelled import LABELS_NAME  # noqa: E402
-from covid_core.gate_figures import Picture, pictures_in, write_gate  # noqa: E402
+from covid_core.gate_figures import Picture, pictures_by_kind, write_gate  # noqa: E402
 from covid_core.images.film import MIN_SIDE, GreyImage  # noqa: E402
 
 PAGES = 30
@@ -129,26 +127,15 @@ def _pixels(path: Path) -> GreyImage | None:
     return 1 - scaled if file.PhotometricInterpretation == "MONOCHROME1" else scaled
 
 
-def hospitals(folders: Sequence[Path]) -> dict[str, Sequence[Picture]]:
-    """The films of folders: the name of a folder, or of each source that its table names -> its films."""
-    found: dict[str, Sequence[Picture]] = {}
-    for folder in folders:
-        paths, name = pictures_in(folder), folder.resolve().name
-        table = pd.read_csv(folder / LABELS_NAME, dtype="str") if (folder / LABELS_NAME).is_file() else pd.DataFrame()
-        if "source" not in table.columns:
-            found[name] = paths
-            continue
-        for source, rows in table.groupby("source"):
-            found[f"{name}: {source}"] = [path for path in paths if path.name in set(rows["filename"])]
-    return found
-
-
 def main() -> None:
     """Parse, fit, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="the dataset it was trained on")
     parser.add_argument("--collection", type=Path, help="folder with metadata.csv and images/")
+    parser.add_argument(
+        "--collections", type=Path, help="folder of collections: adults of other hospitals, and children"
+    )
     parser.add_argument("--hospitals", type=Path, nargs="+", default=[], help="folders of upright frontal chest films")
     options = parser.parse_args()
     started = time.monotonic()
@@ -156,9 +143,14 @@ def main() -> None:
     def say(line: str) -> None:
         print(f"[{time.monotonic() - started:4.0f} s] {line}", file=sys.stderr, flush=True)
 
-    elsewhere = hospitals(options.hospitals)
     block = write_gate(
-        options.model, options.dataset, options.collection, negatives=negatives(), hospitals=elsewhere, say=say
+        options.model,
+        options.dataset,
+        options.collection,
+        negatives=negatives(),
+        hospitals={name: paths for folder in options.hospitals for name, paths in pictures_by_kind(folder).items()},
+        elsewhere=options.collections,
+        say=say,
     )
     print(f"limits: distance {block['limit']:.3f}, P(upright) {block['upright_limit']:.3f}\n")
     print("| kind | n | AUROC | FPR95 | refused | right repair | reasons |\n|---|---|---|---|---|---|---|")
@@ -168,10 +160,13 @@ def main() -> None:
             f"| {row['kind']} | {row['n']} | {row['roc_auc']:.4f} | {row['fpr95']:.1%} | {_share(row['refused'])} | {repair} | "
             f"{row['reasons']} |"
         )
-    print("\n| films | n | copies left out | refused | reasons |\n|---|---|---|---|---|")
+    print(
+        "\n| films | n | copies left out | refused | warned of a child | called, nothing said | reasons |\n|---|---|---|---|---|---|---|"
+    )
     for row in [*block["hospitals"], *block["sources"]]:
         print(
-            f"| {row['name']} | {row['n']} | {row['copies_left_out']} | {_share(row['refused'])} | {row['reasons']} |"
+            f"| {row['name']} | {row['n']} | {row['copies_left_out']} | {_share(row['refused'])} | {_share(row['warned'])} | "
+            f"{_share(row['called_silently'])} | {row['reasons']} |"
         )
     print(f"\n{(options.model / 'gate.npz').stat().st_size / 1e6:.2f} MB, {time.monotonic() - started:.0f} s")
 

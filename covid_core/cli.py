@@ -288,10 +288,10 @@ def _gate(options: argparse.Namespace) -> int:
     from covid_core.evaluation.further import further_tables, markdown_table
 
     with _native_messages_hidden():
-        from covid_core.gate_figures import pictures_by_finding, write_gate
+        from covid_core.gate_figures import pictures_by_kind, write_gate
 
     folder = _bundle_folder(options.model)
-    elsewhere = {name: films for folder in options.hospitals for name, films in pictures_by_finding(folder).items()}
+    elsewhere = {name: films for folder in options.hospitals for name, films in pictures_by_kind(folder).items()}
     block = write_gate(
         folder,
         options.dataset,

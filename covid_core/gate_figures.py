@@ -180,8 +180,8 @@ def write_gate(
     return block
 
 
-def pictures_by_finding(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of a folder; of a collection with a `labels.csv` by finding or appearance.
+def pictures_by_kind(folder: Path) -> dict[str, list[Path]]:
+    """The pictures of a folder; of a collection with a `labels.csv` by source, hospital group and finding, as far as it has them.
 
     Raises:
         DatasetError: there is none.
@@ -190,15 +190,17 @@ def pictures_by_finding(folder: Path) -> dict[str, list[Path]]:
     if not (folder / LABELS_NAME).is_file():
         return {name: pictures}
     table = pd.read_csv(folder / LABELS_NAME, dtype="str", keep_default_na=False)
-    column = next((one for one in ("finding", "appearance") if one in table.columns), None)
-    if column is None or "filename" not in table.columns:
-        return {name: pictures}
-    found = dict(zip(table["filename"], table[column], strict=True))
-    kinds = sorted({found.get(path.name, "") for path in pictures})
-    return {
-        f"{name}, {kind or 'not stated'}": [one for one in pictures if found.get(one.name, "") == kind]
-        for kind in kinds
-    }
+    columns = [one for one in ("source", "site", "finding") if one in table.columns]
+    kinds = (
+        table[columns].replace("", "not stated").agg(", ".join, axis=1)
+        if columns
+        else table["filename"].map(lambda _: "")
+    )
+    kind_of = dict(zip(table["filename"], kinds, strict=True))
+    found: dict[str, list[Path]] = {}
+    for path in pictures:
+        found.setdefault(", ".join(filter(None, (name, kind_of.get(path.name, "not in the table")))), []).append(path)
+    return dict(sorted(found.items()))
 
 
 def pictures_in(folder: Path) -> list[Path]:
