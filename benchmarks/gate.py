@@ -165,8 +165,8 @@ def main() -> None:
     )
     for row in [*block["hospitals"], *block["sources"]]:
         print(
-            f"| {row['name']} | {row['n']} | {row['copies_left_out']} | {_share(row['refused'])} | {_share(row['warned'])} | "
-            f"{_share(row['called_silently'])} | {row['reasons']} |"
+            f"| {row['name']} | {row['n']} | {row['copies_left_out']} | {_share(row['refused'])} | "
+            f"{_share(row['warned'])} | {_share(row['called_silently'])} | {row['reasons']} |"
         )
     print(f"\n{(options.model / 'gate.npz').stat().st_size / 1e6:.2f} MB, {time.monotonic() - started:.0f} s")
 

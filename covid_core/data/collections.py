@@ -62,7 +62,7 @@ def read_collections(folder: Path) -> pd.DataFrame:
         by `;`; and the four sizes in pixels, NaN where unknown.
 
     Raises:
-        DatasetError: there is no collection, or one lacks a column or an image.
+        DatasetError: there is no collection, or one is no table, or lacks a column or an image.
     """
     present = [name for name in COLLECTIONS if (folder / name / LABELS_NAME).is_file()]
     if not present:
@@ -101,7 +101,10 @@ def group_copies(
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
     path = folder / LABELS_NAME
-    table = pd.read_csv(path, dtype="str", keep_default_na=False).astype("object")
+    try:
+        table = pd.read_csv(path, dtype="str", keep_default_na=False).astype("object")
+    except (OSError, ValueError) as cause:
+        raise DatasetError(f"{path} cannot be read as a table: {cause}.") from cause
     columns = {"siim": ["appearance", "patientid", "site", "opacities"], "adults": ["finding", "source"]}
     missing = {"filename", *columns.get(name, ["finding"])} - set(table.columns)
     if missing:
