@@ -168,8 +168,8 @@ def fit_gate(
             from; without it the gate knows the dataset alone, and no children.
 
     Raises:
-        TrainingError: the dataset is another one, or too small for a gate.
-        DatasetError: the dataset or the collection cannot be read.
+        TrainingError: the dataset is another one, or too small for a gate, or there are no adults elsewhere.
+        DatasetError: the dataset, the collection or one elsewhere cannot be read.
         BundleError: the bundle's network or predictions cannot be read.
         ImageRefusedError: a film cannot be decoded.
     """
@@ -265,6 +265,8 @@ def _from_collections(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
     )
     clear = images.assign(hospital=hospital, label=label, filename=images["path"].map(lambda path: Path(path).name))
     adults = clear[~images["child"].astype(bool) & (label != "")]
+    if adults.empty:
+        raise TrainingError(f"{folder} holds no radiograph of an adult with a known class, to tell children from.")
     few = pd.concat(
         [rows.sample(min(len(rows), PER_HOSPITAL), random_state=0) for _, rows in adults.groupby("hospital")]
     )

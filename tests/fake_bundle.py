@@ -1,8 +1,9 @@
-"""A complete model bundle around a tiny network, so that tests of serving need no trained model.
+"""Complete model bundles around tiny networks, so that tests of serving need no trained model.
 
-The network has the layers of `covid_core.training.backbones` under their names, but a backbone of two convolutions.
-Making it needs TensorFlow (LiteRT files are converted by it); where that is not installed the tests that ask for a bundle
-are skipped.
+There are two kinds, as there are in `models/`: a classifier with the layers of `covid_core.training.backbones` under their names,
+but a backbone of two convolutions; and a chest reader, put together by `covid_core.training.chest_heads` of parts as small, with
+two questions, maps of lungs and opacities, and members of an ensemble. Making them needs TensorFlow (LiteRT files are converted
+by it); where that is not installed the tests that ask for a bundle are skipped.
 """
 # ruff: noqa: PLC0415  TensorFlow is imported only where it is needed
 
@@ -24,8 +25,10 @@ from PIL import Image
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.evaluation.report import evaluate
+from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.preparation import Preparation
-from covid_core.inference.bundle import write_manifest
+from covid_core.inference.bundle import CHEST_STAGE, write_manifest
+from covid_core.inference.gate import GRID, Gate, save_gate
 from covid_core.labels import CLASS_INDICES
 from covid_core.model_card import model_card
 from covid_core.storage import write_json, write_text
@@ -34,6 +37,13 @@ SIZE = 64
 THREADS = 2
 OUTPUT_BIAS = -1.1
 """Brings the films of `write_film` to both sides of 0.5."""
+MEMBERS = 5
+"""Of the ensemble of a chest bundle."""
+PATTERN_THRESHOLD, OPACITY_THRESHOLD, OPACITY_ERROR = 0.4, 0.5, 0.11
+CELLS = (SIZE // 8, SIZE // 8)
+"""Of the feature map of both networks, and of the maps of the chest reader."""
+CHANNELS = 8
+"""Of the feature map of both networks."""
 PREPARATION = Preparation(size=SIZE)
 CALIBRATION = Calibration("platt", slope=1.4, intercept=-0.2, prevalence=0.5, fitted_on="validation part", n=40)
 
@@ -71,6 +81,38 @@ def tiny_classifier() -> Any:
     return model
 
 
+def tiny_reader() -> Any:
+    """A Keras chest reader with fixed weights, whose answers and maps differ from radiograph to radiograph."""
+    start_tensorflow()
+    import keras
+
+    from covid_core.training.chest_heads import Heads, build_reader
+    from covid_core.training.chest_network import ChestNetwork
+
+    grey = keras.Input((SIZE, SIZE, 1), name="grey")
+    scaled = keras.layers.Rescaling(scale=1 / 127.5, offset=-1.0)(grey)
+    edges = keras.layers.Conv2D(6, 5, strides=4, padding="same", activation="relu")(scaled)
+    lower = keras.Model(grey, edges, name="lower")
+    start = keras.Input(edges.shape[1:])
+    cells = keras.layers.Conv2D(CHANNELS // 2, 3, strides=2, padding="same", activation="relu")(start)
+    opacities = keras.layers.Conv2D(1, 1, activation="sigmoid")(cells)
+    taps = keras.Model(start, [cells, opacities], name="taps")
+    seen = keras.Input(cells.shape[1:])
+    lungs = keras.Model(seen, keras.layers.Conv2D(1, 1, activation="sigmoid")(seen), name="lungs")
+    for number, part in enumerate((lower, taps, lungs)):
+        part.set_weights(_random_weights([weight.shape for weight in part.weights], seed=number))
+    rng = np.random.default_rng(22)
+    # About the mean and the spread of the pooled features of `write_film`: what it writes comes to both sides of each threshold.
+    mean = np.array([0.14, 0.22, 0.63, 0.07, 0.22, 0.42, 1.65, 0.72])
+    kernel = rng.normal(0, 1, (CHANNELS, 2)) / np.array([0.05, 0.05, 0.13, 0.02, 0.04, 0.09, 0.45, 0.18])[:, None]
+    bias = 0.8 - mean @ kernel
+    heads = [
+        Heads((kernel + drawn).astype(np.float32), bias.astype(np.float32))
+        for drawn in (0.0, *rng.normal(0, 0.5, (MEMBERS, CHANNELS, 2)))
+    ]
+    return build_reader(ChestNetwork(lower, taps, taps), lungs, heads[0], heads[1:])
+
+
 def write_fake_bundle(
     folder: Path,
     *,
@@ -78,7 +120,7 @@ def write_fake_bundle(
     calibration: Calibration = CALIBRATION,
     three_way: ThreeWay | None = None,
 ) -> Path:
-    """Write a bundle whose every file is well formed; its figures are invented.
+    """Write the bundle of a classifier, every file of which is well formed; its figures are invented.
 
     Args:
         folder: is made; its name becomes the model's name.
@@ -89,20 +131,79 @@ def write_fake_bundle(
     Returns:
         `folder`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in _model_files().items():
-        (folder / name).write_bytes(content)
-    write_json(folder / "class_indices.json", CLASS_INDICES)
-    predictions = _predictions(calibration)
-    evaluation = evaluate(predictions, model=folder.name, threshold=threshold, part="test", n_resamples=50)
-    write_json(folder / "evaluation.json", evaluation)
-    predictions.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
-    _history().to_csv(folder / "history.csv", index=False, lineterminator="\n")
     manifest = _manifest(folder.name, threshold, calibration)
     if three_way is not None:
         manifest["three_way"] = three_way.to_json()
+    return _write(folder, _classifier_files(), _predictions(calibration), _history(), manifest)
+
+
+def write_fake_chest_bundle(
+    folder: Path, *, threshold: float = 0.5, calibration: Calibration = CALIBRATION, three_way: ThreeWay | None = None
+) -> Path:
+    """Write the bundle of a chest reader, judged on five folds; all else as of `write_fake_bundle`."""
+    predictions = _predictions(calibration)
+    predictions = predictions.assign(part=OUT_OF_FOLD, fold=predictions["group"] % 5)
+    manifest = _manifest(folder.name, threshold, calibration) | {
+        "stage": CHEST_STAGE,
+        "pattern_threshold": PATTERN_THRESHOLD,
+        "opacity_threshold": OPACITY_THRESHOLD,
+        "opacity_error": OPACITY_ERROR,
+    }
+    manifest["training"]["stages"] = {CHEST_STAGE: {"seconds": 7.5}}
+    if three_way is not None:
+        manifest["three_way"] = three_way.to_json()
+    losses = pd.DataFrame({"stage": ["pretraining", "lungs"], "epoch": [1, 1], "loss": [0.7, 0.3]})
+    return _write(folder, _reader_files(), predictions, losses, manifest)
+
+
+def _write(
+    folder: Path,
+    files: dict[str, bytes],
+    predictions: pd.DataFrame,
+    history: pd.DataFrame,
+    manifest: dict[str, Any],
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    write_json(folder / "class_indices.json", CLASS_INDICES)
+    threshold, part = manifest["threshold"]["value"], predictions["part"].iloc[-1]
+    evaluation = evaluate(predictions, model=folder.name, threshold=threshold, part=part, n_resamples=50)
+    write_json(folder / "evaluation.json", evaluation)
+    predictions.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+    history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
     write_text(folder / "MODEL_CARD.md", model_card(manifest, evaluation))
     write_manifest(folder, manifest)
+    return folder
+
+
+def fake_gate(*, limit: float = 2.0, child_limit: float = 2.0, channels: int = CHANNELS) -> Gate:
+    """A gate that holds everything to be upright, and a child's with a probability of 0.5; no distance is above 2."""
+    number = np.arange(7)
+    references = np.abs(np.random.default_rng(9).normal(size=(7, channels))).astype(np.float32)
+    return Gate(
+        references=references / np.linalg.norm(references, axis=1, keepdims=True),
+        filenames=np.array([f"film{one}.png" for one in number]),
+        patientids=np.array([f"patient{one}" for one in number]),
+        labels=np.where(number % 2 == 0, "covid", "non_covid"),
+        sources=np.full(7, "www.eurorad.org"),
+        fitted=number < 6,
+        limit=np.array([limit], np.float32),
+        pose_kernel=np.zeros((GRID**2 * channels, 2), np.float32),
+        pose_bias=np.array([9, 0], np.float32),
+        poses=np.array(["upright", "upside_down"]),
+        upright_limit=np.array([0.5], np.float32),
+        lateral_limit=np.zeros(1, np.float32),
+        child_kernel=np.zeros(GRID**2 * channels, np.float32),
+        child_bias=np.zeros(1, np.float32),
+        child_limit=np.array([child_limit], np.float32),
+    )
+
+
+def add_fake_gate(folder: Path, **settings: Any) -> Path:
+    """Give a bundle a gate, as of `fake_gate`."""
+    save_gate(folder / "gate.npz", fake_gate(**settings))
+    replace_file(folder, "gate.npz", (folder / "gate.npz").read_bytes())
     return folder
 
 
@@ -127,21 +228,34 @@ def write_film(path: Path, seed: int, height: int = 150, width: int = 130) -> Pa
 
 
 def _fixed_weights(shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    """Weights of the classifier; see `_random_weights`."""
+    weights = _random_weights(shapes, seed=21)
+    weights[-1] += np.float32(OUTPUT_BIAS)
+    return weights
+
+
+def _random_weights(shapes: list[tuple[int, ...]], seed: int) -> list[np.ndarray]:
     """Weights from NumPy, which are the same whatever Keras' initialisers do; large enough that films differ."""
-    rng = np.random.default_rng(21)
+    rng = np.random.default_rng(seed)
     fan_in = [np.prod(shape[:-1]) if len(shape) > 1 else 100 for shape in shapes]
     weights = [rng.normal(0, np.sqrt(8 / fan), shape) for shape, fan in zip(shapes, fan_in, strict=True)]
-    weights[-1] += OUTPUT_BIAS
     return [weight.astype(np.float32) for weight in weights]
 
 
 @cache
-def _model_files() -> dict[str, bytes]:
-    """Content of the files that TensorFlow makes; made once in a test process."""
-    start_tensorflow()
+def _classifier_files() -> dict[str, bytes]:
+    return _model_files(tiny_classifier())
+
+
+@cache
+def _reader_files() -> dict[str, bytes]:
+    return _model_files(tiny_reader())
+
+
+def _model_files(model: Any) -> dict[str, bytes]:
+    """Content of the files that TensorFlow makes of a model; made once in a test process."""
     from covid_core.training.export import head_weights, write_litert
 
-    model = tiny_classifier()
     with TemporaryDirectory() as scratch, warnings.catch_warnings():
         # Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
         warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)

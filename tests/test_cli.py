@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,14 +17,24 @@ from sklearn import metrics as reference
 
 from covid_core import __version__
 from covid_core.cli import _native_messages_hidden, main
-from covid_core.data.folds import make_folds, write_folds
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
+from covid_core.inference.gate import load_gate
 from covid_core.inference.predictor import Predictor
+from covid_core.inference.wording import CHILD
 from tests.conftest import PROJECT_DIR
-from tests.fake_bundle import change_manifest, start_tensorflow, write_fake_bundle, write_film
-from tests.phantom import phantom_film
+from tests.fake_bundle import (
+    add_fake_gate,
+    change_manifest,
+    start_tensorflow,
+    write_fake_bundle,
+    write_fake_chest_bundle,
+    write_film,
+)
+from tests.made_up_collections import write_collections
+from tests.phantom import phantom_film, write_phantom_dataset
+from tests.test_gating import trained_on
 from tests.training.tiny import write_tiny_dataset
 
 VERBS = (
@@ -35,7 +46,9 @@ VERBS = (
     "crossval",
     "evaluate",
     "export",
+    "pretrain",
     "build",
+    "gate",
     "predict",
     "report",
 )
@@ -122,8 +135,11 @@ def test_the_version_is_the_packages(capsys):
         ["prepare", "--fractions", "0.5", "0.5"],
         ["evaluate", "--stage", "middle"],
         ["evaluate", "--run", "runs/a", "--model", "b"],
-        ["build", "--threads", "0"],
-        ["build", "--seed", "-1"],
+        ["pretrain"],
+        ["pretrain", "--collections", "c", "--threads", "0"],
+        ["pretrain", "--collections", "c", "--seed", "-1"],
+        ["build", "--seed", "0"],  # a run has its own
+        ["gate", "--hospitals"],
         ["export"],
     ],
 )
@@ -170,18 +186,11 @@ def test_an_altered_model_is_one_line(tmp_path, film, capsys):
         ["finetune", "--run", "{folder}/none"],
         ["evaluate", "--run", "{folder}/none"],
         ["export", "--run", "{folder}/none", "--out", "{folder}/bundle"],
-        [
-            "build",
-            "--dataset",
-            "{folder}/none",
-            "--weights",
-            "none",
-            "--folds",
-            "{folder}/f.csv",
-            "--out",
-            "{folder}/b",
-        ],
-        ["build", "--dataset", "{folder}/none", "--weights", "{folder}/none.h5", "--out", "{folder}/b"],
+        ["pretrain", "--collections", "{folder}", "--weights", "{folder}/none.h5", "--out", "{folder}/run"],
+        ["build", "--run", "{folder}/none", "--dataset", "{folder}/none", "--weights", "none", "--out", "{folder}/b"],
+        ["build", "--run", "{folder}/none", "--weights", "{folder}/none.h5", "--out", "{folder}/b"],
+        ["build", "--run", "{folder}/none", "--weights", "none", "--out", "{folder}/thesis"],
+        ["gate", "--model", "{folder}/none"],
         ["evaluate", "--model", "{folder}/none"],
     ],
 )
@@ -200,18 +209,66 @@ def test_work_without_its_input_fails_with_one_line_and_touches_nothing(argument
     ]
 
 
-def test_a_build_without_lung_masks_is_one_line_that_says_where_they_are(tmp_path, capsys):
+def test_a_build_without_a_run_is_one_line_that_names_the_run(tmp_path, capsys):
     start_tensorflow()
-    dataset = write_tiny_dataset(tmp_path / "dataset")
-    write_folds(make_folds(dataset), tmp_path / "folds.csv")
-    inputs = ["--dataset", dataset, "--folds", tmp_path / "folds.csv", "--weights", "none"]
-    outputs = ["--annotations", tmp_path / "annotations", "--out", tmp_path / "models" / "lungs"]
-    assert main(["build", *map(str, [*inputs, *outputs])]) == 1
+    out = tmp_path / "models" / "chest"
+    assert main(["build", "--run", str(tmp_path / "no-run"), "--weights", "none", "--out", str(out)]) == 1
     streams = capsys.readouterr()
     assert streams.out == ""
-    assert "no lung masks" in one_line(streams.err)
-    assert "annotations" in streams.err
-    assert not (tmp_path / "models").exists()
+    assert str(tmp_path / "no-run") in one_line(streams.err)
+    assert not out.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("collections", "holds none of the collections siim, adults, auxiliary, pretraining"),
+        ("dataset", "covid_core prepare --dataset DIR"),
+    ],
+)
+def test_a_pretraining_without_its_input_ends_with_one_line_and_leaves_no_run(tmp_path, capsys, missing, said):
+    start_tensorflow()
+    places = {"dataset": write_tiny_dataset(tmp_path / "dataset"), "collections": tmp_path / "collections"}
+    write_collections(places["collections"])
+    places[missing] = tmp_path / "none"
+    inputs = ["--collections", places["collections"], "--dataset", places["dataset"], "--weights", "none"]
+    assert main(["pretrain", *map(str, inputs), "--out", str(tmp_path / "run")]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    *steps, error = streams.err.splitlines(keepends=True)
+    assert said in one_line(error)
+    assert all(re.match(r"\[ *\d+ s\] ", step) for step in steps)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def trained_here(tmp_path_factory):
+    """A bundle that was trained on a dataset of 48 radiographs, and the dataset."""
+    folder = tmp_path_factory.mktemp("gate")
+    dataset = write_tiny_dataset(folder / "dataset")
+    return trained_on(write_fake_bundle(folder / "tiny"), dataset), dataset
+
+
+def test_gate_with_other_collections_learns_to_warn_of_children_and_prints_what_it_measured(
+    trained_here, tmp_path, capsys
+):
+    folder, dataset = shutil.copytree(trained_here[0], tmp_path / "tiny"), trained_here[1]
+    collections = write_collections(tmp_path / "collections")
+    phantoms = write_phantom_dataset(tmp_path / "phantom", n_patients=2, size=64)
+    verb = [*map(str, ["gate", "--model", folder, "--dataset", dataset, "--collection", phantoms])]
+    pretraining = str(collections / "pretraining")
+    assert main([*verb, "--collections", str(collections), "--hospitals", pretraining]) == 0
+    streams = capsys.readouterr()
+    assert "8 children" in streams.err
+    head, _, *rows = [line for line in streams.out.splitlines() if line.startswith("|")]
+    assert "| Warned of a child | Called COVID-19, nothing said |" in head
+    # Those that the gate learned from are no test of it, so none is left of either finding.
+    assert [row.split(" | ")[1] for row in rows if "pretraining" in row] == ["0", "0"]
+    assert load_gate(folder / "gate.npz").child_limit <= 1
+    load_bundle(folder)
+    assert main(verb) == 0
+    assert "0 children" in capsys.readouterr().err
+    assert load_gate(folder / "gate.npz").child_limit == 2
 
 
 def figures_in(folder):
@@ -371,6 +428,47 @@ def test_json_gives_one_object_a_line_and_goes_on_past_bad_files(bundle, film, n
         "model": "tiny",
         "version": "2000-01-01-00000000",
     }
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory):
+    """A chest reader whose gate takes everything for a child's from a probability of 0.5 on, which each has."""
+    return add_fake_gate(write_fake_chest_bundle(tmp_path_factory.mktemp("models") / "chest"), child_limit=0.5)
+
+
+def test_predict_says_what_a_radiograph_leans_to_how_much_is_affected_and_warns_of_a_child(chest, film, capsys):
+    found = Predictor(load_bundle(chest)).predict(decode_file(film))
+    titles = {
+        "none": "No pattern of pneumonia",
+        "covid": "COVID-19 pattern",
+        "other": "Pattern of another pneumonia",
+    }
+    capsys.readouterr()
+    assert main(["predict", str(film), "--model", str(chest)]) == 0
+    assert capsys.readouterr().out == (
+        f"Result:\n  Class      : {found.label}\n  Confidence : {found.confidence * 100:.1f}%\n"
+        f"  Ensemble   : P(covid) {found.spread[0]:.2f} to {found.spread[1]:.2f}, the model's {found.probability_covid:.2f}\n"
+        f"  Leans to   : {titles[found.pattern]}\n"
+        f"  Opacities  : in {found.affected * 100:.0f}% of the lungs\n"
+        f"  Caution    : {CHILD}\n"
+    )
+
+
+def test_json_holds_the_pattern_the_affected_share_and_the_warning_of_a_child(chest, film, capsys):
+    found = Predictor(load_bundle(chest)).predict(decode_file(film))
+    capsys.readouterr()
+    assert main(["predict", "--json", str(film), "--model", str(chest)]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["pattern"], line["gate"], line["warnings"]) == (found.pattern, "passed", [CHILD])
+    assert line["probability_pattern"] == pytest.approx(found.probability_pattern, abs=1e-6)
+    assert line["lungs_affected"] == pytest.approx(found.affected, abs=1e-6)
+    assert (line["spread_low"], line["spread_high"]) == pytest.approx(found.spread, abs=1e-6)
+
+
+def test_a_gate_that_knows_no_children_warns_of_none(tmp_path, film, capsys):
+    folder = add_fake_gate(write_fake_chest_bundle(tmp_path / "chest"))  # a limit of 2
+    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    assert "Caution" not in capsys.readouterr().out
 
 
 def test_json_of_good_films_alone_leaves_with_0(bundle, film, capsys):

@@ -2,19 +2,24 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from covid_core.data.prepare import prepare_dataset, read_split, split_image_paths
 from covid_core.errors import DatasetError, TrainingError
 from covid_core.evaluation.intervals import wilson
-from covid_core.gate_figures import judge_gate, pictures_in, write_gate
+from covid_core.gate_figures import judge_gate, pictures_by_kind, pictures_in, write_gate
 from covid_core.gating import FOLDS, MIN_FILMS, MIN_LATERALS, Signatures, fit_gate, other_films
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare, prepare_files
@@ -23,7 +28,8 @@ from covid_core.inference.gate import load_gate, save_gate, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
 from covid_core.storage import read_json, sha256_of_file, write_json
-from tests.fake_bundle import PREPARATION, write_fake_bundle
+from tests.fake_bundle import PREPARATION, replace_file, write_fake_bundle
+from tests.made_up_collections import write_collections
 from tests.phantom import COLUMNS, phantom_film, write_phantom_dataset
 
 LATERALS = 14
@@ -174,6 +180,135 @@ def test_the_same_films_give_the_same_file(fitted, bundle, dataset, collection, 
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
 
 
+def test_without_other_collections_the_gate_knows_no_children_and_warns_of_none(fitted):
+    assert fitted.children == frozenset()
+    assert fitted.gate.child_limit == 2
+    assert not fitted.gate.child_kernel.any()
+    for index in range(len(fitted.films)):
+        assert not fitted.gate.screen_signature(fitted.films.of(index), lambda _: fitted.films.of(0)).child
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Collections of seven hospitals and of children; the images of one hospital, `pakistan`, are coarse squares."""
+    folder = write_collections(tmp_path_factory.mktemp("others") / "collections")
+    rng = np.random.default_rng(4)
+    for path in sorted(folder.glob("adults/images/*.png")):
+        if not path.name.startswith("nih"):
+            squares = Image.fromarray(rng.integers(0, 256, (24, 24), dtype=np.uint8))
+            squares.resize((96, 96), Image.Resampling.NEAREST).save(path)
+    return folder
+
+
+@pytest.fixture
+def without_copies(monkeypatch):
+    """This untrained network tells little apart: by the usual distance, all pictures are copies of each other."""
+    monkeypatch.setattr("covid_core.gate_figures.COPY_DISTANCE", -1.0)
+
+
+@pytest.fixture(scope="module")
+def widened(bundle, dataset, collection, elsewhere):
+    """The gate that has seen other hospitals and children as well."""
+    return fit_gate(bundle, dataset, collection, elsewhere=elsewhere)
+
+
+def test_the_gate_knows_adults_of_every_hospital_behind_the_dataset(widened, fitted, dataset):
+    gate, cohort = widened.gate, len(read_split(dataset))
+    assert widened.cohort == fitted.cohort == cohort
+    np.testing.assert_array_equal(gate.references[:cohort], fitted.gate.references)
+    found = dict(zip(*np.unique(gate.sources[cohort:], return_counts=True), strict=True))
+    # Indeterminate appearances are of no class; what is left of `write_collections`, by source and hospital group.
+    assert found == {
+        **{"siim S00": 23, "siim S01": 23, "siim S03": 15, "siim": 3},
+        **{"nih": 14, "pakistan": 10, "hannover": 6},
+    }
+    assert not gate.fitted[cohort:].any()  # none of them is shown as a similar one
+    label_of = dict(zip(gate.filenames[cohort:], gate.labels[cohort:], strict=True))
+    assert label_of["S00-typical-0.png"] == label_of["figshare-0.png"] == "covid"
+    for name in ("S00-negative-1.png", "S00-atypical-0.png", "tuberculosis-0.png", "nih-none-0.png"):
+        assert label_of[name] == "non_covid"
+
+
+def test_the_distance_may_be_as_large_as_at_the_strangest_hospital_left_out(widened):
+    gate, cohort = widened.gate, widened.cohort
+    hospital = np.append(widened.groups[:cohort], gate.sources[cohort:])
+    limits = {}
+    for name in np.unique(gate.sources[cohort:]):
+        others = gate.references[hospital != name]
+        nearest = NearestNeighbors(n_neighbors=5).fit(others).kneighbors(gate.references[hospital == name])[0]
+        limits[name] = np.percentile(nearest.mean(axis=1), 98)
+    own = [
+        NearestNeighbors(n_neighbors=5)
+        .fit(gate.references[widened.groups != group])
+        .kneighbors(gate.references[index][None])[0]
+        .mean()
+        for index, group in enumerate(widened.groups[:cohort])
+    ]
+    assert gate.limit[0] == pytest.approx(max(*limits.values(), np.percentile(own, 99)), abs=2e-3)
+    assert max(limits.values()) > np.percentile(own, 99)  # so that a gate that knows the dataset alone is narrower
+
+
+def fields_of(network, paths):
+    """What the gate reads the pose and the age from, worked out here: the roots of the nine means, of length 1 together."""
+    rows = []
+    for film in prepare_files(paths, PREPARATION):
+        means = signature(network.invoke(film).features)[1:].ravel()
+        rooted = np.sign(means) * np.sqrt(np.abs(means))
+        rows.append(rooted / np.linalg.norm(rooted))
+    return np.array(rows, float)
+
+
+@pytest.fixture(scope="module")
+def of_age(widened, bundle, dataset, elsewhere):
+    """Features of adults with their hospitals, and of children."""
+    network, cohort = Network(bundle.file("model.tflite")), widened.cohort
+    split = read_split(dataset)
+    grown = np.ones(len(widened.groups), bool)
+    if "age" in split:
+        grown[:cohort] = ~(pd.to_numeric(split["age"], errors="coerce") < 18)
+    names = {path.name: path for path in elsewhere.glob("*/images/*.png")}
+    paths = [*split_image_paths(dataset), *(names[name] for name in widened.gate.filenames[cohort:])]
+    hospital = np.append(np.full(cohort, "the dataset"), widened.gate.sources[cohort:])
+    children = sorted((elsewhere / "pretraining" / "images").iterdir())
+    return fields_of(network, paths)[grown], hospital[grown], fields_of(network, children)
+
+
+def child_model(adults, children):
+    features = np.concatenate([adults, children])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000))
+    return model.fit(features, np.repeat([0, 1], [len(adults), len(children)]))
+
+
+def test_children_are_distinguished_from_adults_by_a_logistic_regression(widened, of_age):
+    adults, _, children = of_age
+    assert widened.children == {f"child-{finding}-{number}.png" for finding in "NP" for number in range(4)}
+    features = np.concatenate([adults, children])
+    expected = child_model(adults, children).predict_proba(features)[:, 1]
+    logits = features @ widened.gate.child_kernel.astype(float) + widened.gate.child_bias[0]
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, atol=2e-3)
+    assert expected[-len(children) :].mean() > expected[: len(adults)].mean()
+
+
+def test_at_most_one_adult_in_a_hundred_of_a_hospital_unseen_is_taken_for_a_child(widened, of_age):
+    adults, hospital, children = of_age
+    limits = [0.5]
+    for name in np.unique(hospital):
+        model = child_model(adults[hospital != name], children)
+        limits.append(np.percentile(model.predict_proba(adults[hospital == name])[:, 1], 99))
+    assert widened.gate.child_limit[0] == pytest.approx(max(limits), abs=2e-3)
+
+
+def test_collections_of_children_alone_are_refused_with_a_sentence(bundle, dataset, elsewhere, tmp_path):
+    shutil.copytree(elsewhere / "pretraining", tmp_path / "pretraining")
+    with pytest.raises(TrainingError, match="no radiograph of an adult"):
+        fit_gate(bundle, dataset, elsewhere=tmp_path)
+
+
+def test_a_place_without_any_collection_is_refused(bundle, dataset, tmp_path):
+    with pytest.raises(DatasetError, match="holds none of the collections"):
+        fit_gate(bundle, dataset, elsewhere=tmp_path)
+
+
 def test_signatures_after_repairs_are_those_of_the_repaired_picture(bundle, dataset):
     network = Network(bundle.file("model.tflite"))
     films = prepare_files(split_image_paths(dataset)[:2], PREPARATION)
@@ -219,6 +354,51 @@ def test_what_cannot_be_read_is_counted_apart_and_copies_of_known_films_are_left
     elsewhere = next(place for place in block["hospitals"] if place["name"] == "elsewhere")
     assert elsewhere["n"] + elsewhere["copies_left_out"] == 13
     assert elsewhere["copies_left_out"] >= 1
+
+
+@pytest.mark.usefixtures("without_copies")
+def test_warnings_and_calls_of_a_hospital_are_those_that_the_served_model_gives(widened, bundle, elsewhere, tmp_path):
+    """Counted again through the predictor: what is refused, what is taken for a child's, and what is called COVID-19."""
+    kinds = {
+        "children": sorted((elsewhere / "pretraining" / "images").iterdir()),
+        "others": write_films(tmp_path / "films", range(30)),
+    }
+    # So low that some are taken for children, whatever this untrained network makes of them.
+    chances = [widened.gate.probability_child(widened.films.of(index)) for index in range(widened.cohort)]
+    limit = float(np.quantile(chances, 0.3))
+    gate = replace(widened.gate, child_limit=np.array([limit], np.float32))
+    block = judge_gate(bundle, replace(widened, gate=gate), hospitals=kinds)
+    assert block["child_limit"] == pytest.approx(limit)
+    folder = shutil.copytree(bundle.folder, tmp_path / "own")
+    save_gate(folder / "gate.npz", gate)
+    replace_file(folder, "gate.npz", (folder / "gate.npz").read_bytes())
+    predictor, seen = Predictor(load_bundle(folder)), []
+    for name, paths in kinds.items():
+        row = next(one for one in block["hospitals"] if one["name"] == name)
+        assert (row["n"], row["copies_left_out"]) == (len(paths), 0)
+        found = [predictor.predict(decode_file(path), anyway=True) for path in paths]
+        called = [one.label == "covid" for one in found]
+        warned = [one.screening.child for one in found]
+        passed = [one.anyway is None for one in found]
+        silent = [call and ok and not child for call, ok, child in zip(called, passed, warned, strict=True)]
+        for key, counted in (("called", called), ("warned", warned), ("called_silently", silent)):
+            assert row[key] == wilson(sum(counted), len(paths)).to_json(), (name, key)
+        assert row["refused"] == wilson(len(paths) - sum(passed), len(paths)).to_json()
+        seen += zip(called, warned, strict=True)
+    assert set(seen) == {(False, False), (False, True), (True, False), (True, True)}
+
+
+@pytest.mark.usefixtures("without_copies")
+def test_children_that_the_gate_learned_from_are_not_judged_by_it(dataset, elsewhere, tmp_path):
+    folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
+    known = sorted((elsewhere / "pretraining" / "images").iterdir())
+    fresh = write_films(tmp_path / "films", range(3))
+    block = write_gate(folder, dataset, hospitals={"children": [*known, *fresh]}, elsewhere=elsewhere)
+    assert next(row for row in block["hospitals"] if row["name"] == "children")["n"] == len(fresh)
+    gate = load_gate(folder / "gate.npz")
+    assert gate.child_limit[0] == pytest.approx(block["child_limit"])
+    assert 0.5 <= block["child_limit"] <= 1
+    assert len(gate.filenames) == block["films"] == len(read_split(dataset)) + 94
 
 
 def test_auroc_and_fpr95_compare_with_the_upright_films_of_other_patients(block, fitted):
@@ -323,6 +503,24 @@ def test_pictures_are_found_in_folders_below_and_a_folder_without_any_is_refused
     assert [path.name for path in pictures_in(tmp_path)] == ["a.jpeg", "b.PNG", "c.dcm"]
     with pytest.raises(DatasetError, match="holds no pictures"):
         pictures_in(tmp_path / "nowhere")
+
+
+def test_pictures_of_a_labelled_collection_are_grouped_by_source_hospital_and_finding(tmp_path):
+    folder = tmp_path / "far"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        (folder / name).write_bytes(b"")
+    assert {kind: [path.name for path in paths] for kind, paths in pictures_by_kind(folder).items()} == {
+        "far": ["a.png", "b.png", "c.png", "d.png"]
+    }
+    (folder / "labels.csv").write_text("filename,finding,site,source\na.png,Mass,S1,x\nb.png,,S1,x\nc.png,Mass,S1,x\n")
+    assert {kind: [path.name for path in paths] for kind, paths in pictures_by_kind(folder).items()} == {
+        "far, not in the table": ["d.png"],
+        "far, x, S1, Mass": ["a.png", "c.png"],
+        "far, x, S1, not stated": ["b.png"],
+    }
+    (folder / "labels.csv").write_text("filename,finding\na.png,Mass\nb.png,Mass\nc.png,Mass\nd.png,Node\n")
+    assert list(pictures_by_kind(folder)) == ["far, Mass", "far, Node"]
 
 
 def test_unit_vectors_are_what_the_gate_compares(fitted):

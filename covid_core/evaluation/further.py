@@ -84,13 +84,16 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 def _overview(evaluation: Mapping[str, Any]) -> FurtherTable:
     """Everything in one table, the former model beside this one."""
-    former, hospitals = evaluation["former"], evaluation["hospitals"]
+    former, hospitals = evaluation["former"], evaluation.get("hospitals") or {}
     then = hospitals.get("former", {})
+    elsewhere = {
+        "roc_auc": "SIIM, hospital group left out: AUC within a group",
+        "same_size_auc": "the same, within one image size",
+        "sensitivity": "the same: sensitivity",
+        "specificity": "the same: specificity",
+    }
     rows: list[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = [
-        ("SIIM, hospital group left out: AUC within a group", hospitals["roc_auc"], then.get("roc_auc")),
-        ("the same, within one image size", hospitals["same_size_auc"], then.get("same_size_auc")),
-        ("the same: sensitivity", hospitals["sensitivity"], then.get("sensitivity")),
-        ("the same: specificity", hospitals["specificity"], then.get("specificity")),
+        *((title, hospitals[kind], then.get(kind)) for kind, title in elsewhere.items() if kind in hospitals),
         ("dataset, within a source: AUC", evaluation["metrics"]["within_source_auc"], former["within_source_auc"]),
         ("dataset: AUC", evaluation["metrics"]["roc_auc"], former["roc_auc"]),
     ]
@@ -99,7 +102,7 @@ def _overview(evaluation: Mapping[str, Any]) -> FurtherTable:
         rows.append(("dataset, source left out: AUC", left_out, former["left_out_sources"]))
     rows += [
         (f"{one['kind']}, collection left out: called COVID-19", one["called_covid"], one.get("former"))
-        for one in evaluation["strangers"]
+        for one in evaluation.get("strangers") or ()
     ]
     for name, block in (evaluation.get("external") or {}).items():
         for finding, entry in block["by_finding"].items():

@@ -35,7 +35,8 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
         `pooled_auc`; `size_alone`: `roc_auc`, `same_size_auc`; `groups`: one row each; `former`: the metrics of the other model.
     """
     sites = table["site"].to_numpy(np.str_)
-    size = (table["original_width"].astype("str") + "x" + table["original_height"].astype("str")).to_numpy(np.str_)
+    width, height = (table[f"original_{side}"].astype("str").fillna("") for side in ("width", "height"))
+    size = (width + "x" + height).to_numpy(np.str_)  # a missing value would cut every text to one letter
     size[table["original_width"].isna().to_numpy()] = ""
     same_size = np.where(size == "", "", np.char.add(np.char.add(sites, " "), size))
     films = _films(table, table["probability_covid"].to_numpy(float), sites, threshold)

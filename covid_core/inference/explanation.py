@@ -71,7 +71,7 @@ class QuestionsHead:
     bias: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        _check_shapes(self, kernel="cq", bias="q")
+        _check_shapes(self, kernel="c2", bias="2")
 
     @property
     def channels(self) -> int:
@@ -184,8 +184,8 @@ def _head_of(arrays: Mapping[str, NDArray[np.float32]]) -> Head:
 
 
 def _check_shapes(head: Head, **axes: str) -> None:
-    """Compare each array with its axes, a letter each: the same letter is the same length, and `1` is one."""
-    lengths = {"1": 1}
+    """Compare each array with its axes, a sign each: the same letter is the same length, and a digit is that length."""
+    lengths = {"1": 1, "2": 2}
     for name, letters in axes.items():
         array: NDArray[np.float32] = getattr(head, name)
         if array.dtype != np.float32 or not np.isfinite(array).all():

@@ -25,7 +25,7 @@ from covid_core.inference.wording import (
     ANYWAY,
     NOT_HEALTHY,
     assumption,
-    grave_cautions,
+    cautions,
     headline,
     heat_sentences,
     indeterminate_sentence,
@@ -115,8 +115,9 @@ def probability_sentences(prediction: Prediction, bundle: Bundle) -> str:
 def further_cautions(result: FilmResult) -> list[str]:
     """What speaks against relying on a result, but for a refusal that was overridden: that is the mark, `anyway_sentence`."""
     outcome = result.outcome
-    grave = grave_cautions(replace(outcome, screening=None)) if isinstance(outcome, Prediction) else []
-    return [*grave, *result.warnings]
+    if isinstance(outcome, Prediction) and outcome.screening is not None:
+        outcome = replace(outcome, screening=replace(outcome.screening, refusal=None))
+    return cautions(replace(result, outcome=outcome))
 
 
 def anyway_sentence(refusal: ImageRefusedError) -> str:

@@ -135,8 +135,8 @@ def _rounded(value: float | None) -> float | None:
 def _warnings(one: FilmResult) -> list[str]:
     """The cautions of a result; that a film was predicted anyway stands in columns of its own."""
     outcome = one.outcome
-    if isinstance(outcome, Prediction):
-        outcome = replace(outcome, screening=None)
+    if isinstance(outcome, Prediction) and outcome.screening is not None:
+        outcome = replace(outcome, screening=replace(outcome.screening, refusal=None))
     return cautions(replace(one, outcome=outcome))
 
 

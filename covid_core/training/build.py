@@ -165,12 +165,15 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
 
     Raises:
         DatasetError: the dataset is not prepared, the folds do not fit, or masks are missing.
-        TrainingError: the run is not finished or of another dataset, no image has a mask, or LiteRT and Keras do not agree.
+        TrainingError: the run is not finished or of another dataset, no image has a mask, the former model cannot be read, or
+            LiteRT and Keras do not agree.
         BundleError: `out` holds something else.
     """
     started = time.monotonic()
     check_target(out)
     read_external(materials.external)
+    former = None if materials.former is None else _read_former(materials.former / "predictions.jsonl")
+    former_figures = None if materials.former is None else _former_figures(materials.former / "evaluation.json")
     run = open_run(materials.run)
     recipe = run.recipe
     state = runtime.configure(recipe.seed, recipe.threads)
@@ -190,9 +193,9 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
         predictions, model=out.name, threshold=chosen.point.value, part=OUT_OF_FOLD, prevalence=PREVALENCE
     )
     evaluation |= _measured(materials, cohort, network, masks, chosen, say=say)
-    evaluation |= _measured_elsewhere(materials, left_out, chosen)
-    if materials.former is not None:
-        evaluation["former"] = _former_figures(materials.former / "evaluation.json")
+    evaluation |= _measured_elsewhere(left_out, chosen, former)
+    if former_figures is not None:
+        evaluation["former"] = former_figures
     evaluation |= whom_blocks(predictions, evaluation, materials.dataset, materials.collection)
     say("heads on all images, and their ensemble")
     everyone = np.ones(len(table), np.bool_)
@@ -355,20 +358,19 @@ def _measured(
     }
 
 
-def _measured_elsewhere(materials: Materials, left_out: _LeftOut, chosen: _Chosen) -> dict[str, Any]:
-    """Figures on what the network never saw."""
+def _measured_elsewhere(left_out: _LeftOut, chosen: _Chosen, former: pd.DataFrame | None) -> dict[str, Any]:
+    """Figures on what the network never saw, and those of a former model beside them."""
     judged = protocol.comparable(left_out.table)
     judged = judged.assign(
         probability_covid=chosen.probability(judged["probability_raw"]), file=judged["path"].map(_name_of)
     )
     kinds = left_out.table[left_out.table["source"] != "siim"]
     kinds = kinds.assign(
-        kind=[_KINDS[key] for key in zip(kinds["source"], kinds["finding"], strict=True)],
+        kind=[_KINDS.get(key, ", ".join(key)) for key in zip(kinds["source"], kinds["finding"], strict=True)],
         file=kinds["path"].map(_name_of),
         probability_covid=chosen.probability(kinds["probability_raw"]),
     )
-    if materials.former is not None:
-        former = _read_former(materials.former / "predictions.jsonl")
+    if former is not None:
         judged, kinds = judged.join(former, on="file"), kinds.join(former, on="file")
     truth = left_out.table.set_index("row").loc[left_out.changed_rows, "appearance"] == TYPICAL
     changed = {name: chosen.probability(raw) for name, raw in left_out.changed.items()}

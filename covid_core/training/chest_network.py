@@ -54,6 +54,8 @@ def build_network(recipe: ChestRecipe, weights_file: Path | None = None) -> Ches
     size = recipe.preparation.size
     if size % (2 * CELL_SIDE):
         raise TrainingError(f"The input's side must be a multiple of {2 * CELL_SIDE} pixels. Received: {size}")
+    # The frozen blocks are not saved: those of a recipe without weights must come out the same each time.
+    keras.utils.set_random_seed(recipe.seed)
     whole = build_backbone(recipe.backbone(), weights_file)
     for layer in whole.layers:
         if isinstance(layer, layers.BatchNormalization):

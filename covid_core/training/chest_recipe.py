@@ -95,3 +95,9 @@ class ChestRecipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain values."""
         return {"backbone": self.backbone().backbone, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ChestRecipe":
+        """Read what `to_json` wrote; a setting that is missing or unknown raises KeyError, TypeError or ValueError."""
+        settings = {name: value for name, value in values.items() if name != "backbone"}
+        return cls(**{**settings, "preparation": Preparation(**values["preparation"])})

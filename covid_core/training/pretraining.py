@@ -11,6 +11,7 @@ table, so that each network's view of them is at hand, and are never trained on.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def pretrain(
         TrainingError: `out` holds a run of another recipe, or weights cannot be had.
         ImageRefusedError: an image cannot be decoded.
     """
-    runtime.configure(recipe.seed, recipe.threads)
+    runtime.configure(recipe.seed, recipe.threads, deterministic=False)
     run = _open(collections, dataset, out, recipe, external=external, say=say)
     network = build_network(recipe, weights_file)
     _prepare_arrays(run, network, say)
@@ -132,10 +133,9 @@ def open_run(folder: Path) -> ChestRun:
     """
     recipe = read_json(folder / "recipe.json", TrainingError)
     try:
-        from_file = ChestRecipe(**{k: v for k, v in recipe.items() if k not in {"backbone", "preparation"}})
-    except TypeError as cause:
+        return ChestRun(folder, _read_images(folder / IMAGES_NAME), ChestRecipe.from_json(recipe))
+    except (KeyError, TypeError, ValueError) as cause:
         raise TrainingError(f"{folder} is a run of another version: {cause}. Run `pretrain` again.") from cause
-    return ChestRun(folder, _read_images(folder / IMAGES_NAME), from_file)
 
 
 def _open(
@@ -277,8 +277,10 @@ def _train(run: ChestRun, left_out: LeftOut, weights_file: Path | None, say: Say
     say(f"network {left_out.name}: {int(rows.sum())} images, {recipe.epochs} epochs")
     keras.utils.set_random_seed(recipe.seed)
     upper = build_network(recipe, weights_file).upper
-    history = folder / "history.csv"
-    done = len(pd.read_csv(history)) if history.exists() else 0
+    history, backup = folder / "history.csv", folder / "backup"
+    done = _epochs_done(backup)
+    if not done:
+        history.unlink(missing_ok=True)
     copies = range(recipe.copies)
     batches = Batches(
         [run.array(f"lower-{copy}") for copy in copies],
@@ -303,7 +305,7 @@ def _train(run: ChestRun, left_out: LeftOut, weights_file: Path | None, say: Say
         shuffle=False,
         verbose=0,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(folder / "backup")),
+            keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True, delete_checkpoint=False),
             keras.callbacks.CSVLogger(str(history), append=True),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: say(f"  epoch {epoch + 1}: loss {(logs or {})['loss']:.4f}")
@@ -313,6 +315,13 @@ def _train(run: ChestRun, left_out: LeftOut, weights_file: Path | None, say: Say
     partial = folder / "partial.weights.h5"
     upper.save_weights(partial)
     partial.replace(folder / WEIGHTS_NAME)
+    shutil.rmtree(backup, ignore_errors=True)  # not before: a run that was stopped goes on from it
+
+
+def _epochs_done(backup: Path) -> int:
+    """How many epochs a backup of Keras holds."""
+    metadata = backup / "training_metadata.json"
+    return int(read_json(metadata, TrainingError)["epoch"]) if metadata.exists() else 0
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.locations import PROJECT, model_names, models_dir
+from tests.fake_bundle import add_fake_gate, write_fake_bundle, write_fake_chest_bundle
 from tests.real_films import chest_film
 
 OpenPage = Callable[..., AppTest]
@@ -55,6 +56,22 @@ def own_bundle(models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A copy of a committed bundle that a test may change; the app sees no other."""
     folder = tmp_path / "models" / models[0]
     shutil.copytree(models_dir() / models[0], folder)
+    monkeypatch.setenv("COVID_MODELS_DIR", str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def chest_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny bundle of a chest reader, whose gate lets everything pass; the app sees no other."""
+    folder = add_fake_gate(write_fake_chest_bundle(tmp_path / "models" / "chest"))
+    monkeypatch.setenv("COVID_MODELS_DIR", str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def classifier_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny bundle of a classifier without maps; the app sees no other."""
+    folder = write_fake_bundle(tmp_path / "models" / "classifier")
     monkeypatch.setenv("COVID_MODELS_DIR", str(folder.parent))
     return folder
 

@@ -1,3 +1,4 @@
+import base64
 import io
 import json
 import zipfile
@@ -7,16 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode
 from covid_core.inference.bundle import load_bundle
+from covid_core.inference.explanation import heat_layer
 from covid_core.inference.predictor import Predictor
+from covid_core.inference.wording import CHILD, opacities_sentence, pattern_sentence
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import models_dir
 from tests.app.conftest import OpenPage, film_png, png, texts
-from tests.fake_bundle import change_manifest
+from tests.fake_bundle import add_fake_gate, change_manifest
 from tests.real_films import chest_film, leg_film, sample
 
 PAGE = "pages/1_Predict.py"
@@ -87,12 +92,79 @@ def viewer(app: AppTest) -> dict[str, Any]:
     return shown
 
 
-def test_the_film_is_shown_with_its_heat(page: AppTest) -> None:
+def test_what_the_model_saw_lies_over_the_radiograph(page: AppTest) -> None:
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
-    assert viewer(page)["size"] == [512, 512]
-    assert viewer(page)["layer"]["picture"].startswith("data:image/png")
-    assert "heat map" in viewer(page)["alt"]
-    assert "of the heat lies in the lungs" in texts(page)
+    shown = viewer(page)
+    assert shown["size"] == [512, 512]
+    assert shown["layer"]["picture"].startswith("data:image/png")
+    assert shown["alt"] == f"The film, with the model's {shown['layer']['name'].lower()} over it"
+
+
+def layer_of(cells: NDArray[np.float32]) -> bytes:
+    """The pixels of the picture that shows cells over a radiograph."""
+    return heat_layer(cells).tobytes()
+
+
+def picture_over(app: AppTest) -> bytes:
+    address = viewer(app)["layer"]["picture"]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))).tobytes()
+
+
+def test_a_chest_reader_shows_the_opacities_first_and_the_heat_map_on_request(
+    chest_bundle: Path, open_page: OpenPage
+) -> None:
+    expected = Predictor(load_bundle(chest_bundle)).predict(decode(film_png(1)))
+    assert expected.opacities is not None
+    app = open_page(PAGE)
+    app.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    assert not app.exception
+    overlay = app.segmented_control(key="overlay")
+    assert (overlay.options, overlay.value) == (["Opacities", "Heat map"], "Opacities")
+    assert viewer(app)["layer"]["name"] == "Opacities"
+    assert picture_over(app) == layer_of(expected.opacities)
+    app.segmented_control(key="overlay").set_value("Heat map").run()
+    assert viewer(app)["layer"]["name"] == "Heat map"
+    assert "heat map" in viewer(app)["alt"]
+    assert picture_over(app) == layer_of(expected.heat)
+    assert layer_of(expected.heat) != layer_of(expected.opacities)
+
+
+def test_a_chest_reader_says_what_the_radiograph_leans_to_and_how_much_of_the_lungs_is_affected(
+    chest_bundle: Path, open_page: OpenPage
+) -> None:
+    bundle = load_bundle(chest_bundle)
+    expected = Predictor(bundle).predict(decode(film_png(1)))
+    app = open_page(PAGE)
+    app.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    said = [one.value.replace("\\", "") for one in app.markdown]
+    assert pattern_sentence(expected) in said
+    assert opacities_sentence(expected, bundle) in said
+    assert "of the heat lies in the lungs" in texts(app)
+    assert "child" not in texts(app)
+
+
+def test_a_classifier_without_maps_shows_its_heat_and_says_nothing_of_opacities_or_patterns(
+    classifier_bundle: Path, open_page: OpenPage
+) -> None:
+    expected = Predictor(load_bundle(classifier_bundle)).predict(decode(film_png(1)))
+    app = open_page(PAGE)
+    app.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
+    assert not app.exception
+    assert not app.segmented_control
+    assert viewer(app)["layer"]["name"] == "Heat map"
+    assert picture_over(app) == layer_of(expected.heat)
+    for words in ("Leans to", "pacit", "of the heat lies in the lungs"):
+        assert words not in texts(app)
+
+
+def test_a_childs_radiograph_is_warned_of_above_the_result(chest_bundle: Path, open_page: OpenPage) -> None:
+    add_fake_gate(chest_bundle, child_limit=0.5)  # every radiograph is a child's with a probability of 0.5
+    app = open_page(PAGE)
+    app.file_uploader[0].set_value([("a.png", film_png(1), IMAGE), ("b.png", film_png(2), IMAGE)]).run()
+    assert not app.exception
+    assert app.warning[0].value.replace("\\", "") == CHILD
+    assert list(app.dataframe[0].value["Status"]) == ["doubtful", "doubtful"]
+    assert list(app.dataframe[0].value["Reason"]) == [CHILD, CHILD]
 
 
 def gated(models: list[str]) -> None:

@@ -63,6 +63,15 @@ def test_the_heat_lies_where_the_model_saw_the_film(film: GreyImage, heat: Any) 
     assert (layer.format, layer.mode) == ("PNG", "RGBA")
 
 
+def test_what_lies_over_the_radiograph_and_its_controls_have_the_name_that_the_page_gives(
+    film: GreyImage, heat: Any
+) -> None:
+    usual, named = viewer_data(film, heat, BOX), viewer_data(film, heat, BOX, layer="Opacities")
+    assert (usual["layer"]["name"], usual["layer"]["opacity"]) == ("Heat map", "Heat map opacity")
+    assert (named["layer"]["name"], named["layer"]["opacity"]) == ("Opacities", "Opacities opacity")
+    assert named["layer"]["picture"] == usual["layer"]["picture"]
+
+
 @pytest.mark.parametrize("opacity", [0.1, 0.45, 0.9])
 def test_the_layer_over_the_film_gives_the_overlay_of_the_reports(film: GreyImage, heat: Any, opacity: float) -> None:
     left, top, right, bottom = BOX

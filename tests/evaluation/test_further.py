@@ -24,6 +24,7 @@ def metric(value: float | None, lower: float | None = None, upper: float | None 
 def areas(value: float) -> dict[str, Any]:
     return {
         "roc_auc": metric(value, value - 0.1, value + 0.05),
+        "pooled_auc": metric(value - 0.1, value - 0.2, value - 0.05),
         "within_source_auc": metric(value - 0.2, value - 0.25, value - 0.15),
     }
 
@@ -59,8 +60,99 @@ BARE = {
 }
 """What every evaluation has."""
 
+
+def at_hospitals(value: float, **others: Any) -> dict[str, Any]:
+    return {
+        "roc_auc": metric(value, value - 0.02, value + 0.02),
+        "same_size_auc": metric(value - 0.1, value - 0.14, value - 0.06),
+        **others,
+    }
+
+
+CALLS = {"sensitivity": metric(0.81, 0.79, 0.83), "specificity": metric(0.84, 0.81, 0.86)}
+FORMER_CALLS = {"sensitivity": metric(0.48, 0.45, 0.51), "specificity": metric(0.66, 0.62, 0.7)}
+
+
+def kind(name: str, refused: float, repairs: int | None, auroc: float | None = 0.987) -> dict[str, Any]:
+    return {
+        "kind": name,
+        "n": 40,
+        "unreadable": 0,
+        "roc_auc": auroc,
+        "fpr95": None if auroc is None else 0.0312,
+        "refused": metric(refused, refused - 0.1, refused, n=40),
+        "right_repair": repairs,
+    }
+
+
+def place(name: str, **others: Any) -> dict[str, Any]:
+    return {"name": name, "n": 30, "refused": metric(0.02, 0.01, 0.08, n=30), **others}
+
+
 FULL: dict[str, Any] = {
     **BARE,
+    "former": {
+        "model": "mobilenetv2-older",
+        "roc_auc": metric(0.83, 0.8, 0.86),
+        "within_source_auc": metric(0.62, 0.58, 0.66),
+        "left_out_sources": metric(0.6, 0.53, 0.67),
+        "external": {"far": {"No Finding": {"n": 200, "specificity": metric(0.7, 0.65, 0.75, n=200)}}},
+    },
+    "hospitals": {
+        "images": 1234,
+        "patients": 1001,
+        "covid": 600,
+        **at_hospitals(0.88, **CALLS),
+        "pooled_auc": 0.9123,
+        "ece": 0.0456,
+        "size_alone": at_hospitals(0.7),
+        "groups": [
+            {"site": "S00", "images": 800, "covid": 400, **at_hospitals(0.9, **CALLS)},
+            {"site": "S01", "images": 434, "covid": 200, **at_hospitals(0.85, **CALLS)},
+        ],
+        "former": at_hospitals(0.61, **FORMER_CALLS),
+    },
+    "strangers": [
+        {
+            "kind": "tuberculosis",
+            "network": "left out",
+            "images": 300,
+            "called_covid": metric(0.11, 0.08, 0.15, n=300),
+            "former": metric(0.32, 0.27, 0.37, n=300),
+        },
+        {
+            "kind": "children",
+            "network": "left out",
+            "images": 200,
+            "called_covid": metric(0.41, 0.34, 0.48, n=200),
+        },
+    ],
+    "robustness": {
+        "images": 400,
+        "sensitivity": 0.812,
+        "specificity": 0.834,
+        "changes": [
+            {
+                "change": "gamma 0.8",
+                "flipped": 0.0425,
+                "sensitivity": 0.0151,
+                "specificity": -0.0204,
+                "mean_difference": 0.0261,
+            },
+            {"change": "mirrored", "flipped": 0.0, "sensitivity": 0.0, "specificity": 0.0, "mean_difference": 0.0},
+        ],
+    },
+    "opacity_map": {
+        "images": 500,
+        "patients": 480,
+        "threshold": 0.35,
+        "pointing_game": metric(0.86, 0.83, 0.89),
+        "dice": metric(0.58, 0.56, 0.6),
+        "share_error": metric(0.11, 0.1, 0.12),
+        "cell_auc": 0.9346,
+        "mean_share": 0.312,
+        "mean_share_in_boxes": 0.287,
+    },
     "baselines": {"source": {"roc_auc": metric(0.87, 0.84, 0.89)}, "view": areas(0.71)},
     "left_out_sources": {
         "within_source_auc": metric(0.61, 0.55, 0.68),
@@ -101,6 +193,27 @@ FULL: dict[str, Any] = {
         "sensitivity": metric(0.86, 0.8, 0.9),
         "specificity": metric(0.88, 0.82, 0.92),
     },
+    "ensemble": {
+        "members": 20,
+        "share": 0.95,
+        "films": 700,
+        "median_width": 0.214,
+        "width_90th_percentile": 0.371,
+        "holds_operating_point": 0.336,
+    },
+    "gate": {
+        "films": 900,
+        "kinds": [kind("turned left", 1.0, 38), kind("CT slice", 0.9, None), kind("nothing", 0.5, None, auroc=None)],
+        "hospitals": [
+            place(
+                "the dataset, patients apart",
+                warned=metric(0.01, 0.0, 0.03, n=30),
+                called_silently=metric(0.55, 0.5, 0.6, n=30),
+            ),
+            place("children", warned=metric(0.93, 0.88, 0.97, n=30), called_silently=metric(0.02, 0.0, 0.06, n=30)),
+        ],
+        "sources": [place("radiopaedia.org")],
+    },
     "operating_point": {
         "value": 0.52,
         "rule": "youden",
@@ -123,11 +236,18 @@ FULL: dict[str, Any] = {
 }
 
 TITLES = {
+    "former": "All of it in one table",
+    "hospitals": "At hospitals it has never seen",
+    "strangers": "Other diseases, normal radiographs and children",
+    "robustness": "Harmless changes of the image",
+    "opacity_map": "The opacity map against radiologists' boxes",
     "baselines": "Against what can be told without a pixel",
     "sources": "Source by source",
     "lungs": "Is it looking at the lungs?",
     "external": "External films",
     "three_way": "Three-way decision",
+    "ensemble": "How firm the probability is",
+    "gate": "Is it a frontal chest X-ray?",
     "calibration": "Calibration, before and after",
     "operating_point": "The operating point, without its own optimism",
     "seeds": "Repeated with other folds",
@@ -174,11 +294,21 @@ def test_every_cell_is_text_every_table_has_rows_and_no_title_comes_twice() -> N
 
 def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_itself() -> None:
     table = table_of(FULL, "baselines").table
-    assert list(table.columns) == ["", "ROC AUC", "ROC AUC within a source"]
+    assert list(table.columns) == ["", "ROC AUC", "ROC AUC over all folds pooled", "ROC AUC within a source"]
     assert rows_of(table) == [
-        ["this model", "0.81 (95% CI 0.71 to 0.86, n = 50)", "0.61 (95% CI 0.56 to 0.66, n = 50)"],
-        ["source, no pixels", "0.87 (95% CI 0.84 to 0.89, n = 50)", "not defined"],
-        ["view, no pixels", "0.71 (95% CI 0.61 to 0.76, n = 50)", "0.51 (95% CI 0.46 to 0.56, n = 50)"],
+        [
+            "this model",
+            "0.81 (95% CI 0.71 to 0.86, n = 50)",
+            "0.71 (95% CI 0.61 to 0.76, n = 50)",
+            "0.61 (95% CI 0.56 to 0.66, n = 50)",
+        ],
+        ["source, no pixels", "0.87 (95% CI 0.84 to 0.89, n = 50)", "not defined", "not defined"],
+        [
+            "view, no pixels",
+            "0.71 (95% CI 0.61 to 0.76, n = 50)",
+            "0.61 (95% CI 0.51 to 0.66, n = 50)",
+            "0.51 (95% CI 0.46 to 0.56, n = 50)",
+        ],
     ]
 
 
@@ -206,6 +336,111 @@ def test_without_sources_left_out_their_column_and_sentence_are_missing(nothing:
     found = table_of(evaluation, "sources")
     assert "ROC AUC, source left out" not in found.table.columns
     assert "eft out" not in found.note
+
+
+def test_hospitals_never_seen_stand_below_the_model_as_a_whole_the_former_one_and_the_size_alone() -> None:
+    found = table_of(FULL, "hospitals")
+    assert list(found.table.columns) == [*("", "Images", "AUC", "AUC, same image size", "Sensitivity", "Specificity")]
+    assert [row[:2] for row in rows_of(found.table)] == [
+        ["this model, hospital left out", "1234 (600 typical)"],
+        ["the former model", "1234 (600 typical)"],
+        ["image size alone, no pixels", "1234 (600 typical)"],
+        ["hospital group S00", "800 (400 typical)"],
+        ["hospital group S01", "434 (200 typical)"],
+    ]
+    assert rows_of(found.table)[0][2:] == [
+        "0.88 (95% CI 0.86 to 0.90, n = 50)",
+        "0.78 (95% CI 0.74 to 0.82, n = 50)",
+        "0.81 (95% CI 0.79 to 0.83, n = 50)",
+        "0.84 (95% CI 0.81 to 0.86, n = 50)",
+    ]
+    assert [cell[:4] for cell in found.table["AUC"]] == ["0.88", "0.61", "0.70", "0.90", "0.85"]
+    assert rows_of(found.table)[2][4:] == ["", ""]  # a size calls nothing
+    for words in ("1234 images of 1001 patients", "pooled over groups the AUC is 0.91", "common: 0.046"):
+        assert words in found.note
+
+
+def test_without_a_former_model_no_row_of_one_is_shown() -> None:
+    evaluation = copy.deepcopy(FULL)
+    del evaluation["hospitals"]["former"], evaluation["former"]
+    assert "the former model" not in list(table_of(evaluation, "hospitals").table[""])
+    assert further_table(evaluation, "former") is None
+
+
+def test_strangers_are_counted_with_the_share_that_is_called_covid_by_either_model() -> None:
+    found = table_of(FULL, "strangers")
+    assert list(found.table.columns) == ["Images", "n", "Called COVID-19", "By the former model"]
+    assert rows_of(found.table) == [
+        ["tuberculosis", "300", "0.11 (95% CI 0.08 to 0.15, n = 300)", "0.32 (95% CI 0.27 to 0.37, n = 300)"],
+        ["children", "200", "0.41 (95% CI 0.34 to 0.48, n = 200)", ""],
+    ]
+
+
+def test_a_harmless_change_is_shown_with_the_calls_that_flip_and_which_way_the_rates_move() -> None:
+    found = table_of(FULL, "robustness")
+    assert rows_of(found.table) == [
+        ["gamma 0.8", "4.2%", "+1.5%", "-2.0%", "0.026"],
+        ["mirrored", "0.0%", "+0.0%", "+0.0%", "0.000"],
+    ]
+    for words in ("400 images", "sensitivity (81%)", "specificity (83%)"):
+        assert words in found.note
+
+
+def test_the_opacity_map_is_held_against_the_boxes_by_place_by_area_and_by_share() -> None:
+    found = table_of(FULL, "opacity_map")
+    assert [row[1] for row in rows_of(found.table)] == [
+        "0.86 (95% CI 0.83 to 0.89, n = 50)",
+        "0.935",
+        "0.58 (95% CI 0.56 to 0.60, n = 50)",
+        "0.11 (95% CI 0.10 to 0.12, n = 50)",
+        "31%, 29%",
+    ]
+    for words in ("500 images with boxes of 480 patients", "Cells above 0.35"):
+        assert words in found.note
+
+
+def test_the_overview_has_every_figure_of_both_models_side_by_side() -> None:
+    found = table_of(FULL, "former")
+    assert "`mobilenetv2-older`" in found.note
+    assert list(found.table.columns) == ["Figure", "This model", "Former model"]
+    assert [[name, now[:4], then[:4]] for name, now, then in rows_of(found.table)] == [
+        ["SIIM, hospital group left out: AUC within a group", "0.88", "0.61"],
+        ["the same, within one image size", "0.78", "0.51"],
+        ["the same: sensitivity", "0.81", "0.48"],
+        ["the same: specificity", "0.84", "0.66"],
+        ["dataset, within a source: AUC", "0.61", "0.62"],
+        ["dataset: AUC", "0.81", "0.83"],
+        ["dataset, source left out: AUC", "0.61", "0.60"],
+        ["tuberculosis, collection left out: called COVID-19", "0.11", "0.32"],
+        ["children, collection left out: called COVID-19", "0.41", ""],
+        ["far (external), No Finding: specificity", "0.90", "0.70"],
+        ["far (external), COVID-19: sensitivity", "0.95", ""],
+    ]
+
+
+def test_the_gate_is_shown_with_what_it_refuses_warns_of_and_lets_pass_in_silence() -> None:
+    found = table_of(FULL, "gate")
+    assert "knows 900 films" in found.note
+    assert list(found.table.columns) == [
+        *("Films", "n", "Refused", "AUROC", "FPR95", "Right repair offered"),
+        *("Warned of a child", "Called COVID-19, nothing said"),
+    ]
+    rows = rows_of(found.table)
+    assert rows[0][:6] == ["turned left", "40", "1.00 (95% CI 0.90 to 1.00, n = 40)", "0.987", "0.031", "38 of 40"]
+    assert [row[5] for row in rows[1:3]] == ["", ""]
+    assert rows[2][3:5] == ["", ""]
+    assert [[row[0], row[6][:4], row[7][:4]] for row in rows[3:]] == [
+        ["to pass: the dataset, patients apart", "0.01", "0.55"],
+        ["to pass: children", "0.93", "0.02"],
+        ["to pass: radiopaedia.org", "", ""],  # as a gate of before there were warnings has it
+    ]
+
+
+def test_the_ensemble_is_shown_by_how_wide_it_spreads_and_how_often_it_holds_the_operating_point() -> None:
+    found = table_of(FULL, "ensemble")
+    assert [row[1] for row in rows_of(found.table)] == ["0.21", "0.37", "34%"]
+    for words in ("20 models", "700 films"):
+        assert words in found.note
 
 
 def test_the_lungs_are_told_with_their_films_of_each_class() -> None:
@@ -283,7 +518,7 @@ def test_the_original_protocol_is_told_with_its_note_its_repetitions_and_its_fil
 def test_a_figure_without_a_value_says_why() -> None:
     evaluation = copy.deepcopy(FULL)
     evaluation["lungs"]["lungs_out"]["within_source_auc"] = metric(None)
-    assert rows_of(table_of(evaluation, "lungs").table)[2][2] == "undefined. There are too few patients."
+    assert table_of(evaluation, "lungs").table["ROC AUC within a source"][2] == "undefined. There are too few patients."
 
 
 def test_a_table_as_markdown_has_a_head_a_rule_and_its_rows() -> None:

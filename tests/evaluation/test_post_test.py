@@ -1,7 +1,7 @@
 """Expected values: Altman and Bland's liver scans, Gigerenzer's mammograms, the R package contingencytables, and by hand."""
 
-import json
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.conformal import Decision, fit_three_way
+from covid_core.evaluation.conformal import Decision, cross_fitted_coverage, fit_three_way
 from covid_core.evaluation.intervals import Estimate, cluster_bootstrap, wilson
 from covid_core.evaluation.post_test import Answer, answers_of, curve, people, probability_after, ratio, read
 from covid_core.evaluation.post_test_words import (
@@ -27,12 +27,11 @@ from covid_core.evaluation.post_test_words import (
     ratio_in_words,
     whole,
 )
-from covid_core.locations import PROJECT
+from covid_core.evaluation.report import evaluate
 
 UNDEFINED = Estimate(None, None, None, "none", 0).to_json()
 LIVER_SCANS = ((54, 32), (27, 231))
 """Altman and Bland, BMJ 308 (1994) 1552: rows normal and abnormal pathology, columns normal and abnormal scan."""
-LUNGS = PROJECT / "models" / "mobilenetv2-lungs"
 
 
 def evaluation_of(matrix: tuple[tuple[int, int], tuple[int, int]]) -> dict[str, Any]:
@@ -47,9 +46,35 @@ def two_answers(matrix: tuple[tuple[int, int], tuple[int, int]]) -> tuple[Answer
     return answers_of(evaluation_of(matrix), three_way=False)
 
 
-def committed() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((LUNGS / "evaluation.json").read_text(encoding="utf-8"))
-    return content
+@cache
+def cross_validated() -> pd.DataFrame:
+    """Predictions of 900 radiographs of 600 patients in five folds, two of every other patient."""
+    rng = np.random.default_rng(11)
+    group = np.repeat(np.arange(600), np.arange(600) % 2 + 1)
+    covid = (rng.random(600) < 0.6)[group]
+    logits = rng.normal(size=600)[group] + 0.5 * rng.normal(size=group.size) + 1.6 * (covid - 0.5)
+    probability = 1 / (1 + np.exp(-logits))
+    return pd.DataFrame(
+        {
+            "filename": [f"{number}.png" for number in range(group.size)],
+            "patientid": group.astype(str),
+            "group": group.astype(str),
+            "label": np.where(covid, "covid", "non_covid"),
+            "part": "out_of_fold",
+            "fold": group % 5,
+            "probability_raw": probability,
+            "probability_covid": probability,
+        }
+    )
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """The evaluation of these, with a three-way decision."""
+    table = cross_validated()
+    evaluation = evaluate(table, model="made up", threshold=0.5, part="out_of_fold")
+    arrays = (table[name].to_numpy() for name in ("probability_covid", "fold", "group"))
+    return {**evaluation, "three_way": cross_fitted_coverage(table["label"] == "covid", *arrays)}
 
 
 def share(value: float, lower: float | None = None, upper: float | None = None) -> Estimate:
@@ -95,7 +120,7 @@ def test_a_ratio_of_shares_has_the_interval_that_the_r_package_contingencytables
 
 
 def test_the_evaluations_own_ratios_are_taken_where_it_has_them() -> None:
-    evaluation = committed()
+    evaluation = measured()
     called, not_called = answers_of(evaluation, three_way=False)
     assert called.likelihood_ratio.to_json() == evaluation["metrics"]["lr_positive"]
     assert not_called.likelihood_ratio.to_json() == evaluation["metrics"]["lr_negative"]
@@ -104,8 +129,8 @@ def test_the_evaluations_own_ratios_are_taken_where_it_has_them() -> None:
 
 
 def test_ratios_made_of_intervals_lie_near_a_bootstrap_over_patients() -> None:
-    """The cross-fitted decisions are made anew from the committed predictions, and their patients resampled."""
-    table = pd.read_csv(LUNGS / "predictions.csv")
+    """The cross-fitted decisions are made once more from the predictions, and their patients resampled."""
+    table = cross_validated()
     truth, values = (table["label"] == "covid").to_numpy(), table["probability_covid"].to_numpy()
     decided = np.empty(len(table), "<U13")
     for fold in table["fold"].unique():
@@ -120,7 +145,7 @@ def test_ratios_made_of_intervals_lie_near_a_bootstrap_over_patients() -> None:
         }
 
     drawn = cluster_bootstrap(ratios, table["group"].to_numpy())
-    for answer in answers_of(committed(), three_way=True):
+    for answer in answers_of(measured(), three_way=True):
         expected, found = drawn[answer.decision], answer.likelihood_ratio
         assert found.value == pytest.approx(expected.value)
         assert (found.lower, found.upper) == (
@@ -132,7 +157,7 @@ def test_ratios_made_of_intervals_lie_near_a_bootstrap_over_patients() -> None:
 @pytest.mark.parametrize("three_way", [False, True])
 @pytest.mark.parametrize("prevalence", [0.001, 0.02, 0.7])
 def test_the_probabilities_after_all_answers_average_to_the_one_before(three_way: bool, prevalence: float) -> None:
-    answers = answers_of(committed(), three_way=three_way)
+    answers = answers_of(measured(), three_way=three_way)
     average = sum(
         (read(answers, one.decision, prevalence).probability.value or 0)
         * (prevalence * (one.in_covid.value or 0) + (1 - prevalence) * (one.in_others.value or 0))
@@ -142,7 +167,7 @@ def test_the_probabilities_after_all_answers_average_to_the_one_before(three_way
 
 
 def test_three_answers_share_out_the_films_of_each_class() -> None:
-    answers = answers_of(committed(), three_way=True)
+    answers = answers_of(measured(), three_way=True)
     assert [answer.decision for answer in answers] == ["covid", "indeterminate", "non_covid"]
     assert sum(answer.in_covid.value or 0 for answer in answers) == pytest.approx(1)
     assert sum(answer.in_others.value or 0 for answer in answers) == pytest.approx(1)
@@ -253,7 +278,7 @@ def test_natural_frequencies_are_those_of_gigerenzers_mammograms() -> None:
 @pytest.mark.parametrize("three_way", [False, True])
 @pytest.mark.parametrize("prevalence", [*PREVALENCES, 0.0137, 0.4711, 0.999])
 def test_people_add_up_and_none_is_rounded_away(three_way: bool, prevalence: float) -> None:
-    answers = answers_of(committed(), three_way=three_way)
+    answers = answers_of(measured(), three_way=three_way)
     found = people(answers, prevalence)
     assert sum(group.with_covid for group in found.groups) == found.with_covid
     assert sum(group.without for group in found.groups) == found.without

@@ -109,8 +109,9 @@ def test_what_rests_on_pairs_agrees_with_scikit_learn_and_needs_no_part() -> Non
         }
     )
     found = paired_metrics(table, n_resamples=300, seed=1)
-    assert list(found) == ["roc_auc", "within_source_auc"]
+    assert list(found) == ["roc_auc", "pooled_auc", "within_source_auc"]
     assert found["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
+    assert found["pooled_auc"] == found["roc_auc"]  # one model judged all
     # Both halves have 40 covid films and 20 others, so their pairs count alike.
     halves = [roc_auc_score(truth[half], scores[half]) for half in (source == "a.org", source == "b.org")]
     assert found["within_source_auc"]["value"] == pytest.approx(np.mean(halves))
@@ -118,3 +119,25 @@ def test_what_rests_on_pairs_agrees_with_scikit_learn_and_needs_no_part() -> Non
     assert found == paired_metrics(table, n_resamples=300, seed=1)
     assert found != paired_metrics(table, n_resamples=300, seed=2)
     assert paired_metrics(table.drop(columns="source"), n_resamples=50)["within_source_auc"]["value"] is None
+
+
+def test_what_rests_on_pairs_of_a_cross_validation_compares_within_one_fold() -> None:
+    rng = np.random.default_rng(1)
+    truth, fold = np.arange(120) % 3 > 0, np.arange(120) // 60
+    scores = np.clip(rng.normal(0.3 + 0.15 * truth, 0.1) + 0.3 * fold, 0, 1)
+    table = pd.DataFrame(
+        {
+            "filename": [f"{index}.png" for index in range(120)],
+            "patientid": np.arange(120) // 2,
+            "group": np.arange(120) // 2,
+            "label": np.where(truth, "covid", "non_covid"),
+            "fold": fold,
+            "probability_covid": scores,
+        }
+    )
+    found = paired_metrics(table, n_resamples=50)
+    # Both folds have 40 of COVID-19 and 20 others, so their pairs count alike.
+    halves = [roc_auc_score(truth[fold == one], scores[fold == one]) for one in (0, 1)]
+    assert found["roc_auc"]["value"] == pytest.approx(np.mean(halves))
+    assert found["pooled_auc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
+    assert found["pooled_auc"]["value"] < found["roc_auc"]["value"] - 0.05

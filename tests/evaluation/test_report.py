@@ -61,7 +61,7 @@ def known_predictions() -> pd.DataFrame:
 def test_a_known_predictor_gives_a_known_evaluation() -> None:
     evaluation = evaluate(known_predictions(), model="known", threshold=0.5, n_resamples=200)
 
-    assert evaluation["schema"] == 2
+    assert evaluation["schema"] == 3
     assert (evaluation["classes"], evaluation["positive_class"]) == (["non_covid", "covid"], "covid")
     assert evaluation["confusion_matrix"] == [[17, 2], [17, 18]]
     assert list(evaluation["classification_report"]) == ["non_covid", "covid"]
@@ -309,12 +309,17 @@ def test_an_evaluation_of_another_schema_or_class_order_is_refused(tmp_path: Pat
     for wrong, sentence in (
         (
             {**evaluation, "schema": 1},
-            "schema 1; this version reads 2. Evaluate the model again with `covid_core evaluate --model NAME`",
+            "schema 1; this version reads 3. Evaluate the model again with `covid_core evaluate --model NAME`",
         ),
+        ({**evaluation, "schema": 2}, "schema 2; this version reads 3"),
         ([evaluation], "schema None"),
         ({**evaluation, "classes": ["covid", "non_covid"]}, "they must be"),
         ({key: value for key, value in evaluation.items() if key != "roc"}, "lacks roc"),
         ({**evaluation, "metrics": {"sensitivity": {}}}, "lacks metrics.specificity"),
+        (
+            {**evaluation, "metrics": {k: v for k, v in evaluation["metrics"].items() if k != "pooled_auc"}},
+            "lacks metrics.pooled_auc",
+        ),
     ):
         with pytest.raises(EvaluationError, match=sentence):
             validated(wrong)
@@ -415,6 +420,33 @@ def test_every_source_of_ten_films_with_both_classes_has_an_area_of_its_own() ->
     assert source_table(table, n_resamples=200) == rows
     one_class = table.assign(source=table["label"])
     assert evaluate(one_class, model="m", threshold=0.5, n_resamples=50)["sources"] == []
+
+
+def test_the_areas_of_a_cross_validation_are_over_pairs_of_one_fold_and_the_pooled_one_stands_beside_them() -> None:
+    table = random_predictions(200, 120, seed=4)
+    fold = table["group"].astype(int) % 4
+    table = table.assign(part="out_of_fold", fold=fold, probability_covid=table["probability_covid"] ** (1 + 2 * fold))
+    found = evaluate(table, model="m", threshold=0.5, part="out_of_fold", n_resamples=50)
+    areas, pairs = [], []
+    for _, films in table.groupby("fold"):
+        truth = films["label"] == "covid"
+        areas.append(reference.roc_auc_score(truth, films["probability_covid"]))
+        pairs.append(truth.sum() * (~truth).sum())
+    metrics = found["metrics"]
+    assert metrics["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs))
+    pooled = reference.roc_auc_score(table["label"] == "covid", table["probability_covid"])
+    assert metrics["pooled_auc"]["value"] == pytest.approx(pooled)
+    assert metrics["roc_auc"]["value"] > pooled + 0.02
+    assert metrics["roc_auc"]["n"] == metrics["pooled_auc"]["n"] == 200
+    for row in found["sources"]:
+        of_source = table[table["source"] == row["source"]]
+        areas, pairs = [], []
+        for _, films in of_source.groupby("fold"):
+            truth = films["label"] == "covid"
+            areas.append(reference.roc_auc_score(truth, films["probability_covid"]))
+            pairs.append(truth.sum() * (~truth).sum())
+        assert row["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs))
+    assert len(found["sources"]) == 2
 
 
 def test_films_of_a_cross_validation_are_called_held_out() -> None:

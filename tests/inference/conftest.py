@@ -4,7 +4,7 @@ import pytest
 
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
-from tests.fake_bundle import write_fake_bundle, write_film
+from tests.fake_bundle import write_fake_bundle, write_fake_chest_bundle, write_film
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,18 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predictor(bundle_folder: Path) -> Predictor:
     """Serves the shared bundle."""
     return Predictor(load_bundle(bundle_folder))
+
+
+@pytest.fixture(scope="session")
+def chest_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a chest reader that tests share and must not change."""
+    return write_fake_chest_bundle(tmp_path_factory.mktemp("bundles") / "chest")
+
+
+@pytest.fixture(scope="session")
+def chest_predictor(chest_folder: Path) -> Predictor:
+    """Serves the shared chest reader."""
+    return Predictor(load_bundle(chest_folder))
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,16 @@ NOT_A_CHEST = ImageRefusedError("not_a_chest_xray", "This is unlike the frontal 
 COPY = replace(INDETERMINATE, similar=(SimilarFilm("secret-name.png", "p1", "covid", "", 0.0),))
 REFUSED = FilmResult("leg.png", NOT_A_CHEST)
 ANYWAY = replace(INDETERMINATE, spread=None, screening=Screening(0.9, 0.5, "upright", 0.9, NOT_A_CHEST))
+CHILD_SEEN = Screening(distance=0.2, limit=0.5, pose="upright", pose_probability=0.9, child=True)
+OPAQUE = replace(
+    COVID,
+    pattern="covid",
+    probability_pattern=0.97,
+    affected=0.236,
+    opacities=np.full((8, 8), 0.5, np.float32),
+    screening=CHILD_SEEN,
+)
+"""What a chest reader says of a child's radiograph with opacities."""
 FULL = FilmResult(
     "film.png",
     INDETERMINATE,

@@ -6,7 +6,16 @@ import pytest
 from covid_core.errors import BundleError
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.inference.bundle import FILES, bundle_written_aside, load_bundle, write_manifest
-from tests.fake_bundle import CALIBRATION, PREPARATION, change_manifest, replace_file
+from tests.fake_bundle import (
+    CALIBRATION,
+    OPACITY_ERROR,
+    OPACITY_THRESHOLD,
+    PATTERN_THRESHOLD,
+    PREPARATION,
+    add_fake_gate,
+    change_manifest,
+    replace_file,
+)
 
 THREE_WAY = ThreeWay(0.31, 0.68, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="validation part")
 
@@ -24,6 +33,28 @@ def test_a_bundle_is_read_with_the_settings_of_its_manifest(bundle_folder):
     assert bundle.calibration == CALIBRATION
     assert (bundle.threshold, bundle.threshold_method) == (0.5, "chosen for a test")
     assert bundle.file("model.tflite").is_file()
+
+
+def test_a_bundle_of_before_there_were_patterns_and_opacities_is_read_without_them(bundle_folder):
+    manifest = json.loads((bundle_folder / "bundle.json").read_text())
+    assert not {"pattern_threshold", "opacity_threshold", "opacity_error"} & set(manifest)
+    bundle = load_bundle(bundle_folder)
+    assert (bundle.pattern_threshold, bundle.opacity_threshold, bundle.opacity_error) == (None, None, None)
+
+
+def test_the_bundle_of_a_chest_reader_has_a_threshold_for_patterns_and_one_for_opacities_with_its_error(chest_folder):
+    bundle = load_bundle(chest_folder)
+    assert (bundle.pattern_threshold, bundle.opacity_threshold) == (PATTERN_THRESHOLD, OPACITY_THRESHOLD)
+    assert bundle.opacity_error == OPACITY_ERROR
+
+
+def test_a_gate_is_there_for_those_bundles_alone_that_vouch_for_it(own):
+    assert load_bundle(own).optional_file("gate.npz") is None
+    add_fake_gate(own)
+    assert load_bundle(own).optional_file("gate.npz") == own / "gate.npz"
+    (own / "gate.npz").write_bytes(b"altered")
+    with pytest.raises(BundleError, match=r"gate\.npz was altered"):
+        load_bundle(own)
 
 
 def test_a_bundle_without_a_three_way_decision_has_none(bundle_folder):
@@ -106,6 +137,11 @@ def test_a_manifest_that_is_none_is_refused(own, content):
         lambda manifest: manifest.update(three_way=0.9),
         lambda manifest: manifest.update(three_way={**THREE_WAY.to_json(), "lower": 0.7}),
         lambda manifest: manifest.update(three_way={**THREE_WAY.to_json(), "upper": float("nan")}),
+        lambda manifest: manifest.update(pattern_threshold=1.5),
+        lambda manifest: manifest.update(pattern_threshold="often"),
+        lambda manifest: manifest.update(opacity_threshold=-0.1),
+        lambda manifest: manifest.update(opacity_threshold=float("nan")),
+        lambda manifest: manifest.update(opacity_error=-0.1),
     ],
 )
 def test_a_manifest_with_a_missing_or_impossible_setting_is_refused(own, change):
@@ -120,6 +156,7 @@ def test_a_manifest_with_a_missing_or_impossible_setting_is_refused(own, change)
         lambda manifest: manifest.pop("files"),
         lambda manifest: manifest["files"].pop("head.npz"),
         lambda manifest: manifest["files"].update({"../../secret": "0" * 64}),
+        lambda manifest: manifest["files"].update({"ensemble.npz": "0" * 64}),
     ],
 )
 def test_a_manifest_that_vouches_for_other_files_is_refused(own, change):

@@ -23,6 +23,7 @@ from covid_core.errors import CovidCoreError
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.dicom_objects import DicomExportError, secondary_capture, structured_report
 from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.wording import CHILD
 from tests.inference.export_samples import (
     ANYWAY,
     COPY,
@@ -32,6 +33,7 @@ from tests.inference.export_samples import (
     FULL,
     INDETERMINATE,
     LATER,
+    OPAQUE,
     OTHER,
     REFUSED,
     sample_bundle,
@@ -422,6 +424,23 @@ def test_both_say_what_speaks_against_relying_on_the_result(
     for caution in (copy, *result.warnings):
         assert caution in capture.ImageComments
         assert caution in texts(report)
+
+
+def test_both_say_that_it_looks_like_a_child(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+    result = FilmResult("a", OPAQUE)
+    assert CHILD in opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED)).ImageComments
+    assert CHILD in texts(opened(structured_report(in_memory(), result, bundle, CREATED)))
+
+
+def test_the_report_holds_the_pattern_and_the_affected_share_where_the_model_tells_them(bundle: Bundle) -> None:
+    report = opened(structured_report(in_memory(), FilmResult("a", OPAQUE), bundle, CREATED))
+    assert numbers(report) == {
+        **{"122157": 0.9, "OPERATING_POINT": 0.4, "INDET_FROM": 0.31, "INDET_TO": 0.68},
+        **{"PATTERN": 0.97, "LUNGS_AFFECTED": 0.236},
+    }
+    said = " ".join(texts(report))
+    assert "Leans to: COVID-19 pattern. Opacities were found in 24% of the lungs" in said
+    assert "Leans to" not in " ".join(texts(opened(structured_report(in_memory(), FULL, bundle, CREATED))))
 
 
 def test_the_comments_are_no_longer_than_a_long_text(rgb: NDArray[np.uint8], bundle: Bundle) -> None:

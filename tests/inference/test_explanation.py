@@ -4,17 +4,14 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from covid_core.errors import BundleError
 from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare
 from covid_core.inference.bundle import load_bundle
-from covid_core.inference.explanation import DenseHead, KernelHead, grad_cam, load_head, overlay
+from covid_core.inference.explanation import DenseHead, QuestionsHead, grad_cam, load_head, overlay
 from covid_core.inference.predictor import Predictor
-from tests.fake_bundle import PREPARATION, tiny_classifier, write_film
+from tests.fake_bundle import PREPARATION, start_tensorflow, tiny_classifier, tiny_reader, write_film
 
 
 def head_of(hidden_kernel, hidden_bias, output_kernel):
@@ -71,94 +68,72 @@ def test_the_closed_form_equals_the_gradients_of_tensorflow(bundle_folder, tmp_p
     np.testing.assert_allclose(served, expected / expected.max(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def machine():
-    """A support vector machine on standardised features of six channels, of very different means and scales."""
-    rng = np.random.default_rng(3)
-    features = rng.normal([0.1, 5, -2, 0.7, 30, 0], [0.05, 2, 1, 0.3, 9, 1], (60, 6))
-    curved = (features[:, 0] - 0.1) ** 2 / 0.0025 + (features[:, 1] - 5) / 2 > 1
-    return make_pipeline(StandardScaler(), SVC(C=3.0, gamma=0.2)).fit(features, curved)
+def questions_head(kernel, bias):
+    return QuestionsHead(np.array(kernel, np.float32), np.array(bias, np.float32))
 
 
-def kernel_arrays(machine):
-    """What `head.npz` of a bundle holds of a fitted machine, in scikit-learn's precision."""
-    scaler, svc = machine[0], machine[1]
-    return {
-        "support_vectors": svc.support_vectors_,
-        "coefficients": svc.dual_coef_[0],
-        "intercept": svc.intercept_,
-        "gamma": np.array([svc.gamma]),
-        "mean": scaler.mean_,
-        "scale": scaler.scale_,
-    }
+def test_the_gradient_of_two_questions_is_their_weights_by_the_doubt_in_each_answer():
+    # The pooled features (2, 1) make the logits 2 - 2 = 0 and -2 + ln 3 + 2 = ln 3, so the answers are 1/2 and 3/4. The doubts
+    # 1/2 and 1/4 weigh (1, 0) and (0, -2).
+    head = questions_head([[1, 0], [0, -2]], [-2, np.log(3) + 2])
+    gradient = head.gradient(np.array([2, 1], np.float32))
+    np.testing.assert_allclose(gradient, [1 / 2, -1 / 2], rtol=1e-6)
+    assert gradient.dtype == np.float32
 
 
-def kernel_head(arrays):
-    return KernelHead(**{name: array.astype(np.float32) for name, array in arrays.items()})
+def test_grad_cam_of_two_questions_small_enough_to_work_out_by_hand():
+    # The means are (2, 1), so the channels weigh 1/2 and -1/2: the cells are (1 - 2) / 2, below 0, and (3 - 0) / 2.
+    features = np.array([[[1, 2], [3, 0]]], np.float32)
+    heat = grad_cam(features, questions_head([[1, 0], [0, -2]], [-2, np.log(3) + 2]))
+    np.testing.assert_allclose(heat, [[0, 1]], atol=1e-7)
 
 
-def decision_of(arrays, pooled):
-    """The logit in float64, a sum over support vectors as it stands in the textbook."""
-    total = float(arrays["intercept"][0])
-    for vector, coefficient in zip(arrays["support_vectors"], arrays["coefficients"], strict=True):
-        distance = sum(
-            ((p - m) / s - v) ** 2 for p, m, s, v in zip(pooled, arrays["mean"], arrays["scale"], vector, strict=True)
-        )
-        total += coefficient * np.exp(-arrays["gamma"][0] * distance)
-    return total
-
-
-def test_the_arrays_of_a_kernel_head_are_those_of_scikit_learns_decision_function(machine):
-    pooled = machine[0].inverse_transform(np.random.default_rng(4).normal(0, 1, (8, 6)))
-    mine = [decision_of(kernel_arrays(machine), one) for one in pooled]
-    np.testing.assert_allclose(mine, machine.decision_function(pooled), rtol=1e-9)
-    assert {value > 0 for value in mine} == {True, False}
+def test_a_question_that_is_answered_for_certain_has_no_part_in_the_heat():
+    # The first question is at sigmoid(40), a doubt of 4e-18; what speaks for it is in the first cell, for the other in the last.
+    features = np.array([[[2, 0], [0, 2]]], np.float32)
+    heat = grad_cam(features, questions_head([[1, 0], [0, 1]], [39, 0]))
+    np.testing.assert_allclose(heat, [[0, 1]], atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_gradient_of_a_kernel_head_is_that_of_finite_differences(machine, seed):
-    arrays = kernel_arrays(machine)
-    pooled = machine[0].inverse_transform(np.random.default_rng(seed).normal(0, 1, (1, 6)))[0]
-    steps = np.diag(1e-5 * arrays["scale"])
-    expected = [
-        (decision_of(arrays, pooled + step) - decision_of(arrays, pooled - step)) / (2 * step.sum()) for step in steps
-    ]
-    gradient = kernel_head(arrays).gradient(pooled.astype(np.float32))
-    assert gradient.dtype == np.float32
-    np.testing.assert_allclose(gradient * arrays["scale"], expected * arrays["scale"], rtol=2e-4, atol=2e-6)
+def test_the_gradient_of_two_questions_equals_that_of_tensorflow(seed):
+    start_tensorflow()
+    import tensorflow as tf  # noqa: PLC0415
+
+    rng = np.random.default_rng(seed)
+    kernel, bias = rng.normal(0, 1, (6, 2)), rng.normal(0, 1, 2)
+    pooled = tf.Variable(rng.normal(0, 1, 6))
+    with tf.GradientTape() as tape:
+        answers = tf.sigmoid(tf.linalg.matvec(tf.constant(kernel), pooled, transpose_a=True) + bias)
+        log_probability = tf.math.log(answers[0] * answers[1])
+    expected = tape.gradient(log_probability, pooled).numpy()
+    found = questions_head(kernel, bias).gradient(pooled.numpy().astype(np.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_gradient_of_a_single_support_vector_worked_out_by_hand():
-    # x = ((4 - 2) / 2, (3 - 3) / 1) = (1, 0) is 1 away from the origin, so the kernel is exp(-ln 2) = 1/2, and the
-    # derivative -2 ln 2 * 4 * 1/2 * (1, 0) / (2, 1) = (-2 ln 2, 0).
-    arrays = {
-        "support_vectors": np.zeros((1, 2)),
-        "coefficients": np.array([4]),
-        "intercept": np.array([7]),
-        "gamma": np.array([np.log(2)]),
-        "mean": np.array([2, 3]),
-        "scale": np.array([2, 1]),
-    }
-    gradient = kernel_head(arrays).gradient(np.array([4, 3], np.float32))
-    np.testing.assert_allclose(gradient, [-2 * np.log(2), 0], rtol=1e-6)
+@pytest.mark.parametrize("seed", [0, 2, 8])
+def test_the_heat_of_the_served_reader_equals_the_gradients_of_tensorflow(chest_predictor, tmp_path, seed):
+    """Grad-CAM of Selvaraju et al. (2017) of log P(covid), which is the first of the reader's answers."""
+    model = tiny_reader()
+    import keras  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
 
-
-@pytest.mark.parametrize("seed", range(3))
-def test_grad_cam_of_a_kernel_head_weighs_the_channels_by_finite_differences_over_the_cells(machine, seed):
-    """Grad-CAM of Selvaraju et al. (2017) from its definition, each cell of each channel moved by itself."""
-    arrays, rng = kernel_arrays(machine), np.random.default_rng(seed)
-    film = machine[0].inverse_transform(rng.normal(0, 1, (1, 6)))[0]
-    features = film + rng.normal(0, 1, (2, 3, 6)) * arrays["scale"]
-    slopes = np.empty_like(features)
-    for cell in np.ndindex(features.shape):
-        step = np.zeros_like(features)
-        step[cell] = 1e-4 * arrays["scale"][cell[-1]]
-        ends = [decision_of(arrays, (features + sign * step).mean(axis=(0, 1))) for sign in (1, -1)]
-        slopes[cell] = (ends[0] - ends[1]) / (2 * step[cell])
-    expected = np.maximum((features * slopes.mean(axis=(0, 1))).sum(axis=-1), 0)
+    film = prepare(decode_file(write_film(tmp_path / "film.png", seed)), PREPARATION)
+    given = keras.Model(model.input, model.get_layer("feature_map").output)(film[None, ..., None].astype(np.float32))
+    features = tf.convert_to_tensor(given)
+    questions = model.get_layer("questions")
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        answers = questions(model.get_layer("pooling")(features))[0]
+        log_probability = tf.math.log(answers[0] * answers[1])
+    np.testing.assert_allclose(
+        float(tf.exp(log_probability)), chest_predictor.network.invoke(film).probability, atol=1e-5
+    )
+    weights = tape.gradient(log_probability, features).numpy()[0].mean(axis=(0, 1))
+    expected = np.maximum((features.numpy()[0] * weights).sum(axis=-1), 0)
     assert expected.max() > 0
-    heat = grad_cam(features.astype(np.float32), kernel_head(arrays))
-    np.testing.assert_allclose(heat, expected / expected.max(), rtol=1e-3, atol=1e-4)
+    served = chest_predictor.predict_prepared(film).heat
+    np.testing.assert_allclose(served, expected / expected.max(), rtol=1e-3, atol=1e-4)
 
 
 def test_the_overlay_leaves_the_film_outside_the_box_as_it_is():
@@ -214,17 +189,10 @@ DENSE = {
     "output_kernel": np.ones((2, 1)),
     "output_bias": np.ones(1),
 }
-KERNEL = {
-    "support_vectors": np.ones((4, 3)),
-    "coefficients": np.ones(4),
-    "intercept": np.ones(1),
-    "gamma": np.ones(1),
-    "mean": np.ones(3),
-    "scale": np.ones(3),
-}
+QUESTIONS = {"kernel": np.ones((3, 2)), "bias": np.ones(2)}
 
 
-@pytest.mark.parametrize(("arrays", "kind"), [(DENSE, DenseHead), (KERNEL, KernelHead)])
+@pytest.mark.parametrize(("arrays", "kind"), [(DENSE, DenseHead), (QUESTIONS, QuestionsHead)])
 def test_the_arrays_tell_which_head_it_is(tmp_path, arrays, kind):
     (tmp_path / "head.npz").write_bytes(archive(**arrays))
     head = load_head(tmp_path / "head.npz")
@@ -236,7 +204,7 @@ def test_the_arrays_tell_which_head_it_is(tmp_path, arrays, kind):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", archive(**DENSE)[:60], archive(kernel=np.zeros((2, 2))), archive(**DENSE, **KERNEL), archive(), png()],
+    [b"", archive(**DENSE)[:60], archive(kernel=np.zeros((2, 2))), archive(**DENSE, **QUESTIONS), archive(), png()],
     ids=["empty", "cut short", "other arrays", "two heads", "no arrays", "a picture"],
 )
 def test_a_file_that_holds_no_head_is_refused(tmp_path, content):
@@ -253,14 +221,13 @@ def test_a_file_that_holds_no_head_is_refused(tmp_path, content):
         (DENSE, "output_kernel", (2, 2)),
         (DENSE, "output_kernel", (2,)),
         (DENSE, "output_bias", (2,)),
-        (KERNEL, "support_vectors", (0, 3)),
-        (KERNEL, "support_vectors", (4, 3, 1)),
-        (KERNEL, "coefficients", (1, 4)),
-        (KERNEL, "coefficients", (5,)),
-        (KERNEL, "intercept", ()),
-        (KERNEL, "gamma", (3,)),
-        (KERNEL, "mean", (4,)),
-        (KERNEL, "scale", (1,)),
+        (QUESTIONS, "kernel", (0, 2)),
+        (QUESTIONS, "kernel", (3,)),
+        (QUESTIONS, "kernel", (3, 1)),
+        (QUESTIONS, "kernel", (3, 2, 1)),
+        (QUESTIONS, "bias", ()),
+        (QUESTIONS, "bias", (3,)),
+        (QUESTIONS, "bias", (1, 2)),
     ],
 )
 def test_arrays_that_do_not_fit_each_other_are_refused_by_name(tmp_path, arrays, name, shape):
@@ -269,25 +236,21 @@ def test_arrays_that_do_not_fit_each_other_are_refused_by_name(tmp_path, arrays,
         load_head(tmp_path / "head.npz")
 
 
-@pytest.mark.parametrize(("name", "value"), [("gamma", [0]), ("gamma", [-1]), ("scale", [1, 0, 1])])
-def test_what_a_kernel_head_divides_or_decays_by_is_above_0(tmp_path, name, value):
-    (tmp_path / "head.npz").write_bytes(archive(**{**KERNEL, name: value}))
-    with pytest.raises(BundleError, match=rf"`{name}` must be above 0"):
+def test_a_head_with_a_third_question_is_refused(tmp_path):
+    (tmp_path / "head.npz").write_bytes(archive(kernel=np.ones((3, 3)), bias=np.ones(3)))
+    with pytest.raises(BundleError, match="`kernel` must be of the shape"):
         load_head(tmp_path / "head.npz")
 
 
-@pytest.mark.parametrize("value", [np.array([np.nan, 1, 1], np.float32), np.ones(3), np.array(["a", "b", "c"])])
+@pytest.mark.parametrize("value", [np.array([np.nan, 1], np.float32), np.ones(2), np.array(["a", "b"])])
 def test_arrays_that_are_no_finite_float32_are_refused_by_name(tmp_path, value):
-    np.savez(
-        tmp_path / "head.npz",
-        **{**{name: np.asarray(array, np.float32) for name, array in KERNEL.items()}, "scale": value},
-    )
-    with pytest.raises(BundleError, match="`scale` must be finite float32"):
+    np.savez(tmp_path / "head.npz", kernel=QUESTIONS["kernel"].astype(np.float32), bias=value)
+    with pytest.raises(BundleError, match="`bias` must be finite float32"):
         load_head(tmp_path / "head.npz")
 
 
 def test_an_archive_with_something_else_than_arrays_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "head.npz", "w") as file:
-        file.writestr("support_vectors.txt", "none")
+        file.writestr("kernel.txt", "none")
     with pytest.raises(BundleError, match="does not hold the head's weights"):
         load_head(tmp_path / "head.npz")

@@ -19,8 +19,10 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.film_report import PICTURE_SIDE, TITLE, ReportPage, film_report_pdf, limitations, report_time
 from covid_core.inference.prediction import FilmResult
 from covid_core.inference.report_drawing import shown
+from covid_core.inference.wording import CHILD
 from tests.inference.export_samples import (
     ANYWAY,
+    CHILD_SEEN,
     COPY,
     COVID,
     CREATED,
@@ -29,6 +31,7 @@ from tests.inference.export_samples import (
     INDETERMINATE,
     LATER,
     NOT_A_CHEST,
+    OPAQUE,
     OTHER,
     REFUSED,
     evaluation,
@@ -169,6 +172,17 @@ def test_a_film_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> Non
     said = text_of(report(bundle, replace(FULL, outcome=copy, warnings=odd)))
     assert f"Warnings The model was fitted on this very film or a copy of it, {WORTHLESS} {odd[0]} {odd[1]}" in said
     assert said.count(NOT_A_CHEST.message) == 1
+
+
+def test_that_it_looks_like_a_child_stands_among_the_warnings_predicted_anyway_or_not(bundle: Bundle) -> None:
+    passed = text_of(report(bundle, FilmResult("a.png", OPAQUE)))
+    assert f"Warnings {CHILD}" in passed
+    assert "PREDICTED ANYWAY" not in passed
+    refused = replace(OPAQUE, screening=replace(CHILD_SEEN, refusal=NOT_A_CHEST))
+    said = text_of(report(bundle, FilmResult("a.png", refused, warnings=("The film is dark.",))))
+    assert f"Warnings {CHILD} The film is dark." in said
+    assert said.count(NOT_A_CHEST.message) == 1
+    assert "child's radiograph" not in text_of(report(bundle, FULL))
 
 
 def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:

@@ -16,10 +16,17 @@ from covid_core.images.decode import decode_file
 from covid_core.images.preparation import prepare, prepare_files
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.network import Network
+from covid_core.inference.prediction import ScreenedOutError
 from covid_core.inference.predictor import Predictor
 from tests.fake_bundle import (
     CALIBRATION,
+    CELLS,
+    CHANNELS,
+    MEMBERS,
+    OPACITY_THRESHOLD,
+    PATTERN_THRESHOLD,
     PREPARATION,
+    add_fake_gate,
     change_manifest,
     replace_file,
     tiny_classifier,
@@ -30,6 +37,16 @@ from tests.fake_bundle import (
 @pytest.fixture
 def own(bundle_folder, tmp_path):
     return shutil.copytree(bundle_folder, tmp_path / "own")
+
+
+@pytest.fixture
+def own_chest(chest_folder, tmp_path):
+    return shutil.copytree(chest_folder, tmp_path / "own")
+
+
+def calibrated(raw):
+    """Platt scaling as its definition has it."""
+    return 1 / (1 + np.exp(-(CALIBRATION.slope * np.log(raw / (1 - raw)) + CALIBRATION.intercept)))
 
 
 def test_litert_agrees_with_keras_and_the_films_differ(bundle_folder, films):
@@ -46,9 +63,8 @@ def test_litert_agrees_with_keras_and_the_films_differ(bundle_folder, films):
 def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
     for path in films:
         film = prepare(decode_file(path), PREPARATION)
-        raw, *_ = predictor.network.invoke(film)
-        logit = np.log(raw / (1 - raw))
-        expected = 1 / (1 + np.exp(-(CALIBRATION.slope * logit + CALIBRATION.intercept)))
+        raw = predictor.network.invoke(film).probability
+        expected = calibrated(raw)
         prediction = predictor.predict(decode_file(path))
         assert prediction.probability_covid == pytest.approx(expected, abs=1e-6)
         assert abs(expected - raw) > 1e-3  # so that a forgotten calibration shows
@@ -57,7 +73,7 @@ def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
 def test_without_a_calibration_the_output_is_the_probability(tmp_path, films):
     plain = Calibration("none", slope=1.0, intercept=0.0, prevalence=None, fitted_on="nothing", n=0)
     predictor = Predictor(load_bundle(write_fake_bundle(tmp_path / "plain", calibration=plain)))
-    raw, *_ = predictor.network.invoke(prepare(decode_file(films[0]), PREPARATION))
+    raw = predictor.network.invoke(prepare(decode_file(films[0]), PREPARATION)).probability
     assert predictor.predict(decode_file(films[0])).probability_covid == pytest.approx(raw, abs=1e-7)
 
 
@@ -109,42 +125,137 @@ def test_a_film_that_is_decided_is_never_decided_against_its_class(own, films):
             assert prediction.decision in {prediction.label, "indeterminate"}
 
 
-def kernel_archive(channels):
-    """A `head.npz` with a support vector machine for so many channels."""
-    rng, stream = np.random.default_rng(6), io.BytesIO()
-    arrays = {
-        "support_vectors": rng.normal(0, 1, (4, channels)),
-        "coefficients": np.array([0.5, -1, 1.5, -1]),
-        "intercept": np.array([0.2]),
-        "gamma": np.array([0.1]),
-        "mean": np.full(channels, 0.4),
-        "scale": np.full(channels, 0.5),
-    }
-    np.savez(stream, **{name: array.astype(np.float32) for name, array in arrays.items()})
+def test_without_questions_maps_and_members_nothing_is_said_of_them(predictor, films):
+    for path in films[:4]:
+        prediction = predictor.predict(decode_file(path))
+        assert (prediction.pattern, prediction.probability_pattern, prediction.affected) == (None, None, None)
+        assert (prediction.lungs, prediction.opacities, prediction.spread) == (None, None, None)
+
+
+def both_views(predictor, films):
+    """Each radiograph as the network answers it and as the predictor reads it."""
+    prepared = prepare_files(films, predictor.bundle.preparation)
+    return [(predictor.network.invoke(film), predictor.predict_prepared(film)) for film in prepared]
+
+
+def test_a_radiograph_leans_to_covid_to_another_pneumonia_or_to_no_pattern(chest_predictor, films):
+    found = set()
+    for given, prediction in both_views(chest_predictor, films):
+        other = "other" if given.answers[1] >= PATTERN_THRESHOLD else "none"
+        assert prediction.pattern == ("covid" if calibrated(given.answers[0]) >= 0.5 else other)
+        assert prediction.probability_pattern == pytest.approx(given.answers[1], abs=1e-7)
+        found.add(prediction.pattern)
+    assert found == {"covid", "other", "none"}
+
+
+def test_what_is_called_covid_leans_to_its_pattern_whatever_the_first_question_says(own_chest, films):
+    change_manifest(own_chest, lambda manifest: manifest.update(pattern_threshold=1.0))
+    predictions = [one for _, one in both_views(Predictor(load_bundle(own_chest)), films)]
+    assert {(one.label, one.pattern) for one in predictions} == {("covid", "covid"), ("non_covid", "none")}
+
+
+def test_the_pattern_threshold_is_the_bundles_and_what_is_on_it_has_a_pattern(own_chest, films):
+    change_manifest(
+        own_chest, lambda manifest: manifest["threshold"].update(value=1.0)
+    )  # so that none is called COVID-19
+    seen = float(both_views(Predictor(load_bundle(own_chest)), films[:1])[0][0].answers[1])
+    calls = []
+    for threshold in (seen, float(np.nextafter(seen, 1))):
+        change_manifest(own_chest, lambda manifest, value=threshold: manifest.update(pattern_threshold=value))
+        calls.append(Predictor(load_bundle(own_chest)).predict(decode_file(films[0])).pattern)
+    assert calls == ["other", "none"]
+
+
+def test_the_lungs_and_the_opacities_are_the_two_channels_of_the_maps(chest_predictor, films):
+    for given, prediction in both_views(chest_predictor, films):
+        np.testing.assert_array_equal(prediction.lungs, given.maps[:, :, 0])
+        np.testing.assert_array_equal(prediction.opacities, given.maps[:, :, 1])
+        assert prediction.lungs.shape == prediction.heat.shape == CELLS
+
+
+def test_the_lungs_are_affected_where_a_cell_of_lung_is_above_the_opacity_threshold(chest_predictor, films):
+    shares = []
+    for given, prediction in both_views(chest_predictor, films):
+        lung = affected = 0.0
+        for row, column in np.ndindex(*CELLS):
+            lung += given.maps[row, column, 0]
+            affected += given.maps[row, column, 0] * (given.maps[row, column, 1] > OPACITY_THRESHOLD)
+        assert prediction.affected == pytest.approx(affected / lung, abs=1e-6)
+        shares.append(prediction.affected)
+    assert 0 < min(shares) < max(shares) < 1
+
+
+def test_a_higher_opacity_threshold_leaves_less_of_the_lungs_affected_and_the_highest_nothing(own_chest, films):
+    shares = []
+    for threshold in (0.0, 0.3, 0.6, 1.0):
+        change_manifest(own_chest, lambda manifest, value=threshold: manifest.update(opacity_threshold=value))
+        shares.append(Predictor(load_bundle(own_chest)).predict(decode_file(films[0])).affected)
+    assert (shares[0], shares[-1]) == (1, 0)
+    assert shares[0] > shares[1] > shares[2] > shares[3]
+
+
+@pytest.mark.parametrize(
+    ("missing", "unsaid"),
+    [("pattern_threshold", ("pattern", "probability_pattern")), ("opacity_threshold", ("affected",))],
+)
+def test_what_a_bundle_has_no_threshold_for_is_not_said_and_all_else_is(
+    chest_predictor, own_chest, films, missing, unsaid
+):
+    whole = chest_predictor.predict(decode_file(films[0]))
+    change_manifest(own_chest, lambda manifest: manifest.pop(missing))
+    less = Predictor(load_bundle(own_chest)).predict(decode_file(films[0]))
+    for name in ("pattern", "probability_pattern", "affected", "spread", "label", "probability_covid"):
+        assert getattr(less, name) == (None if name in unsaid else getattr(whole, name))
+
+
+def test_the_spread_holds_the_middle_95_percent_of_the_calibrated_members(chest_predictor, films):
+    for given, prediction in both_views(chest_predictor, films):
+        members = np.sort(calibrated(given.answers[3:].astype(float)))
+        assert members.size == MEMBERS == 5
+        # Of five values the 2.5th percentile lies a tenth of the way from the lowest to the next, and likewise from above.
+        low = members[0] + 0.1 * (members[1] - members[0])
+        high = members[4] - 0.1 * (members[4] - members[3])
+        assert prediction.spread == pytest.approx((low, high), abs=1e-5)
+        assert prediction.spread[1] - prediction.spread[0] > 1e-4
+
+
+def test_what_the_gate_refuses_is_given_no_spread_but_all_else_that_the_network_gives(own_chest, films):
+    add_fake_gate(own_chest, limit=0.0)
+    predictor, image = Predictor(load_bundle(own_chest)), decode_file(films[0])
+    with pytest.raises(ScreenedOutError) as refused:
+        predictor.predict(image)
+    assert refused.value.reason == "not_a_chest_xray"
+    prediction = predictor.predict(image, anyway=True)
+    assert prediction.anyway is not None
+    assert prediction.spread is None
+    assert prediction.pattern is not None
+    assert prediction.affected is not None
+
+
+@pytest.mark.parametrize(("limit", "warned"), [(0.5, True), (0.51, False), (2.0, False)])
+def test_what_passes_the_gate_is_marked_as_a_childs_from_the_limit_on(own_chest, films, limit, warned):
+    add_fake_gate(own_chest, child_limit=limit)  # each is a child's with a probability of 0.5
+    prediction = Predictor(load_bundle(own_chest)).predict(decode_file(films[0]))
+    assert prediction.screening.child == warned
+    assert prediction.anyway is None
+    assert prediction.spread is not None
+
+
+def test_the_gate_of_another_network_is_refused(own_chest):
+    add_fake_gate(own_chest, channels=CHANNELS + 1)
+    with pytest.raises(BundleError, match=r"gate of .* does not fit its network"):
+        Predictor(load_bundle(own_chest))
+
+
+def questions_archive(channels):
+    """A `head.npz` with two questions of so many channels."""
+    stream = io.BytesIO()
+    np.savez(stream, kernel=np.ones((channels, 2), np.float32), bias=np.zeros(2, np.float32))
     return stream.getvalue()
 
 
-def test_the_heat_of_a_bundle_with_a_kernel_head_is_that_of_its_support_vectors(own, films):
-    content = kernel_archive(channels=8)
-    replace_file(own, "head.npz", content)
-    predictor, image = Predictor(load_bundle(own)), decode_file(films[0])
-    _, features, _ = predictor.network.invoke(prepare(image, PREPARATION))
-    arrays = {name: array.astype(float) for name, array in np.load(io.BytesIO(content)).items()}
-
-    def decision(pooled):
-        standardised = (pooled - arrays["mean"]) / arrays["scale"]
-        distances = ((standardised - arrays["support_vectors"]) ** 2).sum(axis=1)
-        return np.exp(-arrays["gamma"] * distances) @ arrays["coefficients"] + arrays["intercept"][0]
-
-    pooled, steps = features.astype(float).mean(axis=(0, 1)), 1e-5 * np.eye(8)
-    gradient = [(decision(pooled + step) - decision(pooled - step)) / 2e-5 for step in steps]
-    expected = np.maximum(features @ gradient, 0)
-    assert expected.max() > 0
-    np.testing.assert_allclose(predictor.predict(image).heat, expected / expected.max(), rtol=1e-3, atol=1e-4)
-
-
 def test_a_head_for_another_network_is_refused(own):
-    replace_file(own, "head.npz", kernel_archive(channels=9))
+    replace_file(own, "head.npz", questions_archive(channels=9))
     with pytest.raises(BundleError, match="a head for 9 channels, its network gives 8"):
         Predictor(load_bundle(own))
 
@@ -169,7 +280,7 @@ def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films)
 
 def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_film(predictor, films):
     first, second = prepare_files(films[:2], PREPARATION)
-    _, features, _ = predictor.network.invoke(first)
+    features = predictor.network.invoke(first).features
     before = features.copy()
     predictor.network.invoke(second)
     np.testing.assert_array_equal(features, before)

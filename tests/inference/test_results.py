@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,17 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction, Screening, SimilarFilm
 from covid_core.inference.results import CSV_COLUMNS, results_csv, results_json, safe_cell, summary_sentence, table_rows
 from covid_core.inference.wording import (
+    CHILD,
+    PATTERN_TITLES,
     cautions,
+    grave_cautions,
     headline,
     indeterminate_range,
     indeterminate_sentence,
     key_numbers,
     lungs_sentence,
+    opacities_sentence,
+    pattern_sentence,
     scale_words,
     spread_sentence,
 )
@@ -47,6 +53,27 @@ ANYWAY_FILM = FilmResult(
     tags=FilmTags(view="PA"),
     warnings=("The film is small.",),
     repairs=("turn_left", "invert"),
+)
+
+
+UPRIGHT = Screening(0.1, 0.2, "upright", 0.99)
+CHILD_FILM = FilmResult(
+    "g.png",
+    Prediction("covid", 0.9, 0.4, HEAT, screening=replace(UPRIGHT, child=True)),
+    warnings=("The film is small.",),
+)
+CHEST = FilmResult(
+    "h.png",
+    Prediction(
+        "non_covid",
+        0.25,
+        0.4,
+        HEAT,
+        pattern="other",
+        probability_pattern=0.8123456789,
+        affected=0.23456789,
+        screening=UPRIGHT,
+    ),
 )
 
 
@@ -137,6 +164,93 @@ def test_a_film_that_the_model_was_fitted_on_is_recognised() -> None:
 
 def test_films_that_were_predicted_anyway_are_counted_beside_the_calls() -> None:
     assert "(1 of the calls predicted anyway)" in summary_sentence([ANYWAY_FILM, COVID])
+
+
+def test_a_childs_radiograph_is_the_first_caution_and_makes_the_result_doubtful() -> None:
+    assert CHILD.startswith("This looks like a child's radiograph.")
+    assert "do not rely on the result" in CHILD
+    assert cautions(CHILD_FILM) == [CHILD, "The film is small."]
+    row = table_rows([CHILD_FILM])[0]
+    assert (row["Status"], row["Reason"], row["Class"]) == ("doubtful", CHILD, "COVID-19")
+    adult = replace(CHILD_FILM, outcome=replace(CHILD_FILM.outcome, screening=UPRIGHT))
+    assert cautions(adult) == ["The film is small."]
+    assert table_rows([adult])[0]["Status"] == "ok"
+
+
+def test_that_it_looks_like_a_child_stands_among_the_warnings_of_the_csv_and_the_json() -> None:
+    row = read(results_csv([CHILD_FILM], BUNDLE))[0]
+    assert row["warnings"] == f"{CHILD} | The film is small."
+    assert (row["status"], row["gate"], row["reason"]) == ("ok", "passed", "")
+    found = json.loads(results_json([CHILD_FILM], BUNDLE, CREATED))[0]
+    assert found["warnings"] == [CHILD, "The film is small."]
+
+
+def test_a_child_that_was_refused_and_predicted_all_the_same_is_cautioned_for_both() -> None:
+    screening = Screening(0.3, 0.2, "turned_right", 0.99, LYING, child=True)
+    both = replace(ANYWAY_FILM, outcome=replace(ANYWAY_FILM.outcome, screening=screening))
+    first, second, third = cautions(both)
+    assert first == CHILD
+    assert second.startswith("Predicted anyway: The film lies on its side.")
+    assert third == "The film is small."
+    row = read(results_csv([both], BUNDLE))[0]
+    assert row["warnings"] == f"{CHILD} | The film is small."  # the refusal stands in columns of its own
+    assert (row["gate"], row["reason"]) == ("predicted anyway", "not_upright")
+
+
+def test_the_pattern_and_the_affected_share_stand_in_the_csv_and_the_json() -> None:
+    row = read(results_csv([CHEST], BUNDLE))[0]
+    assert (row["pattern"], row["probability_pattern"], row["lungs_affected"]) == ("other", "0.812346", "0.234568")
+    found = json.loads(results_json([CHEST], BUNDLE, CREATED))[0]
+    assert (found["pattern"], found["probability_pattern"], found["lungs_affected"]) == ("other", 0.812346, 0.234568)
+
+
+def test_what_a_model_does_not_say_of_patterns_and_opacities_is_left_blank() -> None:
+    for one in (COVID, REFUSED):
+        row = read(results_csv([one], BUNDLE))[0]
+        assert (row["pattern"], row["probability_pattern"], row["lungs_affected"]) == ("", "", "")
+    assert pattern_sentence(COVID.outcome) is opacities_sentence(COVID.outcome, BUNDLE) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("none", "No pattern of pneumonia"),
+        ("covid", "COVID-19 pattern"),
+        ("other", "Pattern of another pneumonia"),
+    ],
+)
+def test_what_a_radiograph_leans_to_is_one_of_three_patterns(pattern: Any, words: str) -> None:
+    leaning = replace(CHEST.outcome, pattern=pattern)
+    assert pattern_sentence(leaning) == f"Leans to: {words}."
+    assert PATTERN_TITLES[pattern] == words
+    assert len(PATTERN_TITLES) == 3
+
+
+@pytest.mark.parametrize(
+    ("affected", "begins"),
+    [
+        (0.0, "No opacity was found in the lungs."),
+        (0.0049, "No opacity was found in the lungs."),
+        (0.006, "Opacities were found in 1% of the lungs"),
+        (0.236, "Opacities were found in 24% of the lungs"),
+        (1.0, "Opacities were found in 100% of the lungs"),
+    ],
+)
+def test_the_share_of_the_lungs_with_opacities_is_said_in_whole_percent(affected: float, begins: str) -> None:
+    said = opacities_sentence(replace(CHEST.outcome, affected=affected), BUNDLE)
+    assert said is not None
+    assert said.startswith(begins)
+    assert "mean error" not in said
+
+
+def test_the_share_of_the_lungs_stands_with_its_mean_error_where_that_was_measured() -> None:
+    assert opacities_sentence(CHEST.outcome, replace(BUNDLE, opacity_error=0.1149)) == (
+        "Opacities were found in 23% of the lungs (mean error 11 points), as boxes that radiologists would draw."
+    )
+
+
+def test_an_adults_passing_radiograph_has_no_grave_caution() -> None:
+    assert grave_cautions(CHEST.outcome) == []
 
 
 def test_the_spread_and_the_heat_in_the_lungs_are_said_in_words() -> None:

@@ -212,6 +212,22 @@ def test_each_block_that_is_missing_is_a_caution_above_its_command(block: str) -
     assert everywhere[everywhere.index(said) + 1] == command
 
 
+def test_what_was_measured_at_other_hospitals_stands_before_the_baselines() -> None:
+    change = {"change": "mirrored", "flipped": 0.1, "sensitivity": 0.0, "specificity": -0.1, "mean_difference": 0.02}
+    figures = dict.fromkeys(("roc_auc", "same_size_auc", "sensitivity", "specificity"), metric(0.8, 0.7, 0.9))
+    counts = {"images": 40, "patients": 30, "covid": 20, "pooled_auc": 0.8, "ece": 0.05}
+    measured = {
+        "hospitals": {**counts, **figures, "size_alone": figures, "groups": []},
+        "strangers": [{"kind": "children", "network": "left out", "images": 9, "called_covid": metric(0.1, 0.0, 0.4)}],
+        "robustness": {"images": 40, "sensitivity": 0.8, "specificity": 0.9, "changes": [change]},
+    }
+    baselines = {"view": {"roc_auc": metric(0.6)}}
+    names = [table.name for table in made("shortcuts", record_of(**measured, baselines=baselines)).tables()]
+    assert names[:4] == ["hospitals", "strangers", "robustness", "baselines"]
+    without = made("shortcuts", record_of(baselines=baselines))
+    assert next(table.name for table in without.tables()) == "baselines"
+
+
 def against_a_baseline(own: float, rival: float | None, within: float | None = None) -> Record:
     record = record_of(baselines={"view": {"roc_auc": metric(rival), "within_source_auc": metric(within)}})
     areas = {"roc_auc": metric(own, own - 0.1, own + 0.1), "within_source_auc": metric(own, own - 0.1, own + 0.1)}

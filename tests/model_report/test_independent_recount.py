@@ -43,7 +43,12 @@ CALLS = {
     "lr_positive": "Likelihood ratio +",
     "lr_negative": "Likelihood ratio -",
 }
-AREAS = {"roc_auc": "ROC AUC", "within_source_auc": "ROC AUC within a source", "pr_auc": "Average precision (PR AUC)"}
+AREAS = {
+    "roc_auc": "ROC AUC",
+    "pooled_auc": "ROC AUC, folds pooled",
+    "within_source_auc": "ROC AUC within a source",
+    "pr_auc": "Average precision (PR AUC)",
+}
 CALIBRATION = {
     "brier": "Brier score",
     "calibration_intercept": "Calibration intercept",
@@ -73,6 +78,11 @@ class Counted:
     @property
     def shipped(self) -> dict[str, Any]:
         return self.record.evaluation
+
+    @property
+    def folds(self) -> np.ndarray:
+        """The fold of each film, text (n,); one and the same where one model judged all."""
+        return self.table["fold"].to_numpy(str) if "fold" in self.table else np.full(len(self.table), "")
 
     def weights(self) -> np.ndarray:
         """Weights (n,) that bring the classes to `prevalence`."""
@@ -154,12 +164,16 @@ def rates_of(truth: np.ndarray, called: np.ndarray) -> dict[str, float]:
     }
 
 
-def pairs_won(films: Counted) -> tuple[np.ndarray, np.ndarray]:
-    """For every pair of a covid and another film: won 1, tied 1/2, lost 0; and whether both are of one source."""
+def pairs_won(films: Counted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For every pair of COVID-19 and another: won 1, tied 1/2, lost 0; and whether one model judged both, in one fold of a
+    cross-validation; and whether both are of one source besides.
+    """
     covid, other = films.p[films.truth][:, None], films.p[~films.truth][None, :]
     sources = films.table["source"].fillna("").to_numpy(str)
     one, two = sources[films.truth][:, None], sources[~films.truth][None, :]
-    return (covid > other) + 0.5 * (covid == other), (one == two) & (one != "")
+    folds = films.folds
+    comparable = folds[films.truth][:, None] == folds[~films.truth][None, :]
+    return (covid > other) + 0.5 * (covid == other), comparable, comparable & (one == two) & (one != "")
 
 
 def line_of(truth: np.ndarray, p: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
@@ -285,9 +299,10 @@ def test_the_histogram_counts_every_film_of_its_class_once(name: str, counted: C
 
 
 def areas_of(films: Counted) -> dict[str, float]:
-    won, together = pairs_won(films)
+    won, comparable, together = pairs_won(films)
     return {
-        "roc_auc": sk.roc_auc_score(films.truth, films.p),
+        "roc_auc": float(won[comparable].mean()),
+        "pooled_auc": sk.roc_auc_score(films.truth, films.p),
         "within_source_auc": float(won[together].mean()),
         "pr_auc": sk.average_precision_score(films.truth, films.p),
     }
@@ -305,6 +320,14 @@ def test_the_areas_are_those_of_scikit_learn_and_of_pairs_counted_by_hand(name: 
         assert says_interval(row["95% interval"], stored["lower"], stored["upper"]), metric
 
 
+def area_within_folds(films: pd.DataFrame) -> float:
+    """Scikit-learn's area of each fold with both classes, weighted by its pairs; without folds that of all."""
+    parts = [part for _, part in films.groupby("fold")] if "fold" in films else [films]
+    parts = [part for part in parts if part["truth"].nunique() == 2]
+    areas = [sk.roc_auc_score(part["truth"], part["probability_covid"]) for part in parts]
+    return float(np.average(areas, weights=[part["truth"].sum() * (~part["truth"]).sum() for part in parts]))
+
+
 def test_the_area_of_each_source_is_that_of_scikit_learn(name: str, counted: Counted) -> None:
     frame = counted.table.assign(truth=counted.truth).dropna(subset="source")
     expected = {
@@ -319,7 +342,7 @@ def test_the_area_of_each_source_is_that_of_scikit_learn(name: str, counted: Cou
         covid = films["truth"].sum()
         counts = len(films), covid, len(films) - covid, covid * (len(films) - covid)
         assert tuple(row[key] for key in ("films", "covid", "non_covid", "pairs")) == counts
-        area = sk.roc_auc_score(films["truth"], films["probability_covid"])
+        area = area_within_folds(films)
         assert row["roc_auc"]["value"] == pytest.approx(area, abs=1e-12)
         assert says(rows[row["source"]]["ROC AUC"].split(" ")[0], area)
 
@@ -366,6 +389,8 @@ def both_of(first: str, second: str) -> pd.DataFrame:
     """The films that both models judged, with what each says and the clusters of their patients."""
     one, two = (counted_of(name).table for name in (first, second))
     both = one.merge(two, on="filename", suffixes=("", "_other"), validate="one_to_one")
+    if both.empty:
+        return both
     links = [both.groupby(key).ngroup().to_numpy() for key in ("patientid", "group", "group_other")]
     size = len(both)
     offsets = size + np.concatenate([[0], np.cumsum([link.max() + 1 for link in links])])
@@ -492,9 +517,10 @@ def resampled(films: Counted) -> dict[str, np.ndarray]:
             "lr_negative": (1 - sensitivity) / specificity,
         }
     intercept, slope = lines_of(films, weights)
-    _, together = pairs_won(films)
+    _, comparable, together = pairs_won(films)
     return figures | {
-        "roc_auc": auc_of(truth, films.p, weights),
+        "roc_auc": auc_of(truth, films.p, weights, comparable),
+        "pooled_auc": auc_of(truth, films.p, weights),
         "within_source_auc": auc_of(truth, films.p, weights, together),
         "pr_auc": np.array([sk.average_precision_score(truth, films.p, sample_weight=one) for one in weights]),
         "brier": films.prevalence * brier[0] + (1 - films.prevalence) * brier[1],

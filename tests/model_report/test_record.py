@@ -13,7 +13,7 @@ from covid_core.locations import models_dir
 from covid_core.model_report.record import HISTORY_COLUMNS, Record, read_others, read_record
 from covid_core.model_report.trust import failures
 from covid_core.model_report.whole import asked_by_default, chapter
-from tests.fake_bundle import change_manifest, replace_file, write_fake_bundle
+from tests.fake_bundle import replace_file, write_fake_bundle, write_fake_chest_bundle
 
 
 @pytest.fixture
@@ -75,13 +75,25 @@ def test_a_history_that_cannot_be_read_is_a_sentence_in_the_report(folder: Path,
     assert said in words(record, "training")
 
 
-@pytest.mark.parametrize("content", [b"", b"stage,loss\nlungs,0.3\n"])
-def test_a_kernel_machine_has_no_epochs_and_no_problem(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"stage,epoch,loss\npretraining,1,0.7\nlungs,1,0.3\n"])
+def test_a_chest_reader_has_no_curves_of_a_validation_part_and_no_problem(tmp_path: Path, content: bytes) -> None:
+    folder = write_fake_chest_bundle(tmp_path / "chest")
     replace_file(folder, "history.csv", content)
-    change_manifest(folder, lambda manifest: manifest.update(stage="kernel"))
     record = record_in(folder)
     assert (record.history, record.history_problem) == (None, None)
-    assert "it has no epochs" in words(record, "training")
+    said = words(record, "training")
+    assert "without a validation part" in said
+    assert "losses after each epoch are in the bundle's history.csv" in said
+    assert "Learning curves" not in said
+
+
+def test_the_record_of_a_cross_validation_keeps_its_folds(tmp_path: Path) -> None:
+    record = record_in(write_fake_chest_bundle(tmp_path / "chest"))
+    folds = record.films().folds
+    assert folds is not None
+    # Two a patient, whose number is the group; every fifth group is in one fold.
+    assert folds.tolist() == [str(number // 2 % 5) for number in range(80)]
+    assert record_in(write_fake_bundle(tmp_path / "own")).films().folds is None
 
 
 def test_a_card_that_cannot_be_read_is_a_sentence_in_the_report(folder: Path) -> None:
@@ -142,7 +154,7 @@ def test_predictions_that_are_no_table_are_a_sentence(folder: Path, content: byt
         record_in(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": 1}', b'{"schema": 2}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": 2}', b'{"schema": 3}'])
 def test_an_evaluation_of_another_kind_is_a_sentence(folder: Path, content: bytes) -> None:
     replace_file(folder, "evaluation.json", content)
     with pytest.raises(EvaluationError, match=r"evaluation\.json"):

@@ -71,7 +71,7 @@ def tiny_backbone() -> Any:
 
 
 def tiny_chest_backbone() -> Any:
-    """A few convolutions for MobileNetV2, with the layers that `chest_network` looks for, under their names and at their scales."""
+    """A few convolutions instead of MobileNetV2, with the layers that `chest_network` looks for, at their scales."""
     import keras  # noqa: PLC0415
 
     from covid_core.training.backbones import BACKBONES, Backbone  # noqa: PLC0415
