@@ -160,9 +160,8 @@ def main() -> None:
             f"| {row['kind']} | {row['n']} | {row['roc_auc']:.4f} | {row['fpr95']:.1%} | {_share(row['refused'])} | {repair} | "
             f"{row['reasons']} |"
         )
-    print(
-        "\n| films | n | copies left out | refused | warned of a child | called, nothing said | reasons |\n|---|---|---|---|---|---|---|"
-    )
+    titles = ("films", "n", "copies left out", "refused", "warned of a child", "called, nothing said", "reasons")
+    print(f"\n| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for row in [*block["hospitals"], *block["sources"]]:
         print(
             f"| {row['name']} | {row['n']} | {row['copies_left_out']} | {_share(row['refused'])} | "

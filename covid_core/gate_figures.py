@@ -190,6 +190,8 @@ def pictures_by_kind(folder: Path) -> dict[str, list[Path]]:
     if not (folder / LABELS_NAME).is_file():
         return {name: pictures}
     table = pd.read_csv(folder / LABELS_NAME, dtype="str", keep_default_na=False)
+    if "filename" not in table.columns:
+        return {name: pictures}
     columns = [one for one in ("source", "site", "finding") if one in table.columns]
     kinds = (
         table[columns].replace("", "not stated").agg(", ".join, axis=1)

@@ -67,7 +67,7 @@ def threshold_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str,
 
 def area_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """`roc_auc`, `pooled_auc` and `within_source_auc`, which need no threshold and no calibration."""
-    return _estimates(_weighted_areas, films, n_resamples=n_resamples, seed=seed)
+    return _estimates(weighted_areas, films, n_resamples=n_resamples, seed=seed)
 
 
 def _estimates(
@@ -82,7 +82,7 @@ def _estimates(
 def _weighted_metrics(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
     """Every metric that has an interval, for weights (b, n): name -> (b,), NaN where undefined."""
     values = _rates_of_both_classes(metrics.weighted_confusion(films.truth, films.called, weights))
-    values |= _weighted_areas(films, weights)
+    values |= weighted_areas(films, weights)
     values["pr_auc"] = metrics.weighted_average_precision(films.truth, films.probability, weights)
     values["brier"] = _weighted_brier(films, weights)
     values["calibration_intercept"], values["calibration_slope"] = calibration.weighted_calibration_line(
@@ -102,7 +102,7 @@ def _rates_of_both_classes(cells: FloatArray) -> dict[str, FloatArray]:
     return {name: value if name in _ONE_CLASS else np.where(both, value, np.nan) for name, value in rates.items()}
 
 
-def _weighted_areas(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
+def weighted_areas(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
     """AUCs; of a cross-validation over the pairs of one fold, as the scores of different models are not on one scale."""
     pooled = metrics.weighted_roc_auc(films.truth, films.probability, weights)
     within_fold = (

@@ -204,7 +204,7 @@ def _figures(films: Films, grouping: Grouping, *, n_resamples: int, seed: int) -
 def _weighted(films: Films, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """`SUBGROUP_METRICS` for weights (b, n): name -> (b,), NaN where undefined."""
     values = metrics.rates(metrics.weighted_confusion(films.truth, films.called, weights))
-    values["roc_auc"] = metrics.weighted_roc_auc(films.truth, films.probability, weights)
+    values["roc_auc"] = estimates.weighted_areas(films, weights)["roc_auc"]
     return {name: values[name] for name in SUBGROUP_METRICS}
 
 

@@ -43,12 +43,12 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
     counts = evaluation["counts"]["by_class"]
     if points is None:
-        say(figure, in_lines(metrics["roc_auc"]["note"] or "No curve: a class has no film."))
+        say(figure, in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no film."))
     else:
         _chance(figure, (0, 1), "chance")
         if band is not None:
             draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
-        _roc_line(figure, points, f"AUC {with_interval(metrics['roc_auc'])}", {"color": ACCENT, "width": 3})
+        _roc_line(figure, points, f"AUC {with_interval(metrics['pooled_auc'])}", {"color": ACCENT, "width": 3})
         draw_cross(
             figure,
             complement(metrics["specificity"]),

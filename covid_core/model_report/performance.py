@@ -103,7 +103,7 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
             "roc",
             "ROC curve",
             figures.roc(evaluation, roc_bounds),
-            alt=f"ROC curve; area {described(evaluation['metrics']['roc_auc'])}",
+            alt=f"ROC curve; area {described(evaluation['metrics']['pooled_auc'])}",
             note=_band_in_words(roc_bounds, films),
         ),
         Chart(
@@ -118,7 +118,7 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
     ]
     if others:
         everyone = [record, *others]
-        curves = [(one.name, one.evaluation["roc"], one.evaluation["metrics"]["roc_auc"]) for one in everyone]
+        curves = [(one.name, one.evaluation["roc"], one.evaluation["metrics"]["pooled_auc"]) for one in everyone]
         items.append(
             Chart(
                 "roc-of-all-models",
