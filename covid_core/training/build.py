@@ -298,15 +298,13 @@ def _few_of_each(judged: pd.DataFrame, recipe: ChestRecipe) -> pd.DataFrame:
 def _changed(paths: list[str], reader: keras.Model, recipe: ChestRecipe) -> dict[str, NDArray[np.float64]]:
     """P before calibration of images after each change; under the name '' as they are."""
     originals = [np.rint(decode_file(Path(path)) * 255).astype(np.uint8) for path in paths]
-    found = {}
-    for name, change in {"": lambda image, _: image, **CHANGES}.items():
+    inputs = []
+    for change in (lambda image, _: image, *CHANGES.values()):
         rng = np.random.default_rng(recipe.seed)
-        inputs = [
-            prepare((change(image, rng) / np.float32(255)).astype(np.float32), recipe.preparation)
-            for image in originals
-        ]
-        found[name] = predict_films(reader, np.stack(inputs))
-    return found
+        shown = ((change(image, rng) / np.float32(255)).astype(np.float32) for image in originals)
+        inputs += [prepare(image, recipe.preparation) for image in shown]
+    raw = predict_films(reader, np.stack(inputs)).reshape(-1, len(originals))
+    return dict(zip(("", *CHANGES), raw, strict=True))
 
 
 def _choose(cohort: Cohort, left_out: _LeftOut) -> _Chosen:

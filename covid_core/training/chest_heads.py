@@ -7,7 +7,7 @@ Both questions are logistic regressions, so they are one dense layer of the netw
 and the contribution of each cell to an answer is exact.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -258,8 +258,3 @@ def build_reader(network: ChestNetwork, lungs: keras.Model, heads: Heads, ensemb
     answers = ops.concatenate([products[:, :1], questions[:, :2], products[:, 1:]], axis=1)
     maps = ops.concatenate([inside, opacities], axis=-1)
     return keras.Model(grey, [answers, features, maps], name="covid_chest_reader")
-
-
-def without_prior(heads: Heads, recipe: ChestRecipe) -> Heads:
-    """The heads with the first question as it was learned."""
-    return replace(heads, bias=heads.bias - np.array([recipe.prior_logit, 0], np.float32))
