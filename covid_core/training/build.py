@@ -176,7 +176,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     former_figures = None if materials.former is None else _former_figures(materials.former / "evaluation.json")
     run = open_run(materials.run)
     recipe = run.recipe
-    state = runtime.configure(recipe.seed, recipe.threads)
+    state = runtime.configure(recipe.seed, recipe.threads, deterministic=False)
     table, masks = read_dataset(materials, run)
     network = load_network(run, NETWORKS[0], materials.weights)
     say("lung map")
