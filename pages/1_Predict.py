@@ -6,7 +6,7 @@ from covid_core import ui
 from covid_core.errors import ImageRefusedError
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.results import summary_sentence, table_rows
-from covid_core.inference.wording import heat_sentences, opacities_sentence
+from covid_core.inference.wording import OPACITIES_CAPTION, heat_sentences, opacities_sentence
 
 OPACITIES, HEAT = "Opacities", "Heat map"
 # Pixels of the window's height that the film leaves to the title, the uploader, its own controls and the footer.
@@ -43,6 +43,7 @@ if len(films) > 1:
 film, result = films[chosen], results[chosen]
 picture = ui.picture_of(film, result)
 
+layer = HEAT
 picture_column, reading_column = st.columns(2, gap="medium")
 with picture_column:
     if picture is not None:
@@ -52,7 +53,7 @@ with picture_column:
             ui.film_viewer(picture, None, None, key=key, alt="The film that was refused", clearance=CLEARANCE)
         else:
             box = bundle.preparation.crop_box(picture.shape[1], picture.shape[0])
-            opacities, layer = result.outcome.opacities, HEAT
+            opacities = result.outcome.opacities
             if opacities is not None:
                 layer = (
                     st.segmented_control("Overlay", (OPACITIES, HEAT), default=OPACITIES, key="overlay") or OPACITIES
@@ -65,7 +66,7 @@ with picture_column:
         found = opacities_sentence(result.outcome, bundle)
         if found is not None:
             st.markdown(found)
-        st.caption(heat_sentences(result.outcome, bundle))
+        st.caption(OPACITIES_CAPTION if layer == OPACITIES else heat_sentences(result.outcome, bundle))
 with reading_column:
     if isinstance(result.outcome, ImageRefusedError):
         ui.refusal(film, result.outcome)

@@ -23,6 +23,7 @@ from covid_core.images.film import GreyImage
 from covid_core.inference.explanation import heat_layer
 from covid_core.ui.frame import data_address
 
+HEAT_MAP = "Heat map"
 JPEG_QUALITY = 90
 """Measured on 5 films at 1024 pixels: half a grey level of 255 off on average, 1.5 in the worst hundredth of the pixels, so that
 even the steepest window, four times as steep, shows no blocks; quality 95 takes half as many bytes again."""
@@ -55,7 +56,7 @@ def film_viewer(
     clearance: int = 320,
     lungs: NDArray[np.bool_] | None = None,
     seek: bool = False,
-    layer: str = "Heat map",
+    layer: str = HEAT_MAP,
 ) -> None:
     """Show a film with zoom, window, level, inversion and, where there is one, a layer over it: the model's heat, or the lungs.
 
@@ -85,7 +86,7 @@ def viewer_data(
     heat: NDArray[np.float32] | None,
     box: tuple[int, int, int, int] | None,
     lungs: NDArray[np.bool_] | None = None,
-    layer: str = "Heat map",
+    layer: str = HEAT_MAP,
 ) -> dict[str, Any]:
     """The pictures as the component takes them; the arguments are those of `film_viewer`.
 
@@ -153,7 +154,7 @@ def _layer(
         "picture": data_address(_encoded(heat_layer(heat), "PNG"), "image/png"),
         "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
         "name": name,
-        "opacity": f"{name} opacity",
+        "opacity": "Heat opacity" if name == HEAT_MAP else "Overlay opacity",
     }
 
 

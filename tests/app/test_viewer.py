@@ -67,8 +67,8 @@ def test_what_lies_over_the_radiograph_and_its_controls_have_the_name_that_the_p
     film: GreyImage, heat: Any
 ) -> None:
     usual, named = viewer_data(film, heat, BOX), viewer_data(film, heat, BOX, layer="Opacities")
-    assert (usual["layer"]["name"], usual["layer"]["opacity"]) == ("Heat map", "Heat map opacity")
-    assert (named["layer"]["name"], named["layer"]["opacity"]) == ("Opacities", "Opacities opacity")
+    assert (usual["layer"]["name"], usual["layer"]["opacity"]) == ("Heat map", "Heat opacity")
+    assert (named["layer"]["name"], named["layer"]["opacity"]) == ("Opacities", "Overlay opacity")
     assert named["layer"]["picture"] == usual["layer"]["picture"]
 
 
