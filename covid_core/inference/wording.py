@@ -24,7 +24,9 @@ PATTERN_TITLES: dict[Pattern, str] = {
 }
 """What a radiograph leans to, as people read it."""
 CHILD = "This looks like a child's radiograph. The model was made for adults: do not rely on the result."
-OPACITIES_CAPTION = "Bright: where radiologists would mark an opacity, as the network learned it from their boxes. An opacity need not be COVID-19."
+OPACITIES_CAPTION = (
+    "Bright: where radiologists would mark an opacity, as learned from their boxes. An opacity need not be COVID-19."
+)
 NOT_HEALTHY = "Not COVID-19 does not mean healthy: other kinds of pneumonia are in this class as well."
 
 
