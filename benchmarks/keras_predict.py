@@ -19,4 +19,5 @@ from covid_core.training import layers  # noqa: F401 - registers what model.kera
 bundle = load_bundle(Path(sys.argv[1]))
 model = keras.models.load_model(bundle.file("model.keras"))
 film = prepare(decode_file(Path(sys.argv[2])), bundle.preparation)
-print(float(model.predict(film[None, ..., None].astype(np.float32), verbose=0)[0, 0]))
+given = model.predict(film[None, ..., None].astype(np.float32), verbose=0)
+print(float((given[0] if isinstance(given, list) else given)[0, 0]))
