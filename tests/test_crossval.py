@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -39,6 +40,11 @@ def test_every_film_gets_one_prediction_by_a_model_that_never_saw_its_patient(
         held_out = set(predictions.loc[predictions["fold"] == fold, "group"])
         assert not held_out & set(split.loc[split["part"] != "test", "group"])
     evaluation = read_json(tmp_path / "cv" / "evaluation.json", EvaluationError)
-    expected = roc_auc_score(predictions["label"] == "covid", predictions["probability_covid"])
-    assert evaluation["metrics"]["roc_auc"]["value"] == pytest.approx(expected, abs=1e-6)
+    predictions["truth"] = predictions["label"] == "covid"
+    pooled = roc_auc_score(predictions["truth"], predictions["probability_covid"])
+    assert evaluation["metrics"]["pooled_auc"]["value"] == pytest.approx(pooled, abs=1e-6)
+    parts = [part for _, part in predictions.groupby("fold")]
+    areas = [roc_auc_score(part["truth"], part["probability_covid"]) for part in parts]
+    pairs = [part["truth"].sum() * (~part["truth"]).sum() for part in parts]
+    assert evaluation["metrics"]["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs), abs=1e-6)
     assert evaluation["counts"]["images"] == len(folds)

@@ -40,6 +40,9 @@ def test_a_film_gets_the_result_that_the_model_gives_it(page: AppTest, models: l
     titles = {**CLASS_TITLES, "indeterminate": "Indeterminate"}
     assert page.subheader[0].value == titles[expected.decision or expected.label]
     assert f"{expected.probability_covid:.3f}" in texts(page)
+    if expected.opacities is not None:
+        assert "where radiologists would mark an opacity" in texts(page)
+        page.segmented_control(key="overlay").set_value("Heat map").run()
     assert "not where disease is" in texts(page)
     assert "assumes that 50%" in texts(page)
 
@@ -139,6 +142,8 @@ def test_a_chest_reader_says_what_the_radiograph_leans_to_and_how_much_of_the_lu
     said = [one.value.replace("\\", "") for one in app.markdown]
     assert pattern_sentence(expected) in said
     assert opacities_sentence(expected, bundle) in said
+    assert "of the heat lies in the lungs" not in texts(app)
+    app.segmented_control(key="overlay").set_value("Heat map").run()
     assert "of the heat lies in the lungs" in texts(app)
     assert "child" not in texts(app)
 

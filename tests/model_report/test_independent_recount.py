@@ -673,8 +673,9 @@ def described_by_hand(films: Counted, dataset: Path) -> pd.DataFrame:
     """The films with the group of each column, from `metadata.csv`."""
     columns = ["filename", "sex", "age", "view", "RT_PCR_positive"]
     known = pd.read_csv(dataset / "metadata.csv", usecols=columns).drop_duplicates("filename")
-    table = films.table.assign(truth=films.truth, p=films.p, called=films.p >= films.shipped["threshold"])
-    table = table[["filename", "patientid", "group", "source", "truth", "p", "called"]].merge(
+    called = films.p >= films.shipped["threshold"]
+    table = films.table.assign(truth=films.truth, p=films.p, called=called, fold=films.folds)
+    table = table[["filename", "patientid", "group", "source", "truth", "p", "called", "fold"]].merge(
         known, on="filename", how="left"
     )
     ages = pd.cut(
@@ -726,7 +727,10 @@ def figures_by_hand(here: pd.DataFrame) -> dict[str, tuple[float, np.ndarray]]:
     if len(found) == 2:
         values, resamples = zip(*found.values(), strict=True)
         found["balanced_accuracy"] = sum(values) / 2, sum(resamples) / 2
-        found["roc_auc"] = sk.roc_auc_score(truth, p), auc_of(truth, p, weights)
+        fold = here["fold"].to_numpy(str)
+        pairs = fold[truth][:, None] == fold[~truth]  # judged by one model
+        if pairs.any():
+            found["roc_auc"] = auc_of(truth, p, np.ones((1, len(p))), pairs)[0], auc_of(truth, p, weights, pairs)
     return found
 
 
