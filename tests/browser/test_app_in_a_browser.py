@@ -73,7 +73,9 @@ def test_an_uploaded_film_is_answered_with_what_the_model_says_of_it(address: st
     heading = page.get_by_role("heading", name=headline(prediction), exact=True)
     expect(heading).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(f"{prediction.probability_covid:.3f}").first).to_be_visible()
-    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("radio", name="Heat map").click()
+    expect(page.get_by_alt_text(re.compile("the model's heat map"))).to_be_visible(timeout=PATIENCE_MS)
     below = heading.bounding_box()
     assert below is not None
     assert below["y"] < 800, "the answer stands below the fold"
@@ -97,11 +99,11 @@ def test_many_films_can_be_gone_through_by_key_and_taken_away(
     broken.write_bytes(film.read_bytes()[:2000])
     named.write_bytes(film.read_bytes())
     open_predict(page, address, film, broken, named)
-    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
     page.keyboard.press("n")
     expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible(timeout=PATIENCE_MS)
     page.keyboard.press("p")
-    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
     rows = list(csv.DictReader(io.StringIO(taken(page, "Table as CSV").decode("utf-8-sig"))))
     assert [(row["file"], row["status"]) for row in rows] == [
         *(("film.png", "ok"), ("broken.png", "refused"), ("'=1+1.png", "ok"))
@@ -118,7 +120,7 @@ def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
     address: str, page: Page, film: Path
 ) -> None:
     open_predict(page, address, film)
-    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
     open_downloads(page)
     assert "Patient" not in text_of(taken(page, "Report as PDF"))
     page.get_by_role("textbox", name="Patient, to be printed on the PDF").fill("Ada Example")
@@ -132,7 +134,7 @@ def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
 def test_a_dicom_film_goes_back_as_dicom_in_its_own_study(address: str, page: Page) -> None:
     source = dcmread(sample("RG1_J2KI"), stop_before_pixels=True)
     open_predict(page, address, sample("RG1_J2KI"))
-    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(str(source.PatientName).split("^")[0])).to_have_count(0)
     open_downloads(page)
     for label, modality in (("Overlay as DICOM", source.Modality), ("Reading as DICOM report", "SR")):
@@ -164,7 +166,7 @@ def test_a_film_that_lies_on_its_side_is_turned_with_one_click(address: str, pag
     open_predict(page, address, turned)
     page.get_by_role("button", name="Turn right").first.click(timeout=PATIENCE_MS)
     expect(page.get_by_text("the film was turned right")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_alt_text(re.compile("heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
     page.get_by_role("button", name="As uploaded").click()
     expect(page.get_by_text("lies on its side").first).to_be_visible(timeout=PATIENCE_MS)
 
