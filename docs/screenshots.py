@@ -84,6 +84,7 @@ def states(folder: Path) -> Iterator[tuple[str, State]]:
     yield "nothing-uploaded", State([])
     yield "one-film", State(chest)
     yield "one-film-whole", State(chest, whole=True)
+    yield "one-film-heat-map", State(chest, act=lambda page: page.get_by_role("radio", name="Heat map").click())
     yield "one-film-dark", State(chest, scheme="dark")
     yield "one-film-narrow", State(chest, size=NARROW, whole=True)
     yield "similar-films", State(chest, whole=True, act=tab("Similar films"))

@@ -21,7 +21,7 @@ def test_the_generated_figures_are_up_to_date() -> None:
 
 def test_every_command_of_the_readme_can_be_parsed() -> None:
     text = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
-    verbs = "fetch|prepare|audit|build|train|finetune|export|predict|report"
+    verbs = "fetch|prepare|audit|pretrain|build|gate|train|finetune|export|predict|report"
     commands = re.findall(rf"python -m covid_core ((?:{verbs}) [^\n`|#]+)", text)
     assert len(commands) >= 6
     for command in commands:
@@ -46,13 +46,6 @@ def test_the_table_of_training_speed_sets_the_plain_way_beside_ours(
             "kept_first_seconds": 6.0,
             "kept_further_seconds": 0.5,
         },
-        "frozen_trunk": {
-            "trunk_seconds": 10.0,
-            "fit_seconds": 0.25,
-            "fits": 10,
-            "computed_trunk_each_seconds": 102.5,
-            "computed_trunk_once_seconds": 12.5,
-        },
     }
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "training.json").write_text(json.dumps(measured))
@@ -62,85 +55,19 @@ def test_the_table_of_training_speed_sets_the_plain_way_beside_ours(
         "|---|---:|---:|---:|",
         "| input of the first epoch | 9.00 s | 6.00 s | 1.5 |",
         "| input of every further epoch | 8.00 s | 0.50 s | 16.0 |",
-        "| frozen trunk and 10 fits of the head (computed) | 102.50 s | 12.50 s | 8.2 |",
     ]
 
 
-def test_the_computed_times_of_training_follow_from_the_two_measured_ones() -> None:
-    trunk = json.loads((PROJECT_DIR / "benchmarks" / "training.json").read_text())["frozen_trunk"]
-    one_run, one_fit, fits = trunk["trunk_seconds"], trunk["fit_seconds"], trunk["fits"]
-    assert trunk["computed_trunk_once_seconds"] == pytest.approx(one_run + fits * one_fit, rel=2e-3)
-    assert trunk["computed_trunk_each_seconds"] == pytest.approx(fits * one_run + fits * one_fit, rel=2e-3)
-
-
-def _measured_trial(**fields: object) -> dict[str, object]:
-    """A trial whose mean over the seeds differs from the first seed's figure, as it is in trials.json."""
-    return {
-        "group": "head",
-        "name": "first",
-        "what": "as is",
-        "kept": False,
-        "roc_auc": {"value": 0.5, "lower": 0.811, "upper": 0.899},
-        "within_source_auc": {"value": 0.5, "lower": 0.702, "upper": 0.798},
-        "seed_means": {"roc_auc": {"mean": 0.8604}, "within_source_auc": {"mean": 0.7507}},
-        **fields,
-    }
-
-
-def _write_trials(folder: Path, rows: list[dict[str, object]]) -> None:
-    (folder / "docs" / "experiments").mkdir(parents=True)
-    common = {"images": 10, "patients": 7, "folds": 5, "auxiliary_images": 4, "seconds": 130, "machine": "2 cores"}
-    (folder / "docs" / "experiments" / "trials.json").write_text(
-        json.dumps({**common, "weights": "w.h5", "trials": rows})
-    )
-
-
-def test_trials_are_listed_by_group_with_the_mean_of_the_seeds_and_the_interval_of_the_first(
+def test_the_search_for_the_heads_is_a_table_with_a_row_for_each_trial_and_is_no_cross_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unsure = {"value": 0.5, "lower": None, "upper": None}
-    _write_trials(
-        tmp_path,
-        [
-            _measured_trial(),
-            _measured_trial(name="second", kept=True, within_source_auc=unsure),
-            _measured_trial(
-                group="more films",
-                left_out_sources={"a.org": {"value": 0.714, "lower": 0.6, "upper": 0.8}},
-                auxiliary_specificity={"value": 0.9, "lower": 0.85, "upper": 0.95},
-            ),
-        ],
-    )
-    monkeypatch.setattr(readme, "PROJECT", tmp_path)
-    two_columns = (
-        "| trial | ROC AUC, mean of 3 (95% CI, first seed) | within a source, mean of 3 (95% CI, first seed) |"
-    )
-    assert readme.trials().splitlines() == [
-        "10 films of 7 patients, 5 folds, 4 auxiliary films. Measured in 2 minutes on 2 cores, weights `w.h5`.",
-        "",
-        "### Head",
-        "",
-        f"{two_columns} kept |",
-        "|---|---|---|---|",
-        "| first: as is | 0.860 (0.81 to 0.90) | 0.751 (0.70 to 0.80) | no |",
-        "| second: as is | 0.860 (0.81 to 0.90) | 0.751 | **yes** |",
-        "",
-        "### More films",
-        "",
-        f"{two_columns} AUC within a.org, left out (95% CI) | specificity on auxiliary normal films (95% CI) | kept |",
-        "|---|---|---|---|---|---|",
-        "| first: as is | 0.860 (0.81 to 0.90) | 0.751 (0.70 to 0.80) | 0.71 (0.60 to 0.80) | 0.90 (0.85 to 0.95) | no |",
-    ]
-
-
-def test_the_file_of_trials_is_no_cross_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _write_trials(tmp_path, [_measured_trial()])
+    trial = {"within_fold": 0.8111, "within_source": 0.7778, "hospital_left_out": 0.9, "worst_hospital": 0.78}
+    (tmp_path / "docs" / "experiments").mkdir(parents=True)
+    (tmp_path / "docs" / "experiments" / "heads.json").write_text(json.dumps({"trials": [{"name": "kept", **trial}]}))
     area = {"value": 0.8, "lower": 0.7, "upper": 0.9, "n": 10}
     default = {"counts": {"images": 10, "patients": 7}, "metrics": {"roc_auc": area}, "baselines": {}}
     monkeypatch.setattr(readme, "PROJECT", tmp_path)
     monkeypatch.setattr(readme, "_evaluation_of", lambda _: default)
-    assert readme.experiments().splitlines() == [
-        "| recipe or baseline | films (patients) | ROC AUC | within a source |",
-        "|---|---|---|---|",
-        f"| **{readme.DEFAULT}** | 10 (7) | 0.80 (95% CI 0.70 to 0.90, n = 10) | - |",
-    ]
+    assert readme.heads().splitlines()[-1] == "| kept | 0.811 | 0.778 | 0.900 | 0.780 |"
+    rows = [line for line in readme.experiments().splitlines() if line.startswith("| **")]
+    assert rows == [f"| **{readme.DEFAULT}** | 10 (7) | 0.80 (95% CI 0.70 to 0.90, n = 10) | - |"]
