@@ -29,8 +29,8 @@ from covid_core.locations import models_dir  # noqa: E402
 from covid_core.storage import write_json  # noqa: E402
 from covid_core.training import build, out_of_fold  # noqa: E402
 from covid_core.training.chest_heads import fit_heads  # noqa: E402
-from covid_core.training.chest_recipe import NETWORKS, ChestRecipe  # noqa: E402
-from covid_core.training.pretraining import COHORT, load_network, open_run  # noqa: E402
+from covid_core.training.chest_recipe import COHORT, NETWORKS, ChestRecipe  # noqa: E402
+from covid_core.training.pretraining import load_network, open_run  # noqa: E402
 from covid_core.training.recipe import named_weights  # noqa: E402
 
 RESULT = PROJECT / "docs" / "experiments" / "heads.json"

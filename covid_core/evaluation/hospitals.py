@@ -42,7 +42,7 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
     films = _films(table, table["probability_covid"].to_numpy(float), sites, threshold)
     found = _figures(films, same_size)
     bins = reliability_bins(films.truth, films.probability, prevalence=0.5)
-    alone = _films(table, size_alone(table), sites, 0.5)
+    alone = _figures(_films(table, size_alone(table), sites, 0.5), same_size)
     block = {
         "images": len(table),
         "patients": int(table["group"].nunique()),
@@ -50,7 +50,7 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
         **found,
         "pooled_auc": metrics.roc_auc(films.truth, films.probability),
         "ece": expected_calibration_error(bins),
-        "size_alone": {name: _figures(alone, same_size)[name] for name in ("roc_auc", "same_size_auc")},
+        "size_alone": {name: alone[name] for name in ("roc_auc", "same_size_auc")},
         "groups": [
             {
                 "site": site,

@@ -44,10 +44,10 @@ from covid_core.training import runtime
 from covid_core.training.backbones import starting_weights
 from covid_core.training.chest_heads import Heads, build_reader, fit_lungs
 from covid_core.training.chest_network import ChestNetwork
-from covid_core.training.chest_recipe import NETWORKS, ChestRecipe
+from covid_core.training.chest_recipe import COHORT, NETWORKS, ChestRecipe
 from covid_core.training.export import predict_films
 from covid_core.training.out_of_fold import Cohort
-from covid_core.training.pretraining import COHORT, ChestRun, load_network, open_run
+from covid_core.training.pretraining import ChestRun, load_network, open_run
 from covid_core.whom import whom_blocks
 from covid_core.workflows import (
     PREDICTION_COLUMNS,

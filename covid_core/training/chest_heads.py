@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from covid_core.errors import TrainingError
 from covid_core.training.backbones import POOLING_LAYER
-from covid_core.training.chest_network import BATCH_SIZE, CELL_SIDE, Cells, ChestNetwork
-from covid_core.training.chest_recipe import ChestRecipe
+from covid_core.training.chest_network import BATCH_SIZE, Cells, ChestNetwork, shares_of
+from covid_core.training.chest_recipe import COHORT, ChestRecipe
 from covid_core.training.layers import Coordinates, LungWeighting
 
 QUESTIONS_LAYER = "questions"
@@ -131,14 +131,6 @@ def fit_lungs(cells: Cells, inside: Bools, recipe: ChestRecipe) -> tuple[keras.M
     return lungs, history.history["loss"]
 
 
-def shares_of(inside: Bools) -> NDArray[np.float32]:
-    """The share of each cell that is lung: masks bool (n, h * CELL_SIDE, w * CELL_SIDE) to float32 (n, h, w, 1)."""
-    n, height, width = inside.shape
-    blocks = inside.reshape(n, height // CELL_SIDE, CELL_SIDE, width // CELL_SIDE, CELL_SIDE)
-    shares: NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)[..., None]
-    return shares
-
-
 def see(cells: Cells, opacities: Cells, lungs: keras.Model) -> Seen:
     """Pool images over their lungs and as a whole, by the layers that serve."""
     weigh = LungWeighting()
@@ -152,7 +144,7 @@ def see(cells: Cells, opacities: Cells, lungs: keras.Model) -> Seen:
 
 def pattern_labels(images: pd.DataFrame) -> NDArray[np.float64]:
     """The answer to the first question, float (n,), NaN where unknown; images of the dataset have a pattern unless normal."""
-    cohort = (images["source"] == "cohort").to_numpy()
+    cohort = (images["source"] == COHORT).to_numpy()
     return np.where(cohort, (images["finding"] != "No Finding").to_numpy(float), images["pattern"].to_numpy(float))
 
 

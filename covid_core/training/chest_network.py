@@ -103,6 +103,14 @@ def compile_upper(upper: keras.Model, recipe: ChestRecipe, steps: int) -> None:
     )
 
 
+def shares_of(masks: NDArray[Any]) -> NDArray[np.float32]:
+    """The mean of each cell: masks (n, h * CELL_SIDE, w * CELL_SIDE) to float32 (n, h, w, 1)."""
+    n, height, width = masks.shape
+    blocks = masks.reshape(n, height // CELL_SIDE, CELL_SIDE, width // CELL_SIDE, CELL_SIDE)
+    shares: NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)[..., None]
+    return shares
+
+
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled batches of one augmented copy of each image, another copy each epoch.
 

@@ -6,6 +6,8 @@ from typing import Any
 from covid_core.images.preparation import Preparation
 from covid_core.training.recipe import Recipe
 
+COHORT = "cohort"
+"""Source of the images of the prepared dataset, among those of the collections."""
 SERVED = "served"
 """Name of the network that sees every collection."""
 

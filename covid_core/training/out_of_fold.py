@@ -24,8 +24,8 @@ from covid_core.evaluation.report import MIN_SOURCE_FILMS
 from covid_core.labels import CLASSES, COVID
 from covid_core.training.chest_heads import Heads, Seen, averaged_cells, fit_ensemble, fit_heads, fit_lungs, see
 from covid_core.training.chest_network import Cells, ChestNetwork
-from covid_core.training.chest_recipe import LeftOut
-from covid_core.training.pretraining import COHORT, ChestRun
+from covid_core.training.chest_recipe import COHORT, LeftOut
+from covid_core.training.pretraining import ChestRun
 from covid_core.workflows import PREVALENCE, THRESHOLD
 
 SEEDS = (0, 1, 2)

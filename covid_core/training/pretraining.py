@@ -39,10 +39,10 @@ from covid_core.training.chest_network import (
     ChestNetwork,
     build_network,
     compile_upper,
+    shares_of,
 )
-from covid_core.training.chest_recipe import NETWORKS, ChestRecipe, LeftOut
+from covid_core.training.chest_recipe import COHORT, NETWORKS, ChestRecipe, LeftOut
 
-COHORT = "cohort"
 IMAGES_NAME = "images.csv"
 WEIGHTS_NAME = "network.weights.h5"
 
@@ -208,7 +208,7 @@ def _prepare_arrays(run: ChestRun, network: ChestNetwork, say: Say) -> None:
                 found[start:end] = forward(
                     tf.constant(np.stack([one for one, _ in batch])[..., None].astype(np.float32))
                 )
-                shares[start:end] = _shares(np.stack([mask for _, mask in batch]))
+                shares[start:end] = shares_of(np.stack([mask for _, mask in batch]))[..., 0] / 255
             found.flush()
             _save(run.folder / f"opacities-{name}.npy", shares)
 
@@ -240,13 +240,6 @@ def _box_mask(row: Any, size: int) -> NDArray[np.uint8]:
         across, down = size / row.width, size / row.height
         draw.rectangle((left * across, top * down, (left + width) * across, (top + height) * down), fill=255)
     return np.asarray(mask)
-
-
-def _shares(masks: NDArray[np.uint8]) -> NDArray[np.float32]:
-    n, height, width = masks.shape
-    cells = masks.reshape(n, height // CELL_SIDE, CELL_SIDE, width // CELL_SIDE, CELL_SIDE)
-    shares: NDArray[np.float32] = cells.mean(axis=(2, 4), dtype=np.float32) / 255
-    return shares
 
 
 def training_weights(run: ChestRun, rows: Bools) -> dict[str, NDArray[np.float32]]:

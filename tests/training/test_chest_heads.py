@@ -27,9 +27,8 @@ from covid_core.training.chest_heads import (
     fit_lungs,
     pattern_labels,
     see,
-    shares_of,
 )
-from covid_core.training.chest_network import build_network
+from covid_core.training.chest_network import build_network, shares_of
 from covid_core.training.chest_recipe import ChestRecipe
 from covid_core.training.export import head_weights, load_trained, predict_films, write_litert
 from tests.fake_bundle import THREADS
