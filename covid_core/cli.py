@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from covid_core.arguments import build_parser
-from covid_core.errors import CovidCoreError, EvaluationError, ImageRefusedError
+from covid_core.errors import CovidCoreError, EvaluationError, Refusal
 from covid_core.locations import models_dir
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ def _predict(options: argparse.Namespace) -> int:
     with _progress("predicting", "film", shown=len(films) > 1) as progress:
         for index, result in enumerate(read_all(predictor, films), start=1):
             progress(index, len(films))
-            refused += isinstance(result.outcome, ImageRefusedError)
+            refused += isinstance(result.outcome, Refusal)
             if options.json:
                 print(_result_json(result, bundle), flush=True)
             else:
@@ -378,7 +378,7 @@ def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     from covid_core.inference.wording import PATTERN_TITLES, cautions, indeterminate_range
 
     outcome = result.outcome
-    if isinstance(outcome, ImageRefusedError):
+    if isinstance(outcome, Refusal):
         return f"Refused:\n  {outcome}"
     lines = ["Result:", f"  Class      : {outcome.label}", f"  Confidence : {outcome.confidence:.1%}"]
     if bundle.three_way is not None and outcome.decision == INDETERMINATE:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from covid_core.data.duplicates import fingerprint_files
 from covid_core.data.labelled import LabelledFolder, read_labelled_folder, without_copies
 from covid_core.data.prepare import split_image_paths
-from covid_core.errors import BundleError, DatasetError, ImageRefusedError, TrainingError
+from covid_core.errors import BundleError, DatasetError, ImageRefusedError, Refusal, TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
 from covid_core.evaluation.metrics import roc_auc
 from covid_core.evaluation.protocols import shares_by_finding
@@ -322,7 +322,7 @@ def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | 
     # What the gate thinks of the films is measured by itself; here every film counts.
     given = [replace(one, anyway=True) for path in films.paths for one in given_path(path)]
     for index, result in enumerate(read_all(predictor, given), start=1):
-        if isinstance(result.outcome, ImageRefusedError):
+        if isinstance(result.outcome, Refusal):
             refusal = result.outcome
             raise ImageRefusedError(refusal.reason, f"{result.file}: {refusal.message}", refusal.next_step)
         probability.append(result.outcome.probability_covid)

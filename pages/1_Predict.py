@@ -3,7 +3,7 @@
 import streamlit as st
 
 from covid_core import ui
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.results import summary_sentence, table_rows
 from covid_core.inference.wording import OPACITIES_CAPTION, heat_sentences, opacities_sentence
@@ -49,7 +49,7 @@ with picture_column:
     if picture is not None:
         # The viewer keeps its settings by key: inverted by hand, a negative would be one again once it is repaired.
         key = "repaired" if result.repairs else "uploaded"
-        if isinstance(result.outcome, ImageRefusedError):
+        if isinstance(result.outcome, Refusal):
             ui.film_viewer(picture, None, None, key=key, alt="The film that was refused", clearance=CLEARANCE)
         else:
             box = bundle.preparation.crop_box(picture.shape[1], picture.shape[0])
@@ -68,12 +68,12 @@ with picture_column:
             st.markdown(found)
         st.caption(OPACITIES_CAPTION if layer == OPACITIES else heat_sentences(result.outcome, bundle))
 with reading_column:
-    if isinstance(result.outcome, ImageRefusedError):
+    if isinstance(result.outcome, Refusal):
         ui.refusal(film, result.outcome)
     else:
         ui.reading(result, bundle)
     ui.repairs(film, readable=picture is not None)
-if isinstance(result.outcome, ImageRefusedError):
+if isinstance(result.outcome, Refusal):
     with st.expander("Report and downloads", icon=":material/download:"):
         ui.downloads_of_one(film, result, picture, bundle)
     st.stop()

@@ -12,7 +12,7 @@ from typing import Any
 
 import covid_core
 from covid_core.card_text import RESEARCH_ONLY, card_sections
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.evaluation.summary import described, films_in_words
 from covid_core.images.display import fitted
@@ -120,7 +120,7 @@ def further_cautions(result: FilmResult) -> list[str]:
     return cautions(replace(result, outcome=outcome))
 
 
-def anyway_sentence(refusal: ImageRefusedError) -> str:
+def anyway_sentence(refusal: Refusal) -> str:
     """Mark a film that was predicted although the gate refused it."""
     return f"{ANYWAY.upper()}: the gate refused this film ({refusal.reason}). {refusal.message}"
 
@@ -151,7 +151,7 @@ def _content(page: ReportPage, bundle: Bundle, model: list[Row]) -> PageContent:
     result, outcome = page.result, page.result.outcome
     said = {"Film": page.title.strip(), "Patient, as typed in": page.patient.strip()}
     heading = [Row(label, (_short(text),)) for label, text in said.items() if text]
-    if isinstance(outcome, ImageRefusedError):
+    if isinstance(outcome, Refusal):
         return PageContent(
             heading=heading,
             headline="Refused",

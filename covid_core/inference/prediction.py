@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import Decision
 from covid_core.images.film import FileKind, FilmTags
 from covid_core.images.repair import Repair
@@ -18,6 +18,17 @@ Pattern = Literal["none", "covid", "other"]
 """What the radiograph leans to: no pattern of pneumonia, that of COVID-19, or another one."""
 Pose = Literal["upright", "upside_down", "turned_left", "turned_right", "negative", "lateral"]
 """How a film lies: `turned_left` was turned a quarter anticlockwise and wants to be turned clockwise."""
+
+
+@dataclass(frozen=True)
+class ScreenedOut(Refusal):
+    """The gate refuses an image; it can be predicted anyway, or be repaired first.
+
+    Attributes:
+        repair: what would bring it right, if that is known.
+    """
+
+    repair: Repair | None = None
 
 
 @dataclass(frozen=True)
@@ -37,21 +48,8 @@ class Screening:
     limit: float
     pose: Pose
     pose_probability: float
-    refusal: "ScreenedOutError | None" = None
+    refusal: ScreenedOut | None = None
     child: bool = False
-
-
-class ScreenedOutError(ImageRefusedError):
-    """The gate refuses a film; it can be predicted anyway, or be repaired first.
-
-    Attributes:
-        screening: what the gate says of it, with no `refusal` of its own.
-        repair: what would bring it right, if that is known.
-    """
-
-    def __init__(self, reason: str, message: str, screening: Screening, repair: Repair | None = None) -> None:
-        super().__init__(reason, message)
-        self.screening, self.repair = screening, repair
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Prediction:
         return None if self.lungs is None or total == 0 else float((self.heat * self.lungs).sum()) / total
 
     @property
-    def anyway(self) -> ImageRefusedError | None:
+    def anyway(self) -> ScreenedOut | None:
         """What the film would have been refused for, had it not been asked to be predicted anyway."""
         return None if self.screening is None else self.screening.refusal
 
@@ -140,7 +138,7 @@ class FilmResult:
     """
 
     file: str
-    outcome: Prediction | ImageRefusedError
+    outcome: Prediction | Refusal
     kind: FileKind | None = None
     tags: FilmTags = field(default_factory=FilmTags)
     warnings: tuple[str, ...] = ()

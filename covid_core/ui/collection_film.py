@@ -108,7 +108,7 @@ def _opened(filename: str, images: Path) -> GreyImage | str:
     try:
         return fitted(read_film_file(path).image)
     except ImageRefusedError as error:
-        return f"The file of this image cannot be shown. {error.message}"
+        return f"The file of this image cannot be shown. {error.refusal.message}"
     except MemoryError:
         return "The file of this image cannot be shown: it needs more memory than this computer has to spare."
 

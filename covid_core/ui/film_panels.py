@@ -7,11 +7,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core import figures
 from covid_core.data.overview import film_facts
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.images.repair import Repair, shortest
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOutError, SimilarFilm
+from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, SimilarFilm
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.results import table_rows
 from covid_core.inference.wording import (
@@ -63,7 +63,7 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
 def reading(result: FilmResult, bundle: Bundle) -> None:
     """Show what the model says of a film: in words, on a scale, and what speaks against relying on it."""
     outcome, three_way = result.outcome, bundle.three_way
-    if isinstance(outcome, ImageRefusedError):
+    if isinstance(outcome, Refusal):
         raise TypeError("a refused film has no reading")
     grave = grave_cautions(outcome)
     if grave:
@@ -96,15 +96,15 @@ def _scale_height(prediction: Prediction, bundle: Bundle) -> int:
     return 104 + 24 * (bundle.three_way is not None) + 24 * (prediction.spread is not None)
 
 
-def refusal(film: UploadedFilm, error: ImageRefusedError) -> None:
+def refusal(film: UploadedFilm, refused: Refusal) -> None:
     """Say why a film is refused and what to do next; offer the repair that would help, and to predict it anyway."""
-    st.error(plain(error.message), icon=":material/block:")
-    st.markdown(f"**What to do:** {plain(error.next_step)}")
-    if not isinstance(error, ScreenedOutError):
+    st.error(plain(refused.message), icon=":material/block:")
+    st.markdown(f"**What to do:** {plain(refused.next_step)}")
+    if not isinstance(refused, ScreenedOut):
         return
     with st.container(horizontal=True):
-        if error.repair is not None:
-            _repair_button(film, error.repair, primary=True)
+        if refused.repair is not None:
+            _repair_button(film, refused.repair, primary=True)
         st.button(
             "Predict anyway",
             icon=":material/play_arrow:",

@@ -24,14 +24,14 @@ FILM = encoded(Image.fromarray(smooth_grey()))
 def refusal(data):
     with pytest.raises(ImageRefusedError) as caught:
         members(data)
-    return caught.value
+    return caught.value.refusal
 
 
 def refused_member(data, index=0):
     member = members(data)[index]
     with pytest.raises(ImageRefusedError) as caught:
         member.read()
-    return caught.value
+    return caught.value.refusal
 
 
 def with_entry(change, content=FILM, name="a.png"):
@@ -284,7 +284,7 @@ def test_a_member_that_begins_nowhere_is_refused(offset):
     try:
         refused = refused_member(data)
     except ImageRefusedError as whole:
-        refused = whole
+        refused = whole.refusal
     assert refused.reason in {"bad_archive", "damaged"}
 
 

@@ -17,7 +17,7 @@ from tests.images.samples import encoded, small_files, smooth_colours, smooth_gr
 def refusal(data):
     with pytest.raises(ImageRefusedError) as caught:
         decode(data)
-    return caught.value
+    return caught.value.refusal
 
 
 READABLE = {

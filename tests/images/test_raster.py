@@ -34,7 +34,7 @@ from tests.images.samples import (
 def refusal(data):
     with pytest.raises(ImageRefusedError) as caught:
         decode(data)
-    return caught.value
+    return caught.value.refusal
 
 
 def greys(values):

@@ -14,7 +14,7 @@ import pypdf
 import pytest
 
 from covid_core.card_text import RESEARCH_ONLY
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.film_report import PICTURE_SIDE, TITLE, ReportPage, film_report_pdf, limitations, report_time
 from covid_core.inference.prediction import FilmResult
@@ -360,7 +360,7 @@ def test_no_pages_are_no_report(bundle: Bundle) -> None:
 
 
 def test_every_reason_of_refusal_can_be_printed(bundle: Bundle) -> None:
-    refusal = ImageRefusedError("damaged", "The image is <damaged> & cut.")
+    refusal = Refusal("damaged", "The image is <damaged> & cut.")
     assert "The image is <damaged> & cut." in text_of(report(bundle, FilmResult("a.png", refusal)))
 
 

@@ -1,5 +1,8 @@
+import gc
 import io
+import pickle
 import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -59,7 +62,7 @@ def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
 
 def packed(*files):
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files:
             archive.writestr(name, data)
     return content.getvalue()
@@ -78,6 +81,34 @@ def test_every_film_of_an_archive_has_a_result_of_its_own(predictor, films, tmp_
 def test_an_archive_that_cannot_be_opened_is_refused_as_one(predictor):
     given = given_content("films.zip", b"PK\x03\x04" + b"\0" * 60)
     assert [(one.file, reason(one)) for one in read_all(predictor, given)] == [("films.zip", "bad_archive")]
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "cut"),
+    [(8, 3000, 0), (8, 3000, 2000), pytest.param(200, 7000, 0, marks=pytest.mark.slow)],
+    ids=["blank", "cut short", "200 blank"],
+)
+def test_a_refused_image_leaves_no_pixels_in_memory(predictor, count, side, cut):
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((side, side), np.uint8)).save(content, "PNG")
+    image = content.getvalue()[: len(content.getvalue()) - cut]
+    archive = packed(*((f"{number}.png", image) for number in range(count)))
+    del content, image
+    list(read_all(predictor, given_content("warm up.zip", archive)[:1]))
+    gc.collect()
+    tracemalloc.start()
+    results = list(read_all(predictor, given_content("images.zip", archive)))
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert [reason(one) for one in results] == ["damaged" if cut else "constant"] * count
+    assert kept < 10 * 2**20  # one picture alone has at least 34 MiB
+
+
+def test_a_result_can_be_pickled_whatever_became_of_the_image(predictor, films):
+    for path in (films[0], films[0].with_suffix(".none")):
+        (result,) = read_all(predictor, given_path(path))
+        copy = pickle.loads(pickle.dumps(result))
+        assert (copy.file, type(copy.outcome), reason(copy)) == (result.file, type(result.outcome), reason(result))
 
 
 @pytest.mark.parametrize(
