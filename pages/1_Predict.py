@@ -38,10 +38,10 @@ chosen = 0
 if len(films) > 1:
     with answer_column:
         st.markdown(summary_sentence(results))
-        ui.downloads_of_all(films, results, bundle)
+        ui.downloads_of_all(results, bundle)
     chosen = ui.choose_film(st.container(), table_rows(results), films)
 film, result = films[chosen], results[chosen]
-picture = ui.picture_of(film, result)
+picture = result.image
 
 layer = HEAT
 picture_column, reading_column = st.columns(2, gap="medium")
@@ -72,10 +72,10 @@ with reading_column:
         ui.refusal(film, result.outcome)
     else:
         ui.reading(result, bundle)
-    ui.repairs(film, readable=picture is not None)
+    ui.repairs(film, readable=result.kind is not None)
 if isinstance(result.outcome, Refusal):
     with st.expander("Report and downloads", icon=":material/download:"):
-        ui.downloads_of_one(film, result, picture, bundle)
+        ui.downloads_of_one(film, result, bundle)
     st.stop()
 
 meaning, similar, reports = st.tabs(["What does this mean for my patient?", "Similar films", "Report and downloads"])
@@ -84,4 +84,4 @@ with meaning:
 with similar:
     ui.similar_films(result.outcome)
 with reports:
-    ui.downloads_of_one(film, result, picture, bundle)
+    ui.downloads_of_one(film, result, bundle)

@@ -30,7 +30,7 @@ from covid_core.labels import CLASS_TITLES, NON_COVID
 from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_source import installed_collection
 from covid_core.ui.frame import chart, plain
-from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
+from covid_core.ui.uploads import MAX_KEPT_BYTES, GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
 
 _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_left": ("Turn left", ":material/rotate_left:"),
@@ -46,7 +46,7 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
     Args:
         films: all that were given.
         predictor: of the model in use.
-        place: where progress and, of many films, the results so far are shown; it is left empty.
+        place: where progress and, of many images, the results so far are shown while they are read.
     """
     with place:
         below = st.empty()
@@ -57,6 +57,13 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
         if growing is not None and len(results) < len(films):
             growing.show(table_rows(results))
     below.empty()
+    unseen = sum(one.kind is not None and one.picture is None for one in results)
+    if unseen:
+        place.warning(
+            f"{unseen} of the images have a result and no picture: a session keeps {MAX_KEPT_BYTES // 2**20} MiB of pictures. "
+            "Upload fewer images at once to see all.",
+            icon=":material/warning:",
+        )
     return results
 
 

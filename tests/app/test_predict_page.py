@@ -20,6 +20,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import CHILD, opacities_sentence, pattern_sentence
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import models_dir
+from covid_core.ui import uploads
 from tests.app.conftest import OpenPage, film_png, png, texts
 from tests.fake_bundle import add_fake_gate, change_manifest
 from tests.real_films import chest_film, leg_film, sample
@@ -278,14 +279,32 @@ def test_results_are_dropped_with_the_file(page: AppTest) -> None:
     assert sorted(result.file for result in page.session_state["results"].values()) == ["other.png", "third.png"]
     page.file_uploader[0].set_value(None).run()
     assert "results" not in page.session_state
-    assert "film_on_show" not in page.session_state
+
+
+def test_a_session_reads_so_many_images_and_says_how_many(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_IMAGES", 2)
+    page.file_uploader[0].set_value([(f"{seed}.png", film_png(seed), IMAGE) for seed in (1, 2, 3)]).run()
+    assert not page.exception
+    assert list(page.dataframe[0].value["File"]) == ["1.png", "2.png"]
+    assert "first 2 of 3 images" in texts(page)
+
+
+def test_a_session_keeps_so_many_pictures_and_all_results(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_KEPT_BYTES", 2 * 512 * 512)  # the second picture and its model input are beyond
+    page.file_uploader[0].set_value([("a.png", film_png(1), IMAGE), ("b.png", film_png(2), IMAGE)]).run()
+    assert list(page.dataframe[0].value["Status"]) == ["ok", "ok"]
+    assert "1 of the images have a result and no picture" in texts(page)
+    assert page.get("bidi_component")
+    page.selectbox(key="chosen_film").select_index(1).run()
+    assert not page.exception
+    assert not page.get("bidi_component")
+    assert page.subheader[0].value
 
 
 def test_results_are_dropped_on_another_page(page: AppTest) -> None:
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
     page.switch_page("pages/3_Model_report.py").run()
     assert "results" not in page.session_state
-    assert "film_on_show" not in page.session_state
 
 
 def test_a_film_is_predicted_anew_by_another_model(models: list[str], page: AppTest) -> None:

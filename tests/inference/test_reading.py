@@ -12,6 +12,7 @@ from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import decode_file
+from covid_core.images.display import fitted
 from covid_core.images.preparation import prepare
 from covid_core.inference import reading
 from covid_core.inference.prediction import Prediction
@@ -137,12 +138,28 @@ def test_repairs_are_done_in_the_order_in_which_they_were_asked_for(tmp_path):
     np.testing.assert_array_equal(turned, picture)
 
 
-def test_a_result_keeps_what_the_file_says_and_a_small_picture(predictor, films):
+def test_a_result_keeps_what_the_file_says_and_the_pixels_that_pages_need(predictor, tmp_path, films):
+    large = write_film(tmp_path / "large.png", seed=4, height=1500, width=1000)
+    result = next(read_all(predictor, given_path(large)))
+    assert (result.picture.dtype, max(result.picture.shape)) == (np.uint8, 1024)
+    np.testing.assert_allclose(result.image, fitted(decode_file(large)), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(result.model_input, prepare(decode_file(large), PREPARATION))
     result = next(read_all(predictor, given_path(films[0])))
     assert result.kind == "PNG"
     assert result.thumbnail.dtype == np.uint8
     assert max(result.thumbnail.shape) <= 96
     assert any("small" in warning or "pixels" in warning for warning in result.warnings)  # the film is 150 x 130
+
+
+def test_an_image_that_was_read_before_is_predicted_without_its_file(predictor, films):
+    earlier = next(read_all(predictor, given_path(films[0])))
+
+    def lost() -> bytes:
+        raise ImageRefusedError("missing_file", "It is gone.")
+
+    again = next(read_all(predictor, [Given(earlier.file, lost, anyway=True, earlier=earlier)]))
+    assert again.outcome.probability_covid == earlier.outcome.probability_covid
+    assert reason(next(read_all(predictor, [Given("a.png", lost, earlier=earlier.without_pixels())]))) == "missing_file"
 
 
 def test_what_cannot_be_had_is_refused_with_the_reason_of_whoever_keeps_it(predictor):
