@@ -16,8 +16,7 @@ from covid_core.data.audit_finding import Finding, Say, counted, given, not_chec
 from covid_core.data.duplicates import Fingerprint, Progress, components, duplicate_pairs, fingerprint_files
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
-from covid_core.images.decode import is_dicom
-from covid_core.images.raster import kind_of
+from covid_core.images.decode import kind_of
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import IMAGES_NAME
 
@@ -117,12 +116,8 @@ def content_type(head: bytes) -> str | None:
     Args:
         head: its first 256 bytes, or all of them.
     """
-    kind = kind_of(head)
-    if kind is not None:
-        return kind
-    if is_dicom(head):
-        return "DICOM"
-    return next((name for signature, name in _OTHER_SIGNATURES.items() if head.startswith(signature)), None)
+    other = next((name for signature, name in _OTHER_SIGNATURES.items() if head.startswith(signature)), None)
+    return kind_of(head) or other
 
 
 def _safe_paths(table: pd.DataFrame, images_dir: Path) -> tuple[dict[int, Path], list[tuple[int, str]]]:

@@ -25,10 +25,9 @@ from pydicom.uid import (
 )
 
 from covid_core.errors import ImageRefusedError
+from covid_core.images.codestream import jpeg2000_layout, jpeg_layout
 from covid_core.images.dicom_header import UNDEFINED_LENGTH, Header, LimitedReader, PixelElement, damaged
 from covid_core.images.film import MIN_SIDE
-from covid_core.images.jpeg2000 import jpeg2000_layout
-from covid_core.images.layout import jpeg_layout
 from covid_core.images.limits import check_size
 
 MAX_JPEG_2000_PIXELS = 25_000_000
@@ -92,26 +91,27 @@ def check_syntax(syntax: UID) -> None:
     raise ImageRefusedError("unsupported_format", f"The DICOM file is compressed {name}, which cannot be read here.")
 
 
-def shape_of(header: Header) -> Shape:
+def read_shape(header: Header) -> Shape:
     """Read how the pixels are stored, and refuse what is no single film of greys or colours.
 
     Raises:
         ImageRefusedError: `damaged`, `multi_frame`, `unsupported_format`, or as `check_size`.
     """
-    if header.whole_number("NumberOfFrames", absent=1) > 1:
+    integer = header.elements.integer
+    if integer("NumberOfFrames", absent=1) > 1:
         raise _several_frames()
-    rows, columns = header.whole_number("Rows"), header.whole_number("Columns")
+    rows, columns = integer("Rows"), integer("Columns")
     most = {"max_pixels": MAX_JPEG_2000_PIXELS} if header.syntax in JPEG2000TransferSyntaxes else {}
     check_size(columns, rows, **most)
     shape = Shape(
         rows,
         columns,
-        header.whole_number("SamplesPerPixel", absent=1),
-        header.term("PhotometricInterpretation"),
-        header.whole_number("BitsAllocated"),
-        header.whole_number("BitsStored"),
-        header.whole_number("PixelRepresentation", absent=0) == 1,
-        header.whole_number("PlanarConfiguration", absent=0),
+        integer("SamplesPerPixel", absent=1),
+        header.elements.text("PhotometricInterpretation"),
+        integer("BitsAllocated"),
+        integer("BitsStored"),
+        integer("PixelRepresentation", absent=0) == 1,
+        integer("PlanarConfiguration", absent=0),
     )
     if shape.samples != (1 if shape.photometric in _GREYS else 3):
         raise damaged("the number of values a pixel does not fit their meaning")
@@ -123,14 +123,14 @@ def shape_of(header: Header) -> Shape:
         )
     if not 1 <= shape.bits_stored <= shape.bits_allocated or shape.planar not in {0, 1}:
         raise damaged("what it says of its pixels contradicts itself")
-    if header.whole_number("HighBit", absent=shape.bits_stored - 1) != shape.bits_stored - 1:
+    if integer("HighBit", absent=shape.bits_stored - 1) != shape.bits_stored - 1:
         raise ImageRefusedError("unsupported_format", "The film's pixels are stored in a way that is long retired.")
     if shape.pixel_bytes > MAX_PIXEL_BYTES:
         raise ImageRefusedError("too_large", f"The film's {columns} x {rows} pixels take too much memory.")
     return shape
 
 
-def decoded(data: bytes, header: Header, shape: Shape) -> tuple[NDArray[np.unsignedinteger], str]:
+def decode_pixels(data: bytes, header: Header, shape: Shape) -> tuple[NDArray[np.unsignedinteger], str]:
     """Decode the pixels of a film.
 
     Args:
@@ -150,16 +150,16 @@ def decoded(data: bytes, header: Header, shape: Shape) -> tuple[NDArray[np.unsig
     if element.tag != _INTEGER_PIXELS:
         raise ImageRefusedError("unsupported_format", "The film's pixels are stored as fractions.")
     if header.syntax in _NATIVE:
-        return _decoded(_native_value(data, element, shape), header.syntax, shape, element.vr)
+        return _decode(_native_value(data, element, shape), header.syntax, shape, element.vr)
     source = LimitedReader(data)
     source.seek(element.start)
     _check_frame(_frame(source, element, header.syntax), header.syntax, shape)
     source = LimitedReader(data)
     source.seek(element.start)
-    return _decoded(source, header.syntax, shape, element.vr)
+    return _decode(source, header.syntax, shape, element.vr)
 
 
-def _decoded(
+def _decode(
     source: memoryview | LimitedReader, syntax: UID, shape: Shape, vr: str | None
 ) -> tuple[NDArray[np.unsignedinteger], str]:
     try:
@@ -191,7 +191,7 @@ def _options(shape: Shape, vr: str | None, syntax: UID) -> dict[str, Any]:
         "pixel_vr": vr or "OW",
         "allow_excess_frames": False,
     }
-    # Bits beyond the stored ones are dealt with in `covid_core.images.greys`: a padding value may be in them.
+    # Bits beyond the stored ones are dealt with in `covid_core.images.grayscale`: a padding value may be in them.
     return options | ({"view_only": True, "correct_unused_bits": False} if syntax in _NATIVE else {})
 
 

@@ -128,13 +128,16 @@ def test_a_number_of_rows_that_is_no_number_is_refused(wrong):
     assert refusal(data.replace(right, wrong)).reason in {"damaged", "too_small"}
 
 
-def test_what_pydicom_says_of_a_file_is_heard_nowhere(capfd, caplog):
+def test_what_pydicom_says_of_a_file_is_heard_nowhere_and_its_log_is_left_as_it_was(capfd, caplog):
+    levels = {name: logging.getLogger(name).level for name in ("pydicom", "jpeg_ls")}
     data = with_element(element(0x28, 0x1050, b"DS", b"SECRET^NAME "), b"\xe0\x7f\x10\0OW")
     frame = jpeg_2000(TWELVE_BITS, 12)
     with caplog.at_level(logging.DEBUG):
         read_film(data)
         refusal(compressed_dicom(TWELVE_BITS, JPEG2000Lossless, frame[: len(frame) // 2]))
     assert caplog.text == ""
+    assert {name: logging.getLogger(name).level for name in levels} == levels
+    assert max(levels.values()) <= logging.CRITICAL
     assert capfd.readouterr() == ("", "")
 
 

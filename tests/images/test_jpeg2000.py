@@ -11,8 +11,8 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless
 
 from covid_core.errors import ImageRefusedError
+from covid_core.images.codestream import jpeg2000_layout
 from covid_core.images.decode import decode
-from covid_core.images.jpeg2000 import jpeg2000_layout
 from tests.images.samples import HEIGHT, WIDTH, compressed_dicom, encoded, jpeg_2000, smooth_colours, smooth_grey
 
 SIDE = 3000

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images import layout, raster
+from covid_core.images import codestream, raster
 from covid_core.images.decode import decode, read_film
 from covid_core.images.film import FilmTags
 from tests.images.samples import (
@@ -363,6 +363,6 @@ def test_a_progressive_jpeg_may_have_half_the_pixels_of_another():
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_the_frame_header_of_a_jpeg_is_found_behind_other_segments(options):
     data = encoded(Image.fromarray(smooth_colours()), "JPEG", comment="hello", icc_profile=b"x" * 100_000, **options)
-    found = layout.jpeg_layout(data)
+    found = codestream.jpeg_layout(data)
     assert (found.width, found.height, found.samples, found.bits) == (WIDTH, HEIGHT, 3, 8)
     assert found.progressive is bool(options)
