@@ -13,14 +13,15 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.evaluation.conformal import ThreeWay
-from covid_core.images.decode import decode
+from covid_core.images.decode import decode, read_film
+from covid_core.inference import reading
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.explanation import heat_layer
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import CHILD, opacities_sentence, pattern_sentence
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import models_dir
-from covid_core.ui import uploads
+from covid_core.ui import film_downloads, uploads
 from tests.app.conftest import OpenPage, film_png, png, texts
 from tests.fake_bundle import add_fake_gate, change_manifest
 from tests.real_films import chest_film, leg_film, sample
@@ -246,6 +247,27 @@ def test_a_dicom_film_can_be_taken_away_as_dicom_and_another_cannot(page: AppTes
     assert "CompressedSamples" not in texts(page)  # the patient's name
     page.file_uploader[0].set_value([("film.png", film_png(1), IMAGE)]).run()
     assert [one.proto.label for one in page.get("download_button")] == usual
+
+
+def test_an_upload_is_decoded_once_and_nothing_is_drawn_that_is_not_asked_for(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counted(data: bytes) -> Any:
+        decoded.append(len(data))
+        return read_film(data)
+
+    def drawn(*_arguments: Any) -> Any:
+        raise AssertionError("an overlay was drawn")
+
+    monkeypatch.setattr(reading, "read_film", counted)
+    monkeypatch.setattr(film_downloads, "overlay", drawn)
+    page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
+    page.select_slider(key="prevalence").set_value(0.01).run()
+    assert not page.exception
+    assert viewer(page)["size"] == [964, 1024]
+    assert len(decoded) == 1
 
 
 def test_the_prevalence_changes_what_the_answer_means(page: AppTest) -> None:
