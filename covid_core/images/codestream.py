@@ -48,13 +48,10 @@ _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 
 @dataclass(frozen=True)
 class Layout:
-    """The size of an encoded picture and how it is laid out.
+    """The size of an encoded picture, the bits of a sample, and how it is laid out.
 
     Attributes:
-        width: pixels.
-        height: pixels.
         samples: components a pixel; 0 for a PNG.
-        bits: of a sample.
         progressive: a JPEG whose passes are all kept in memory until the last.
         lossless: a JPEG of the lossless processes, which are another codec.
     """

@@ -75,8 +75,7 @@ class Elements:
 
     def plain_text(self, keyword: str) -> str:
         """The first value of an element as it is; empty where it is missing."""
-        value = _first(self._dataset, keyword)
-        return value.strip() if isinstance(value, str) else ""
+        return _text(self._dataset, keyword)
 
     def meaning(self, keyword: str) -> str:
         """What the first code of a sequence means, in capitals; empty where it is missing."""
@@ -84,8 +83,7 @@ class Elements:
             code = self._item(keyword, _MAX_VALUE_BYTES)
         except ImageRefusedError:
             return ""
-        value = None if code is None else _first(code, "CodeMeaning")
-        return value.strip().upper() if isinstance(value, str) else ""
+        return "" if code is None else _text(code, "CodeMeaning").upper()
 
     def number(self, keyword: str) -> float | None:
         """The first value of an element; None where it is missing."""
@@ -96,11 +94,7 @@ class Elements:
             return None
 
     def integer(self, keyword: str, absent: int | None = None) -> int:
-        """The first value of an element that the pixels cannot be understood without.
-
-        Args:
-            keyword: of the element.
-            absent: what it means that there is none; None where it must be there.
+        """The first value of an element that the pixels cannot be understood without; `absent` where there is none.
 
         Raises:
             ImageRefusedError: `damaged`.
@@ -169,14 +163,7 @@ class Elements:
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the pixel data of a file are.
-
-    Attributes:
-        tag: of the element.
-        vr: its value representation, None where the file does not say.
-        start: of its value, bytes from the beginning of the file.
-        length: of its value, bytes, as the file says; `UNDEFINED_LENGTH` for compressed pixels.
-    """
+    """Where the pixel data of a file are: bytes from its beginning, and as many as the file says or `UNDEFINED_LENGTH`."""
 
     tag: int
     vr: str | None
@@ -190,11 +177,9 @@ class Header:
 
     Attributes:
         syntax: its transfer syntax; where the file names none, the uncompressed one it is written in.
-        object_class: its SOP class, empty where the file names none.
         view: the view position, or what the coded view of a DX object means.
         orientation: the patient orientation (PS3.3 C.7.6.1.1.1).
         aspect: the pixel aspect ratio (PS3.3 C.7.6.3.1.7).
-        pixels: where its pixel data are; None without any.
         elements: what is read later: how the pixels are stored and shown.
     """
 
@@ -312,6 +297,11 @@ def _stored(elements: Dataset, keyword: str) -> bytes:
         return b""
     value = getattr(element, "value", None)
     return value if isinstance(value, bytes) else b""
+
+
+def _text(elements: Dataset, keyword: str) -> str:
+    value = _first(elements, keyword)
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _first(elements: Dataset, keyword: str) -> Any:

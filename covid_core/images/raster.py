@@ -97,7 +97,7 @@ def _read(data: bytes, kind: FileKind, layout: Layout | None) -> Film:
 def _decoded(data: bytes, kind: FileKind) -> GreyImage:
     try:
         with quiet:  # a picture may be readable with broken metadata; what matters is whether its pixels load
-            return _grey_picture(_opened(data, kind))
+            return to_grey(_opened(data, kind))
     except MemoryError as cause:
         raise ImageRefusedError(
             "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
@@ -111,14 +111,16 @@ def _decoded(data: bytes, kind: FileKind) -> GreyImage:
 def _opened(data: bytes, kind: FileKind) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=[kind])
     if image.format == _MULTI_PICTURE or getattr(image, "n_frames", 1) > 1:
-        raise ImageRefusedError("multi_frame", "The file holds several pictures, and it is unclear which is the film.")
+        raise ImageRefusedError(
+            "multi_frame", "The file holds several pictures, and it is unclear which is the radiograph."
+        )
     check_size(*image.size)  # again: the reader may have taken another header than we did
     image.load()  # a file that is cut short shows it only here
     return image
 
 
-def _grey_picture(image: Image.Image) -> GreyImage:
-    """A loaded image to greys in [0, 1]. Callers keep no reference: of a large film each copy is 200 MB."""
+def to_grey(image: Image.Image) -> GreyImage:
+    """A loaded image to greys in [0, 1], upright. Callers keep no reference: of a large one each copy is 200 MB."""
     to_upright = _TO_UPRIGHT.get(_orientation(image))
     greys = _greys(image)
     del image
