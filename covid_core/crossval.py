@@ -88,6 +88,7 @@ def cross_validate(
         part=OUT_OF_FOLD,
         prevalence=PREVALENCE,
     )
+    write_figures(out, evaluation, predictions)  # hours of training, kept whatever becomes of the extras
     evaluation["baselines"] = pixel_free_baselines(dataset, folds)
     write_figures(out, evaluation, predictions)
     return CrossValidation(predictions, evaluation)

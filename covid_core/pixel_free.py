@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 from covid_core.evaluation.protocols import paired_metrics
+from covid_core.images.probe import probe
 
 
 def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -36,9 +36,9 @@ def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[s
 
 
 def image_facts(paths: Sequence[Path]) -> pd.DataFrame:
-    """What the headers of image files say: `width` and `height` in pixels, and `file_type`, by content, not by name."""
-    facts = []
-    for path in paths:
-        with Image.open(path, formats=["PNG", "JPEG"]) as image:
-            facts.append((*image.size, image.format))
-    return pd.DataFrame(facts, columns=["width", "height", "file_type"])
+    """`width` and `height` in pixels and `file_type` of image files, one row each.
+
+    Raises:
+        ImageRefusedError: a file is not a PNG, JPEG or DICOM image.
+    """
+    return pd.DataFrame([probe(path) for path in paths], columns=["width", "height", "file_type"])

@@ -343,6 +343,11 @@ def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | 
 def write_figures(folder: Path, evaluation: dict[str, Any], predictions: pd.DataFrame) -> None:
     """Write `evaluation.json` and the `predictions.csv` it was made from into a folder."""
     write_json(folder / "evaluation.json", evaluation)
+    write_predictions(folder, predictions)
+
+
+def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
+    """Write `predictions.csv` into a folder."""
     with written_aside(folder / "predictions.csv") as aside:
         predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
 

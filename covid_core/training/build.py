@@ -57,6 +57,7 @@ from covid_core.workflows import (
     evaluate_bundle,
     read_external,
     write_bundle,
+    write_predictions,
 )
 
 PARITY_FILMS = 100
@@ -158,6 +159,8 @@ class _Chosen:
 def build(materials: Materials, out: Path, say: Say) -> Bundle:
     """Fit the heads of a pretrained network, evaluate and export it.
 
+    The predictions also go to `predictions.csv` of the run's folder, before anything further is measured.
+
     Args:
         materials: what it is made from.
         out: the bundle's folder; a former bundle there is replaced.
@@ -189,6 +192,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     predictions = table[[*PREDICTION_COLUMNS, "fold"]].assign(
         part=OUT_OF_FOLD, probability_raw=chosen.raw, probability_covid=chosen.probability(chosen.raw)
     )
+    write_predictions(run.folder, predictions)  # kept whatever becomes of the extras
     evaluation = evaluate(
         predictions, model=out.name, threshold=chosen.point.value, part=OUT_OF_FOLD, prevalence=PREVALENCE
     )
