@@ -332,10 +332,12 @@ def _within_sources(films: Films, *, n_resamples: int, seed: int) -> list[dict[s
 
 
 def _roc_points(films: Films) -> dict[str, Any] | None:
-    curve = metrics.roc_curve(films.truth, films.probability)
-    if curve is None:
+    if not films.has_both_classes():
         return None
-    return {"fpr": curve.x.tolist(), "tpr": curve.y.tolist(), "thresholds": [None, *curve.thresholds[1:].tolist()]}
+    from sklearn.metrics import roc_curve  # noqa: PLC0415  takes a second, which reading an evaluation should not wait for
+
+    fpr, tpr, thresholds = roc_curve(films.truth, films.probability, drop_intermediate=False)
+    return {"fpr": fpr.tolist(), "tpr": tpr.tolist(), "thresholds": [None, *thresholds[1:].tolist()]}
 
 
 def _note(films: Films, part: str) -> str | None:

@@ -16,7 +16,7 @@ from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words, tables
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
-from covid_core.evaluation.comparison import Comparison, McNemar, compare
+from covid_core.evaluation.comparison import Comparison, compare
 from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import Band, Estimate
 from covid_core.evaluation.report import at_threshold
@@ -36,11 +36,6 @@ _SERVED_SCALE = (
 _CLASS_ORDER = (
     "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
 )
-_MCNEMAR = {
-    "sensitivity": "McNemar, COVID-19 films called right, films independent",
-    "specificity": "McNemar, other films called right, films independent",
-    "accuracy": "McNemar, all films called right, films independent",
-}
 
 
 def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
@@ -337,7 +332,6 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
         found = compare(
             record.predictions,
             other.predictions,
-            thresholds=(record.evaluation["threshold"], other.evaluation["threshold"]),
             **_resampling(record),
         )
     except EvaluationError as error:
@@ -348,11 +342,8 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
             f"{record.name} against {other.name}",
             _comparison_table(found, record.name, other.name),
             f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
-            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
-            "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
-            "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
-            "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
-            "it was chosen.",
+            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients, and DeLong's test with "
+            "patients as clusters (Obuchowski 1997). P-values are not adjusted for the number of comparisons.",
         )
     ]
 
@@ -369,20 +360,10 @@ def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFram
     ):
         if difference is not None:
             rows.append({"": title, "Value": _signed(difference), "P": ""})
-    for title, test in (
-        ("DeLong, films independent", found.delong),
-        ("DeLong, patients as clusters", found.delong_clustered),
-    ):
-        if test is not None:
-            rows.append({"": title, "Value": "undefined" if test.z is None else f"z = {test.z:.2f}", "P": _p(test.p)})
-    rows += [
-        {"": _MCNEMAR[test.what], "Value": _discordant(test, first, second), "P": _p(test.p)} for test in found.mcnemar
-    ]
+    if (test := found.delong) is not None:
+        value = "undefined" if test.z is None else f"z = {test.z:.2f}"
+        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": _p(test.p)})
     return pd.DataFrame(rows)
-
-
-def _discordant(test: McNemar, first: str, second: str) -> str:
-    return f"{test.only_first} only by {first}, {test.only_second} only by {second}"
 
 
 def _signed(estimate: Estimate) -> str:
