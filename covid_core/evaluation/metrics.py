@@ -159,10 +159,11 @@ def classification_report(matrix: ArrayLike) -> dict[Label, ClassScores]:
     """
     found, support = rates(matrix), np.asarray(matrix).sum(axis=1)
     columns = {NON_COVID: ("npv", "specificity", "f1_non_covid"), COVID: ("ppv", "sensitivity", "f1_covid")}
-    return {
-        name: ClassScores(*(defined(found[one]) for one in columns[name]), support=int(support[CLASS_INDICES[name]]))
-        for name in CLASSES
-    }
+    report: dict[Label, ClassScores] = {}
+    for name in CLASSES:
+        precision, recall, f1 = (defined(found[column]) for column in columns[name])
+        report[name] = ClassScores(precision, recall, f1, int(support[CLASS_INDICES[name]]))
+    return report
 
 
 def format_classification_report(matrix: ArrayLike) -> str:
@@ -182,10 +183,9 @@ def averages(report: Mapping[Label, ClassScores]) -> tuple[ClassScores, ClassSco
 
     def mean(weights: NDArray[np.int64]) -> ClassScores:
         counted = np.where(weights[:, None] > 0, shares * weights[:, None], 0).sum(axis=0)
-        return ClassScores(
-            *(defined(one) for one in counted / max(weights.sum(), 1)) if weights.any() else [None] * 3,
-            support=int(supports.sum()),
-        )
+        with np.errstate(invalid="ignore"):  # 0 / 0 without images
+            precision, recall, f1 = (defined(one) for one in counted / weights.sum())
+        return ClassScores(precision, recall, f1, int(supports.sum()))
 
     return mean(np.ones_like(supports)), mean(supports)
 
