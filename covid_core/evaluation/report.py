@@ -65,6 +65,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import calibration, estimates, intervals, metrics
+from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage
 from covid_core.evaluation.estimates import LEVEL, METRICS
 from covid_core.evaluation.films import PAIRED_COLUMNS, REQUIRED_COLUMNS, Films, checked_table, films_of
 from covid_core.evaluation.summary import part_in_words, summary_lines, verdict
@@ -242,6 +243,13 @@ def held_out_films(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thr
         threshold=evaluation["threshold"] if threshold is None else threshold,
         prevalence=evaluation["reliability"]["prevalence"],
     )
+
+
+def three_way_block(predictions: pd.DataFrame, three_way: ThreeWay) -> dict[str, Any]:
+    """The block `three_way` of out-of-fold predictions with `label`, `probability_covid`, `fold` and `group`."""
+    arrays = (predictions[name].to_numpy() for name in ("probability_covid", "fold", "group"))
+    found = cross_fitted_coverage(predictions["label"] == COVID, *arrays, coverage=three_way.coverage)
+    return {**found, "lower": three_way.lower, "upper": three_way.upper}
 
 
 def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:

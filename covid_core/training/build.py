@@ -24,12 +24,12 @@ from covid_core.data.lungs import LungMasks, read_lung_masks
 from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
-from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage, fit_three_way
+from covid_core.evaluation.conformal import ThreeWay, fit_three_way
 from covid_core.evaluation.hospitals import TYPICAL, called_block, hospital_block
 from covid_core.evaluation.opacity_map import choose_threshold, opacity_map_block
 from covid_core.evaluation.operating_point import OperatingPoint, choose_operating_point
 from covid_core.evaluation.protocols import paired_metrics, repeated_summary
-from covid_core.evaluation.report import evaluate, source_table
+from covid_core.evaluation.report import evaluate, source_table, three_way_block
 from covid_core.evaluation.robustness import CHANGES, robustness_block
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.decode import decode_file
@@ -336,7 +336,6 @@ def _measured(
     seeds = protocol.repeated_folds(cohort, chosen.calibration, chosen.point.value)
     images, repetitions = protocol.original_protocol(cohort)
     probability = chosen.probability(chosen.raw)
-    coverage = cross_fitted_coverage(cohort.labels, probability, cohort.folds, table["group"].astype(str).to_numpy())
     say("ensembles on other draws of the patients")
     ends = protocol.spreads(cohort, chosen.calibration, RANGE_SHARE)
     say("images without lungs, and lungs alone")
@@ -355,7 +354,7 @@ def _measured(
         }
         if repetitions
         else None,
-        "three_way": {**coverage, "lower": chosen.three_way.lower, "upper": chosen.three_way.upper},
+        "three_way": three_way_block(table.assign(probability_covid=probability), chosen.three_way),
         "ensemble": _ensemble(ends, chosen.point.value, cohort.run.recipe),
     }
 
