@@ -20,7 +20,7 @@ from covid_core.evaluation.comparison import Comparison, compare
 from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import Band, Estimate
 from covid_core.evaluation.report import at_threshold
-from covid_core.evaluation.summary import OUT_OF_FOLD, described
+from covid_core.evaluation.summary import described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.model_report.content import Chart, Item, Table, Words
@@ -30,9 +30,6 @@ from covid_core.model_report.record import Record
 DECISION_RESAMPLES = 500
 _SHORTEST_RANGE = 0.02
 """Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
-_SERVED_SCALE = (
-    ", on the scale that is served; below, each film is calibrated on the other folds, so the figures differ a little"
-)
 _CLASS_ORDER = (
     "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
 )
@@ -241,12 +238,8 @@ def _band_in_words(band: Band | None, films: Films) -> str:
 
 def _where(record: Record, threshold: float) -> str:
     shipped, method = record.evaluation["threshold"], record.manifest["threshold"]["method"]
-    scale = _SERVED_SCALE if record.evaluation["part"] == OUT_OF_FOLD else ""
     if threshold == shipped:
-        return (
-            f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}"
-            f"{scale}."
-        )
+        return f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}."
     return (
         f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
         "because these figures look good on these films will look worse on others."
@@ -336,6 +329,8 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
         )
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
+    if found.auc_first is None:
+        return [Words(f"{record.name} and {other.name} cannot be compared on images of one class.", "remark")]
     return [
         Table(
             name,
