@@ -1,4 +1,4 @@
-"""What the folds of a dataset tell of the class without a pixel: the figures that a cross-validated model stands beside."""
+"""Metadata-only baselines through the folds of a dataset, to stand beside a cross-validated model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from covid_core.images.probe import probe
 
 
 def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """ROC AUC, with its interval, of what can be told through the same folds without a pixel.
+    """ROC AUC, with its interval, of each baseline of `covid_core.evaluation.baselines`.
 
     Args:
         dataset: a prepared dataset.
@@ -29,7 +29,7 @@ def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[s
     for name, columns in BASELINES.items():
         guessed = table.assign(probability_covid=pixel_free_predictions(table, table["fold"], columns))
         areas = paired_metrics(guessed)
-        # Within a source, knowing it alone tells nothing; what is left are differences between folds, against the label.
+        # Within a source its name is the same for all: 0.5 by definition.
         told = ("roc_auc",) if columns == ("source",) else ("roc_auc", "within_source_auc")
         found[name] = {metric: areas[metric] for metric in told}
     return found
