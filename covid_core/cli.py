@@ -351,7 +351,8 @@ def _report(options: argparse.Namespace) -> int:
     else:
         others = tuple(read_record(load_bundle(_bundle_folder(name))) for name in options.compare)
     default = asked_by_default(record, others)
-    asked = Asked(record, others, options.threshold or default.threshold, options.prevalence or default.prevalence)
+    threshold = default.threshold if options.threshold is None else options.threshold
+    asked = Asked(record, others, threshold, options.prevalence or default.prevalence)
     out = options.out or Path(f"{bundle.name}-report.html")
     write_report(asked, out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")

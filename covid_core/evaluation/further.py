@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.evaluation.published import original_figures, original_in_words
+from covid_core.evaluation.published import original_figures, published
 from covid_core.evaluation.summary import described
 from covid_core.labels import CLASS_TITLES, CLASSES
 
@@ -445,7 +445,7 @@ def _original_protocol(evaluation: Mapping[str, Any]) -> FurtherTable:
         "The original protocol",
         f"{block['note']} {block['repetitions']} repetitions on {block['images']} films. The "
         "original reported its classes swapped; by its own numbers of films it found "
-        f"{original_in_words()}.",
+        f"{published()['original']['found']}.",
         table.assign(Original=reported),
     )
 

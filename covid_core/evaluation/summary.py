@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from covid_core.evaluation.metrics import ClassScores, format_classification_report
+from covid_core.evaluation.metrics import format_classification_report
 from covid_core.labels import CLASSES
 
 OUT_OF_FOLD = "out_of_fold"
@@ -48,11 +48,10 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
         Several lines, the last without a newline.
     """
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
-    scores = {name: ClassScores(**evaluation["classification_report"][name]) for name in CLASSES}
     lines = [
         f"Model {evaluation['model']}: {films_in_words(evaluation)}, covid at P(covid) >= {evaluation['threshold']:.4g}",
         "",
-        format_classification_report(scores),
+        format_classification_report(evaluation["confusion_matrix"]),
         "",
         "Confusion matrix (rows: reference standard, columns: called)",
         f"{'':12} {CLASSES[0]:>9} {CLASSES[1]:>9}",

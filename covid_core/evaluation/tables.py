@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.evaluation.metrics import ClassScores, accuracy, averages
+from covid_core.evaluation.metrics import ClassScores, averages
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.labels import CLASS_TITLES, CLASSES
 
@@ -131,7 +131,7 @@ def class_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
     report = {name: ClassScores(**evaluation["classification_report"][name]) for name in CLASSES}
     both = all(row.support for row in report.values())
     macro, weighted = averages(report)
-    right = accuracy(evaluation["confusion_matrix"])
+    right = evaluation["metrics"]["accuracy"]["value"]
     in_all = {"Precision": "", "Recall": "", "F1": _two_digits(right), "Films": str(macro.support)}
     return pd.DataFrame(
         [

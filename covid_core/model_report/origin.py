@@ -8,7 +8,7 @@ import pandas as pd
 from covid_core import figures
 from covid_core.card_text import card_lines
 from covid_core.data.cohort import flow_table
-from covid_core.evaluation.published import original_table, published_table, swap_argument
+from covid_core.evaluation.published import original_table, published, published_table
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
 from covid_core.model_report.missing import measured, not_measured
@@ -54,7 +54,7 @@ def training(record: Record) -> tuple[Item, ...]:
     for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
         items += measured(record, block, name)
     items += [
-        Table("original", "What the original reported", original_table(), swap_argument()),
+        Table("original", "What the original reported", original_table(), published()["original"]["argument"]),
         Table(
             "published",
             "Beside the figures of the field",

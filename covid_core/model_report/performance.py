@@ -16,11 +16,11 @@ from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words, tables
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
-from covid_core.evaluation.comparison import Comparison, McNemar, compare
+from covid_core.evaluation.comparison import Comparison, compare
 from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import Band, Estimate
 from covid_core.evaluation.report import at_threshold
-from covid_core.evaluation.summary import OUT_OF_FOLD, described
+from covid_core.evaluation.summary import described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.model_report.content import Chart, Item, Table, Words
@@ -30,17 +30,9 @@ from covid_core.model_report.record import Record
 DECISION_RESAMPLES = 500
 _SHORTEST_RANGE = 0.02
 """Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
-_SERVED_SCALE = (
-    ", on the scale that is served; below, each film is calibrated on the other folds, so the figures differ a little"
-)
 _CLASS_ORDER = (
     "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
 )
-_MCNEMAR = {
-    "sensitivity": "McNemar, COVID-19 films called right, films independent",
-    "specificity": "McNemar, other films called right, films independent",
-    "accuracy": "McNemar, all films called right, films independent",
-}
 
 
 def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
@@ -246,12 +238,8 @@ def _band_in_words(band: Band | None, films: Films) -> str:
 
 def _where(record: Record, threshold: float) -> str:
     shipped, method = record.evaluation["threshold"], record.manifest["threshold"]["method"]
-    scale = _SERVED_SCALE if record.evaluation["part"] == OUT_OF_FOLD else ""
     if threshold == shipped:
-        return (
-            f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}"
-            f"{scale}."
-        )
+        return f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}."
     return (
         f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
         "because these figures look good on these films will look worse on others."
@@ -337,22 +325,20 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
         found = compare(
             record.predictions,
             other.predictions,
-            thresholds=(record.evaluation["threshold"], other.evaluation["threshold"]),
             **_resampling(record),
         )
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
+    if found.auc_first is None:
+        return [Words(f"{record.name} and {other.name} cannot be compared on images of one class.", "remark")]
     return [
         Table(
             name,
             f"{record.name} against {other.name}",
             _comparison_table(found, record.name, other.name),
             f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
-            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
-            "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
-            "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
-            "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
-            "it was chosen.",
+            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients, and DeLong's test with "
+            "patients as clusters (Obuchowski 1997). P-values are not adjusted for the number of comparisons.",
         )
     ]
 
@@ -369,20 +355,10 @@ def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFram
     ):
         if difference is not None:
             rows.append({"": title, "Value": _signed(difference), "P": ""})
-    for title, test in (
-        ("DeLong, films independent", found.delong),
-        ("DeLong, patients as clusters", found.delong_clustered),
-    ):
-        if test is not None:
-            rows.append({"": title, "Value": "undefined" if test.z is None else f"z = {test.z:.2f}", "P": _p(test.p)})
-    rows += [
-        {"": _MCNEMAR[test.what], "Value": _discordant(test, first, second), "P": _p(test.p)} for test in found.mcnemar
-    ]
+    if (test := found.delong) is not None:
+        value = "undefined" if test.z is None else f"z = {test.z:.2f}"
+        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": _p(test.p)})
     return pd.DataFrame(rows)
-
-
-def _discordant(test: McNemar, first: str, second: str) -> str:
-    return f"{test.only_first} only by {first}, {test.only_second} only by {second}"
 
 
 def _signed(estimate: Estimate) -> str:

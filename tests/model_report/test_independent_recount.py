@@ -16,9 +16,8 @@ import pytest
 import statsmodels.api as sm
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 from sklearn import metrics as sk
-from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from covid_core.evaluation.report import at_threshold
@@ -399,26 +398,13 @@ def both_of(first: str, second: str) -> pd.DataFrame:
     return both.assign(cluster=connected_components(graph, directed=False)[1][:size])
 
 
-def delong_p(truth: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
-    """z and p of DeLong's test by its definition: the covariances of the two models' structural components."""
-    psi = [(s[truth][:, None] > s[~truth]) + 0.5 * (s[truth][:, None] == s[~truth]) for s in scores]
-    by_covid, by_other = ([one.mean(axis=axis) for one in psi] for axis in (1, 0))
-    spread = np.cov(by_covid) / truth.sum() + np.cov(by_other) / (~truth).sum()
-    z = (psi[0].mean() - psi[1].mean()) / np.sqrt(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])
-    return float(z), float(2 * norm.sf(abs(z)))
-
-
 def pairs_of_models() -> list[Any]:
     pairs = [(first, second) for first in NAMES for second in NAMES if first != second]
     return list(pairs) or [pytest.param("", "", marks=pytest.mark.skip(reason="fewer than two bundles are here"))]
 
 
-def says_p(cell: str, p: float) -> bool:
-    return p < 0.001 if cell == "< 0.001" else abs(float(cell) - p) <= 0.0005 + 1e-9
-
-
 @pytest.mark.parametrize(("first", "second"), pairs_of_models())
-def test_two_models_are_compared_as_statsmodels_and_scikit_learn_do(first: str, second: str) -> None:
+def test_two_models_are_compared_as_scikit_learn_does(first: str, second: str) -> None:
     both = both_of(first, second)
     truth = (both["label"] == "covid").to_numpy()
     if both.empty or truth.all() or not truth.any():
@@ -433,19 +419,6 @@ def test_two_models_are_compared_as_statsmodels_and_scikit_learn_do(first: str, 
         assert says(rows[f"ROC AUC, {model}"]["Value"].split(" ")[0], area)
     value, lower, upper = re.findall(r"[+-]\d\.\d\d", rows["Difference of ROC AUC"]["Value"])
     assert says(value, areas[0] - areas[1])
-    rights = [
-        (score >= counted_of(model).shipped["threshold"]) == truth
-        for model, score in zip((first, second), scores, strict=True)
-    ]
-    for title, films in (("COVID-19", truth), ("other", ~truth), ("all", np.ones_like(truth))):
-        table_of_rights = sk.confusion_matrix(rights[0][films], rights[1][films], labels=[False, True])
-        row = rows[f"McNemar, {title} films called right, films independent"]
-        assert row["Value"] == f"{table_of_rights[1, 0]} only by {first}, {table_of_rights[0, 1]} only by {second}"
-        assert says_p(row["P"], mcnemar(table_of_rights, exact=True).pvalue)
-    z, p = delong_p(truth, scores)
-    delong = rows["DeLong, films independent"]
-    assert says(delong["Value"].removeprefix("z = "), z)
-    assert says_p(delong["P"], p)
     drawn = np.concatenate([auc_of(truth, score, draws(both["cluster"])) for score in scores]).reshape(2, -1)
     expected = np.nanquantile(drawn[0] - drawn[1], [0.025, 0.975])
     np.testing.assert_allclose([float(lower), float(upper)], expected, atol=0.02 + HALF_A_HUNDREDTH)
