@@ -15,7 +15,6 @@ from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import CovidCoreError
 from covid_core.locations import PROJECT
 from covid_core.ui.access import require_sign_in
-from covid_core.ui.address import note_page
 from covid_core.ui.retention import limit_retention
 from covid_core.ui.session import forget_uploads
 
@@ -70,7 +69,6 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
     )
     require_sign_in()
     limit_retention(title)
-    note_page(title)
     st.html(_STYLE)
     with st.sidebar:
         for path, label, icon, _ in PAGES:
