@@ -100,7 +100,7 @@ def filter_bar(explored: pd.DataFrame, options: dict[str, dict[str, int]]) -> pd
             text=" ".join(text.split()),
         )
         st.button(
-            "Clear all",
+            "Clear all filters",
             icon=":material/filter_alt_off:",
             type="tertiary",
             key="clear_filters",

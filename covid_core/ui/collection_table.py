@@ -1,8 +1,4 @@
-"""The rows of the collection as a table: in the order a reader chooses, with the columns he wants, to open or to take away.
-
-Knows how rows are put in order, here and in the gallery. What a chosen image looks like is shown elsewhere: it is asked for by
-its file name.
-"""
+"""The rows of the collection as a table, in the order that table and gallery share; to open one, or to download all."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -50,8 +46,8 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     """Show the rows that meet the filters; ticking one opens its image.
 
     Args:
-        collection: that is looked at.
-        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
+        collection: the open one.
+        kept: its rows, as `covid_core.data.filters.filtered` gives them; at least one.
     """
     usual = shown_table(with_notes(kept.head(0), collection.table))
     more = [name for name in (*map(str, kept), *NOTES) if name not in _REPEATED and name not in usual]
@@ -86,7 +82,7 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
 
 
 def choose_order(on_change: Callable[[], None] | None = None) -> str:
-    """Let the reader choose the order of the images; it is the same in the gallery and the table, and stands in the address.
+    """Let the reader choose the order of the images, the same in the gallery and the table; the address keeps it.
 
     Args:
         on_change: called before the page runs again, when another order is chosen.
