@@ -77,7 +77,8 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     if len(shown) < len(rows):
         st.caption(f"The first {len(shown):,} of {len(rows):,} rows are shown, in the order chosen above.")
     st.caption("Tick the box before a row to see its image.")
-    made = partial(_csv, collection.table, _further(collection.table, rows))
+    # The button keeps its rows until the page runs again, so they go without the columns of the table.
+    made = partial(csv_of_rows, collection.table, rows.drop(columns=list(collection.table), errors="ignore"))
     offer(f"All {len(rows):,} rows as CSV", made, "images.csv", "text/csv")
 
 
@@ -154,14 +155,15 @@ def _columns(more: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _further(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """What rows have beyond their table: all of them that has to be kept for the button until the page runs again."""
-    return rows[[name for name in rows if name not in table and name not in _REPEATED]]
+def csv_of_rows(table: pd.DataFrame, rows: pd.DataFrame) -> bytes:
+    """Rows as the file gave them, with what the cohort and the split say of each; no spreadsheet runs a cell.
 
-
-def _csv(table: pd.DataFrame, further: pd.DataFrame) -> bytes:
-    """The rows of `further` as the file gave them, with what the cohort and the split say of each; no spreadsheet runs a cell."""
-    whole = pd.concat([table.loc[further.index], further], axis=1)
+    Args:
+        table: as `read_metadata` gives it.
+        rows: on the index of the table, with the columns of `with_choices` that the table does not have.
+    """
+    beyond = rows[[name for name in rows if name not in table and name not in _REPEATED]]
+    whole = pd.concat([table.loc[rows.index], beyond], axis=1)
     # Ages and days are whole numbers unless the file says otherwise: 60, not 60.0.
     given = whole.convert_dtypes().astype("object")
     return csv_of(given.where(given.notna(), "")).encode(CSV_ENCODING, errors="backslashreplace")
