@@ -32,14 +32,8 @@ class _Opened:
     content: str
 
 
-@dataclass(frozen=True)
-class _Stamp:
-    """What `stat` gives without reading the file, and what changes when the file is changed or replaced."""
-
-    path: Path
-    size: int
-    changed_ns: int
-    inode: int
+_Stamp = tuple[str, int, int, int]
+"""Path, size, time of change and inode of a file: what changes when the file is changed or replaced."""
 
 
 def choose_collection() -> OpenCollection | None:
@@ -201,7 +195,7 @@ def _stamp(folder: Path) -> _Stamp:
         found = path.stat()
     except OSError as cause:
         raise _unreadable(cause) from cause
-    return _Stamp(path, found.st_size, found.st_mtime_ns, found.st_ino)
+    return str(path), found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _unreadable(cause: OSError) -> DatasetError:
@@ -210,32 +204,25 @@ def _unreadable(cause: OSError) -> DatasetError:
     )
 
 
-def _bytes_of(stamp: _Stamp) -> bytes:
-    if stamp.size > _MOST_TABLE_BYTES:
+def _read(stamp: _Stamp) -> _Opened:
+    path, size, *_ = stamp
+    if size > _MOST_TABLE_BYTES:
         raise DatasetError(
-            f"{METADATA_NAME} has {stamp.size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
+            f"{METADATA_NAME} has {size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
         )
     try:
-        return stamp.path.read_bytes()
+        data = Path(path).read_bytes()
     except OSError as cause:
         raise _unreadable(cause) from cause
-
-
-# A table is cached by what the file looks like from outside, so that no run reads it again, and by its content, so that a file
-# that was merely touched is the same table. It is a resource: shared as it is, never copied, never changed.
-@st.cache_resource(max_entries=2, show_spinner="Reading the table", hash_funcs={_Stamp: repr})
-def _opened_for_all(stamp: _Stamp) -> _Opened:
-    data = _bytes_of(stamp)
-    content = sha256_of_bytes(data)
-    return _Opened(_table_for_all(content, data), content)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _table_for_all(content: str, _data: bytes) -> pd.DataFrame:  # noqa: ARG001 - the content is the key
-    return read_metadata(_data)
-
-
-@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session", hash_funcs={_Stamp: repr})
-def _opened_by_visitor(stamp: _Stamp) -> _Opened:
-    data = _bytes_of(stamp)
     return _Opened(read_metadata(data), sha256_of_bytes(data))
+
+
+# Resources: shared as they are, never copied, never changed.
+@st.cache_resource(max_entries=2, show_spinner="Reading the table")
+def _opened_for_all(stamp: _Stamp) -> _Opened:
+    return _read(stamp)
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session")
+def _opened_by_visitor(stamp: _Stamp) -> _Opened:
+    return _read(stamp)

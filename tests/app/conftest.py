@@ -33,7 +33,7 @@ patientid,sex,age,finding,view,modality,filename,url,clinical_notes
 def open_page() -> OpenPage:
     """Opens a page of the app: `open_page("pages/1_Predict.py")`; by the front door where a test goes on to another page."""
 
-    def open_it(page: str = "streamlit_app.py", *, front_door: bool = False, **query: str | list[str]) -> AppTest:
+    def open_it(page: str = "streamlit_app.py", /, *, front_door: bool = False, **query: str | list[str]) -> AppTest:
         app = AppTest.from_file(str(PROJECT / ("streamlit_app.py" if front_door else page)), default_timeout=60)
         if front_door:
             app.run().switch_page(page)

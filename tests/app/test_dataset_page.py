@@ -25,28 +25,26 @@ def upload(app: AppTest, table: str | bytes) -> AppTest:
     return app.file_uploader[0].upload("metadata.csv", content, "text/csv").run()
 
 
-def test_each_filter_narrows_the_counts_and_is_in_the_address(page: AppTest) -> None:
+def test_each_filter_narrows_the_counts_until_it_is_cleared(page: AppTest) -> None:
     assert counted(page).startswith("6 images, 5 patients, 2 sources, 0 countries")
     assert counted(page).endswith("Not COVID-19 2, COVID-19 3, no class 1")
-    for key, choice, address, images, patients in [
-        ("finding", "Viral", "Viral", 4, 3),
-        ("finding", "not given", "not given", 1, 1),
-        ("view", "PA", "PA", 3, 3),
-        ("sex", "F", "F", 2, 2),
-        ("modality", "CT", "CT", 1, 1),
-        ("class", "covid", "COVID-19", 3, 2),
-        ("source", "two.example", "two.example", 3, 3),
-        ("cohort", "in_cohort", "used", 2, 2),
-        ("cohort", "x_ray", "left out: no X-ray", 1, 1),
+    for key, choice, images, patients in [
+        ("finding", "Viral", 4, 3),
+        ("finding", "not given", 1, 1),
+        ("view", "PA", 3, 3),
+        ("sex", "F", 2, 2),
+        ("modality", "CT", 1, 1),
+        ("class", "covid", 3, 2),
+        ("source", "two.example", 3, 3),
+        ("cohort", "in_cohort", 2, 2),
+        ("cohort", "x_ray", 1, 1),
     ]:
         page.multiselect(key=key).select(choice).run()
         assert counted(page).startswith(f"{images} of 6 images, {patients} patient"), key
-        assert page.query_params == {key: address}
         page.button(key="clear_filters").click().run()
-        assert page.query_params == {}
+        assert counted(page).startswith("6 images")
     page.slider(key="age").set_range(55, 65).run()
     assert counted(page).startswith("2 of 6 images")
-    assert page.query_params["age"] == ["55", "65"]
     page.text_input(key="text").input("FIRST").run()
     assert counted(page).startswith("1 of 6 images")
     page.button(key="clear_filters").click().run()
@@ -104,10 +102,10 @@ def test_a_hostile_link_never_crashes_the_page(
 
 def test_a_stale_link_keeps_what_the_table_still_has(dataset: object, open_page: OpenPage) -> None:
     assert dataset
-    app = open_page(PAGE, finding="Plague", view=["PA", "<script>"], age=["80", "20"])
+    app = open_page(PAGE, finding="Plague", view=["PA", "<script>"], age=["55", "45"])
     assert app.query_params["view"] == "PA"
     assert "finding" not in app.query_params
-    assert counted(app).startswith("2 of 6 images")  # from 20 to 80 years
+    assert counted(app).startswith("1 of 6 images")  # from 45 to 55 years
 
 
 def test_a_link_to_a_part_of_the_split_is_met_once_the_images_were_read(

@@ -12,7 +12,7 @@ FILES = [PROJECT / "streamlit_app.py", *(PROJECT / "pages").glob("*.py"), *(PROJ
 # The same for every visitor, so it may be kept for all of them.
 SHARED_CACHES = {
     *("_bundle", "_predictor", "_record", "_cached_record", "_gate", "_shared_prediction", "picture_store"),
-    *("_table_for_all", "_opened_for_all", "_shared_audit", "_shared_cache", "_prepared"),
+    *("_opened_for_all", "_shared_audit", "_shared_cache", "_prepared"),
 }
 MARKDOWN = {
     *("markdown", "caption", "write", "title", "header", "subheader", "error", "warning", "info", "success", "toast"),
