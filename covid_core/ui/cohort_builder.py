@@ -303,7 +303,7 @@ def _note_reading(key: tuple[str, str, int] | None) -> None:
 
 
 def _cohort(collection: OpenCollection, cache: _CohortCache, rules: CohortRules) -> Cohort:
-    """The cohort as far as it is known: with the step `readable` once the films were read."""
+    """The cohort as far as it is known: with the step `readable` once the images were read."""
     with cache.lock:
         if rules not in cache.cohorts:
             cache.cohorts[rules] = select_cohort(collection.table[list(_COLUMNS)], collection.images, rules)
@@ -317,7 +317,7 @@ def _cohort(collection: OpenCollection, cache: _CohortCache, rules: CohortRules)
 
 
 def _plan(collection: OpenCollection, cache: _CohortCache, rules: PlanRules) -> SplitPlan | DatasetError | None:
-    """The split, or why there is none; None as long as the films were not read."""
+    """The split, or why there is none; None as long as the images were not read."""
     with cache.lock:
         _cohort(collection, cache, rules.cohort)
         if cache.films is None:

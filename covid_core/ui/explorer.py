@@ -16,7 +16,7 @@ from covid_core.ui.collection import EXPLORED, OpenCollection
 from covid_core.ui.collection_filters import fate_name, filter_bar, filter_options, part_name
 from covid_core.ui.collection_overview import overview_section
 from covid_core.ui.collection_table import chosen_order, in_order, table_section
-from covid_core.ui.explorer_state import asked_film, follow_address
+from covid_core.ui.explorer_state import follow_address, opened_image
 from covid_core.ui.film_detail import film_detail
 from covid_core.ui.gallery import gallery_section
 
@@ -59,7 +59,7 @@ def explore(collection: OpenCollection) -> None:
         table_section(collection, kept)
     else:
         overview_section(collection, kept)
-    film = asked_film()
+    film = opened_image()
     if film is not None:
         film_detail(collection, film, bundle, lambda filename: _fate(explored, filename), _selection(kept))
 

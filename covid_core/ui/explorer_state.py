@@ -9,7 +9,7 @@ _FILM = "film_of_collection"
 _IN_ADDRESS = "film"
 
 
-def ask_for_film(filename: str | None) -> None:
+def open_image(filename: str | None) -> None:
     """Open an image on the next run, and name it in the address; for callbacks."""
     st.session_state[_FILM] = filename
     _write_address()
@@ -31,20 +31,20 @@ def open_ticked(key: str, filenames: Sequence[object]) -> None:
 def open_named(filename: object) -> None:
     """Open an image, or report that there is none where no file is named; for callbacks."""
     if isinstance(filename, str) and filename:
-        ask_for_film(filename)
+        open_image(filename)
     else:
         st.toast("This row names no file, so there is no image to open.")
 
 
-def asked_film() -> str | None:
+def opened_image() -> str | None:
     """The file name of the opened image, None if none is."""
     film = st.session_state.get(_FILM)
     return film if isinstance(film, str) and film else None
 
 
-def close_film() -> None:
+def close_image() -> None:
     """Close the opened image; for callbacks."""
-    ask_for_film(None)
+    open_image(None)
 
 
 def follow_address() -> None:
@@ -59,7 +59,7 @@ def follow_address() -> None:
 
 
 def _write_address() -> None:
-    film = asked_film()
+    film = opened_image()
     if film is None:
         st.query_params.pop(_IN_ADDRESS, None)
     elif st.query_params.get(_IN_ADDRESS) != film:

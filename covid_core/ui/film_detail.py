@@ -24,7 +24,7 @@ from covid_core.ui.bundles import manifest_hash
 from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_film import film_of_collection, served_prediction
 from covid_core.ui.collection_source import installed_collection
-from covid_core.ui.explorer_state import ask_for_film, asked_film, close_film
+from covid_core.ui.explorer_state import close_image, open_image, opened_image
 from covid_core.ui.film_panels import similar_row
 from covid_core.ui.frame import chart, data_address, plain, problem, static_table
 
@@ -36,7 +36,7 @@ _OF_THE_PERSON = frozenset(map(title_of, ("sex", "age", "RT_PCR_positive")))
 _SEARCHED = "film_searched"
 
 
-@st.dialog("An image of the collection", width="large", on_dismiss=close_film)
+@st.dialog("An image of the collection", width="large", on_dismiss=close_image)
 def film_detail(
     collection: OpenCollection,
     filename: str,
@@ -54,7 +54,7 @@ def film_detail(
         selection: file names of the images that meet the filters, in the reader's order.
     """
     # A button in the dialog runs it alone, with the arguments that it was opened with.
-    shown = asked_film() or filename
+    shown = opened_image() or filename
     record = film_record(collection.table, shown)
     if record is None:
         st.warning(
@@ -112,7 +112,7 @@ def _step_buttons(
             key=f"film {title}",
             shortcut=shortcut,
             disabled=not possible,
-            on_click=ask_for_film,
+            on_click=open_image,
             args=(names[there] if possible else shown,),
         )
     st.markdown(f"Image {place + 1:,} {words}", width="content")
@@ -237,7 +237,7 @@ def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
         "Shown" if this else "Open",
         icon=":material/visibility:" if this else ":material/open_in_full:",
         key=f"of patient {film.filename}",
-        on_click=ask_for_film,
+        on_click=open_image,
         args=(film.filename,),
     )
 
@@ -270,7 +270,7 @@ def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
     if films:
         names = collection.table["filename"]
         known = installed_collection() if collection.own else collection
-        similar_row(films, known, ask_for_film, set(names[names.isin([film.filename for film in films])]))
+        similar_row(films, known, open_image, set(names[names.isin([film.filename for film in films])]))
 
 
 def _searched(record: FilmRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarFilm]:

@@ -18,7 +18,7 @@ from covid_core.figures.frame import CLASS_COLOURS
 from covid_core.labels import CLASS_TITLES
 from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_table import choose_order, in_order, table_section
-from covid_core.ui.explorer_state import asked_film, open_named
+from covid_core.ui.explorer_state import open_named, opened_image
 from covid_core.ui.frame import data_address
 
 PER_PAGE = 60
@@ -143,7 +143,7 @@ def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: st
             args=(_MAKING, these),
         )
         return
-    if asked_film() is not None:
+    if opened_image() is not None:
         st.caption("Making thumbnails continues when the image is closed.")
         return
     place = st.empty()
