@@ -1,7 +1,7 @@
 """What the session keeps of uploaded films, by key, and how it is dropped.
 
-An uploaded image stays in its session. What is derived from it (results, the displayed picture) is in the session's state under
-the upload's random id and is dropped with the upload; it is never cached across sessions, logged or written.
+A film that is uploaded lives in its session alone. What is derived from it (results, the picture on show) stands in the session's
+state under the upload's random id and is dropped with the upload; it is never cached across sessions, logged or written.
 """
 
 from collections.abc import Collection
