@@ -19,7 +19,6 @@ from covid_core.data.filters import (
     filtered,
     finding_counts,
     finding_paths,
-    usable,
     with_choices,
 )
 from covid_core.data.metadata import COLUMNS
@@ -46,7 +45,6 @@ __all__ = [
     "outcomes",
     "shown_table",
     "source_by_label",
-    "usable",
     "view_by_label",
     "with_choices",
 ]

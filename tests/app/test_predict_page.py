@@ -323,7 +323,8 @@ def test_a_session_keeps_so_many_pictures_and_all_results(page: AppTest, monkeyp
     assert page.subheader[0].value
 
 
-def test_results_are_dropped_on_another_page(page: AppTest) -> None:
+def test_results_are_dropped_on_another_page(models: list[str], open_page: OpenPage) -> None:
+    page = open_page(PAGE, front_door=True, model=models[0])
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
     page.switch_page("pages/3_Model_report.py").run()
     assert "results" not in page.session_state

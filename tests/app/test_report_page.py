@@ -188,7 +188,7 @@ def test_without_the_dataset_the_errors_are_rows_with_links(models: list[str], o
     (_, false_alarms), (missed, _) = evaluation["confusion_matrix"]
     rows = app.dataframe[0].value
     assert len(rows) == false_alarms + missed
-    assert rows["Film"].str.startswith("https://github.com/ieee8023/covid-chestxray-dataset/").all()
+    assert rows["Image"].str.startswith("https://github.com/ieee8023/covid-chestxray-dataset/").all()
 
 
 def test_errors_are_filtered_by_kind_and_by_subgroup(
