@@ -137,8 +137,7 @@ def report() -> str:
         f"({measured['first_visit_seconds']:.1f} s for the first visitor of a fresh server); after a step of the threshold the "
         f"confusion matrix and all tables are right within {measured['slider_milliseconds']} ms (median, slowest "
         f"{measured['slider_slowest_milliseconds']} ms, in Chromium on the same two cores). As a file: HTML "
-        f"{measured['report_seconds'] + measured['html_seconds']:.1f} s and {measured['html_megabytes']:.0f} MB, PDF "
-        f"{measured['report_seconds'] + measured['pdf_seconds']:.1f} s."
+        f"{measured['report_seconds'] + measured['html_seconds']:.1f} s and {measured['html_megabytes']:.0f} MB."
     )
 
 

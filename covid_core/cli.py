@@ -338,9 +338,9 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
-    from covid_core.model_report.files import write_report
+    from covid_core.model_report.html import write_report
     from covid_core.model_report.record import read_others, read_record
-    from covid_core.model_report.whole import Asked, asked_by_default
+    from covid_core.model_report.whole import Asked, asked_by_default, whole_report
 
     bundle = load_bundle(_bundle_folder(options.model))
     record = read_record(bundle, options.collection)
@@ -353,7 +353,7 @@ def _report(options: argparse.Namespace) -> int:
     default = asked_by_default(record, others)
     asked = Asked(record, others, options.threshold or default.threshold, options.prevalence or default.prevalence)
     out = options.out or Path(f"{bundle.name}-report.html")
-    write_report(asked, out)
+    write_report(whole_report(asked), out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -1,6 +1,6 @@
 """What a report is made of: chapters of words, tables and charts.
 
-One description for all who show it: the page, the self-contained HTML file and the PDF arrange the same chapters, so that no
+One description for all who show it: the page and the self-contained HTML file arrange the same chapters, so that no
 figure can differ between them. Knows neither models nor how anything is shown.
 """
 

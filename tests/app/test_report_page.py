@@ -133,11 +133,13 @@ def test_a_model_that_a_baseline_beats_says_so_in_words(models: list[str], open_
 
 
 def test_the_report_and_the_files_behind_it_are_offered(models: list[str], open_page: OpenPage) -> None:
-    labels = [button.label for button in open_page(PAGE, model=models[0]).get("download_button")]
-    for label in ("Report as HTML", "Report as PDF", "All tables as CSV", "evaluation.json", "predictions.csv"):
+    app = open_page(PAGE, model=models[0])
+    labels = [button.label for button in app.get("download_button")]
+    for label in ("Report as HTML", "All tables as CSV", "evaluation.json", "predictions.csv"):
         assert label in labels
     assert "MODEL_CARD.md" in labels
     assert labels.count("CSV") == 4
+    assert "print it to PDF" in texts(app)
 
 
 def test_an_evaluation_of_another_version_is_answered_with_what_to_run(own_bundle: Path, open_page: OpenPage) -> None:
