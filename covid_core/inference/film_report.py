@@ -58,7 +58,7 @@ _MARGIN, _FOOTER, _GAP, _LABEL, _CALL = 40.0, 24.0, 10.0, 92.0, 200.0  # points,
 _INNER, _HEIGHT = 595.28 - 2 * _MARGIN, 841.89 - 2 * _MARGIN - _FOOTER  # of A4, without margins and footer
 _LOWEST_PICTURE, _HIGHEST_PICTURE = 130.0, 290.0
 _INK, _QUIET, _RULE, _NOTICE = "#1C2830", "#5B6B75", "#D3DDE2", "#A03000"
-_MARK = {
+_MARK: dict[str, Any] = {
     "backColor": "#FFD166",
     "borderColor": _INK,
     "borderWidth": 1,
