@@ -285,7 +285,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from covid_core.evaluation.further import further_tables, markdown_table
+    from covid_core.model_report.tables import optional_tables
 
     with _native_messages_hidden():
         from covid_core.gate_figures import pictures_by_kind, write_gate
@@ -300,8 +300,8 @@ def _gate(options: argparse.Namespace) -> int:
         elsewhere=options.collections,
         say=_said_with_seconds(),
     )
-    for one in further_tables({"gate": block}):
-        print(f"{one.note}\n\n{markdown_table(one.table)}")
+    for table in optional_tables({"gate": block}):
+        print(f"{table.note}\n\n{table.markdown()}")
     print(f"\nwritten: {folder / 'gate.npz'}, evaluation.json, MODEL_CARD.md")
     return 0
 

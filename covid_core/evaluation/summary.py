@@ -124,6 +124,11 @@ def described(metric: Mapping[str, Any]) -> str:
     return f"{metric['value']:.2f} (95% CI {metric['lower']:.2f} to {metric['upper']:.2f}, n = {metric['n']})"
 
 
+def interval(metric: Mapping[str, Any]) -> str:
+    """`0.43 to 0.89`, empty where there is none."""
+    return "" if metric["lower"] is None else f"{metric['lower']:.2f} to {metric['upper']:.2f}"
+
+
 def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | None:
     """Find the baseline that does best; of those that do equally well, the first.
 

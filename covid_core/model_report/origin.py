@@ -11,8 +11,8 @@ from covid_core.data.cohort import flow_table
 from covid_core.evaluation.published import original_table, published_table, swap_argument
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import measured, not_measured
 from covid_core.model_report.record import Record
+from covid_core.model_report.tables import measured, not_measured
 
 CARD_SECTIONS = (
     "Intended use",
@@ -51,9 +51,8 @@ def training(record: Record) -> tuple[Item, ...]:
             )
         )
     items += _recipe(record.manifest)
-    for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
-        items += measured(record, block, name)
     items += [
+        *measured(record.evaluation, "seeds", "original_protocol"),
         Table("original", "What the original reported", original_table(), swap_argument()),
         Table(
             "published",

@@ -1,11 +1,7 @@
-"""The chapters on how well a model does: the operating point, telling the classes apart, calibration, and what it is worth.
-
-Arranges what `covid_core.evaluation` measures and `covid_core.figures` draws. Knows records, not where they are shown.
-"""
+"""The chapters on how well a model does: the operating point, telling the classes apart, calibration, and what it is worth."""
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,7 +9,7 @@ import pandas as pd
 
 from covid_core import figures
 from covid_core.errors import EvaluationError
-from covid_core.evaluation import post_test, post_test_words, tables
+from covid_core.evaluation import post_test, post_test_words
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
 from covid_core.evaluation.comparison import Comparison, McNemar, compare
@@ -23,8 +19,8 @@ from covid_core.evaluation.report import at_threshold
 from covid_core.evaluation.summary import OUT_OF_FOLD, described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
+from covid_core.model_report import tables
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import measured
 from covid_core.model_report.record import Record
 
 DECISION_RESAMPLES = 500
@@ -68,23 +64,12 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
             alt=f"Histogram of the probabilities of {len(films.truth)} films by class, with the threshold {threshold:.2f}",
             note="Films to the right of the line are called COVID-19.",
         ),
-        Table(
-            "confusion-matrix-table",
-            "The same in numbers",
-            tables.confusion_table(here),
-            "Films, and their share of the row.",
-            folded=True,
-        ),
-        Table("figures-at-threshold", "Figures with their intervals", tables.call_table(here), tables.how_made(here)),
-        Table(
-            "classification-report",
-            "Classification report",
-            tables.class_table(here),
-            "Recall of COVID-19 is the sensitivity, recall of not COVID-19 the specificity.",
-        ),
+        tables.confusion_table(here),
+        tables.call_table(here),
+        tables.class_table(here),
     ]
     if threshold == record.evaluation["threshold"]:
-        items += measured(record, "operating_point", "operating-point", folded=True)
+        items += tables.measured(record.evaluation, "operating_point")
     return tuple(items)
 
 
@@ -114,7 +99,7 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
             note="Precision depends on how common COVID-19 is; here it is as common as among these films. "
             + _band_in_words(pr_bounds, films),
         ),
-        Table("areas", "Areas under the curves", tables.area_table(evaluation)),
+        tables.area_table(evaluation),
     ]
     if others:
         everyone = [record, *others]
@@ -128,40 +113,30 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
                 note="Each model on the films that it was judged on, which are not the same for all: compare by the table.",
             )
         )
-        for other, name in zip(others, _names(others), strict=True):
-            items += _compared(record, other, name)
+        for place, other in enumerate(others, start=1):
+            slug = "-".join(["compared-with", str(place), *re.findall(r"[a-z0-9]+", other.name.lower())])
+            items += _compared(record, other, slug)
     return tuple(items)
 
 
 def calibration(record: Record) -> tuple[Item, ...]:
     """Whether a probability can be taken at its word."""
     evaluation = record.evaluation
-    items: list[Item] = [
+    share, bins = evaluation["reliability"]["prevalence"], tables.bins_table(evaluation)
+    where = "" if share is None else f"Where {share:.0%} of all films are COVID-19 (to which these are weighted): "
+    return (
         *_one_class(record),
         Chart(
             "reliability",
             "Observed share over the predicted probability",
             figures.reliability(evaluation, _bins_before(record)),
             alt="Observed share of COVID-19 over the predicted probability; the table of bins says the same",
-            note=_reliability_note(evaluation),
+            note=f"{where}on the dotted line, of the films given a probability of 0.7, 70% are COVID-19.",
         ),
-    ]
-    items += measured(record, "calibration", "calibration")
-    items.append(
-        Table("calibration-figures", "After calibration, with intervals", tables.calibration_table(evaluation))
+        *tables.measured(evaluation, "calibration"),
+        tables.calibration_table(evaluation),
+        *([] if bins.table.empty else [bins]),
     )
-    if evaluation["reliability"]["bins"]:
-        items.append(
-            Table(
-                "reliability-bins",
-                "The bins",
-                tables.bins_table(evaluation),
-                f"{evaluation['reliability']['binning'].capitalize()}. {_weighted_in_words(evaluation)}Intervals are "
-                "Wilson's, films taken as independent, and weighted as the shares are.",
-                folded=True,
-            )
-        )
-    return tuple(items)
 
 
 def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple[Item, ...]:
@@ -226,14 +201,6 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
     return (Words(said), chart)
 
 
-def abstention(record: Record) -> tuple[Item, ...]:
-    """When the model leaves a film open, how firm it is, and what it refuses."""
-    items: list[Item] = []
-    for block, name in (("three_way", "three-way-decision"), ("ensemble", "ensemble"), ("gate", "gate")):
-        items += measured(record, block, name)
-    return tuple(items)
-
-
 def _band_in_words(band: Band | None, films: Films) -> str:
     """What is to be known of a band: how it was made, where it was drawn, and what limits it."""
     made = (
@@ -279,6 +246,7 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
         f"{post_test_words.probability_in_words(readings[1])} of the others.",
         *dict.fromkeys(reading.probability.note for reading in readings if reading.probability.note),
     ]
+    found = readings[1].probability.value
     ppv, after_negative = (post_test.curve(answer, through=prevalence) for answer in answers)
     npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
     return [
@@ -291,7 +259,7 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
                 f"{title} {post_test_words.percent(value)}" if value is not None else f"{title} is not known"
                 for title, value in (
                     ("positive predictive value", readings[0].probability.value),
-                    ("negative predictive value", _rest(readings[1].probability)),
+                    ("negative predictive value", None if found is None else 1 - found),
                 )
             )
             + f" at a prevalence of {post_test_words.percent(prevalence)}",
@@ -313,22 +281,6 @@ def _bins_before(record: Record) -> list[ReliabilityBin]:
     if np.array_equal(raw, films.probability):
         return []
     return reliability_bins(films.truth, raw, prevalence=films.prevalence)
-
-
-def _weighted_in_words(evaluation: Mapping[str, Any]) -> str:
-    """Say to which share of COVID-19 the reliability is weighted; empty where it is not."""
-    share = evaluation["reliability"]["prevalence"]
-    return "" if share is None else f"Shares are those of films of which {share:.0%} are COVID-19. "
-
-
-def _reliability_note(evaluation: Mapping[str, Any]) -> str:
-    share = evaluation["reliability"]["prevalence"]
-    where = "" if share is None else f"Where {share:.0%} of all films are COVID-19 (to which these are weighted): "
-    return f"{where}on the dotted line, of the films given a probability of 0.7, 70% are COVID-19."
-
-
-def _rest(probability: Estimate) -> float | None:
-    return None if probability.value is None else 1 - probability.value
 
 
 def _compared(record: Record, other: Record, name: str) -> list[Item]:
@@ -397,16 +349,6 @@ def _p(value: float | None) -> str:
     if value is None:
         return "undefined"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
-
-
-def _names(others: Sequence[Record]) -> list[str]:
-    """A name for the table of each comparison, as of `Table.name`; models whose names differ in other signs are numbered."""
-    names: list[str] = []
-    for other in others:
-        name = "-".join(["compared-with", *re.findall(r"[a-z0-9]+", other.name.lower())])
-        numbered = (f"{name}-{number}" for number in count(2))
-        names.append(name if name not in names else next(one for one in numbered if one not in names))
-    return names
 
 
 def _resampling(record: Record) -> dict[str, int]:

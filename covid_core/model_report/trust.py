@@ -1,7 +1,4 @@
-"""The chapters on how far the figures can be trusted: shortcuts, subgroups and the films that are called wrongly.
-
-Arranges what `covid_core.evaluation` measured; where a figure speaks against the model, a sentence says so.
-"""
+"""The chapters on how far the figures can be trusted: shortcuts, subgroups and the films that are called wrongly."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +10,10 @@ from covid_core import figures
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
 from covid_core.evaluation.summary import best_baseline, described
-from covid_core.evaluation.tables import MEANINGS
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import measured, not_measured
 from covid_core.model_report.record import Record
+from covid_core.model_report.tables import TITLES, measured, not_measured
 
 PUBLIC_FILMS = "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images"
 _CHANCE = 0.5
@@ -28,13 +24,8 @@ _FOREST = "balanced_accuracy"
 def shortcuts(record: Record) -> tuple[Item, ...]:
     """Whether the model looks at lungs or at publishers."""
     evaluation = record.evaluation
-    items: list[Item] = []
-    if evaluation.get("baselines"):
-        items += [Words(sentence, "caution" if wins else "plain") for sentence, wins in _against_baselines(evaluation)]
-    if evaluation.get("lungs"):
-        items += [
-            Words(sentence, "caution" if bad else "plain") for sentence, bad in _lungs_in_words(evaluation["lungs"])
-        ]
+    sentences = [*_against_baselines(evaluation), *_lungs_in_words(evaluation.get("lungs"))]
+    items: list[Item] = [Words(sentence, "caution" if against else "plain") for sentence, against in sentences]
     items.append(
         Chart(
             "areas-without-pixels",
@@ -44,18 +35,10 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
             note="Circles: all films. Diamonds: pairs of films from one source, where recognising the publisher earns nothing.",
         )
     )
-    for block, name in (
-        ("former", "overview"),
-        ("hospitals", "hospitals"),
-        ("strangers", "strangers"),
-        ("robustness", "robustness"),
-        ("opacity_map", "opacity-map"),
-        ("baselines", "baselines"),
-        ("lungs", "lungs"),
-        ("sources", "sources"),
-        ("external", "external-films"),
-    ):
-        items += measured(record, block, name)
+    items += measured(
+        evaluation,
+        *("former", "hospitals", "strangers", "robustness", "opacity_map", "baselines", "lungs", "sources", "external"),
+    )
     if not evaluation.get("left_out_sources"):
         items += not_measured("left_out_sources", record.name)
     return tuple(items)
@@ -173,8 +156,10 @@ def _against_baselines(evaluation: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return sentences
 
 
-def _lungs_in_words(lungs: Mapping[str, Any]) -> list[tuple[str, bool]]:
+def _lungs_in_words(lungs: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
     """Say what is left of the ranking with lungs alone and without them, and whether that speaks against the model."""
+    if not lungs:
+        return []
     alone, without, whole = (lungs[name]["roc_auc"] for name in ("lungs_only", "lungs_out", "whole"))
     sentences = []
     if alone["lower"] is not None and whole["value"] is not None:
@@ -216,7 +201,7 @@ def _under_headings(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _worst_in_words(ranked: list[dict[str, Any]], evaluation: Mapping[str, Any]) -> str:
-    title = MEANINGS[_FOREST][0].lower()
+    title = TITLES[_FOREST].lower()
     firm = [row for row in ranked if row[_FOREST]["value"] is not None and not row["few"]]
     overall = described(evaluation["metrics"][_FOREST])
     if not firm:
@@ -246,7 +231,7 @@ def _subgroup_table(ranked: list[dict[str, Any]]) -> pd.DataFrame:
                 "Films": f"{row['films']}" + (" (few)" if row["few"] else ""),
                 "Patients": str(row["patients"]),
                 CLASS_TITLES["covid"]: str(row["covid"]),
-                **{MEANINGS[name][0]: _short(row[name]) for name in SUBGROUP_METRICS},
+                **{TITLES[name]: _short(row[name]) for name in SUBGROUP_METRICS},
             }
             for row in ranked
         ]

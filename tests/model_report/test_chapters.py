@@ -14,8 +14,8 @@ from covid_core.evaluation.subgroups import subgroup_block
 from covid_core.model_report.content import Chapter, Chart, Command, Item, Table, Words
 from covid_core.model_report.csv_tables import csv_of
 from covid_core.model_report.html import report_html
-from covid_core.model_report.missing import not_measured
 from covid_core.model_report.record import Record
+from covid_core.model_report.tables import not_measured
 from covid_core.model_report.whole import CHAPTERS, Asked, asked_by_default, chapter, whole_report
 from tests.made_up_records import HOSTILE, MANIFEST, forty_films, record_of, scored
 

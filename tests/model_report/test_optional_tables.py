@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from covid_core.evaluation.further import FurtherTable, further_table, further_tables, markdown_table
+from covid_core.model_report.content import Table
+from covid_core.model_report.tables import optional_table, optional_tables
 
 
 def metric(value: float | None, lower: float | None = None, upper: float | None = None, n: int = 50) -> dict[str, Any]:
@@ -235,39 +236,34 @@ FULL: dict[str, Any] = {
     },
 }
 
-TITLES = {
-    "former": "All of it in one table",
-    "hospitals": "At hospitals it has never seen",
-    "strangers": "Other diseases, normal radiographs and children",
-    "robustness": "Harmless changes of the image",
-    "opacity_map": "The opacity map against radiologists' boxes",
-    "baselines": "Against what can be told without a pixel",
-    "sources": "Source by source",
-    "lungs": "Is it looking at the lungs?",
-    "external": "External films",
-    "three_way": "Three-way decision",
-    "ensemble": "How firm the probability is",
-    "gate": "Is it a frontal chest X-ray?",
-    "calibration": "Calibration, before and after",
-    "operating_point": "The operating point, without its own optimism",
-    "seeds": "Repeated with other folds",
-    "original_protocol": "The original protocol",
-}
+BLOCKS = (
+    *("former", "hospitals", "strangers", "robustness", "opacity_map", "baselines", "sources", "lungs", "external"),
+    *("three_way", "ensemble", "gate", "calibration", "operating_point", "seeds", "original_protocol"),
+)
 
 
-def table_of(evaluation: dict[str, Any], block: str) -> FurtherTable:
-    return next(one for one in further_tables(evaluation) if one.title == TITLES[block])
+def table_of(evaluation: dict[str, Any], block: str) -> Table:
+    found = optional_table(evaluation, block)
+    assert found is not None
+    return found
 
 
 def rows_of(table: pd.DataFrame) -> list[list[str]]:
     return table.to_numpy().tolist()
 
 
-def test_every_block_that_was_measured_has_one_table_those_on_shortcuts_first() -> None:
-    assert [one.title for one in further_tables(FULL)] == list(TITLES.values())
+def test_every_block_that_was_measured_has_one_table_of_text_those_on_shortcuts_first() -> None:
+    found = optional_tables(FULL)
+    assert [one.title for one in found] == [table_of(FULL, block).title for block in BLOCKS]
+    assert len({one.title for one in found}) == len({one.name for one in found}) == len(BLOCKS)
+    for one in found:
+        assert one.note.endswith(".")
+        assert "{" not in one.note
+        assert len(one.table) > 0
+        assert all(isinstance(cell, str) for row in [list(one.table.columns), *rows_of(one.table)] for cell in row)
 
 
-@pytest.mark.parametrize("block", TITLES)
+@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("nothing", ["absent", None, "empty"])
 def test_a_block_that_was_not_measured_has_no_table(block: str, nothing: str | None) -> None:
     evaluation = copy.deepcopy(FULL)
@@ -275,26 +271,17 @@ def test_a_block_that_was_not_measured_has_no_table(block: str, nothing: str | N
         del evaluation[block]
     else:
         evaluation[block] = None if nothing is None else type(FULL[block])()
-    assert [one.title for one in further_tables(evaluation)] == [TITLES[name] for name in TITLES if name != block]
+    assert optional_table(evaluation, block) is None
+    assert len(optional_tables(evaluation)) == len(BLOCKS) - 1
 
 
 def test_an_evaluation_of_the_test_part_alone_has_its_sources_and_its_calibration() -> None:
-    assert [one.title for one in further_tables(BARE)] == [TITLES["sources"], TITLES["calibration"]]
-
-
-def test_every_cell_is_text_every_table_has_rows_and_no_title_comes_twice() -> None:
-    found = further_tables(FULL)
-    assert len({one.title for one in found}) == len(found)
-    for one in found:
-        assert one.note.endswith(".")
-        assert len(one.table) > 0
-        assert all(isinstance(cell, str) for row in rows_of(one.table) for cell in row)
-        assert all(isinstance(name, str) for name in one.table.columns)
+    assert [one.name for one in optional_tables(BARE)] == ["sources", "calibration"]
 
 
 def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_itself() -> None:
     table = table_of(FULL, "baselines").table
-    assert list(table.columns) == ["", "ROC AUC", "ROC AUC over all folds pooled", "ROC AUC within a source"]
+    assert list(table.columns) == ["", "ROC AUC", "ROC AUC, folds pooled", "ROC AUC within a source"]
     assert rows_of(table) == [
         [
             "this model",
@@ -364,7 +351,7 @@ def test_without_a_former_model_no_row_of_one_is_shown() -> None:
     evaluation = copy.deepcopy(FULL)
     del evaluation["hospitals"]["former"], evaluation["former"]
     assert "the former model" not in list(table_of(evaluation, "hospitals").table[""])
-    assert further_table(evaluation, "former") is None
+    assert optional_table(evaluation, "former") is None
 
 
 def test_strangers_are_counted_with_the_share_that_is_called_covid_by_either_model() -> None:
@@ -523,14 +510,16 @@ def test_a_figure_without_a_value_says_why() -> None:
 
 def test_a_table_as_markdown_has_a_head_a_rule_and_its_rows() -> None:
     table = pd.DataFrame([{"Seen": "the lungs", "ROC AUC": "0.77"}, {"Seen": "the rest", "ROC AUC": "0.58"}])
-    assert markdown_table(table) == ("| Seen | ROC AUC |\n|---|---|\n| the lungs | 0.77 |\n| the rest | 0.58 |")
+    assert Table("seen", "Seen", table).markdown() == (
+        "| Seen | ROC AUC |\n|---|---|\n| the lungs | 0.77 |\n| the rest | 0.58 |"
+    )
 
 
 def test_a_finding_with_a_bar_in_it_does_not_tear_its_row() -> None:
     evaluation = copy.deepcopy(FULL)
     findings = evaluation["external"]["far"]["by_finding"]
     findings["Mass|Nodule"] = findings.pop("No Finding")  # as NIH ChestX-ray8 writes several findings
-    head, *rows = markdown_table(table_of(evaluation, "external").table).splitlines()
+    head, *rows = table_of(evaluation, "external").markdown().splitlines()
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in (head, *rows)}
     assert bars == {6}
 
@@ -542,32 +531,3 @@ def test_the_operating_point_chosen_elsewhere_stands_beside_the_one_chosen_here(
         ["Specificity", "0.78", "0.74"],
         ["Balanced accuracy", "0.78", "0.74"],
     ]
-
-
-@pytest.mark.parametrize("block", TITLES)
-def test_a_block_can_be_asked_for_by_its_name_and_is_the_same_table(block: str) -> None:
-    found = further_table(FULL, block)
-    assert found is not None
-    same = table_of(FULL, block)
-    assert (found.title, found.note) == (TITLES[block], same.note)
-    pd.testing.assert_frame_equal(found.table, same.table)
-
-
-@pytest.mark.parametrize("block", TITLES)
-@pytest.mark.parametrize("nothing", ["absent", None, "empty"])
-def test_a_block_that_was_not_measured_is_none_when_it_is_asked_for(block: str, nothing: str | None) -> None:
-    evaluation = {name: value for name, value in FULL.items() if name != block}
-    if nothing != "absent":
-        evaluation[block] = None if nothing is None else type(FULL[block])()
-    assert further_table(evaluation, block) is None
-
-
-def test_every_table_there_is_can_be_asked_for_by_name_in_the_same_order() -> None:
-    asked = [further_table(FULL, block) for block in TITLES]
-    assert [one.title for one in asked if one is not None] == [one.title for one in further_tables(FULL)]
-
-
-@pytest.mark.parametrize("block", ["seed_means", "left_out_sources", "subgroups", "cohort", "metrics", "no such block"])
-def test_what_has_no_table_of_its_own_cannot_be_asked_for(block: str) -> None:
-    with pytest.raises(KeyError):
-        further_table({**FULL, block: {"some": "content"}}, block)
