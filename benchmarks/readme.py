@@ -24,7 +24,8 @@ from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
 from covid_core.locations import DEFAULT_MODEL  # noqa: E402
 from covid_core.model_report.content import Table  # noqa: E402
-from covid_core.model_report.tables import TITLES, optional_table  # noqa: E402
+from covid_core.model_report.tables import optional_table  # noqa: E402
+from covid_core.model_report.words import TITLES  # noqa: E402
 from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"

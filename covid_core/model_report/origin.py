@@ -13,6 +13,7 @@ from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
 from covid_core.model_report.record import Record
 from covid_core.model_report.tables import measured, not_measured
+from covid_core.model_report.words import chart
 
 CARD_SECTIONS = (
     "Intended use",
@@ -31,15 +32,7 @@ def training(record: Record) -> tuple[Item, ...]:
     """How the model was trained, and its figures beside those of the original and of the field."""
     items: list[Item] = []
     if record.history is not None:
-        items.append(
-            Chart(
-                "training-curves",
-                "Learning curves",
-                figures.training_curves(record.history),
-                alt="Loss and ROC AUC of training and validation over the epochs of all stages",
-                note="Stars: the epoch that was kept, the one with the lowest validation loss of its stage.",
-            )
-        )
+        items.append(chart("training-curves", figures.training_curves(record.history)))
     else:
         problem = record.history_problem
         items.append(
@@ -81,14 +74,7 @@ def cohort(record: Record) -> tuple[Item, ...]:
         return not_measured("cohort", record.name)
     items: list[Item] = [Words(_overlap_in_words(block), "plain" if _is_clean(block) else "caution")]
     if block["flow"]:
-        items.append(
-            Chart(
-                "flow",
-                "From the table to the films",
-                figures.flow(block["flow"]),
-                alt="Bars: images that remain after each step, and those left out; the table says the same",
-            )
-        )
+        items.append(chart("flow", figures.flow(block["flow"])))
         items.append(Table("flow-table", "The same in numbers", flow_table(block["flow"]), folded=True))
     items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():

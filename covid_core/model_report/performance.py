@@ -20,17 +20,15 @@ from covid_core.evaluation.summary import OUT_OF_FOLD, described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.model_report import tables
-from covid_core.model_report.content import Chart, Item, Table, Words
+from covid_core.model_report.content import Item, Table, Words
 from covid_core.model_report.record import Record
+from covid_core.model_report.words import chart
 
 DECISION_RESAMPLES = 500
 _SHORTEST_RANGE = 0.02
 """Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
 _SERVED_SCALE = (
     ", on the scale that is served; below, each film is calibrated on the other folds, so the figures differ a little"
-)
-_CLASS_ORDER = (
-    "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
 )
 _MCNEMAR = {
     "sensitivity": "McNemar, COVID-19 films called right, films independent",
@@ -47,22 +45,15 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
         threshold: from which a film is called covid, in [0, 1].
     """
     here = _at(record, threshold)
-    films = record.films()
+    films, ((tn, fp), (fn, tp)) = record.films(), here["confusion_matrix"]
     items: list[Item] = [
         Words(_where(record, threshold)),
-        Chart(
-            "confusion-matrix",
-            "Confusion matrix",
-            figures.confusion(here["confusion_matrix"]),
-            alt=_confusion_words(here),
-            note=_CLASS_ORDER,
-        ),
-        Chart(
+        chart("confusion-matrix", figures.confusion(here["confusion_matrix"]), tn=tn, fp=fp, fn=fn, tp=tp),
+        chart(
             "probabilities",
-            "Where the films lie",
             figures.score_histogram(films.probability, films.truth, threshold, record.evaluation["threshold"]),
-            alt=f"Histogram of the probabilities of {len(films.truth)} films by class, with the threshold {threshold:.2f}",
-            note="Films to the right of the line are called COVID-19.",
+            films=len(films.truth),
+            threshold=threshold,
         ),
         tables.confusion_table(here),
         tables.call_table(here),
@@ -84,35 +75,24 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
     roc_bounds, pr_bounds = roc_band(films, **resampling), pr_band(films, **resampling)
     items: list[Item] = [
         *_one_class(record),
-        Chart(
+        chart(
             "roc",
-            "ROC curve",
             figures.roc(evaluation, roc_bounds),
-            alt=f"ROC curve; area {described(evaluation['metrics']['pooled_auc'])}",
-            note=_band_in_words(roc_bounds, films),
+            area=described(evaluation["metrics"]["pooled_auc"]),
+            band=_band_in_words(roc_bounds, films),
         ),
-        Chart(
+        chart(
             "precision-recall",
-            "Precision and recall",
             figures.precision_recall(evaluation, pr_bounds),
-            alt=f"Precision over recall; area {described(evaluation['metrics']['pr_auc'])}",
-            note="Precision depends on how common COVID-19 is; here it is as common as among these films. "
-            + _band_in_words(pr_bounds, films),
+            area=described(evaluation["metrics"]["pr_auc"]),
+            band=_band_in_words(pr_bounds, films),
         ),
         tables.area_table(evaluation),
     ]
     if others:
         everyone = [record, *others]
         curves = [(one.name, one.evaluation["roc"], one.evaluation["metrics"]["pooled_auc"]) for one in everyone]
-        items.append(
-            Chart(
-                "roc-of-all-models",
-                "All models",
-                figures.roc_overlay(curves),
-                alt="ROC curves of all models, each on the films it was judged on",
-                note="Each model on the films that it was judged on, which are not the same for all: compare by the table.",
-            )
-        )
+        items.append(chart("roc-of-all-models", figures.roc_overlay(curves)))
         for place, other in enumerate(others, start=1):
             slug = "-".join(["compared-with", str(place), *re.findall(r"[a-z0-9]+", other.name.lower())])
             items += _compared(record, other, slug)
@@ -126,13 +106,7 @@ def calibration(record: Record) -> tuple[Item, ...]:
     where = "" if share is None else f"Where {share:.0%} of all films are COVID-19 (to which these are weighted): "
     return (
         *_one_class(record),
-        Chart(
-            "reliability",
-            "Observed share over the predicted probability",
-            figures.reliability(evaluation, _bins_before(record)),
-            alt="Observed share of COVID-19 over the predicted probability; the table of bins says the same",
-            note=f"{where}on the dotted line, of the films given a probability of 0.7, 70% are COVID-19.",
-        ),
+        chart("reliability", figures.reliability(evaluation, _bins_before(record)), where=where),
         *tables.measured(evaluation, "calibration"),
         tables.calibration_table(evaluation),
         *([] if bins.table.empty else [bins]),
@@ -168,7 +142,6 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
     found = decision_curve(films, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
     if found is None:
         return _one_class(record)
-    shown = post_test_words.percent(prevalence)
     ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
     where = " and ".join(f"{low:.0%} to {high:.0%}" for low, high in ranges)
     best = (
@@ -179,26 +152,15 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
         if ranges
         else "does more good than acting on everyone or on no one at no probability."
     )
-    said = f"Where COVID-19 has a share of {shown}, acting on the model {best}"
-    chart = Chart(
-        "decision-curve",
-        "Decision curve",
-        figures.decision_curve(
-            found.curve,
-            found.treat_all,
-            prevalence=prevalence,
-            threshold=float(shifted_by(threshold, films.assumed_prevalence(), prevalence)),
-            n=len(films.truth),
-        ),
-        alt=said,
-        note=(
-            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as the reader's "
-            "threshold says (at 0.2 four false alarms are worth one case found). The probabilities, and with them the operating "
-            f"point, are shifted to this share of COVID-19. The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples of "
-            "patients. Vickers and Elkin 2006."
-        ),
+    sentence = f"Where COVID-19 has a share of {post_test_words.percent(prevalence)}, acting on the model {best}"
+    figure = figures.decision_curve(
+        found.curve,
+        found.treat_all,
+        prevalence=prevalence,
+        threshold=float(shifted_by(threshold, films.assumed_prevalence(), prevalence)),
+        n=len(films.truth),
     )
-    return (Words(said), chart)
+    return Words(sentence), chart("decision-curve", figure, sentence=sentence, resamples=DECISION_RESAMPLES)
 
 
 def _band_in_words(band: Band | None, films: Films) -> str:
@@ -225,14 +187,6 @@ def _where(record: Record, threshold: float) -> str:
     )
 
 
-def _confusion_words(evaluation: Mapping[str, Any]) -> str:
-    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
-    return (
-        f"Confusion matrix: {tp} COVID-19 films found, {fn} missed; {tn} other films rightly not called, {fp} false "
-        "alarms. The table says the same."
-    )
-
-
 def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list[Item]:
     try:
         answers = post_test.answers_of(evaluation, three_way=False)
@@ -246,33 +200,25 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
         f"{post_test_words.probability_in_words(readings[1])} of the others.",
         *dict.fromkeys(reading.probability.note for reading in readings if reading.probability.note),
     ]
-    found = readings[1].probability.value
-    ppv, after_negative = (post_test.curve(answer, through=prevalence) for answer in answers)
-    npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
+    positive, after_negative = (reading.probability.value for reading in readings)
+    negative = None if after_negative is None else 1 - after_negative
+    ppv, miss = (post_test.curve(answer, through=prevalence) for answer in answers)
+    npv = Band(miss.x, 1 - miss.value, 1 - miss.upper, 1 - miss.lower)
     return [
         Words(" ".join(sentences)),
-        Chart(
+        chart(
             "predictive-values",
-            "Predictive values over the prevalence",
             figures.predictive_values(ppv, npv, chosen=prevalence, n=evaluation["counts"]["images"]),
-            alt="; ".join(
-                f"{title} {post_test_words.percent(value)}" if value is not None else f"{title} is not known"
-                for title, value in (
-                    ("positive predictive value", readings[0].probability.value),
-                    ("negative predictive value", None if found is None else 1 - found),
-                )
-            )
-            + f" at a prevalence of {post_test_words.percent(prevalence)}",
-            note="How right a call is depends on how common COVID-19 is among those who are read. The bands come from the "
-            "intervals of the likelihood ratios.",
+            ppv=_share_in_words("positive predictive value", positive),
+            npv=_share_in_words("negative predictive value", negative),
+            prevalence=post_test_words.percent(prevalence),
         ),
-        Chart(
-            "people",
-            "The same in people",
-            figures.people_bars(readings[0]),
-            alt=post_test_words.people_words(readings[0]),
-        ),
+        chart("people", figures.people_bars(readings[0]), people=post_test_words.people_words(readings[0])),
     ]
+
+
+def _share_in_words(title: str, share: float | None) -> str:
+    return f"{title} is not known" if share is None else f"{title} {post_test_words.percent(share)}"
 
 
 def _bins_before(record: Record) -> list[ReliabilityBin]:

@@ -1,33 +1,21 @@
 """The tables of an evaluation: its figures with their intervals, and the measurements that not every model has.
 
-The page, the HTML file, the model card and the README show these. Their words are in `assets/tables.toml`; every cell is text.
+The page, the HTML file, the model card and the README show these. Every cell is text.
 """
 
 import shlex
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from covid_core.evaluation.metrics import ClassScores, accuracy, averages
 from covid_core.evaluation.published import original_figures, original_in_words
 from covid_core.evaluation.summary import OUT_OF_FOLD, described, interval
 from covid_core.labels import CLASS_TITLES, CLASSES
 from covid_core.model_report.content import Command, Item, Table, Words
+from covid_core.model_report.words import MEANINGS, TABLES, TITLES, table
 
 Evaluation = Mapping[str, Any]
 Row = Sequence[str]
-
-_WORDS: Mapping[str, Any] = tomllib.loads(
-    (Path(__file__).parent / "assets" / "tables.toml").read_text(encoding="utf-8")
-)
-MEANINGS: Mapping[str, tuple[str, str]] = {
-    name: (title, meaning) for name, (title, meaning) in _WORDS["metrics"].items()
-}
-"""Metric of an evaluation -> its title and what it means, in the order they are shown."""
-TITLES: Mapping[str, str] = {name: title for name, (title, _) in MEANINGS.items()}
 
 _AREAS = ("roc_auc", "pooled_auc", "within_source_auc", "pr_auc")
 _CALIBRATION = ("brier", "calibration_intercept", "calibration_slope", "ece")
@@ -38,20 +26,20 @@ _SPREAD = ("roc_auc", "pooled_auc", "within_source_auc", *_RATES)
 def call_table(evaluation: Evaluation) -> Table:
     """The figures that follow from the calls at the threshold."""
     names = [name for name in MEANINGS if name not in (*_AREAS, *_CALIBRATION)]
-    made = _table("calls", _figures(evaluation, names), evaluation["bootstrap"])
+    made = table("calls", _figures(evaluation, names), evaluation["bootstrap"])
     if evaluation["part"] != OUT_OF_FOLD:
         return made
-    return Table(made.name, made.title, made.table, made.note + _WORDS["calls"]["not_refitted"])
+    return Table(made.name, made.title, made.table, made.note + TABLES["calls"]["not_refitted"])
 
 
 def area_table(evaluation: Evaluation) -> Table:
     """The areas under curves, which need no threshold."""
-    return _table("areas", _figures(evaluation, _AREAS))
+    return table("areas", _figures(evaluation, _AREAS))
 
 
 def calibration_table(evaluation: Evaluation) -> Table:
     """Whether the probabilities hold."""
-    return _table("calibrated", _figures(evaluation, _CALIBRATION))
+    return table("calibrated", _figures(evaluation, _CALIBRATION))
 
 
 def confusion_table(evaluation: Evaluation) -> Table:
@@ -61,7 +49,7 @@ def confusion_table(evaluation: Evaluation) -> Table:
         total = sum(counts)
         cells = (f"{count} ({count / total:.0%})" if total else "0" for count in counts)
         rows.append([CLASS_TITLES[name], *cells, str(total)])
-    return _table("confusion", rows)
+    return table("confusion", rows)
 
 
 def class_table(evaluation: Evaluation) -> Table:
@@ -77,7 +65,7 @@ def class_table(evaluation: Evaluation) -> Table:
         rows.append([title, *shares, str(row.support)])
     right = number(accuracy(evaluation["confusion_matrix"]), missing="-")
     rows.insert(len(report), ["Accuracy", "", "", right, str(macro.support)])
-    return _table("classes", rows)
+    return table("classes", rows)
 
 
 def bins_table(evaluation: Evaluation) -> Table:
@@ -94,13 +82,13 @@ def bins_table(evaluation: Evaluation) -> Table:
         for one in reliability["bins"]
     ]
     weighted = "" if share is None else f"Shares are those of films of which {share:.0%} are COVID-19. "
-    return _table("bins", rows, {"binning": reliability["binning"].capitalize(), "weighted": weighted})
+    return table("bins", rows, {"binning": reliability["binning"].capitalize(), "weighted": weighted})
 
 
 def optional_tables(evaluation: Evaluation) -> list[Table]:
     """The tables of what was measured beyond the figures of one part, those on shortcuts first."""
     found = (optional_table(evaluation, block) for block in _OPTIONAL)
-    return [table for table in found if table is not None]
+    return [one for one in found if one is not None]
 
 
 def optional_table(evaluation: Evaluation, block: str) -> Table | None:
@@ -109,22 +97,22 @@ def optional_table(evaluation: Evaluation, block: str) -> Table | None:
     if not evaluation.get(block):
         return None
     rows, values = make(evaluation)
-    return _table(block, rows, values)
+    return table(block, rows, values)
 
 
 def measured(evaluation: Evaluation, *blocks: str) -> Iterator[Item]:
     """The tables of blocks that were measured, else what `not_measured` says; nothing for one that need not be there."""
     for block in blocks:
-        table = optional_table(evaluation, block)
-        if table is not None:
-            yield table
-        elif "missing" in _WORDS[block]:
+        found = optional_table(evaluation, block)
+        if found is not None:
+            yield found
+        elif "missing" in TABLES[block]:
             yield from not_measured(block, evaluation["model"])
 
 
 def not_measured(block: str, model: str) -> tuple[Words, Command]:
     """The sentence and the command for a block that the evaluation of a model lacks."""
-    words = _WORDS[block]
+    words = TABLES[block]
     # What is built is another model, beside this one and not in its place.
     how = (
         "; only a model that is built like this has it:"
@@ -138,16 +126,6 @@ def not_measured(block: str, model: str) -> tuple[Words, Command]:
 def number(value: float | None, digits: int = 2, missing: str = "undefined") -> str:
     """A figure with so many digits, or the word for one that is undefined."""
     return missing if value is None else f"{value:.{digits}f}"
-
-
-def _table(block: str, rows: Iterable[Row], values: Mapping[str, Any] | None = None) -> Table:
-    """Put rows under the words of a block; short rows are filled up, and columns that no row reaches are left out."""
-    words, cells = _WORDS[block], [list(row) for row in rows]
-    columns = words["columns"]
-    width = max(map(len, cells), default=len(columns))
-    table = pd.DataFrame([row + [""] * (width - len(row)) for row in cells], columns=columns[:width])
-    note = words.get("note", "").format(**(values or {})).strip()
-    return Table(words["name"], words["title"], table, note, words.get("folded", False))
 
 
 def _figures(evaluation: Evaluation, names: Iterable[str]) -> Iterator[Row]:
@@ -249,7 +227,7 @@ def _sources(evaluation: Evaluation) -> Made:
     if not left_out:
         return rows, {"left_out": ""}
     figures = {name: described(block[name]) for name in ("within_source_auc", "sensitivity", "specificity")}
-    return rows, {"left_out": _WORDS["sources"]["left_out"].format(**figures)}
+    return rows, {"left_out": TABLES["sources"]["left_out"].format(**figures)}
 
 
 def _lungs(evaluation: Evaluation) -> Made:

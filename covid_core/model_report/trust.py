@@ -11,9 +11,10 @@ from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
 from covid_core.evaluation.summary import best_baseline, described
 from covid_core.labels import CLASS_TITLES
-from covid_core.model_report.content import Chart, Item, Table, Words
+from covid_core.model_report.content import Item, Table, Words
 from covid_core.model_report.record import Record
-from covid_core.model_report.tables import TITLES, measured, not_measured
+from covid_core.model_report.tables import measured, not_measured
+from covid_core.model_report.words import TITLES, chart
 
 PUBLIC_FILMS = "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images"
 _CHANCE = 0.5
@@ -26,15 +27,7 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
     evaluation = record.evaluation
     sentences = [*_against_baselines(evaluation), *_lungs_in_words(evaluation.get("lungs"))]
     items: list[Item] = [Words(sentence, "caution" if against else "plain") for sentence, against in sentences]
-    items.append(
-        Chart(
-            "areas-without-pixels",
-            "The model beside what can be told without a pixel",
-            figures.areas(_area_rows(evaluation)),
-            alt="ROC AUC of the model and of the baselines; the table says the same",
-            note="Circles: all films. Diamonds: pairs of films from one source, where recognising the publisher earns nothing.",
-        )
-    )
+    items.append(chart("areas-without-pixels", figures.areas(_area_rows(evaluation))))
     items += measured(
         evaluation,
         *("former", "hospitals", "strangers", "robustness", "opacity_map", "baselines", "lungs", "sources", "external"),
@@ -67,14 +60,7 @@ def subgroups(record: Record) -> tuple[Item, ...]:
     ]
     items: list[Item] = [
         Words(_worst_in_words(ranked, record.evaluation)),
-        Chart(
-            "subgroups",
-            "Balanced accuracy by subgroup, the worst group and the worst in each first",
-            figures.forest(rows, "Balanced accuracy (0 to 1)", overall),
-            alt="Balanced accuracy of each subgroup with its interval; the table says the same",
-            note="Dagger: 1 to 19 films of a class. Blank values are groups of their own. The line is the figure of all "
-            "films. RT-PCR: covid films of each kind against all others. Many groups are looked at: one may look bad by chance.",
-        ),
+        chart("subgroups", figures.forest(rows, "Balanced accuracy (0 to 1)", overall)),
         Table(
             "subgroups-table",
             "The same in numbers",

@@ -5,7 +5,6 @@ import pytest
 from covid_core.evaluation.report import METRICS, evaluate
 from covid_core.evaluation.summary import interval
 from covid_core.model_report.tables import (
-    MEANINGS,
     area_table,
     bins_table,
     calibration_table,
@@ -13,6 +12,7 @@ from covid_core.model_report.tables import (
     class_table,
     confusion_table,
 )
+from covid_core.model_report.words import MEANINGS
 
 TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 
