@@ -1,7 +1,4 @@
-"""An evaluation in words: the block for the terminal and the sentence that heads the report page.
-
-Knows the schema of `covid_core.evaluation.report` and nothing else; every number comes from the evaluation.
-"""
+"""An evaluation in words: the block for the terminal and the sentence that heads the report page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,7 +118,7 @@ def described(metric: Mapping[str, Any]) -> str:
         return f"undefined. {metric['note'] or ''}".strip()
     if metric["lower"] is None:
         return f"{metric['value']:.2f} (n = {metric['n']}). {metric['note'] or ''}".strip()
-    return f"{metric['value']:.2f} (95% CI {metric['lower']:.2f} to {metric['upper']:.2f}, n = {metric['n']})"
+    return f"{metric['value']:.2f} (95% CI {interval(metric)}, n = {metric['n']})"
 
 
 def interval(metric: Mapping[str, Any]) -> str:
@@ -150,9 +147,8 @@ def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | 
 
 def _in_sentence(name: str, metric: Mapping[str, Any]) -> str:
     """`sensitivity 0.70, 95% CI 0.43 to 0.89`; for a metric that has a value."""
-    if metric["lower"] is None:
-        return f"{name} {metric['value']:.2f}, too few patients for an interval"
-    return f"{name} {metric['value']:.2f}, 95% CI {metric['lower']:.2f} to {metric['upper']:.2f}"
+    bounds = interval(metric)
+    return f"{name} {metric['value']:.2f}, {f'95% CI {bounds}' if bounds else 'too few patients for an interval'}"
 
 
 def _ranking(auc: Mapping[str, Any]) -> str:
@@ -160,10 +156,10 @@ def _ranking(auc: Mapping[str, Any]) -> str:
         return "; with one class alone, nothing can be said about telling them apart"
     if auc["lower"] is None:
         return f"; its area under the ROC curve is {auc['value']:.2f}, without an interval"
-    interval = f"{auc['value']:.2f} (95% CI {auc['lower']:.2f} to {auc['upper']:.2f})"
-    if auc["lower"] <= _CHANCE:
-        return f"; its area under the ROC curve is {interval}, which cannot be told from chance (0.5)"
-    return f"; its area under the ROC curve is {interval}, where 0.5 is chance and 1 is perfect"
+    chance = (
+        "which cannot be told from chance (0.5)" if auc["lower"] <= _CHANCE else "where 0.5 is chance and 1 is perfect"
+    )
+    return f"; its area under the ROC curve is {auc['value']:.2f} (95% CI {interval(auc)}), {chance}"
 
 
 def _better_baseline(evaluation: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The chapters on where a model comes from: how it was trained, beside what others report, and of whom its films are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,55 +16,41 @@ from covid_core.model_report.tables import measured, not_measured
 from covid_core.model_report.words import chart
 
 CARD_SECTIONS = (
-    "Intended use",
-    "Out of scope",
-    "Limitations",
-    "Factors",
-    "Model",
-    "Training data",
-    "Training",
-    "Licences",
+    *("Intended use", "Out of scope", "Limitations", "Factors"),
+    *("Model", "Training data", "Training", "Licences"),
 )
 _DISTRIBUTIONS = {"label": "Class", "view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
 
 
 def training(record: Record) -> tuple[Item, ...]:
     """How the model was trained, and its figures beside those of the original and of the field."""
-    items: list[Item] = []
     if record.history is not None:
-        items.append(chart("training-curves", figures.training_curves(record.history)))
+        how: Item = chart("training-curves", figures.training_curves(record.history))
+    elif record.history_problem:
+        how = Words(record.history_problem, "caution")
     else:
-        problem = record.history_problem
-        items.append(
-            Words(problem, "caution")
-            if problem
-            else Words(
-                "The network was trained for a fixed number of epochs without a validation part, so nothing was chosen by a "
-                "curve. Its losses after each epoch are in the bundle's history.csv."
-            )
+        how = Words(
+            "The network was trained for a fixed number of epochs without a validation part, so nothing was chosen by a curve. "
+            "Its losses after each epoch are in the bundle's history.csv."
         )
-    items += _recipe(record.manifest)
-    items += [
+    note = "Figures measured on other films are no contest; each row says why it is or is not comparable."
+    return (
+        how,
+        *_recipe(record.manifest),
         *measured(record.evaluation, "seeds", "original_protocol"),
         Table("original", "What the original reported", original_table(), swap_argument()),
-        Table(
-            "published",
-            "Beside the figures of the field",
-            published_table(record.evaluation),
-            "Figures measured on other films are no contest; each row says why it is or is not comparable.",
-        ),
-    ]
-    return tuple(items)
+        Table("published", "Beside the figures of the field", published_table(record.evaluation), note),
+    )
 
 
-def _recipe(manifest: Mapping[str, Any]) -> list[Item]:
+def _recipe(manifest: Mapping[str, Any]) -> Iterator[Item]:
     short, whole = short_recipe(manifest), recipe_table(manifest)
     if whole.empty:
-        return [
-            Words("This model does not say by what recipe it was trained. Export it anew with `export`.", "caution")
-        ]
-    in_full = Table("recipe-in-full", "Recipe in full", whole, folded=True)
-    return [in_full] if short.empty else [Table("recipe", "In short", short), in_full]
+        yield Words("This model does not say by what recipe it was trained. Export it anew with `export`.", "caution")
+        return
+    if not short.empty:
+        yield Table("recipe", "In short", short)
+    yield Table("recipe-in-full", "Recipe in full", whole, folded=True)
 
 
 def cohort(record: Record) -> tuple[Item, ...]:
@@ -78,24 +64,14 @@ def cohort(record: Record) -> tuple[Item, ...]:
         items.append(Table("flow-table", "The same in numbers", flow_table(block["flow"]), folded=True))
     items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():
-        if block["distributions"].get(column):
-            table = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int).rename(index=CLASS_TITLES)
-            items.append(
-                Chart(
-                    f"distribution-{column}",
-                    f"{title}, part by part",
-                    figures.distributions(table, title, "images"),
-                    alt=f"Bars: share of images by {title.lower()} in each part; the table says the same",
-                )
-            )
-            items.append(
-                Table(
-                    f"distribution-{column}-table",
-                    f"{title} in numbers of images",
-                    table.astype(str).rename_axis(title).reset_index(),
-                    folded=True,
-                )
-            )
+        if not block["distributions"].get(column):
+            continue
+        counts = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int).rename(index=CLASS_TITLES)
+        figure, name = figures.distributions(counts, title, "images"), f"distribution-{column}"
+        alt = f"Bars: share of images by {title.lower()} in each part; the table says the same"
+        cells = counts.astype(str).rename_axis(title).reset_index()
+        items.append(Chart(name, f"{title}, part by part", figure, alt))
+        items.append(Table(f"{name}-table", f"{title} in numbers of images", cells, folded=True))
     return tuple(items)
 
 
@@ -104,12 +80,9 @@ def card(record: Record) -> tuple[Item, ...]:
     rows = [
         {"Section": title, "Says": line} for title in CARD_SECTIONS for line in card_lines(record.card.get(title, ""))
     ]
-    items: tuple[Item, ...] = (
-        (Table("model-card", "Model card", pd.DataFrame(rows)),)
-        if rows
-        else (Words("The model card of this model cannot be read. Export it anew with `export`.", "caution"),)
-    )
-    return items
+    if not rows:
+        return (Words("The model card of this model cannot be read. Export it anew with `export`.", "caution"),)
+    return (Table("model-card", "Model card", pd.DataFrame(rows)),)
 
 
 def short_recipe(manifest: Mapping[str, Any]) -> pd.DataFrame:
@@ -127,7 +100,7 @@ def short_recipe(manifest: Mapping[str, Any]) -> pd.DataFrame:
         "Time": ", ".join(stages),
         "Commit": training.get("commit"),
     }
-    rows = [{"": title, "Says": str(value)} for title, value in lines.items() if value not in {None, ""}]
+    rows = [(title, str(value)) for title, value in lines.items() if value not in {None, ""}]
     return pd.DataFrame(rows, columns=["", "Says"])
 
 
@@ -141,8 +114,7 @@ def recipe_table(manifest: Mapping[str, Any]) -> pd.DataFrame:
         "starting_weights": manifest.get("starting_weights"),
         **{name: training.get(name) for name in ("recipe", "dataset", "stages", "runtime", "versions", "commit")},
     }
-    rows = [{"Setting": name, "Value": value} for name, value in _flat(named)]
-    return pd.DataFrame(rows, columns=["Setting", "Value"])
+    return pd.DataFrame(_flat(named), columns=["Setting", "Value"])
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:

@@ -165,12 +165,9 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
 
 def _band_in_words(band: Band | None, films: Films) -> str:
     """What is to be known of a band: how it was made, where it was drawn, and what limits it."""
-    made = (
-        ""
-        if band is None or np.isnan(band.lower).all()
-        else "The band is pointwise, 95%, from resampling whole patients."
-    )
-    return " ".join(part for part in (made, band_note(films)) if part)
+    drawn = band is not None and not np.isnan(band.lower).all()
+    made = "The band is pointwise, 95%, from resampling whole patients." if drawn else ""
+    return f"{made} {band_note(films) or ''}".strip()
 
 
 def _where(record: Record, threshold: float) -> str:
@@ -240,19 +237,16 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
         )
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
-    return [
-        Table(
-            name,
-            f"{record.name} against {other.name}",
-            _comparison_table(found, record.name, other.name),
-            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
-            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
-            "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
-            "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
-            "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
-            "it was chosen.",
-        )
-    ]
+    note = (
+        f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
+        f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
+        "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
+        "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
+        "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
+        "it was chosen."
+    )
+    title = f"{record.name} against {other.name}"
+    return [Table(name, title, _comparison_table(found, record.name, other.name), note)]
 
 
 def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFrame:

@@ -26,10 +26,8 @@ _SPREAD = ("roc_auc", "pooled_auc", "within_source_auc", *_RATES)
 def call_table(evaluation: Evaluation) -> Table:
     """The figures that follow from the calls at the threshold."""
     names = [name for name in MEANINGS if name not in (*_AREAS, *_CALIBRATION)]
-    made = table("calls", _figures(evaluation, names), evaluation["bootstrap"])
-    if evaluation["part"] != OUT_OF_FOLD:
-        return made
-    return Table(made.name, made.title, made.table, made.note + TABLES["calls"]["not_refitted"])
+    not_refitted = TABLES["calls"]["not_refitted"] if evaluation["part"] == OUT_OF_FOLD else ""
+    return table("calls", _figures(evaluation, names), evaluation["bootstrap"] | {"not_refitted": not_refitted})
 
 
 def area_table(evaluation: Evaluation) -> Table:
@@ -72,15 +70,10 @@ def bins_table(evaluation: Evaluation) -> Table:
     """The bins of the reliability curve, probabilities rising."""
     reliability = evaluation["reliability"]
     share = reliability["prevalence"]
-    rows = [
-        (
-            f"{one['low']:.2f} to {one['high']:.2f}",
-            str(one["n"]),
-            *(number(one[name]) for name in ("predicted", "observed")),
-            interval(one),
-        )
-        for one in reliability["bins"]
-    ]
+    rows = []
+    for one in reliability["bins"]:
+        shares = (number(one[name]) for name in ("predicted", "observed"))
+        rows.append([f"{one['low']:.2f} to {one['high']:.2f}", str(one["n"]), *shares, interval(one)])
     weighted = "" if share is None else f"Shares are those of films of which {share:.0%} are COVID-19. "
     return table("bins", rows, {"binning": reliability["binning"].capitalize(), "weighted": weighted})
 
@@ -114,11 +107,8 @@ def not_measured(block: str, model: str) -> tuple[Words, Command]:
     """The sentence and the command for a block that the evaluation of a model lacks."""
     words = TABLES[block]
     # What is built is another model, beside this one and not in its place.
-    how = (
-        "; only a model that is built like this has it:"
-        if words["command"].startswith("build")
-        else ". This measures it:"
-    )
+    built = words["command"].startswith("build")
+    how = "; only a model that is built like this has it:" if built else ". This measures it:"
     command = f"python -m covid_core {words['command'].format(name=shlex.quote(model))}"
     return Words(f"{words['missing']} was not measured for this model{how}", "caution"), Command(command)
 
@@ -189,14 +179,11 @@ def _strangers(evaluation: Evaluation) -> Made:
 
 def _robustness(evaluation: Evaluation) -> Made:
     block = evaluation["robustness"]
-    moves = ("sensitivity", "specificity")
-    return [
-        (
-            *(one["change"], f"{one['flipped']:.1%}", *(f"{one[name]:+.1%}" for name in moves)),
-            number(one["mean_difference"], 3),
-        )
-        for one in block["changes"]
-    ], block
+    rows = []
+    for one in block["changes"]:
+        shares = (f"{one['flipped']:.1%}", *(f"{one[name]:+.1%}" for name in ("sensitivity", "specificity")))
+        rows.append((one["change"], *shares, number(one["mean_difference"], 3)))
+    return rows, block
 
 
 def _opacity_map(evaluation: Evaluation) -> Made:

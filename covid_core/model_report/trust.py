@@ -9,12 +9,11 @@ import pandas as pd
 from covid_core import figures
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
-from covid_core.evaluation.summary import best_baseline, described
-from covid_core.labels import CLASS_TITLES
+from covid_core.evaluation.summary import best_baseline, described, interval
 from covid_core.model_report.content import Item, Table, Words
 from covid_core.model_report.record import Record
-from covid_core.model_report.tables import measured, not_measured
-from covid_core.model_report.words import TITLES, chart
+from covid_core.model_report.tables import measured, not_measured, number
+from covid_core.model_report.words import TITLES, chart, table
 
 PUBLIC_FILMS = "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images"
 _CHANCE = 0.5
@@ -48,27 +47,17 @@ def subgroups(record: Record) -> tuple[Item, ...]:
     overall = record.evaluation["metrics"][_FOREST]["value"]
     rows = [
         figures.ForestRow(
-            group=row["group"],
-            name=row["name"],
-            value=row[_FOREST]["value"],
-            lower=row[_FOREST]["lower"],
-            upper=row[_FOREST]["upper"],
+            **{name: row[name] for name in ("group", "name", "few")},
+            **{name: row[_FOREST][name] for name in ("value", "lower", "upper")},
             n=row["films"],
-            few=row["few"],
         )
         for row in _under_headings(ranked)
     ]
-    items: list[Item] = [
+    return (
         Words(_worst_in_words(ranked, record.evaluation)),
         chart("subgroups", figures.forest(rows, "Balanced accuracy (0 to 1)", overall)),
-        Table(
-            "subgroups-table",
-            "The same in numbers",
-            _subgroup_table(ranked),
-            "Intervals are 95%, from resampling patients.",
-        ),
-    ]
-    return tuple(items)
+        table("subgroups", map(_subgroup_row, ranked)),
+    )
 
 
 def failures(record: Record) -> tuple[Item, ...]:
@@ -78,37 +67,25 @@ def failures(record: Record) -> tuple[Item, ...]:
     if wrong.empty:
         return (Words("No film of this evaluation is called wrongly."),)
     kinds = wrong["kind"].value_counts()
-    said = (
+    sentence = (
         f"Missed films with COVID-19: {int(kinds.get(MISSED, 0))}. False alarms: {int(kinds.get(FALSE_ALARM, 0))}. Films in all: "
         f"{evaluation['counts']['images']}."
     )
-    table = Table(
-        "errors",
-        f"The {min(_LISTED, len(wrong))} most confident errors" if len(wrong) > 1 else "The one error",
-        error_table(wrong.head(_LISTED)),
-        "Confidence: how far the probability is from the threshold, as a share of the way to certainty.",
-        folded=True,
-    )
-    return (Words(said), table)
+    title = f"The {min(_LISTED, len(wrong))} most confident errors" if len(wrong) > 1 else "The one error"
+    note = "Confidence: how far the probability is from the threshold, as a share of the way to certainty."
+    return Words(sentence), Table("errors", title, error_table(wrong.head(_LISTED)), note, folded=True)
 
 
 def error_table(wrong: pd.DataFrame) -> pd.DataFrame:
-    """Wrongly called films as text, with what is known of each.
-
-    Args:
-        wrong: rows of `covid_core.evaluation.mistakes.mistakes`.
-    """
+    """Wrongly called images, rows of `covid_core.evaluation.mistakes.mistakes`, as text with what is known of each."""
     return pd.DataFrame(
-        [
-            {
-                "File": row["filename"],
-                "Error": row["kind"],
-                "P(COVID-19)": f"{row['probability_covid']:.2f}",
-                "Confidence": f"{row['confidence']:.0%}",
-                "Known": known_of(row),
-            }
-            for row in wrong.to_dict("records")
-        ]
+        {
+            "File": wrong["filename"],
+            "Error": wrong["kind"],
+            "P(COVID-19)": wrong["probability_covid"].map("{:.2f}".format),
+            "Confidence": wrong["confidence"].map("{:.0%}".format),
+            "Known": [known_of(row) for row in wrong.to_dict("records")],
+        }
     )
 
 
@@ -150,25 +127,20 @@ def _lungs_in_words(lungs: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
     sentences = []
     if alone["lower"] is not None and whole["value"] is not None:
         lost = alone["lower"] <= _CHANCE
-        told = "which cannot be told from chance" if lost else "which is above chance"
-        if alone["upper"] < _CHANCE:
-            told = "which is below chance"
-        sentences.append(
-            (
-                f"With the lungs alone to see, its ROC AUC is {described(alone)}, {told}; with the whole of the same "
-                "films it is "
-                f"{described(whole)}.",
-                lost,
-            )
+        against = "is below chance" if alone["upper"] < _CHANCE else "cannot be told from chance"
+        sentence = (
+            f"With the lungs alone to see, its ROC AUC is {described(alone)}, which "
+            f"{against if lost else 'is above chance'}; with the whole of the same films it is {described(whole)}."
         )
+        sentences.append((sentence, lost))
     if without["lower"] is not None:
         above = without["lower"] > _CHANCE
-        told = (
+        what = (
             "above chance: part of its answer does not come from the lungs"
             if above
             else "no better than chance: nothing is found that it reads outside the lungs"
         )
-        sentences.append((f"With the lungs blacked out it is {described(without)}, {told}.", above))
+        sentences.append((f"With the lungs blacked out it is {described(without)}, {what}.", above))
     return sentences
 
 
@@ -187,45 +159,31 @@ def _under_headings(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _worst_in_words(ranked: list[dict[str, Any]], evaluation: Mapping[str, Any]) -> str:
-    title = TITLES[_FOREST].lower()
+    title, overall = TITLES[_FOREST].lower(), described(evaluation["metrics"][_FOREST])
     firm = [row for row in ranked if row[_FOREST]["value"] is not None and not row["few"]]
-    overall = described(evaluation["metrics"][_FOREST])
     if not firm:
-        return f"No subgroup has 20 films of each class, so none has a firm {title}. Of all films it is {overall}."
-    worst, best = firm[0], firm[-1]
-    if len(firm) == 1:
-        return (
-            f"Only {_named(worst)} has at least 20 films of each class, and there the {title} is "
-            f"{described(worst[_FOREST])}. Of all films it is {overall}."
+        found = f"No subgroup has 20 films of each class, so none has a firm {title}."
+    elif len(firm) == 1:
+        found = (
+            f"Only {_named(firm[0])} has at least 20 films of each class, and there the {title} is "
+            f"{described(firm[0][_FOREST])}."
         )
-    return (
-        f"Of the groups with at least 20 films of each class, the {title} is lowest for {_named(worst)}, "
-        f"{described(worst[_FOREST])}, "
-        f"and highest for {_named(best)}, {described(best[_FOREST])}. Of all films it is {overall}."
-    )
+    else:
+        worst, best = firm[0], firm[-1]
+        found = (
+            f"Of the groups with at least 20 films of each class, the {title} is lowest for {_named(worst)}, "
+            f"{described(worst[_FOREST])}, and highest for {_named(best)}, {described(best[_FOREST])}."
+        )
+    return f"{found} Of all films it is {overall}."
 
 
 def _named(row: Mapping[str, Any]) -> str:
     return f"{row['group'].lower() if row['group'] != 'RT-PCR' else 'RT-PCR'} {row['name']}"
 
 
-def _subgroup_table(ranked: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "Group": f"{row['group']}: {row['name']}",
-                "Films": f"{row['films']}" + (" (few)" if row["few"] else ""),
-                "Patients": str(row["patients"]),
-                CLASS_TITLES["covid"]: str(row["covid"]),
-                **{TITLES[name]: _short(row[name]) for name in SUBGROUP_METRICS},
-            }
-            for row in ranked
-        ]
-    )
-
-
-def _short(metric: Mapping[str, Any]) -> str:
-    if metric["value"] is None:
-        return "not defined"
-    bounds = "" if metric["lower"] is None else f" ({metric['lower']:.2f} to {metric['upper']:.2f})"
-    return f"{metric['value']:.2f}{bounds}"
+def _subgroup_row(row: Mapping[str, Any]) -> list[str]:
+    cells = [f"{row['group']}: {row['name']}", f"{row['films']}{' (few)' if row['few'] else ''}"]
+    for metric in (row[name] for name in SUBGROUP_METRICS):
+        bounds = interval(metric)
+        cells.append(number(metric["value"], missing="not defined") + (f" ({bounds})" if bounds else ""))
+    return [*cells[:2], str(row["patients"]), str(row["covid"]), *cells[2:]]

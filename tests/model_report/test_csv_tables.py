@@ -51,10 +51,6 @@ def test_the_archive_has_every_table_under_its_name() -> None:
     assert read(text) == [["Class", "Films"], ["of roc-2", "3"]]
 
 
-def test_the_same_tables_give_the_same_bytes() -> None:
-    assert tables_zip(report_of("areas", "bins")) == tables_zip(report_of("areas", "bins"))
-
-
 def test_two_tables_of_one_name_are_an_error() -> None:
     with pytest.raises(ValueError, match="more than once: areas"):
         tables_zip(report_of("areas", "bins", "areas"))
