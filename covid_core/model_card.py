@@ -35,6 +35,7 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
             "Differences between groups of sex, age, view and source were measured, not mended: see the model report."
         )
     tables = [make(evaluation) for make in (call_table, area_table, calibration_table, confusion_table)]
+    figures, beyond = "\n\n".join(map(_section, tables)), "\n\n".join(map(_section, optional_tables(evaluation)))
     return _TEMPLATE.read_text(encoding="utf-8").format(
         name=manifest["name"],
         research_only=RESEARCH_ONLY,
@@ -45,7 +46,7 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         training=_bullets(_training(manifest["training"])),
         films=films_in_words(evaluation),
         threshold=f"{manifest['threshold']['value']:.3g}",
-        evaluation="\n\n".join(_section(table) for table in (*tables, *optional_tables(evaluation))),
+        evaluation=f"{figures}\n\n## Beyond one number\n\n{beyond}" if beyond else figures,
         fairness=fairness,
         licences=_bullets(f"{what}: {licence}" for what, licence in manifest["licences"].items()),
     )
