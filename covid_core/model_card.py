@@ -71,27 +71,27 @@ def _model(manifest: Mapping[str, Any]) -> Iterator[str]:
     if band := manifest.get("three_way"):
         yield (
             f"Three-way decision: indeterminate from {band['lower']:.3f} to {band['upper']:.3f}, by class-conditional "
-            f"conformal prediction across folds, asked for {band['coverage']:.0%} coverage."
+            f"conformal prediction across folds, with a target of {band['coverage']:.0%} coverage."
         )
     parity = manifest["parity"]
-    yield f"LiteRT against Keras on {parity['films']} films: largest difference {parity['max_abs_difference']:.1e}."
+    yield f"LiteRT against Keras on {parity['films']} images: largest difference {parity['max_abs_difference']:.1e}."
 
 
 def _calibration(calibration: Mapping[str, Any]) -> str:
     if calibration["method"] == "none":
         return f"none; {calibration['note'] or 'the output is shown as it is'}".rstrip(".")
     return (
-        f"{calibration['method']}, fitted on the {calibration['fitted_on']} ({calibration['n']} films), for a share of "
-        f"COVID-19 films of {calibration['prevalence']:.0%}"
+        f"{calibration['method']}, fitted on the {calibration['fitted_on']} ({calibration['n']} images), for a share of "
+        f"COVID-19 images of {calibration['prevalence']:.0%}"
     )
 
 
 def _training_data(training: Mapping[str, Any]) -> Iterator[str]:
     dataset = training["dataset"]
     counts = ([one[name] for name in ("part", "label", "images", "patients")] for one in dataset["counts"])
-    yield _markdown(("part", "class", "films", "patients"), counts)
+    yield _markdown(("part", "class", "images", "patients"), counts)
     if dataset.get("lung_masks"):
-        yield f"The lung map was trained on the lung masks of {dataset['lung_masks']} of these films."
+        yield f"The lung map was trained on the lung masks of {dataset['lung_masks']} of these images."
     if not dataset.get("collections"):
         return
     yield (

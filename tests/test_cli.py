@@ -290,7 +290,7 @@ def test_evaluate_prints_the_report_of_a_bundle_again_from_its_predictions(tmp_p
     assert main(["evaluate", "--model", "own" if by_name else str(folder)]) == 0
     streams = capsys.readouterr()
     assert streams.err == ""
-    assert streams.out.startswith("Model own: 40 test films of 20 patients")
+    assert streams.out.startswith("Model own: 40 test images of 20 patients")
     report, area = figures_in(folder)
     for name in ("non_covid", "covid"):
         row = report[name]

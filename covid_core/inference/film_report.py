@@ -142,7 +142,7 @@ def limitations(bundle: Bundle) -> tuple[str, ...]:
 
 
 def decision_sentence(prediction: Prediction, bundle: Bundle) -> str:
-    """Say what a film is called, and what that does not mean."""
+    """Say what an image is called, and what that does not mean."""
     decision = f"{headline(prediction)}."
     if bundle.three_way is not None and prediction.decision == INDETERMINATE:
         return f"{decision} {indeterminate_sentence(prediction, bundle.three_way)}"

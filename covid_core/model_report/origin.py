@@ -1,4 +1,4 @@
-"""The chapters on where a model comes from: how it was trained, beside what others report, and of whom its films are."""
+"""The chapters on where a model comes from: how it was trained, beside what others report, and of whom its images are."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -33,7 +33,7 @@ def training(record: Record) -> tuple[Item, ...]:
             "The network was trained for a fixed number of epochs without a validation part, so nothing was chosen by a curve. "
             "Its losses after each epoch are in the bundle's history.csv."
         )
-    note = "Figures measured on other films are no contest; each row says why it is or is not comparable."
+    note = "Figures measured on other images are no contest; each row says why it is or is not comparable."
     return (
         how,
         *_recipe(record.manifest),
@@ -46,7 +46,7 @@ def training(record: Record) -> tuple[Item, ...]:
 def _recipe(manifest: Mapping[str, Any]) -> Iterator[Item]:
     short, whole = short_recipe(manifest), recipe_table(manifest)
     if whole.empty:
-        yield Words("This model does not say by what recipe it was trained. Export it anew with `export`.", "caution")
+        yield Words("This model does not say by what recipe it was trained. Export it again with `export`.", "caution")
         return
     if not short.empty:
         yield Table("recipe", "In short", short)
@@ -54,7 +54,7 @@ def _recipe(manifest: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def cohort(record: Record) -> tuple[Item, ...]:
-    """Of whom the films are: from the table to the films used, what parts share, and what they are made of."""
+    """Of whom the images are: from the table to the images used, what parts share, and what they are made of."""
     block = record.evaluation.get("cohort")
     if not block:
         return not_measured("cohort", record.name)
@@ -81,7 +81,7 @@ def card(record: Record) -> tuple[Item, ...]:
         {"Section": title, "Says": line} for title in CARD_SECTIONS for line in card_lines(record.card.get(title, ""))
     ]
     if not rows:
-        return (Words("The model card of this model cannot be read. Export it anew with `export`.", "caution"),)
+        return (Words("The model card of this model cannot be read. Export it again with `export`.", "caution"),)
     return (Table("model-card", "Model card", pd.DataFrame(rows)),)
 
 
@@ -95,7 +95,7 @@ def short_recipe(manifest: Mapping[str, Any]) -> pd.DataFrame:
         "Architecture": manifest.get("architecture"),
         "Starting weights": weights.get("name"),
         "Where they come from": weights.get("origin"),
-        "Films": ", ".join(trained_on),
+        "Images": ", ".join(trained_on),
         "Seed": training.get("runtime", {}).get("seed"),
         "Time": ", ".join(stages),
         "Commit": training.get("commit"),
@@ -136,10 +136,12 @@ def _is_clean(block: Mapping[str, Any]) -> bool:
 def _overlap_in_words(block: Mapping[str, Any]) -> str:
     shared = block["overlap"]
     duplicates = "not known" if shared["duplicates"] is None else shared["duplicates"]
-    said = f"Patients in more than one part: {shared['patients']}. Duplicate films in more than one part: {duplicates}."
+    said = (
+        f"Patients in more than one part: {shared['patients']}. Duplicate images in more than one part: {duplicates}."
+    )
     if _is_clean(block):
         return said
-    return f"{said} The figures of this model are too good: it was judged on patients, or on films, that it was trained on."
+    return f"{said} The figures of this model are too good: it was judged on patients, or on images, that it was trained on."
 
 
 def _parts_table(parts: list[dict[str, Any]]) -> pd.DataFrame:

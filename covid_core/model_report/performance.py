@@ -28,12 +28,12 @@ DECISION_RESAMPLES = 500
 _SHORTEST_RANGE = 0.02
 """Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
 _SERVED_SCALE = (
-    ", on the scale that is served; below, each film is calibrated on the other folds, so the figures differ a little"
+    ", on the scale that is served; below, each image is calibrated on the other folds, so the figures differ a little"
 )
 _MCNEMAR = {
-    "sensitivity": "McNemar, COVID-19 films called right, films independent",
-    "specificity": "McNemar, other films called right, films independent",
-    "accuracy": "McNemar, all films called right, films independent",
+    "sensitivity": "McNemar, COVID-19 images called right, images independent",
+    "specificity": "McNemar, other images called right, images independent",
+    "accuracy": "McNemar, all images called right, images independent",
 }
 
 
@@ -42,7 +42,7 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
 
     Args:
         record: of the model.
-        threshold: from which a film is called covid, in [0, 1].
+        threshold: from which an image is called covid, in [0, 1].
     """
     here = _at(record, threshold)
     films, ((tn, fp), (fn, tp)) = record.films(), here["confusion_matrix"]
@@ -65,7 +65,7 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
 
 
 def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]:
-    """How well the two classes are told apart, alone and beside other models.
+    """How well the two classes are separated, alone and beside other models.
 
     Args:
         record: of the model.
@@ -103,7 +103,7 @@ def calibration(record: Record) -> tuple[Item, ...]:
     """Whether a probability can be taken at its word."""
     evaluation = record.evaluation
     share, bins = evaluation["reliability"]["prevalence"], tables.bins_table(evaluation)
-    where = "" if share is None else f"Where {share:.0%} of all films are COVID-19 (to which these are weighted): "
+    where = "" if share is None else f"Where {share:.0%} of all images are COVID-19 (to which these are weighted): "
     return (
         *_one_class(record),
         chart("reliability", figures.reliability(evaluation, _bins_before(record)), where=where),
@@ -118,10 +118,10 @@ def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple
 
     Args:
         record: of the model.
-        threshold: from which a film is called covid, in [0, 1].
+        threshold: from which an image is called covid, in [0, 1].
         prevalence: the share of COVID-19 among those who are read, in (0, 1).
     """
-    called = Words(f"Films are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
+    called = Words(f"Images are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
     return (
         called,
         *_predictive_values(_at(record, threshold), prevalence),
@@ -145,7 +145,7 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
     ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
     where = " and ".join(f"{low:.0%} to {high:.0%}" for low, high in ranges)
     best = (
-        "cannot be told to do good or harm: the films come from too few patients."
+        "cannot be shown to do good or harm: the images come from too few patients."
         if bool(np.isnan(found.curve.lower).all())
         else f"does more good than acting on everyone or on no one for a reader who would act at a probability of {where}. "
         "Where the curves lie close that may be chance."
@@ -175,12 +175,12 @@ def _where(record: Record, threshold: float) -> str:
     scale = _SERVED_SCALE if record.evaluation["part"] == OUT_OF_FOLD else ""
     if threshold == shipped:
         return (
-            f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}"
+            f"An image is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}"
             f"{scale}."
         )
     return (
         f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
-        "because these figures look good on these films will look worse on others."
+        "because these figures look good on these images will look worse on others."
     )
 
 
@@ -227,7 +227,7 @@ def _bins_before(record: Record) -> list[ReliabilityBin]:
 
 
 def _compared(record: Record, other: Record, name: str) -> list[Item]:
-    """Two models on the films that both were judged on, as a table of that name."""
+    """Two models on the images that both were judged on, as a table of that name."""
     try:
         found = compare(
             record.predictions,
@@ -238,11 +238,11 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
     note = (
-        f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
+        f"On the {found.films} images of {found.patients} patients that both were judged on and neither was trained on "
         f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
-        "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
+        "with images taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with images "
         "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
-        "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
+        "on these very images, the calls at it look better than they are: the first sentence of each model's report says how "
         "it was chosen."
     )
     title = f"{record.name} against {other.name}"
@@ -262,7 +262,7 @@ def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFram
         if difference is not None:
             rows.append({"": title, "Value": _signed(difference), "P": ""})
     for title, test in (
-        ("DeLong, films independent", found.delong),
+        ("DeLong, images independent", found.delong),
         ("DeLong, patients as clusters", found.delong_clustered),
     ):
         if test is not None:
@@ -297,9 +297,9 @@ def _resampling(record: Record) -> dict[str, int]:
 
 
 def _one_class(record: Record) -> tuple[Item, ...]:
-    """A sentence where the films are of one class, and what compares the classes is undefined; else nothing."""
+    """A sentence where the images are of one class, and what compares the classes is undefined; else nothing."""
     present = [name for name in CLASSES if record.evaluation["counts"]["by_class"][name]["images"]]
     if len(present) == len(CLASSES):
         return ()
-    said = f"Not defined: the films that this model was judged on are only {CLASS_TITLES[present[0]]}."
-    return (Words(f"{said} Evaluate it on films of both classes.", "caution"),)
+    said = f"Not defined: the images that this model was judged on are only {CLASS_TITLES[present[0]]}."
+    return (Words(f"{said} Evaluate it on images of both classes.", "caution"),)

@@ -40,7 +40,7 @@ class Record:
     card: dict[str, str]
 
     def films(self) -> Films:
-        """The films of the evaluation as arrays, called at its threshold."""
+        """The images of the evaluation as arrays, called at its threshold."""
         return held_out_films(self.evaluation, self.predictions)
 
 
@@ -49,7 +49,7 @@ def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
 
     Args:
         bundle: the bundle.
-        collection: folder with the metadata.csv that describes its films; None where it is not at hand.
+        collection: folder with the metadata.csv that describes its images; None where it is not at hand.
 
     Raises:
         DatasetError: the collection cannot be read.
@@ -89,11 +89,11 @@ def _predictions(bundle: Bundle, evaluation: dict[str, Any]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"patientid": "str", "group": "str"})
     except (OSError, ValueError) as cause:
-        raise EvaluationError(f"{path.name} of {bundle.name} cannot be read: {cause}. Export it anew.") from cause
+        raise EvaluationError(f"{path.name} of {bundle.name} cannot be read: {cause}. Export it again.") from cause
     chosen = checked_table(table, REQUIRED_COLUMNS, part=evaluation["part"]).reset_index(drop=True)
     if len(chosen) != evaluation["counts"]["images"]:
         raise EvaluationError(
-            f"{path.name} of {bundle.name} has {len(chosen)} films where its evaluation has {evaluation['counts']['images']}. "
+            f"{path.name} of {bundle.name} has {len(chosen)} images where its evaluation has {evaluation['counts']['images']}. "
             f"Evaluate it again: `python -m covid_core evaluate --model {bundle.name}`."
         )
     return chosen
@@ -107,7 +107,7 @@ def _history(bundle: Bundle) -> tuple[pd.DataFrame | None, str | None]:
     except (OSError, ValueError):
         history = pd.DataFrame()
     if history.empty or not set(HISTORY_COLUMNS) <= set(history.columns):
-        return None, "The training curves of this model cannot be read. Export it anew with `export`."
+        return None, "The training curves of this model cannot be read. Export it again with `export`."
     return history, None
 
 

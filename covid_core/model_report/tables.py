@@ -56,7 +56,7 @@ def class_table(evaluation: Evaluation) -> Table:
     both = all(row.support for row in report.values())  # with one class, what compares the two says nothing
     macro, weighted = averages(report)
     scores = {CLASS_TITLES[name]: row for name, row in report.items()}
-    scores |= {"Mean of the classes": macro, "Mean, weighted by films": weighted}
+    scores |= {"Mean of the classes": macro, "Mean, weighted by images": weighted}
     rows = []
     for title, row in scores.items():
         shares = (number(one if both else None, missing="-") for one in (row.precision, row.recall, row.f1))
@@ -74,7 +74,7 @@ def bins_table(evaluation: Evaluation) -> Table:
     for one in reliability["bins"]:
         shares = (number(one[name]) for name in ("predicted", "observed"))
         rows.append([f"{one['low']:.2f} to {one['high']:.2f}", str(one["n"]), *shares, interval(one)])
-    weighted = "" if share is None else f"Shares are those of films of which {share:.0%} are COVID-19. "
+    weighted = "" if share is None else f"Shares are those of images of which {share:.0%} are COVID-19. "
     return table("bins", rows, {"binning": reliability["binning"].capitalize(), "weighted": weighted})
 
 
@@ -219,7 +219,7 @@ def _sources(evaluation: Evaluation) -> Made:
 
 def _lungs(evaluation: Evaluation) -> Made:
     block = evaluation["lungs"]
-    seen = {"whole": "the whole film", "lungs_only": "the lungs alone", "lungs_out": "the film without lungs"}
+    seen = {"whole": "the whole image", "lungs_only": "the lungs alone", "lungs_out": "the image without lungs"}
     return [(title, *_areas(block[name])) for name, title in seen.items()], block
 
 
@@ -230,7 +230,7 @@ def _external(evaluation: Evaluation) -> Made:
             scored = "; ".join(f"{kind} {described(entry[kind])}" for kind in _scored(entry))
             rows.append((name, finding, str(entry["n"]), str(entry["called_covid"]), scored or "not scored"))
         if block.get("roc_auc") is not None:
-            classes = f"{block['labelled']['covid']} covid and {block['labelled']['non_covid']} other films"
+            classes = f"{block['labelled']['covid']} covid and {block['labelled']['non_covid']} other images"
             areas.append(f"ROC AUC on {name}: {block['roc_auc']:.2f}, without an interval ({classes})")
     copies = sum(block.get("copies_left_out", 0) for block in evaluation["external"].values())
     return rows, {"copies": copies, "areas": f"{'; '.join(areas)}." if areas else ""}
@@ -238,7 +238,7 @@ def _external(evaluation: Evaluation) -> Made:
 
 def _three_way(evaluation: Evaluation) -> Made:
     block = evaluation["three_way"]
-    words = {"overall": "all films"} | {name: CLASS_TITLES[name] for name in CLASSES}
+    words = {"overall": "all images"} | {name: CLASS_TITLES[name] for name in CLASSES}
     rows = [
         (f"{kind.capitalize()}, {word}", described(block[kind][key]))
         for kind in ("covered", "indeterminate")
@@ -251,7 +251,7 @@ def _ensemble(evaluation: Evaluation) -> Made:
     block = evaluation["ensemble"]
     return [
         ("Median width of the spread", number(block["median_width"])),
-        ("Exceeded by one film in ten", number(block["width_90th_percentile"])),
+        ("Exceeded by one image in ten", number(block["width_90th_percentile"])),
         ("Spread holds the operating point", f"{block['holds_operating_point']:.0%}"),
     ], block
 

@@ -1,4 +1,4 @@
-"""The chapters on how far the figures can be trusted: shortcuts, subgroups and the films that are called wrongly."""
+"""The chapters on how far the figures can be trusted: shortcuts, subgroups and the images that are called wrongly."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def subgroups(record: Record) -> tuple[Item, ...]:
     if block is None:
         return not_measured("subgroups", record.name)
     if not block:
-        return (Words("Nothing is known of those on the films: there are no groups to tell apart.", "caution"),)
+        return (Words("Nothing is known of those on the images: there are no groups to tell apart.", "caution"),)
     ranked = worst_first(block, _FOREST)
     overall = record.evaluation["metrics"][_FOREST]["value"]
     rows = [
@@ -61,15 +61,15 @@ def subgroups(record: Record) -> tuple[Item, ...]:
 
 
 def failures(record: Record) -> tuple[Item, ...]:
-    """The films that are called wrongly with most confidence."""
+    """The images that are called wrongly with most confidence."""
     evaluation = record.evaluation
     wrong = mistakes(record.predictions, part=evaluation["part"], threshold=evaluation["threshold"])
     if wrong.empty:
-        return (Words("No film of this evaluation is called wrongly."),)
+        return (Words("No image of this evaluation is called wrongly."),)
     kinds = wrong["kind"].value_counts()
     sentence = (
-        f"Missed films with COVID-19: {int(kinds.get(MISSED, 0))}. False alarms: {int(kinds.get(FALSE_ALARM, 0))}. Films in all: "
-        f"{evaluation['counts']['images']}."
+        f"Missed images with COVID-19: {int(kinds.get(MISSED, 0))}. False alarms: {int(kinds.get(FALSE_ALARM, 0))}. "
+        f"Images in all: {evaluation['counts']['images']}."
     )
     title = f"The {min(_LISTED, len(wrong))} most confident errors" if len(wrong) > 1 else "The one error"
     note = "Confidence: how far the probability is from the threshold, as a share of the way to certainty."
@@ -90,7 +90,7 @@ def error_table(wrong: pd.DataFrame) -> pd.DataFrame:
 
 
 def known_of(row: Mapping[Any, Any]) -> str:
-    """What a table of films says of one, in a line: finding, view, sex, age and source, as far as they are given."""
+    """What a table of images says of one, in a line: finding, view, sex, age and source, as far as they are given."""
     age = row.get("age")
     words = [row.get("finding"), row.get("view"), row.get("sex")]
     words += [None if age is None or pd.isna(age) else f"{age:.0f} years", row.get("source")]
@@ -98,14 +98,14 @@ def known_of(row: Mapping[Any, Any]) -> str:
 
 
 def public_address(filename: str) -> str:
-    """Where the public collection shows a film."""
+    """Where the public collection shows an image."""
     return f"{PUBLIC_FILMS}/{quote(filename)}"
 
 
 def _against_baselines(evaluation: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Say for all films and within a source whether the best baseline without pixels does better, and whether it does."""
+    """Say for all images and within a source whether the best baseline without pixels does better, and whether it does."""
     sentences = []
-    for metric, where in (("roc_auc", "On all films"), ("within_source_auc", "Among films of one source")):
+    for metric, where in (("roc_auc", "On all images"), ("within_source_auc", "Among images of one source")):
         best = best_baseline(evaluation, metric)
         if best is None:
             continue
@@ -127,10 +127,10 @@ def _lungs_in_words(lungs: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
     sentences = []
     if alone["lower"] is not None and whole["value"] is not None:
         lost = alone["lower"] <= _CHANCE
-        against = "is below chance" if alone["upper"] < _CHANCE else "cannot be told from chance"
+        against = "is below chance" if alone["upper"] < _CHANCE else "cannot be distinguished from chance"
         sentence = (
             f"With the lungs alone to see, its ROC AUC is {described(alone)}, which "
-            f"{against if lost else 'is above chance'}; with the whole of the same films it is {described(whole)}."
+            f"{against if lost else 'is above chance'}; with the whole of the same images it is {described(whole)}."
         )
         sentences.append((sentence, lost))
     if without["lower"] is not None:
@@ -162,19 +162,19 @@ def _worst_in_words(ranked: list[dict[str, Any]], evaluation: Mapping[str, Any])
     title, overall = TITLES[_FOREST].lower(), described(evaluation["metrics"][_FOREST])
     firm = [row for row in ranked if row[_FOREST]["value"] is not None and not row["few"]]
     if not firm:
-        found = f"No subgroup has 20 films of each class, so none has a firm {title}."
+        found = f"No subgroup has 20 images of each class, so none has a firm {title}."
     elif len(firm) == 1:
         found = (
-            f"Only {_named(firm[0])} has at least 20 films of each class, and there the {title} is "
+            f"Only {_named(firm[0])} has at least 20 images of each class, and there the {title} is "
             f"{described(firm[0][_FOREST])}."
         )
     else:
         worst, best = firm[0], firm[-1]
         found = (
-            f"Of the groups with at least 20 films of each class, the {title} is lowest for {_named(worst)}, "
+            f"Of the groups with at least 20 images of each class, the {title} is lowest for {_named(worst)}, "
             f"{described(worst[_FOREST])}, and highest for {_named(best)}, {described(best[_FOREST])}."
         )
-    return f"{found} Of all films it is {overall}."
+    return f"{found} Of all images it is {overall}."
 
 
 def _named(row: Mapping[str, Any]) -> str:

@@ -301,7 +301,7 @@ def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_
 
 def test_each_source_has_its_films_and_its_figure_with_and_without_itself() -> None:
     found = table_of(FULL, "sources")
-    assert list(found.table.columns) == ["Source", "Films", "Pairs", "COVID-19", "ROC AUC", "ROC AUC, source left out"]
+    assert list(found.table.columns) == ["Source", "Images", "Pairs", "COVID-19", "ROC AUC", "ROC AUC, source left out"]
     assert rows_of(found.table) == [
         [
             "radiopaedia.org",
@@ -407,9 +407,9 @@ def test_the_overview_has_every_figure_of_both_models_side_by_side() -> None:
 
 def test_the_gate_is_shown_with_what_it_refuses_warns_of_and_lets_pass_in_silence() -> None:
     found = table_of(FULL, "gate")
-    assert "knows 900 films" in found.note
+    assert "knows 900 images" in found.note
     assert list(found.table.columns) == [
-        *("Films", "n", "Refused", "AUROC", "FPR95", "Right repair offered"),
+        *("Images", "n", "Refused", "AUROC", "FPR95", "Right repair offered"),
         *("Warned of a child", "Called COVID-19, nothing said"),
     ]
     rows = rows_of(found.table)
@@ -426,18 +426,18 @@ def test_the_gate_is_shown_with_what_it_refuses_warns_of_and_lets_pass_in_silenc
 def test_the_ensemble_is_shown_by_how_wide_it_spreads_and_how_often_it_holds_the_operating_point() -> None:
     found = table_of(FULL, "ensemble")
     assert [row[1] for row in rows_of(found.table)] == ["0.21", "0.37", "34%"]
-    for words in ("20 models", "700 films"):
+    for words in ("20 models", "700 images"):
         assert words in found.note
 
 
 def test_the_lungs_are_told_with_their_films_of_each_class() -> None:
     found = table_of(FULL, "lungs")
-    for words in ("416 films", "400 with COVID-19", "16 without", "250 patients"):
+    for words in ("416 images", "400 with COVID-19", "16 without", "250 patients"):
         assert words in found.note
     assert [row[:2] for row in rows_of(found.table)] == [
-        ["the whole film", "0.82 (95% CI 0.72 to 0.87, n = 50)"],
+        ["the whole image", "0.82 (95% CI 0.72 to 0.87, n = 50)"],
         ["the lungs alone", "0.77 (95% CI 0.67 to 0.82, n = 50)"],
-        ["the film without lungs", "0.58 (95% CI 0.48 to 0.63, n = 50)"],
+        ["the image without lungs", "0.58 (95% CI 0.48 to 0.63, n = 50)"],
     ]
 
 
@@ -463,10 +463,10 @@ def test_the_three_way_decision_tells_its_bounds_its_coverage_and_what_is_left_u
     for words in ("from 0.310 to 0.690", "90% coverage"):
         assert words in found.note
     assert [[name, value[:4]] for name, value in rows_of(found.table)] == [
-        ["Covered, all films", "0.91"],
+        ["Covered, all images", "0.91"],
         ["Covered, Not COVID-19", "0.92"],
         ["Covered, COVID-19", "0.89"],
-        ["Indeterminate, all films", "0.31"],
+        ["Indeterminate, all images", "0.31"],
         ["Indeterminate, Not COVID-19", "0.33"],
         ["Indeterminate, COVID-19", "0.28"],
         ["Sensitivity among the decided", "0.86"],
@@ -495,7 +495,7 @@ def test_repetitions_are_told_by_mean_spread_and_extremes_in_the_order_of_the_fi
 
 def test_the_original_protocol_is_told_with_its_note_its_repetitions_and_its_films() -> None:
     found = table_of(FULL, "original_protocol")
-    assert found.note.startswith("For comparison only. 20 repetitions on 444 films. ")
+    assert found.note.startswith("For comparison only. 20 repetitions on 444 images. ")
     assert rows_of(found.table) == [
         ["ROC AUC", "0.85", "0.012", "0.83", "0.88", "not reported"],
         ["Balanced accuracy", "0.78", "0.012", "0.76", "0.81", "0.70"],

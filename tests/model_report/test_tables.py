@@ -19,7 +19,7 @@ TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 
 @pytest.fixture(scope="module")
 def evaluation() -> dict[str, object]:
-    """30 films of 30 patients with the four counts above."""
+    """30 images of 30 patients with the four counts above."""
     labels = ["non_covid"] * 20 + ["covid"] * 10
     called = [0.1] * TRUE_NEGATIVE + [0.9] * FALSE_POSITIVE + [0.2] * FALSE_NEGATIVE + [0.8] * TRUE_POSITIVE
     number = np.arange(30)
@@ -42,7 +42,7 @@ def test_the_figures_stand_with_their_intervals(evaluation: dict[str, object]) -
     table = found.table.set_index("Figure")
     assert table.loc["Sensitivity", "Value"] == "0.70"
     assert table.loc["Specificity", "Value"] == "0.80"
-    assert table.loc["Sensitivity", "Films"] == "10"
+    assert table.loc["Sensitivity", "Images"] == "10"
     lower, upper = map(float, table.loc["Sensitivity", "95% interval"].split(" to "))
     assert 0 <= lower < 0.7 < upper <= 1
     assert table.loc["Sensitivity", "Interval by"] == "patient bootstrap"
@@ -56,21 +56,21 @@ def test_every_figure_stands_in_one_of_the_tables(evaluation: dict[str, object])
 
 
 def test_the_bins_hold_all_films_and_are_empty_without_any(evaluation: dict[str, object]) -> None:
-    assert sum(map(int, bins_table(evaluation).table["Films"])) == 30
+    assert sum(map(int, bins_table(evaluation).table["Images"])) == 30
     none = {"bins": [], "prevalence": None, "binning": "ten bins"}
     assert bins_table({"reliability": none}).table.empty
 
 
 def test_a_figure_without_a_value_says_why(evaluation: dict[str, object]) -> None:
-    missing = {"value": None, "lower": None, "upper": None, "n": 0, "note": "Not defined: there is no covid film."}
+    missing = {"value": None, "lower": None, "upper": None, "n": 0, "note": "Not defined: there is no covid image."}
     table = call_table({**evaluation, "metrics": dict.fromkeys(MEANINGS, missing)}).table
     assert set(table["Value"]) == {"undefined"}
-    assert set(table["95% interval"]) == {"Not defined: there is no covid film."}
+    assert set(table["95% interval"]) == {"Not defined: there is no covid image."}
 
 
 def test_the_confusion_matrix_stands_in_class_order(evaluation: dict[str, object]) -> None:
     table = confusion_table(evaluation).table
-    assert list(table.columns) == ["Reference standard", "Called: Not COVID-19", "Called: COVID-19", "Films"]
+    assert list(table.columns) == ["Reference standard", "Called: Not COVID-19", "Called: COVID-19", "Images"]
     assert list(table.iloc[0]) == ["Not COVID-19", "16 (80%)", "4 (20%)", "20"]
     assert list(table.iloc[1]) == ["COVID-19", "3 (30%)", "7 (70%)", "10"]
 
