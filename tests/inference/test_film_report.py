@@ -127,7 +127,7 @@ def lowest_text(data: bytes) -> list[tuple[float, str]]:
         "Before it was read, the film was turned right, then inverted.",
         "view PA; sex F; age 60-69; modality CR; device by ACME.",
         "Sensitivity 0.70 (95% CI 0.43 to 0.89, n = 10), specificity 0.84 (95% CI 0.75 to 0.91, n = 95). "
-        "Measured on 105 test films of 62 patients.",
+        "Measured on 105 test images of 62 patients.",
         "net-a, version 2026-11-23-0123",
         f"SHA-256 {DIGEST}",
         "P(COVID-19) 0.400: chosen by hand.",
