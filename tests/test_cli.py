@@ -663,7 +663,12 @@ def test_a_report_compares_with_all_others_with_those_named_or_with_none(alone, 
         out = tmp_path / f"{case}.html"
         assert report_of(alone, "--out", out, *arguments) == 0
         found[case] = re.findall(r'id="table-compared-with-([a-z0-9-]+)"', out.read_text(encoding="utf-8"))
-    assert found == {"default": ["second", "third"], "one": ["third"], "none": [], "twice": ["third", "third-2"]}
+    assert found == {
+        "default": ["1-second", "2-third"],
+        "one": ["1-third"],
+        "none": [],
+        "twice": ["1-third", "2-third"],
+    }
     assert capsys.readouterr().err == ""
 
 
