@@ -285,7 +285,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from covid_core.evaluation.further import further_tables, markdown_table
+    from covid_core.model_report.tables import optional_tables
 
     with _native_messages_hidden():
         from covid_core.gate_figures import pictures_by_kind, write_gate
@@ -300,8 +300,8 @@ def _gate(options: argparse.Namespace) -> int:
         elsewhere=options.collections,
         say=_said_with_seconds(),
     )
-    for one in further_tables({"gate": block}):
-        print(f"{one.note}\n\n{markdown_table(one.table)}")
+    for table in optional_tables({"gate": block}):
+        print(f"{table.note}\n\n{table.markdown()}")
     print(f"\nwritten: {folder / 'gate.npz'}, evaluation.json, MODEL_CARD.md")
     return 0
 
@@ -338,9 +338,9 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
-    from covid_core.model_report.files import write_report
+    from covid_core.model_report.html import write_report
     from covid_core.model_report.record import read_others, read_record
-    from covid_core.model_report.whole import Asked, asked_by_default
+    from covid_core.model_report.whole import Asked, asked_by_default, whole_report
 
     bundle = load_bundle(_bundle_folder(options.model))
     record = read_record(bundle, options.collection)
@@ -354,7 +354,7 @@ def _report(options: argparse.Namespace) -> int:
     threshold = default.threshold if options.threshold is None else options.threshold
     asked = Asked(record, others, threshold, options.prevalence or default.prevalence)
     out = options.out or Path(f"{bundle.name}-report.html")
-    write_report(asked, out)
+    write_report(whole_report(asked), out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -283,7 +283,7 @@ def test_a_real_film_shows_its_own_held_out_prediction_and_similar_films_without
     said = texts(app)
     assert f"P(COVID-19) {row['probability_covid']:.2f}" in said
     assert f"fold {row['fold']}" in said
-    assert "which was fitted on this film as well" in said
+    assert "which was fitted on this image as well" in said
     similar = [button.key for button in app.button if str(button.key).startswith("similar ")]
     assert len(similar) == 5
     assert f"similar {row['filename']}" not in similar
@@ -311,4 +311,4 @@ def test_a_model_that_was_fitted_on_a_film_has_no_prediction_of_it_to_show(real_
     film = str(gate["filenames"][gate["fitted"]][0])
     said = texts(opened(real_dataset, film, model))
     assert "**Model**: no prediction of this image" in said
-    assert "The model was fitted on this film, so that nothing it says of it is a test." in said
+    assert "The model was fitted on this image, so that nothing it says of it is a test." in said

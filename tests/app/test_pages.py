@@ -50,7 +50,7 @@ def test_an_unknown_model_in_the_address_gives_the_default_one(models: list[str]
 def test_the_app_needs_no_training_package() -> None:
     modules = "covid_core.ui, covid_core.figures, covid_core.data.cohort"
     code = (
-        f"import {modules}, covid_core.inference.results, covid_core.data.overview, covid_core.evaluation.tables, sys; "
+        f"import {modules}, covid_core.inference.results, covid_core.data.overview, covid_core.model_report.tables, sys; "
         "print(sorted({'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -80,6 +80,7 @@ def test_our_figures_stand_first_with_their_intervals() -> None:
     assert all(isinstance(cell, str) and cell for cell in table.to_numpy().ravel())
     ours = table.iloc[0]
     assert ours["Model"] == "net (this model)"
+    assert ours["Tested on"] == "30 test images of 30 patients"
     assert ours["Figure"].startswith("sensitivity 0.70 (95% CI 0.")
     # Of 7 * 20 pairs with a covid score of 0.8, 16 of 20 are won; of 3 * 20 with 0.2, 16 of 20: 160 of 200 in all.
     assert "ROC AUC within a source 0.80 (95% CI" in ours["Figure"]

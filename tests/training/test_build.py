@@ -343,7 +343,7 @@ def test_the_card_has_every_section_and_the_figures_of_the_evaluation(built: Bui
     assert {"Model", "Intended use", "Training data", "Training", "Evaluation", "Beyond one number"} <= set(sections)
     assert {"Limitations", "Licences"} <= set(sections)
     area = evaluation["metrics"]["roc_auc"]
-    assert f"{area['value']:.2f} (95% CI {area['lower']:.2f} to {area['upper']:.2f}" in sections["Evaluation"]
+    assert f"| {area['value']:.2f} | {area['lower']:.2f} to {area['upper']:.2f} |" in sections["Evaluation"]
     for title in (
         "hospitals it has never seen",
         "Harmless changes",
