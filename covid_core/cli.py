@@ -101,20 +101,19 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from contextlib import closing, nullcontext
-
     from covid_core.data.audit import audit_dataset
     from covid_core.data.audit_text import audit_json, summary_lines
-    from covid_core.data.pictures import STORE_NAME, PictureStore
+    from covid_core.data.duplicates import fingerprint_files
+    from covid_core.data.image_cache import CACHE_NAME, ImageCache
     from covid_core.locations import cache_dir
 
-    opened = nullcontext() if options.no_cache else closing(PictureStore(cache_dir() / STORE_NAME))
-    with opened as store, _progress("reading films", "film") as progress:
+    fingerprints = fingerprint_files if options.no_cache else ImageCache(cache_dir() / CACHE_NAME).fingerprints
+    with _progress("reading films", "film") as progress:
         audit = audit_dataset(
             options.collection,
             table_only=options.table_only,
             progress=progress,
-            store=store,
+            fingerprints=fingerprints,
             say=_said_above_a_bar(),
         )
     print(audit_json(audit) if options.json else summary_lines(audit))

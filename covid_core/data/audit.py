@@ -7,7 +7,6 @@ without a pixel (`audit_prediction`). It changes nothing and writes nothing.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,12 +15,9 @@ from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Say, Sever
 from covid_core.data.audit_prediction import prediction_findings
 from covid_core.data.audit_table import table_findings
 from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
-from covid_core.data.duplicates import Progress
+from covid_core.data.duplicates import FingerprintFiles, Progress, fingerprint_files
 from covid_core.data.metadata import read_metadata, unreadable_numbers
 from covid_core.locations import IMAGES_NAME, METADATA_NAME
-
-if TYPE_CHECKING:
-    from covid_core.data.pictures import PictureStore
 
 __all__ = ["SEVERITIES", "Audit", "Finding", "Severity", "audit_dataset"]
 
@@ -32,7 +28,7 @@ def audit_dataset(
     table_only: bool = False,
     progress: Progress | None = None,
     table: pd.DataFrame | None = None,
-    store: "PictureStore | None" = None,
+    fingerprints: FingerprintFiles = fingerprint_files,
     say: Say = lambda _: None,
 ) -> Audit:
     """Audit a collection; its images are read once.
@@ -43,7 +39,7 @@ def audit_dataset(
             would let a pipeline go on with nothing.
         progress: called with (done, total) after each file that was read. What it raises ends the audit.
         table: what `read_metadata` gave, if it was read already.
-        store: keeps what was read of a file, so that the next audit does not read it again; None to read every file.
+        fingerprints: reads the files; that of an image cache is quicker the next time.
         say: called with what is done next, in words, before each step that takes time. What it raises ends the audit.
 
     Returns:
@@ -61,7 +57,7 @@ def audit_dataset(
     table = table.reset_index(drop=True)
     table.attrs = {}  # the rows of the findings are made of this table, and need not carry what is already told
     images_dir = None if collection is None or table_only else collection / IMAGES_NAME
-    files = audit_files(table, images_dir, progress, say, store)
+    files = audit_files(table, images_dir, progress, say, fingerprints)
     say("Reading the table")
     films = _films(table, images_dir if files.any_present else None)
     cohort = films[~ambiguous_rows(films, table)]

@@ -8,21 +8,25 @@ an audit need not wait for it.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from covid_core.data.audit_finding import Finding, Say, counted, given, not_checked, rows_of
-from covid_core.data.duplicates import Fingerprint, Progress, components, duplicate_pairs, fingerprint_files
+from covid_core.data.duplicates import (
+    Fingerprint,
+    FingerprintFiles,
+    Progress,
+    components,
+    duplicate_pairs,
+    fingerprint_files,
+)
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.images.decode import is_dicom
 from covid_core.images.raster import kind_of
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import IMAGES_NAME
-
-if TYPE_CHECKING:
-    from covid_core.data.pictures import PictureStore
 
 MOST_COMPARED = 5000
 """Pictures; the time of the comparison grows with the square of their number, to 5 minutes for this many (see
@@ -75,7 +79,7 @@ def audit_files(
     images_dir: Path | None,
     progress: Progress | None = None,
     say: Say = lambda _: None,
-    store: "PictureStore | None" = None,
+    fingerprints: FingerprintFiles = fingerprint_files,
 ) -> FilesAudited:
     """Run the checks of names and files.
 
@@ -84,7 +88,7 @@ def audit_files(
         images_dir: the folder of images; not a single file in it is an error. None for the table alone, as the checks then say.
         progress: called after each file, and after each picture that was compared.
         say: called before the files are read, and before their pictures are compared.
-        store: keeps what was read of a file, so that it is not read again; None to read every file.
+        fingerprints: reads the files.
     """
     paths, escaping = _safe_paths(table, images_dir or Path())
     named = [_escaping_names(table, escaping), _repeated_names(table)]
@@ -97,7 +101,7 @@ def audit_files(
         unread = [not_checked(check, "no file of the table is there.") for check in _READING_CHECKS]
         return FilesAudited((*named, missing, *unread), (), any_present=False)
     say(f"Reading {counted(len(present), 'file')}")
-    prints = dict(zip(present, fingerprint_files(list(present.values()), progress, store=store), strict=True))
+    prints = dict(zip(present, fingerprints(list(present.values()), progress), strict=True))
     pairs, why_not = _pairs(table, prints, progress, say)
     found = [
         *named,

@@ -8,19 +8,23 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from covid_core.data.cohort import Cohort, CohortRules, FlowStep, exclude
-from covid_core.data.duplicates import Fingerprint, Progress, components, duplicate_pairs, fingerprint_files
+from covid_core.data.duplicates import (
+    Fingerprint,
+    FingerprintFiles,
+    Progress,
+    components,
+    duplicate_pairs,
+    fingerprint_files,
+)
 from covid_core.data.metadata import safe_image_path
 from covid_core.data.split import FRACTIONS, PARTS, Overlap, count_parts, group_ids, overlap, split_parts
 from covid_core.errors import DatasetError
 from covid_core.labels import CLASS_TITLES, CLASSES
-
-if TYPE_CHECKING:
-    from covid_core.data.pictures import PictureStore
 
 RECORD_COLUMNS = ("filename", "patientid", "label", "part", "sha256")
 """The columns of `split.csv` that others rely on; the further ones are `FURTHER_COLUMNS`."""
@@ -91,7 +95,7 @@ def read_films(
     images_dir: Path,
     filenames: Sequence[str],
     progress: Progress | None = None,
-    store: "PictureStore | None" = None,
+    fingerprints: FingerprintFiles = fingerprint_files,
     comparing: Progress | None = None,
 ) -> ReadFilms:
     """Read films and compare each with the others.
@@ -100,15 +104,15 @@ def read_films(
         images_dir: the folder of the images.
         filenames: plain names in it, each once.
         progress: called after each film that was read.
-        store: keeps what was read, so that the next time is quick; None reads everything.
+        fingerprints: reads the files; that of an image cache is quicker the next time.
         comparing: called after each film that was compared with the others.
     """
     names = list(filenames)
     paths = [safe_image_path(images_dir, name) for name in names]
-    fingerprints = fingerprint_files(paths, progress, store)
-    pairs = duplicate_pairs([replace(item, sha256="") for item in fingerprints], progress=comparing)
+    found = fingerprints(paths, progress)
+    pairs = duplicate_pairs([replace(item, sha256="") for item in found], progress=comparing)
     return ReadFilms(
-        dict(zip(names, fingerprints, strict=True)),
+        dict(zip(names, found, strict=True)),
         frozenset((names[first], names[second]) for first, second in pairs),
     )
 

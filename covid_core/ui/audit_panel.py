@@ -163,7 +163,7 @@ def _audited(place: DeltaGenerator, collection: OpenCollection) -> Audit | None:
             collection.folder,
             table_only=collection.images is None,
             table=collection.table,
-            store=None if collection.images is None else pictures_of(collection),
+            fingerprints=pictures_of(collection).fingerprints,
             progress=signs.progress,
             say=signs.say,
         )

@@ -217,7 +217,7 @@ def _offer_to_read(collection: OpenCollection, images: Path, desk: _Desk) -> Non
     def compared(done: int, total: int) -> None:
         bar.progress(done / total, f"{done} of {total} films compared with the others")
 
-    desk.films = read_films(images, names, read, pictures_of(collection), compared)
+    desk.films = read_films(images, names, read, pictures_of(collection).fingerprints, compared)
     _stop()
     st.rerun()
 

@@ -7,7 +7,6 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -15,8 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.arguments import build_parser
 from covid_core.cli import main
-from covid_core.data import plan
+from covid_core.data.cohort import CohortRules
 from covid_core.data.duplicates import Fingerprint, fingerprint_files
+from covid_core.data.image_cache import ImageCache
 from covid_core.data.prepare import prepare_dataset
 from covid_core.ui import cohort_builder
 from covid_core.ui.frame import offer
@@ -212,11 +212,11 @@ def test_once_read_every_further_rule_shows_its_split_at_once(
 ) -> None:
     read(builder)
     with monkeypatch.context() as patched:
-        patched.setattr(plan, "fingerprint_files", None)
+        patched.setattr(ImageCache, "fingerprints", None)
         builder.number_input(key="cohort_seed").set_value(4).run()
         builder.segmented_control(key="cohort_ambiguous").set_value("non_covid").run()
     assert not builder.exception
-    prepare_dataset(phantom_dataset, tmp_path / "out", rules=plan.CohortRules(ambiguous="non_covid"), seed=4)
+    prepare_dataset(phantom_dataset, tmp_path / "out", rules=CohortRules(ambiguous="non_covid"), seed=4)
     assert file_of(builder, "cohort_split") == (tmp_path / "out" / "split.csv").read_bytes()
     assert "In more than one part: **0** patients, **0** duplicates" in texts(builder)
 
@@ -235,7 +235,7 @@ def test_parts_and_classes_are_drawn_and_counted(builder: AppTest) -> None:
 
 
 def test_reading_can_be_stopped_and_goes_on(builder: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(paths: Sequence[Path], progress: Callable[[int, int], None], store: Any) -> list[Fingerprint]:
+    def stopped(_: ImageCache, paths: Sequence[Path], progress: Callable[[int, int], None]) -> list[Fingerprint]:
         """The visitor presses Stop while the third film is read: Streamlit ends the run at its progress."""
 
         def until_the_third(done: int, total: int) -> None:
@@ -244,10 +244,10 @@ def test_reading_can_be_stopped_and_goes_on(builder: AppTest, monkeypatch: pytes
                 cohort_builder._stop()
                 st.rerun()
 
-        return fingerprint_files(paths, until_the_third, store)
+        return fingerprint_files(paths, until_the_third)
 
     with monkeypatch.context() as patched:
-        patched.setattr(plan, "fingerprint_files", stopped)
+        patched.setattr(ImageCache, "fingerprints", stopped)
         read(builder)
     assert not builder.exception
     assert "In more than one part" not in texts(builder)

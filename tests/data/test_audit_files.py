@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,11 @@ import pytest
 from PIL import Image
 
 from covid_core.cli import main
-from covid_core.data import audit_files, pictures
+from covid_core.data import audit_files, image_cache
 from covid_core.data.audit import Audit, audit_dataset
 from covid_core.data.audit_text import audit_record
+from covid_core.data.image_cache import ImageCache
 from covid_core.data.metadata import read_metadata
-from covid_core.data.pictures import PictureStore
 from tests.data.audited_tables import COVID, OTHER, names, table_of
 from tests.phantom import phantom_film
 
@@ -152,18 +151,14 @@ def test_a_second_audit_reads_no_film_again_and_finds_the_same(
     # A file that is younger than the tick of its clock is read again; these are made old.
     for film in (collection / "images").iterdir():
         os.utime(film, (0, 0))
-    kept = tmp_path / "pictures.sqlite"
-    with closing(PictureStore(kept)) as store:
-        second = audit_dataset(collection, store=store)
+    second = audit_dataset(collection, fingerprints=ImageCache(tmp_path / "cache").fingerprints)
 
     def read(*_: object) -> None:
         raise AssertionError("a film was read again")
 
-    monkeypatch.setattr(pictures, "read_limited", read)
-    monkeypatch.setattr(pictures, "decode", read)
-    monkeypatch.setattr(pictures, "fingerprint_file", read)
-    with closing(PictureStore(kept)) as store:
-        third = audit_dataset(collection, store=store)
+    for name in ("read_limited", "decode", "fingerprint_file"):
+        monkeypatch.setattr(image_cache, name, read)
+    third = audit_dataset(collection, fingerprints=ImageCache(tmp_path / "cache").fingerprints)
     assert audit_record(first) == audit_record(second) == audit_record(third)
 
 
@@ -270,7 +265,7 @@ def test_the_command_keeps_what_it_read_unless_told_not_to(
     for _ in range(2):
         assert main(["audit", "--collection", str(collection), "--json"]) == 1
         assert capsys.readouterr().out == without
-    assert (tmp_path / "cache" / "pictures.sqlite").is_file()
+    assert any((tmp_path / "cache").iterdir())
 
 
 def test_an_error_fails_the_command_by_default(collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
