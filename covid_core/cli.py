@@ -108,13 +108,13 @@ def _audit(options: argparse.Namespace) -> int:
     from covid_core.locations import cache_dir
 
     fingerprints = fingerprint_files if options.no_cache else ImageCache(cache_dir() / CACHE_NAME).fingerprints
-    with _progress("reading films", "film") as progress:
+    with _progress("auditing", "image") as progress:
         audit = audit_dataset(
             options.collection,
             table_only=options.table_only,
             progress=progress,
+            comparing=progress,
             fingerprints=fingerprints,
-            say=_said_above_a_bar(),
         )
     print(audit_json(audit) if options.json else summary_lines(audit))
     grave = () if options.fail_on == "never" else audit.at_least(options.fail_on)
@@ -411,15 +411,6 @@ def _said_with_seconds() -> Callable[[str], None]:
         print(f"[{time.monotonic() - started:4.0f} s] {line}", file=sys.stderr, flush=True)
 
     return say
-
-
-def _said_above_a_bar() -> Callable[[str], None]:
-    """Prints lines on stderr above the bar of `_progress`; nothing where that shows none."""
-    if not sys.stderr.isatty():
-        return lambda _: None
-    from tqdm import tqdm
-
-    return lambda words: tqdm.write(words, file=sys.stderr)
 
 
 @contextmanager
