@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from covid_core import figures
+from covid_core.data.film_record import describe
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
 from covid_core.evaluation.summary import best_baseline, described
@@ -136,19 +137,11 @@ def error_table(wrong: pd.DataFrame) -> pd.DataFrame:
                 "Error": row["kind"],
                 "P(COVID-19)": f"{row['probability_covid']:.2f}",
                 "Confidence": f"{row['confidence']:.0%}",
-                "Known": known_of(row),
+                "Known": describe(row),
             }
             for row in wrong.to_dict("records")
         ]
     )
-
-
-def known_of(row: Mapping[Any, Any]) -> str:
-    """What a table of films says of one, in a line: finding, view, sex, age and source, as far as they are given."""
-    age = row.get("age")
-    words = [row.get("finding"), row.get("view"), row.get("sex")]
-    words += [None if age is None or pd.isna(age) else f"{age:.0f} years", row.get("source")]
-    return ", ".join(word for word in words if isinstance(word, str))
 
 
 def public_address(filename: str) -> str:

@@ -1,6 +1,6 @@
 """The cohort builder: the rules of `prepare` as controls, the flow and the split that follow, and how to take them away.
 
-Knows controls, the address and what may be remembered for whom. What the rules do is the part of `covid_core.data.plan`.
+Knows controls, the address and what may be remembered for whom. What the rules do is the part of `covid_core.data.prepare`.
 """
 
 import os
@@ -13,8 +13,10 @@ import streamlit as st
 
 from covid_core.data import overview
 from covid_core.data.cohort import Cohort, CohortRules, flow_to_json, select_cohort
-from covid_core.data.plan import (
+from covid_core.data.prepare import (
     DEFAULT_OUT,
+    FLOW_NAME,
+    RECORD_NAME,
     WIDEST_RULES,
     PlanRules,
     ReadFilms,
@@ -24,10 +26,10 @@ from covid_core.data.plan import (
     plan_split,
     prepare_command,
     read_films,
+    read_split,
     readable_cohort,
     split_csv,
 )
-from covid_core.data.prepare import FLOW_NAME, RECORD_NAME, read_split
 from covid_core.errors import DatasetError
 from covid_core.figures.dataset import flow
 from covid_core.labels import CLASS_TITLES, CLASSES

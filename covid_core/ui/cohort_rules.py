@@ -9,7 +9,7 @@ import re
 import streamlit as st
 
 from covid_core.data.cohort import Ambiguous, CohortRules
-from covid_core.data.plan import PlanRules
+from covid_core.data.prepare import PlanRules
 from covid_core.ui.address import asks_anew, write
 
 AMBIGUOUS: dict[Ambiguous, str] = {"drop": "leave out", "non_covid": "as labelled", "covid": "as COVID-19"}

@@ -13,8 +13,8 @@ import streamlit as st
 
 from covid_core.data import overview
 from covid_core.data.countries import country_name
-from covid_core.data.filters import IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered, usable
-from covid_core.data.plan import PART_TITLES
+from covid_core.data.filters import IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered, finding_counts, usable
+from covid_core.data.prepare import PART_TITLES
 from covid_core.labels import CLASS_TITLES
 from covid_core.ui.address import asks_anew, write
 from covid_core.ui.frame import plain
@@ -135,7 +135,7 @@ def filter_options(explored: pd.DataFrame) -> dict[str, dict[str, int]]:
         if key != "finding" and column in explored
         for counted in [explored[column].fillna(NOT_GIVEN).value_counts().head(_MOST_OPTIONS)]
     }
-    return {"finding": dict(list(overview.finding_counts(explored).items())[:_MOST_OPTIONS]), **options}
+    return {"finding": dict(list(finding_counts(explored).items())[:_MOST_OPTIONS]), **options}
 
 
 def _choice(key: str, options: dict[str, dict[str, int]]) -> None:
