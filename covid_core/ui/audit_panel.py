@@ -50,14 +50,15 @@ def audit_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     audits = (_own_audit if collection.own else _shared_audit)(collection.content)
     # Two places: in the place of the offer, its button would stay below the progress while the audit runs.
     offer_place, place = st.empty(), st.empty()
-    if state not in audits and (collection.images is None or _asked(offer_place, collection)):
+    audit = audits.get(state)
+    if audit is None and (collection.images is None or _asked(offer_place, collection)):
         audit = _audited(place, collection)
         if audit is not None:
             audits.clear()
             audits[state] = audit
-    if state in audits:
+    if audit is not None:
         place.empty()
-        _report(audits[state], kept, collection)
+        _report(audit, kept, collection)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -194,10 +195,9 @@ def _finding(finding: Finding, kept: pd.DataFrame | None, *, only: bool) -> None
         rows = met if only else rows
     with st.container(border=True, gap="xsmall"):
         st.markdown(_sentence(finding))
-        if finding.roc_auc is not None:
-            return
         if rows.empty:
-            st.caption(label)
+            if finding.roc_auc is None:
+                st.caption(label)
             return
         opened = st.expander(label, key=f"rows of {finding.check}", type="compact", on_change="rerun")
         if opened.open:

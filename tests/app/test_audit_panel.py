@@ -169,17 +169,15 @@ def test_a_selected_row_opens_its_film_and_stays_closed_once_it_is_closed(
         assert "opened:" not in texts(app.run())
 
 
-def test_a_second_visitor_sees_the_audit_of_a_shared_collection_at_once(folder: Path) -> None:
-    audited(folder)
+@pytest.mark.parametrize("own", [False, True])
+def test_the_audit_of_an_installed_collection_is_for_all_and_that_of_an_own_one_for_nobody_else(
+    own: bool, folder: Path, tmp_path: Path
+) -> None:
+    audited(folder, own=own)
     other = opened(folder)
-    assert "**3 errors**" in texts(other)
-    assert "audit" not in {button.key for button in other.button}
-
-
-def test_the_audit_of_an_own_collection_is_seen_by_nobody_else(folder: Path, tmp_path: Path) -> None:
-    audited(folder, own=True)
-    assert "**3 errors**" not in texts(opened(folder))
-    assert not (tmp_path / "cache").exists(), "nothing of a visitor's own is written"
+    assert ("**3 errors**" in texts(other)) is not own
+    assert ("audit" in {button.key for button in other.button}) is own
+    assert (tmp_path / "cache").exists() is not own, "nothing of a visitor's own is written"
 
 
 def test_another_file_in_the_folder_asks_for_another_audit(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -16,7 +15,6 @@ from covid_core.cli import main
 from covid_core.data.audit import audit_dataset
 from covid_core.data.audit_finding import Audit
 from covid_core.data.audit_text import audit_record, audit_rows, summary_lines
-from covid_core.data.metadata import read_metadata
 from covid_core.errors import DatasetError
 from tests.conftest import PROJECT_DIR
 from tests.data.audited_tables import COVID, OTHER, audited, names, table_of
@@ -202,39 +200,6 @@ def test_the_labels_of_the_real_collection_are_as_a_recount_finds_them(
     found = real_audit.of("one_class_sources")
     assert found.count == len(one_class)
     assert len(found.rows) == sum(urlsplit(row["url"]).hostname in one_class for row in films)
-
-
-@pytest.mark.slow
-def test_the_values_of_the_real_collection_are_as_a_recount_finds_them(
-    real_audit: Audit, recounted: list[dict[str, str]]
-) -> None:
-    known = {"X-ray": {"PA", "AP", "AP Supine", "L"}, "CT": {"Axial", "Coronal"}}
-    strange = [row["filename"] for row in recounted if row["view"] not in known[row["modality"]]]
-    assert names(real_audit.of("views")) == strange
-    ages = [row["age"] for row in recounted if row["age"] and not 0 <= float(row["age"]) <= 120]
-    assert real_audit.of("ages").count == len(ages) == 0
-    yearless = [row["filename"] for row in recounted if row["date"] and not re.search(r"\d{4}|/\d\d$", row["date"])]
-    assert names(real_audit.of("unclear_dates")) == yearless
-
-
-@pytest.mark.slow
-def test_pictures_that_are_the_same_in_the_real_collection_are_found_across_patients(
-    real_audit: Audit, real_dataset: Path
-) -> None:
-    """The data's description tells of 17 pairs that are (almost) the same; those of its cohort were looked at by eye."""
-    pairs = real_audit.of("exact_duplicates").count + real_audit.of("near_duplicates").count
-    assert pairs >= 17
-    group: dict[int, set[int]] = {}
-    for check in ("exact_duplicates", "near_duplicates"):
-        rows = real_audit.of(check).rows.index
-        for first, second in zip(rows[::2], rows[1::2], strict=True):
-            joined = group.get(first, {first}) | group.get(second, {second})
-            group |= dict.fromkeys(joined, joined)
-    patient = read_metadata(real_dataset / "metadata.csv")["patientid"]
-    apart = [one for one in {frozenset(one) for one in group.values()} if len({patient[row] for row in one}) > 1]
-    across = real_audit.of("duplicates_across_patients")
-    assert across.count == len(apart) > 0
-    assert sorted(across.rows.index) == sorted(row for one in apart for row in one)
 
 
 @pytest.mark.slow

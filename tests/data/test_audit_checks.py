@@ -29,132 +29,54 @@ def found(audit: Audit, check: str) -> tuple[str, int, list[tuple[int, str]]]:
 
 
 @pytest.mark.parametrize(
-    ("check", "rows", "expected"),
+    ("check", "column", "values", "severity", "expected"),
     [
-        (
-            "both_labels",
-            [
-                {"patientid": "a", "finding": COVID},
-                {"patientid": "a"},
-                {"patientid": "a"},
-                {"patientid": "b", "finding": COVID},
-                {"patientid": "b", "modality": "CT", "view": "Axial"},
-            ],
-            ("warning", 1, [(0, "COVID-19"), (1, "Not COVID-19"), (2, "Not COVID-19")]),
-        ),
-        (
-            "no_finding_of_covid_patients",
-            [
-                {"patientid": "a", "finding": COVID, "modality": "CT", "view": "Axial"},
-                {"patientid": "a", "finding": "No Finding"},
-                {"patientid": "b", "finding": "No Finding"},
-                {"patientid": "a", "finding": "No Finding", "view": "L"},
-            ],
-            ("warning", 1, [(1, "No Finding, COVID-19 on another image")]),
-        ),
-        (
-            "ages",
-            [{"age": -1}, {"age": 121}, {"age": 120}, {"age": 0}, {"age": ""}],
-            ("error", 2, [(0, "age -1 years"), (1, "age 121 years")]),
-        ),
-        (
-            "offsets",
-            [{"offset": -360}, {"offset": 3651}, {"offset": -4000}, {"offset": 3650}, {"offset": ""}],
-            ("error", 2, [(1, "offset 3651 days"), (2, "offset -4000 days")]),
-        ),
-        (
-            "measurements",
-            [{"temperature": 95, "pO2_saturation": 340}, {"temperature": 38.5}],
-            ("warning", 1, [(0, "temperature 95 °C"), (0, "oxygen saturation 340 %")]),
-        ),
-        (
-            "dates",
-            [
-                {"date": "January 22, 2020", "finding": COVID},
-                {"date": "2999"},
-                {"date": "1890"},
-                {"date": "2018", "finding": COVID},
-                {"date": "2018"},
-                {"date": "2019", "finding": COVID},
-                {"date": "November 2019", "finding": COVID},
-                {"date": "January 12"},
-                {"date": "2020-03-04 10:00", "finding": COVID},
-            ],
-            (
-                "error",
-                4,
-                [
-                    (1, "2999 is in the future"),
-                    (2, "1890 is before the first X-ray"),
-                    (3, "2018 is before the first case of COVID-19"),
-                    (6, "November 2019 is before the first case of COVID-19"),
-                ],
-            ),
-        ),
-        (
-            "unclear_dates",
-            [{"date": one} for one in ("January 12", "last spring", "2019-20", "Feb 30, 2020", "2020-03-04 25:00", "")],
-            (
-                "notice",
-                5,
-                [
-                    *((0, "date: January 12"), (1, "date: last spring"), (2, "date: 2019-20")),
-                    *((3, "date: Feb 30, 2020"), (4, "date: 2020-03-04 25:00")),
-                ],
-            ),
-        ),
-        (
-            "views",
-            [{"view": "AP Erect"}, {"view": ""}, {"view": "Axial"}, {"view": "Coronal", "modality": "CT"}],
-            ("warning", 3, [(0, "view: AP Erect"), (1, "no view is given"), (2, "view: Axial")]),
-        ),
-        (
-            "modalities",
-            [{"modality": "MRI"}, {"modality": ""}, {"modality": "x-ray"}],
-            ("warning", 2, [(0, "modality: MRI"), (1, "no modality is given")]),
-        ),
-        (
-            "findings",
-            [{"finding": "Pneumonia/Viral/Rhino"}, {"finding": "COVID-19, ARDS"}, {"finding": "todo"}],
-            ("warning", 1, [(0, "finding: Rhino")]),
-        ),
-        (
-            "findings",
-            [{"finding": "Pneumonia/Viral/COVID19"}, {"finding": "COVID-19/Covid-new"}],
-            ("error", 2, [(0, "finding: COVID19 (counts as Not COVID-19)"), (1, "finding: Covid-new")]),
-        ),
-        (
-            "one_class_sources",
-            [
-                *({"url": f"https://a.example/{one}", "finding": one} for one in (COVID, OTHER)),
-                *({"url": f"https://b.example/{number}", "finding": COVID} for number in range(2)),
-                {"url": "https://c.example", "finding": OTHER},
-                {"url": "https://d.example", "finding": "todo"},
-                {"finding": OTHER},
-            ],
-            ("warning", 2, [(2, "b.example: COVID-19"), (3, "b.example: COVID-19"), (4, "c.example: Not COVID-19")]),
-        ),
-        (
-            "unreadable_numbers",
-            [{"age": "56 years"}, {"age": "45,5"}, {"offset": "n/a"}, {"age": "045Y", "pO2_saturation": "88%"}],
-            ("warning", 3, [(0, "age: 56 years"), (3, "age: 045Y"), (3, "pO2_saturation: 88%")]),
-        ),
-        (
-            "escaping_names",
-            [{"filename": name} for name in ("../a.png", "/etc/passwd", "..\\a.png", "../a.png", "a.png", "")],
-            ("error", 4, [(number, "not a plain name inside the folder") for number in range(4)]),
-        ),
-        (
-            "repeated_names",
-            [{"filename": name} for name in ("a.png", "a.png", "", "")],
-            ("warning", 1, [(1, "named in an earlier row")]),
-        ),
+        ("ages", "age", (-1, 121, 120, 0, ""), "error", {0: "age -1 years", 1: "age 121 years"}),
+        ("offsets", "offset", (-360, 3651, -4000, ""), "error", {1: "offset 3651 days", 2: "offset -4000 days"}),
+        ("views", "view", ("AP Erect", "", "PA"), "warning", {0: "view: AP Erect", 1: "no view is given"}),
+        ("modalities", "modality", ("MRI", "", "x-ray"), "warning", {0: "modality: MRI", 1: "no modality is given"}),
+        ("findings", "finding", ("Pneumonia/Rhino", "COVID-19, ARDS", "todo"), "warning", {0: "finding: Rhino"}),
+        ("findings", "finding", ("Viral/COVID19", "COVID-19/Covid-new"), "error",
+         {0: "finding: COVID19 (counts as Not COVID-19)", 1: "finding: Covid-new"}),
+        ("unreadable_numbers", "age", ("56 years", "45,5", "", "n/a", "045Y"), "warning", {0: "age: 56 years", 4: "age: 045Y"}),
+        ("escaping_names", "filename", ("../a.png", "/etc/passwd", "..\\a.png", "../a.png", "a.png", ""), "error",
+         dict.fromkeys(range(4), "not a plain name inside the folder")),
+        ("repeated_names", "filename", ("a.png", "a.png", "", ""), "warning", {1: "named in an earlier row"}),
+        ("dates", "date", ("2999", "1890", "2018", "January 12", "2020-03-04 10:00"), "error",
+         {0: "2999 is in the future", 1: "1890 is before the first X-ray"}),
+        ("unclear_dates", "date", ("January 12", "last spring", "2019-20", "Feb 30, 2020", "March 2020", ""), "notice",
+         {0: "date: January 12", 1: "date: last spring", 2: "date: 2019-20", 3: "date: Feb 30, 2020"}),
     ],
-)
-def test_a_check_of_the_table_finds_its_rows_and_no_others(
-    check: str, rows: list[dict[str, object]], expected: tuple[str, int, list[tuple[int, str]]]
+)  # fmt: skip
+def test_a_check_of_a_column_finds_its_rows_and_no_others(
+    check: str, column: str, values: tuple[object, ...], severity: str, expected: dict[int, str]
 ) -> None:
-    assert found(audited(*rows), check) == expected
+    audit = audited(*({column: value} for value in values))
+    assert found(audit, check) == (severity, len(expected), list(expected.items()))
+
+
+@pytest.mark.parametrize(
+    ("check", "header", "rows", "severity", "expected"),
+    [
+        ("both_labels", "patientid finding modality", ["a C X-ray", "a O X-ray", "b C X-ray", "b O CT"], "warning",
+         (1, [(0, "COVID-19"), (1, "Not COVID-19")])),
+        ("no_finding_of_covid_patients", "patientid finding view", ["a C Axial", "a N PA", "b N PA", "a N L"], "warning",
+         (1, [(1, "No Finding, COVID-19 on another image")])),
+        ("measurements", "temperature pO2_saturation", ["95 340", "38.5 92"], "warning",
+         (1, [(0, "temperature 95 °C"), (0, "oxygen saturation 340 %")])),
+        ("dates", "date finding", ["2018 C", "2018 O", "2019 C", "2019-11 C", "2019-12 C"], "error",
+         (2, [(0, "2018 is before the first case of COVID-19"), (3, "2019-11 is before the first case of COVID-19")])),
+        ("one_class_sources", "url finding", ["//a C", "//a O", "//b C", "//b C", "//c O", "//d todo"], "warning",
+         (2, [(2, "b: COVID-19"), (3, "b: COVID-19"), (4, "c: Not COVID-19")])),
+    ],
+)  # fmt: skip
+def test_a_check_of_several_columns_finds_its_rows_and_no_others(
+    check: str, header: str, rows: list[str], severity: str, expected: tuple[int, list[tuple[int, str]]]
+) -> None:
+    words = {"C": COVID, "O": OTHER, "N": "No Finding"}
+    cells = [[words.get(cell, cell.replace("//", "https://")) for cell in row.split()] for row in rows]
+    audit = audited(*(dict(zip(header.split(), row, strict=True)) for row in cells))
+    assert found(audit, check) == (severity, *expected)
 
 
 def test_of_very_many_unreadable_numbers_the_first_are_listed_and_all_counted() -> None:
