@@ -229,7 +229,7 @@ def _both_labels(data: AuditInput) -> Found:
 def _no_finding_of_covid_patients(data: AuditInput) -> Found:
     rows = data.frontal[ambiguous_rows(data.frontal, data.table)]
     frontal = rows["patientid"].isin(data.frontal.loc[data.frontal["label"] == COVID, "patientid"])
-    where = frontal.map({True: "a frontal film", False: "another image"})
+    where = frontal.map({True: "a frontal X-ray", False: "another image"})
     more = f"With COVID-19 on a frontal X-ray: {int(frontal.sum())}."
     return Found(("No Finding, COVID-19 on " + where).astype("str"), more=more)
 

@@ -378,13 +378,13 @@ def split_image_paths(out_dir: Path) -> list[Path]:
     return [split_image_path(out_dir, row) for _, row in read_split(out_dir).iterrows()]
 
 
-def _counted(films: pd.DataFrame) -> dict[str, Any]:
-    by_class = {label: _images_patients(films[films["label"] == label]) for label in reversed(CLASSES)}
-    return {**_images_patients(films), "by_class": by_class}
+def _counted(rows: pd.DataFrame) -> dict[str, Any]:
+    by_class = {label: _images_patients(rows[rows["label"] == label]) for label in reversed(CLASSES)}
+    return {**_images_patients(rows), "by_class": by_class}
 
 
-def _images_patients(films: pd.DataFrame) -> dict[str, int]:
-    return {"images": len(films), "patients": films["patientid"].nunique()}
+def _images_patients(rows: pd.DataFrame) -> dict[str, int]:
+    return {"images": len(rows), "patients": rows["patientid"].nunique()}
 
 
 def _pairs(names: Sequence[str], fingerprints: Sequence[Fingerprint], films: ReadFilms) -> list[tuple[int, int]]:
