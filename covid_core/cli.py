@@ -82,8 +82,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     from covid_core.data.cohort import CohortRules
-    from covid_core.data.prepare import prepare_dataset
-    from covid_core.data.summary import summary_lines
+    from covid_core.data.prepare import prepare_dataset, summary_lines
 
     rules = CohortRules(ambiguous=options.ambiguous, include_supine=not options.no_supine)
     with _progress("reading films, then comparing them", "film") as progress:
@@ -101,21 +100,20 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from contextlib import closing, nullcontext
-
     from covid_core.data.audit import audit_dataset
     from covid_core.data.audit_text import audit_json, summary_lines
-    from covid_core.data.pictures import STORE_NAME, PictureStore
+    from covid_core.data.duplicates import fingerprint_files
+    from covid_core.data.image_cache import CACHE_NAME, ImageCache
     from covid_core.locations import cache_dir
 
-    opened = nullcontext() if options.no_cache else closing(PictureStore(cache_dir() / STORE_NAME))
-    with opened as store, _progress("reading films", "film") as progress:
+    fingerprints = fingerprint_files if options.no_cache else ImageCache(cache_dir() / CACHE_NAME).fingerprints
+    with _progress("auditing", "image") as progress:
         audit = audit_dataset(
             options.collection,
             table_only=options.table_only,
             progress=progress,
-            store=store,
-            say=_said_above_a_bar(),
+            comparing=progress,
+            fingerprints=fingerprints,
         )
     print(audit_json(audit) if options.json else summary_lines(audit))
     grave = () if options.fail_on == "never" else audit.at_least(options.fail_on)
@@ -413,15 +411,6 @@ def _said_with_seconds() -> Callable[[str], None]:
         print(f"[{time.monotonic() - started:4.0f} s] {line}", file=sys.stderr, flush=True)
 
     return say
-
-
-def _said_above_a_bar() -> Callable[[str], None]:
-    """Prints lines on stderr above the bar of `_progress`; nothing where that shows none."""
-    if not sys.stderr.isatty():
-        return lambda _: None
-    from tqdm import tqdm
-
-    return lambda words: tqdm.write(words, file=sys.stderr)
 
 
 @contextmanager

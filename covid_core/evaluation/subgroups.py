@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from covid_core.data.overview import NOT_GIVEN
+from covid_core.data.filters import NOT_GIVEN
 from covid_core.evaluation import estimates, intervals, metrics
 from covid_core.evaluation.films import PAIRED_COLUMNS, Films, checked_table, films_of
 from covid_core.evaluation.intervals import Estimate

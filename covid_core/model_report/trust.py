@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from covid_core import figures
+from covid_core.data.film_record import describe
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
 from covid_core.evaluation.summary import best_baseline, described, interval
@@ -79,22 +80,17 @@ def failures(record: Record) -> tuple[Item, ...]:
 def error_table(wrong: pd.DataFrame) -> pd.DataFrame:
     """Wrongly called images, rows of `covid_core.evaluation.mistakes.mistakes`, as text with what is known of each."""
     return pd.DataFrame(
-        {
-            "File": wrong["filename"],
-            "Error": wrong["kind"],
-            "P(COVID-19)": wrong["probability_covid"].map("{:.2f}".format),
-            "Confidence": wrong["confidence"].map("{:.0%}".format),
-            "Known": [known_of(row) for row in wrong.to_dict("records")],
-        }
+        [
+            {
+                "File": row["filename"],
+                "Error": row["kind"],
+                "P(COVID-19)": f"{row['probability_covid']:.2f}",
+                "Confidence": f"{row['confidence']:.0%}",
+                "Known": describe(row),
+            }
+            for row in wrong.to_dict("records")
+        ]
     )
-
-
-def known_of(row: Mapping[Any, Any]) -> str:
-    """What a table of images says of one, in a line: finding, view, sex, age and source, as far as they are given."""
-    age = row.get("age")
-    words = [row.get("finding"), row.get("view"), row.get("sex")]
-    words += [None if age is None or pd.isna(age) else f"{age:.0f} years", row.get("source")]
-    return ", ".join(word for word in words if isinstance(word, str))
 
 
 def public_address(filename: str) -> str:

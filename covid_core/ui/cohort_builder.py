@@ -12,8 +12,10 @@ import streamlit as st
 
 from covid_core.data import overview
 from covid_core.data.cohort import Ambiguous, Cohort, CohortRules, flow_to_json, select_cohort
-from covid_core.data.plan import (
+from covid_core.data.prepare import (
     DEFAULT_OUT,
+    FLOW_NAME,
+    RECORD_NAME,
     WIDEST_RULES,
     PlanRules,
     ReadFilms,
@@ -23,10 +25,10 @@ from covid_core.data.plan import (
     plan_split,
     prepare_command,
     read_films,
+    read_split,
     readable_cohort,
     split_csv,
 )
-from covid_core.data.prepare import FLOW_NAME, RECORD_NAME, read_split
 from covid_core.errors import DatasetError
 from covid_core.figures.dataset import flow
 from covid_core.labels import CLASS_TITLES, CLASSES
@@ -291,7 +293,9 @@ def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache
     def follow(what: str, done: int, total: int) -> None:
         bar.progress(done / total, f"{done} of {total} images {what}")
 
-    films = read_films(images, names, partial(follow, "read"), pictures_of(collection), partial(follow, "compared"))
+    films = read_films(
+        images, names, partial(follow, "read"), pictures_of(collection).fingerprints, partial(follow, "compared")
+    )
     with cache.lock:
         cache.films = films
     _note_reading(None)

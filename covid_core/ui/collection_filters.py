@@ -7,8 +7,8 @@ import streamlit as st
 
 from covid_core.data import overview
 from covid_core.data.countries import country_name
-from covid_core.data.filters import COLUMNS, IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered
-from covid_core.data.plan import PART_TITLES
+from covid_core.data.filters import COLUMNS, IN_COHORT, NO_PART, NOT_GIVEN, Filters, filtered, finding_counts
+from covid_core.data.prepare import PART_TITLES
 from covid_core.labels import CLASS_TITLES
 from covid_core.ui.frame import plain
 
@@ -118,7 +118,7 @@ def filter_options(explored: pd.DataFrame) -> dict[str, dict[str, int]]:
 
     A filter that the table has no column for is left out, and so are all but the most common of very many values.
     """
-    options = {"finding": dict(list(overview.finding_counts(explored).items())[:_MOST_OPTIONS])}
+    options = {"finding": dict(list(finding_counts(explored).items())[:_MOST_OPTIONS])}
     for key, (field, _, _) in _CHOICES.items():
         column = COLUMNS.get(field)
         if column in explored:

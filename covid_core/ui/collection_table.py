@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from covid_core.data.audit_table import dated
+from covid_core.data.audit_checks import parse_date
 from covid_core.data.film_record import title_of
 from covid_core.data.filters import NOT_GIVEN, NOTES, with_notes
 from covid_core.data.overview import shown_table
@@ -185,7 +185,12 @@ def _text(name: str) -> Callable[[pd.DataFrame], Key]:
 
 
 def _newest(rows: pd.DataFrame) -> Key:
-    return -_places(rows["date"].astype("object"), lambda text: span[0].toordinal() if (span := dated(text)) else None)
+    return -_places(rows["date"].astype("object"), _first_day)
+
+
+def _first_day(text: str) -> int | None:
+    period = parse_date(text)
+    return None if period is None else period.asfreq("D", "start").ordinal
 
 
 def _places(column: "pd.Series[Any]", key: Callable[[str], Any]) -> Key:

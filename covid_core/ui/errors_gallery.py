@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from covid_core.data.film_record import describe
 from covid_core.evaluation.mistakes import KINDS, chosen, groups_of, mistakes
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.inference.bundle import Bundle
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.record import Record
-from covid_core.model_report.trust import error_table, known_of, public_address
+from covid_core.model_report.trust import error_table, public_address
 from covid_core.ui.collection import picture_store, small_pictures
 from covid_core.ui.collection_film import HEAT, film_of_collection
 from covid_core.ui.collection_source import installed_collection
@@ -99,7 +100,7 @@ def _pictures(shown: pd.DataFrame, images: Path) -> None:
                 if picture is not None:
                     st.image(picture, width="stretch", alt=f"Chest X-ray, {row['kind']}")
                 st.markdown(f"**{plain(str(row['kind']))}**, P(COVID-19) {row['probability_covid']:.2f}")
-                st.text(known_of(row), width="stretch")
+                st.text(describe(row), width="stretch")
                 st.button(
                     "Open",
                     icon=":material/open_in_full:",
@@ -120,7 +121,7 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
         f"**{plain(kind[:1].upper() + kind[1:])}**: by the reference standard {CLASS_TITLES[row['label']]}, "
         f"P(COVID-19) {row['probability_covid']:.2f}; called COVID-19 from {record.evaluation['threshold']:.2f}."
     )
-    st.text(f"{filename}\n{known_of(row)}")
+    st.text(f"{filename}\n{describe(row)}")
     if images is None:
         st.info("The dataset is not installed, so its images are not shown.", icon=":material/info:")
     else:

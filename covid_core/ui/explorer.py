@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data.filters import IN_COHORT, with_choices
-from covid_core.data.plan import PlanRules
+from covid_core.data.prepare import PlanRules
 from covid_core.locations import model_names
 from covid_core.ui.audit_panel import audit_section
 from covid_core.ui.bundles import choose_bundle

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core import figures
-from covid_core.data.overview import film_facts
+from covid_core.data.film_record import film_record
 from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.images.repair import Repair, shortest
@@ -188,15 +188,15 @@ def similar_row(
 
 
 def _similar_film(number: int, film: SimilarFilm, picture: bytes | None, collection: OpenCollection | None) -> None:
-    facts = None if collection is None else film_facts(collection.table, film.filename)
+    record = None if collection is None else film_record(collection.table, film.filename)
     if picture is not None:
         st.image(picture, width="stretch", alt=f"A similar film, {CLASS_TITLES[film.label]}")
     st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
-    if facts is not None:
-        st.caption(plain(facts.sentence))
+    if record is not None and record.summary:
+        st.caption(plain(f"{record.summary}."))
     st.text(", ".join(filter(None, (film.source, film.filename))))
-    if facts is not None and facts.url is not None:
-        st.link_button(f"Source of film {number}", facts.url, icon=":material/open_in_new:")
+    if record is not None and record.source_url is not None:
+        st.link_button(f"Source of film {number}", record.source_url, icon=":material/open_in_new:")
 
 
 def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False) -> None:

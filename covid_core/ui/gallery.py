@@ -11,8 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data.filters import NOT_GIVEN
+from covid_core.data.image_cache import ImageCache
 from covid_core.data.metadata import safe_image_path
-from covid_core.data.pictures import PictureStore
 from covid_core.errors import DatasetError
 from covid_core.figures.frame import CLASS_COLOURS
 from covid_core.labels import CLASS_TITLES
@@ -65,16 +65,16 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     start = (page - 1) * PER_PAGE
     seen = rows.iloc[start : start + PER_PAGE]
     said.caption(f"Images {start + 1:,} to {start + len(seen):,} of {len(rows):,}")
-    store = pictures_of(collection)
+    cache = pictures_of(collection)
     with above:
-        tiles = _tiles(images, seen, store)
+        tiles = _tiles(images, seen, cache)
         _component(
             key=_KEY,
             data={"key": _KEY, "start": start, "tiles": tiles},
             on_open_change=partial(_open, frozenset(tile["file"] for tile in tiles)),
         )
     if pages > 1:
-        _make_all(images, rows, store, collection.content)
+        _make_all(images, rows, cache, collection.content)
 
 
 def _back_to_first_page(collection: OpenCollection, kept: pd.DataFrame) -> None:
@@ -96,7 +96,7 @@ def _open(shown: frozenset[str]) -> None:
         open_named(wanted)
 
 
-def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[str, Any]]:
+def _tiles(images: Path, rows: pd.DataFrame, cache: ImageCache) -> list[dict[str, Any]]:
     """What the component takes of each image.
 
     Returns:
@@ -108,7 +108,7 @@ def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[s
     """
     filenames = rows["filename"].fillna("").tolist()
     place = st.empty()
-    pictures = small_pictures(images, filenames, store, _Bar(place, "Making thumbnails"))
+    pictures = small_pictures(images, filenames, cache, _Bar(place, "Making thumbnails"))
     place.empty()
     return [
         {
@@ -125,7 +125,7 @@ def _tiles(images: Path, rows: pd.DataFrame, store: PictureStore) -> list[dict[s
     ]
 
 
-def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: str) -> None:
+def _make_all(images: Path, rows: pd.DataFrame, cache: ImageCache, content: str) -> None:
     """Offer to make the thumbnails of all pages at once."""
     present = rows[rows["has_file"]] if "has_file" in rows else rows
     shown = zlib.crc32(np.sort(present.index.to_numpy()).tobytes())
@@ -152,7 +152,7 @@ def _make_all(images: Path, rows: pd.DataFrame, store: PictureStore, content: st
         names = present["filename"].dropna().drop_duplicates().tolist()
         bar = _Bar(st.empty(), "Making all thumbnails", len(names))
         for bar.before in range(0, len(names), _AT_ONCE):
-            small_pictures(images, names[bar.before : bar.before + _AT_ONCE], store, bar)
+            small_pictures(images, names[bar.before : bar.before + _AT_ONCE], cache, bar)
     place.caption("The thumbnails of all these images are made.")
     _note(_MAKING, None)
     _note(_ALL_MADE, these)

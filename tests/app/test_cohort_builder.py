@@ -15,8 +15,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.arguments import build_parser
 from covid_core.cli import main
 from covid_core.data.cohort import CohortRules
-from covid_core.data.plan import ReadFilms
-from covid_core.data.prepare import prepare_dataset
+from covid_core.data.prepare import ReadFilms, prepare_dataset
 from covid_core.ui import cohort_builder
 from covid_core.ui.frame import offer
 from tests.app.conftest import texts

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import pictures
+from covid_core.data import image_cache
 from covid_core.data.filters import with_choices
 from covid_core.data.metadata import read_metadata
 from covid_core.figures.frame import CLASS_COLOURS
@@ -179,7 +179,7 @@ def test_all_thumbnails_are_made_at_once_and_none_is_made_again(
     def refuse(_data: bytes) -> None:
         raise AssertionError("a film was decoded again")
 
-    monkeypatch.setattr(pictures, "decode", refuse)
+    monkeypatch.setattr(image_cache, "decode", refuse)
     app.pagination(key="page").set_value(2).run()
     assert [tile["picture"] is not None for tile in tiles(app)] == [True] * 10 + [False] * 50
     assert "The thumbnails of all these images are made." in texts(app)
