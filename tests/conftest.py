@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.phantom import write_phantom_dataset
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+settings.register_profile("few", max_examples=20, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
+settings.load_profile("few")
 
 
 @pytest.fixture(scope="session", autouse=True)
