@@ -3,14 +3,6 @@ import pytest
 from covid_core import errors
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["DatasetError", "DownloadError", "TrainingError", "EvaluationError", "BundleError", "ImageRefusedError"],
-)
-def test_every_error_meant_for_the_user_has_one_base(kind):
-    assert issubclass(getattr(errors, kind), errors.CovidCoreError)
-
-
 def test_a_refusal_carries_its_code_and_its_sentence():
     refusal = errors.ImageRefusedError("too_small", "The image is too small.")
     assert refusal.reason == "too_small"
