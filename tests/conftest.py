@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from covid_core.data.prepare import PreparedDataset, prepare_dataset
 from tests.phantom import write_phantom_dataset
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -46,3 +47,9 @@ def real_dataset(shared_dir: Path) -> Path:
     if not (folder / "metadata.csv").is_file():
         pytest.skip(f"the dataset is not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_prepared(real_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """The real dataset, divided by the rules that stand by default. Tests share it and must not change it."""
+    return prepare_dataset(real_dataset, tmp_path_factory.mktemp("real"))
