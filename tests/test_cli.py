@@ -28,13 +28,13 @@ from tests.fake_bundle import (
     add_fake_gate,
     change_manifest,
     start_tensorflow,
+    trained_on,
     write_fake_bundle,
     write_fake_chest_bundle,
     write_film,
 )
 from tests.made_up_collections import write_collections
 from tests.phantom import phantom_film, write_phantom_dataset
-from tests.test_gating import trained_on
 from tests.training.tiny import write_tiny_dataset
 
 VERBS = (

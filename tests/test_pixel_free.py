@@ -2,10 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
-
-pytest.importorskip("sklearn", reason="baselines need requirements-train.txt")
 
 from covid_core.data.prepare import write_split
 from covid_core.errors import ImageRefusedError
