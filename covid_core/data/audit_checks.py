@@ -265,7 +265,7 @@ def _dates(data: AuditInput) -> Found:
             problem = "is in the future"
         elif period.asfreq("D", "end") < FIRST_X_RAY:
             problem = "is before the first X-ray"
-        elif data.table.at[row, "label"] == COVID and period.asfreq("D", "end") < FIRST_COVID:
+        elif data.table.loc[row, "label"] == COVID and period.asfreq("D", "end") < FIRST_COVID:
             problem = "is before the first case of COVID-19"
         if problem:
             what[row] = f"{text} {problem}"
@@ -305,7 +305,7 @@ def _findings(data: AuditInput) -> Found:
     for row, finding in data.table["finding"].dropna().items():
         unknown = [part for part in finding_components(finding) if part.lower() not in KNOWN_FINDINGS]
         if unknown:
-            lost = data.table.at[row, "label"] != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)
+            lost = data.table.loc[row, "label"] != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)
             what[row] = f"finding: {', '.join(unknown)}" + (" (counts as Not COVID-19)" if lost else "")
             misspelt |= lost
     more = "Some look like COVID-19: write COVID-19." if misspelt else ""
