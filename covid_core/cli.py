@@ -81,8 +81,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     from covid_core.data.cohort import CohortRules
-    from covid_core.data.prepare import prepare_dataset
-    from covid_core.data.summary import summary_lines
+    from covid_core.data.prepare import prepare_dataset, summary_lines
 
     rules = CohortRules(ambiguous=options.ambiguous, include_supine=not options.no_supine)
     with _progress("reading films, then comparing them", "film") as progress:

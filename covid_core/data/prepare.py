@@ -96,6 +96,24 @@ def prepare_dataset(
     return prepared
 
 
+def summary_lines(prepared: PreparedDataset) -> str:
+    """Images and patients after each step, in each part, and in more than one part (which must be none), for the terminal."""
+    lines = ["images  patients  left out"]
+    for step in prepared.flow:
+        left_out = f"{step.excluded_images:8d}  {step.reason}" if step.excluded_images else "       -"
+        lines.append(f"{step.images:6d}  {step.patients:8d}  {left_out}")
+    lines += ["", "part   class      images  patients"]
+    for row in prepared.parts.to_dict("records"):
+        lines.append(f"{row['part']:5}  {row['label']:9}  {row['images']:6d}  {row['patients']:8d}")
+    lines += [
+        "",
+        f"In more than one part: {prepared.overlap.patients} patients, {prepared.overlap.duplicates} duplicates "
+        f"({len(prepared.duplicate_pairs)} pairs of (almost) the same image were kept together).",
+        f"written: {prepared.out_dir / 'split'}, split.csv, flow.json",
+    ]
+    return "\n".join(lines)
+
+
 def read_split(out_dir: Path) -> pd.DataFrame:
     """Read a prepared split and check that it is whole.
 
