@@ -408,9 +408,10 @@ def test_a_second_download_into_the_folder_is_refused_and_disturbs_nothing(serve
 
 
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
 from covid_core.data.download import fetch_dataset
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 fetch_dataset(Path(sys.argv[1]), base_url=sys.argv[2], timeout=3600)
 """
 
@@ -424,8 +425,12 @@ def test_a_killed_download_locks_nothing_and_leaves_no_half_file(
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path), server.url], stderr=subprocess.DEVNULL
     ) as other:
-        assert server.silent.wait(60)
-        other.send_signal(number)
+        try:
+            assert server.silent.wait(60)
+            other.send_signal(number)
+            other.wait(60)
+        finally:
+            other.kill()
     assert not (tmp_path / "images" / "a.png").exists()
     server.stalls.clear()
     fetch_dataset(tmp_path, base_url=server.url)
