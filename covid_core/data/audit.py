@@ -2,28 +2,21 @@
 
     python -m covid_core audit --collection data/covid-chestxray-dataset
 
-Puts the checks in order: those of the files (`audit_files`), of the table (`audit_table`), and of what predicts the class
-without a pixel (`audit_prediction`). It changes nothing and writes nothing.
+It changes nothing and writes nothing.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from covid_core.data.audit_files import FilePair, audit_files
-from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Say, Severity
+from covid_core.data.audit_checks import CHECKS, AuditInput
+from covid_core.data.audit_files import file_paths, read_files
+from covid_core.data.audit_finding import Audit
 from covid_core.data.audit_prediction import prediction_findings
-from covid_core.data.audit_table import table_findings
 from covid_core.data.cohort import CohortRules, ambiguous_rows, select_cohort
-from covid_core.data.duplicates import Progress
+from covid_core.data.duplicates import FingerprintFiles, Progress, fingerprint_files
 from covid_core.data.metadata import read_metadata, unreadable_numbers
 from covid_core.locations import IMAGES_NAME, METADATA_NAME
-
-if TYPE_CHECKING:
-    from covid_core.data.pictures import PictureStore
-
-__all__ = ["SEVERITIES", "Audit", "Finding", "Severity", "audit_dataset"]
 
 
 def audit_dataset(
@@ -31,23 +24,23 @@ def audit_dataset(
     *,
     table_only: bool = False,
     progress: Progress | None = None,
+    comparing: Progress | None = None,
     table: pd.DataFrame | None = None,
-    store: "PictureStore | None" = None,
-    say: Say = lambda _: None,
+    fingerprints: FingerprintFiles = fingerprint_files,
 ) -> Audit:
     """Audit a collection; its images are read once.
 
     Args:
         collection: the folder with `metadata.csv` and `images/`; None for a table without a folder, which is audited alone.
-        table_only: look at no image. Otherwise a collection without a single one is an error: to pass over its files in silence
-            would let a pipeline go on with nothing.
-        progress: called with (done, total) after each file that was read. What it raises ends the audit.
-        table: what `read_metadata` gave, if it was read already.
-        store: keeps what was read of a file, so that the next audit does not read it again; None to read every file.
-        say: called with what is done next, in words, before each step that takes time. What it raises ends the audit.
+        table_only: look at no image. Otherwise a collection without a single one is an error, lest a pipeline go on with
+            nothing.
+        progress: called after each file that was read. What it raises ends the audit.
+        comparing: called after each image that was compared with the others. What it raises ends the audit.
+        table: of `read_metadata`, if it was read already.
+        fingerprints: reads the files; that of an image cache is quicker the next time.
 
     Returns:
-        One finding a check, in a fixed order.
+        One finding per check, in a fixed order.
 
     Raises:
         DatasetError: `metadata.csv` is missing or no such table.
@@ -59,26 +52,19 @@ def audit_dataset(
         table = read_metadata(collection / METADATA_NAME)
     unreadable = unreadable_numbers(table)
     table = table.reset_index(drop=True)
-    table.attrs = {}  # the rows of the findings are made of this table, and need not carry what is already told
+    table.attrs = {}  # with the unreadable numbers, which the rows of the findings need not carry
     images_dir = None if collection is None or table_only else collection / IMAGES_NAME
-    files = audit_files(table, images_dir, progress, say, store)
-    say("Reading the table")
-    films = _films(table, images_dir if files.any_present else None)
-    cohort = films[~ambiguous_rows(films, table)]
-    findings = (
-        *files.findings,
-        *table_findings(table, films, unreadable),
-        *prediction_findings(cohort, _within(cohort, files.pairs), say),
-    )
-    return Audit(findings, len(table), int(table["patientid"].nunique()))
-
-
-def _films(table: pd.DataFrame, images_dir: Path | None) -> pd.DataFrame:
-    """The labelled frontal X-rays whose file is there, or all for None, with their own labels, on the index of the table."""
-    return table.loc[select_cohort(table, images_dir, CohortRules(ambiguous="non_covid")).table.index]
-
-
-def _within(cohort: pd.DataFrame, pairs: tuple[FilePair, ...]) -> list[tuple[int, int]]:
-    """The pairs of which both are in a cohort, as positions in it."""
+    paths = file_paths(table, images_dir or Path())
+    present = {} if images_dir is None else {row: path for row, path in paths.items() if path and path.is_file()}
+    files = read_files(table, present, progress, comparing, fingerprints)
+    missing = {} if present else {"files": "no file of the table is there."}
+    if images_dir is None:
+        missing = dict.fromkeys(("folder", "files"), "the table alone is audited.")
+    rules = CohortRules(ambiguous="non_covid")
+    frontal = table.loc[select_cohort(table, images_dir if present else None, rules).table.index]
+    data = AuditInput(table, frontal, unreadable, paths, present, files)
+    cohort = frontal[~ambiguous_rows(frontal, table)]
     position = {row: number for number, row in enumerate(cohort.index)}
-    return [(position[a], position[b]) for a, b, _ in pairs if a in position and b in position]
+    pairs = [(position[a], position[b]) for a, b, _ in files.pairs if {a, b} <= position.keys()]
+    findings = (*(check.run(data, missing) for check in CHECKS), *prediction_findings(cohort, pairs))
+    return Audit(findings, len(table), int(table["patientid"].nunique()))

@@ -1,92 +1,80 @@
-"""How well the class is told without a pixel, as an audit reports it. The models are `covid_core.evaluation.baselines`.
-
-Image size and file type are not among what is tried: the table does not tell them. scikit-learn and SciPy are loaded when the
-first figure is asked for: whoever shows an audit need not wait for them.
-"""
+"""How well the class can be predicted without a pixel; the models are `covid_core.evaluation.baselines`."""
 
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from covid_core.data.audit_finding import Finding, Metric, Say, not_checked, rows_of
+from covid_core.data.audit_checks import not_checked
+from covid_core.data.audit_finding import Finding
 from covid_core.errors import DatasetError
 
-PREDICTORS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "source_predicts": ("From the source alone", ("source",)),
-    "view_predicts": ("From the view alone", ("view",)),
-    "age_sex_predicts": ("From age and sex alone", ("age", "sex")),
-    "all_predict": ("From source, view, age and sex together", ("source", "view", "age", "sex")),
+_PREDICTORS = {
+    "source_predicts": ("Source", "source alone", ("source",)),
+    "view_predicts": ("View", "view alone", ("view",)),
+    "age_sex_predicts": ("Age and sex", "age and sex alone", ("age", "sex")),
+    "all_predict": (
+        "Source, view, age and sex",
+        "source, view, age and sex",
+        ("source", "view", "age", "sex"),
+    ),
 }
-"""Check -> what is known, in words, and the columns."""
-N_FOLDS = 5
-CHANCE = 0.5
-"""The area under the ROC curve of a guess."""
-_MOST_RESAMPLES = 1000
-_MOST_CELLS = 10_000_000  # resamples times films, so that a large table does not take minutes
-_MOST_WITHIN = 5000  # films; an area within sources takes memory with the square of the films of a source
+"""Check -> its title, what is known in words, and the columns."""
+_FOLDS = 5
+_CHANCE = 0.5
+_MAX_RESAMPLES = 1000
+_MAX_CELLS = 10_000_000  # resamples times images, so that a large table does not take minutes
+_MAX_WITHIN = 5000  # images; an area within sources takes memory with the square of the images of a source
 
 
-def prediction_findings(
-    cohort: pd.DataFrame, pairs: Sequence[tuple[int, int]], say: Say = lambda _: None
-) -> Iterator[Finding]:
-    """ROC AUC, cross-validated with patients and duplicates kept together, of what each of `PREDICTORS` tells of the class.
+def prediction_findings(cohort: pd.DataFrame, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    """Measure the ROC AUC of each of some columns, cross-validated with patients and duplicates kept together.
 
-    A finding counts the films if it tells more than chance, else none.
+    A finding counts the images if the lower limit of its interval is above chance, else none.
 
     Args:
-        cohort: labelled films with `filename`, `patientid`, `label`, `source`, `view`, `age`, `sex`.
-        pairs: positions in it of (almost) the same picture.
-        say: called before each prediction.
+        cohort: labelled images with `filename`, `patientid`, `label`, `source`, `view`, `age`, `sex`.
+        pairs: positions in it of (almost) the same image.
     """
-    say("Grouping the films by patient")
+    # scikit-learn and SciPy are slow to load, and whoever shows an audit need not wait for them.
     from covid_core.data.split import assign_folds, group_ids  # noqa: PLC0415
     from covid_core.evaluation.baselines import pixel_free_predictions  # noqa: PLC0415
     from covid_core.evaluation.protocols import paired_metrics  # noqa: PLC0415
 
-    films = cohort.reset_index(drop=True).assign(group=group_ids(cohort["patientid"].tolist(), pairs))
+    images = cohort.reset_index(drop=True).assign(group=group_ids(cohort["patientid"].tolist(), pairs))
     try:
-        folds = assign_folds(films, N_FOLDS)
+        folds = assign_folds(images, _FOLDS)
     except DatasetError:
-        why = f"each class needs films of at least {N_FOLDS} patients to be predicted."
-        yield from (not_checked(check, why) for check in PREDICTORS)
+        why = f"each class needs images of at least {_FOLDS} patients to be predicted."
+        yield from (not_checked(check, title, why) for check, (title, _, _) in _PREDICTORS.items())
         return
-    resamples = max(100, min(_MOST_RESAMPLES, _MOST_CELLS // len(films)))
-    for check, (words, columns) in PREDICTORS.items():
-        say(f"Telling the class without a pixel: {words[:1].lower()}{words[1:]}")
-        # What is given in one fold at most cannot be learned where that fold is told.
-        known = tuple(name for name in columns if len(set(folds[films[name].notna()])) > 1)
+    resamples = max(100, min(_MAX_RESAMPLES, _MAX_CELLS // len(images)))
+    for check, (title, known_words, columns) in _PREDICTORS.items():
+        # A column given in one fold only cannot be learned where that fold is predicted.
+        known = tuple(name for name in columns if len(set(folds[images[name].notna()])) > 1)
         if not known:
-            yield not_checked(check, "the table does not give it.")
+            yield not_checked(check, title, "the table does not give it.")
             continue
-        # A film without a name has no place in a figure's table; its number stands in.
-        guessed = films.assign(
-            filename=films.index.astype("str"), probability_covid=pixel_free_predictions(films, folds, known)
+        # An image without a file name has no place in a table of predictions; its number stands in.
+        predicted = images.assign(
+            filename=images.index.astype("str"), probability_covid=pixel_free_predictions(images, folds, known)
         )
-        # Within a source, knowing it alone tells nothing; what is left are differences between folds, against the label.
-        told_within = columns != ("source",) and len(films) <= _MOST_WITHIN
-        areas = paired_metrics(guessed if told_within else guessed.drop(columns="source"), n_resamples=resamples)
-        yield _told(check, words, areas["roc_auc"], areas["within_source_auc"] if told_within else None, len(films))
-
-
-def _told(check: str, words: str, area: Metric, within: Metric | None, films: int) -> Finding:
-    value, lower, upper = area["value"], area["lower"], area["upper"]
-    if value is None:
-        return not_checked(check, "there are too few films of one class.")
-    if lower is None or upper is None:
-        interval, more = "", value == 1  # where every pair is right no resample differs, so there is no interval
-        chance = "too few patients to tell it from chance"
-    else:
-        interval, more = f" (95% interval {lower:.2f} to {upper:.2f})", lower > CHANCE
-        chance = "no more than chance"
-    verdict = "more than chance; a model is worth only what it adds" if more else chance
-    nothing = pd.DataFrame({"filename": [], "patientid": []}, dtype="str")
-    return Finding(
-        check,
-        "warning" if more else "notice",
-        films if more else 0,
-        f"{words} the class of {films} frontal films is told with an AUC of {value:.2f}{interval}, patients kept apart: "
-        f"{verdict}.",
-        rows_of(nothing, ()),
-        roc_auc=area,
-        within_source_auc=within,
-    )
+        # Within a source the source alone says nothing; what is left are differences between folds, against the label.
+        within = columns != ("source",) and len(images) <= _MAX_WITHIN
+        areas = paired_metrics(predicted if within else predicted.drop(columns="source"), n_resamples=resamples)
+        area, within_area = areas["roc_auc"], areas["within_source_auc"] if within else None
+        value, lower, upper = area["value"], area["lower"], area["upper"]
+        if value is None:
+            yield not_checked(check, title, "there are too few images of one class.")
+            continue
+        # Where every pair is in order no resample differs, so there is no interval.
+        more, interval = (
+            (value == 1, "") if lower is None else (lower > _CHANCE, f" (95% CI {lower:.2f} to {upper:.2f})")
+        )
+        verdict = "Judge a model by what it adds." if more else "This is no more than chance."
+        nothing = not_checked(check, title, "").rows
+        sentence = (
+            f"The class of {len(images)} frontal X-rays, predicted from {known_words}: AUC {value:.2f}{interval}, "
+            f"patient-grouped. {verdict}"
+        )
+        severity = "warning" if more else "notice"
+        yield Finding(check, title, severity, len(images) if more else 0, sentence, nothing, True, area, within_area)

@@ -1,4 +1,4 @@
-"""An audit in words for the terminal and for people, as plain values for a program, and as one table of all rows."""
+"""An audit as text for the terminal, as plain values for JSON, and as one table of all rows."""
 
 import json
 from typing import Any
@@ -8,39 +8,12 @@ import pandas as pd
 from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Metric, printable
 
 ROWS_SHOWN = 5
-CHECK_TITLES = {
-    "escaping_names": "File names that leave the folder",
-    "repeated_names": "Files named in several rows",
-    "missing_files": "Missing files",
-    "unreadable_files": "Unreadable files",
-    "file_types": "Files of another type than their name",
-    "exact_duplicates": "Files with the same content",
-    "near_duplicates": "X-rays that are almost the same picture",
-    "duplicates_across_patients": "The same picture under different patients",
-    "both_labels": "Patients with films of both classes",
-    "no_finding_of_covid_patients": "No Finding in patients who have COVID-19",
-    "ages": "Impossible ages",
-    "offsets": "Impossible days since onset",
-    "dates": "Impossible dates",
-    "unclear_dates": "Dates that say too little",
-    "measurements": "Impossible temperature or oxygen saturation",
-    "unreadable_numbers": "Numbers that cannot be read",
-    "modalities": "Unknown modalities",
-    "views": "Unknown views",
-    "findings": "Unknown words in findings",
-    "one_class_sources": "Sources that show one class only",
-    "source_predicts": "Source",
-    "view_predicts": "View",
-    "age_sex_predicts": "Age and sex",
-    "all_predict": "Source, view, age and sex",
-}
-"""Check -> its name as people read it; of what predicts the class, what is known of a film."""
 
 
 def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
-    """What was found, the gravest first, with the first rows of each; then what is in order, and in words what is neither.
+    """The findings, most severe first, each with its first rows; then the checks that found nothing.
 
-    Neither are the checks that could not run, and what tells the class no better than chance: its area is worth seeing.
+    Checks that could not run, and predictions no better than chance, come last with their sentences.
 
     Args:
         audit: of a collection.
@@ -54,7 +27,7 @@ def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
     quiet = [finding for finding in audit.findings if not finding.count]
     fine = [finding.check for finding in quiet if finding.checked and finding.roc_auc is None]
     if fine:
-        lines += ["", f"in order: {', '.join(fine)}"]
+        lines += ["", f"No problems found: {', '.join(fine)}"]
     lines += [f"{finding.check}: {finding.sentence}" for finding in quiet if finding.check not in fine]
     return "\n".join(lines)
 
@@ -70,7 +43,7 @@ def audit_json(audit: Audit) -> str:
 
 
 def audit_rows(audit: Audit) -> pd.DataFrame:
-    """Every row of every finding, the gravest first: `severity`, `check`, `filename`, `patientid`, `what`; '' for no name."""
+    """All rows, most severe first: `severity`, `check`, `filename`, `patientid`, `what`; '' for no file name."""
     found = [
         finding.rows.fillna("").assign(severity=severity, check=finding.check)
         for severity in SEVERITIES

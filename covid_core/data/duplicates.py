@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ from covid_core.storage import sha256_of_file
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""
 FloatArray = NDArray[np.float32]
+FingerprintFiles = Callable[[Sequence[Path], Progress | None], list["Fingerprint"]]
+"""`fingerprint_files`, or the same from a cache."""
+T = TypeVar("T")
 
 THUMBNAIL_SIZE = 64
 MAX_WORKERS = 4
@@ -80,37 +83,27 @@ class Fingerprint:
     problem: str = ""
 
 
-class FingerprintStore(Protocol):
-    """Keeps what was made of each file, so that it is made once; see `covid_core.data.pictures`."""
-
-    def fingerprints(self, paths: Sequence[Path], progress: Progress | None = None) -> list[Fingerprint]:
-        """One fingerprint per path, in their order; `progress` is called with (done, different files)."""
-        ...
+def fingerprint_files(paths: Sequence[Path], progress: Progress | None = None) -> list[Fingerprint]:
+    """Hash and decode files; one fingerprint per path. A file that cannot be read is reported in its fingerprint."""
+    return map_files(fingerprint_file, paths, progress)
 
 
-def fingerprint_files(
-    paths: Sequence[Path], progress: Progress | None = None, store: FingerprintStore | None = None
-) -> list[Fingerprint]:
-    """Hash and decode files, several at a time.
+def map_files(function: Callable[[Path], T], paths: Sequence[Path], progress: Progress | None = None) -> list[T]:
+    """Apply a function to files, several at a time, and return the results in their order.
 
     Args:
-        paths: the files.
-        progress: called after each file; with a store, in one step for those that it knows.
-        store: keeps what was made of each file, so that it is made once. The fingerprints are the same.
-
-    Returns:
-        One fingerprint per path, in their order. A file that cannot be read is reported in its fingerprint.
+        function: decodes at most one image.
+        paths: of the files.
+        progress: called from the calling thread after each file. What it raises ends the work within a few files.
     """
-    if store is not None:
-        return store.fingerprints(paths, progress)
     executor = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
     try:
-        fingerprints = []
-        for fingerprint in executor.map(fingerprint_file, paths):
-            fingerprints.append(fingerprint)
+        results = []
+        for result in executor.map(function, paths):
+            results.append(result)
             if progress is not None:
-                progress(len(fingerprints), len(paths))
-        return fingerprints
+                progress(len(results), len(paths))
+        return results
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -7,6 +7,7 @@ put right: a temperature of 95 is shown as it stands.
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -120,6 +121,7 @@ class FilmRecord:
         patientid: of its patient.
         label: its class; None where the finding is missing.
         finding: as in the table; None where it is blank.
+        summary: finding, view, sex and age in a line.
         fields: what is given, in the order of the table's columns, without the notes.
         not_given: the titles of the columns that are blank.
         notes: long texts, whole.
@@ -138,6 +140,7 @@ class FilmRecord:
     patientid: str
     label: Label | None
     finding: str | None
+    summary: str
     fields: tuple[Field, ...]
     not_given: tuple[str, ...]
     notes: tuple[Field, ...]
@@ -180,6 +183,7 @@ def film_record(table: pd.DataFrame, filename: str) -> FilmRecord | None:
         patientid=str(row["patientid"]),
         label=row["label"],
         finding=row["finding"],
+        summary=describe(row, ("finding", "view", "sex", "age")),
         fields=tuple(Field(title_of(name), _in_words(name, row[name])) for name in fields if row[name] is not None),
         not_given=tuple(title_of(name) for name in (*fields, *notes) if row[name] is None),
         notes=tuple(Field(title_of(name), str(row[name])) for name in notes if row[name] is not None),
@@ -194,6 +198,12 @@ def film_record(table: pd.DataFrame, filename: str) -> FilmRecord | None:
     )
 
 
+def describe(row: Mapping[Any, Any], columns: Sequence[str] = ("finding", "view", "sex", "age", "source")) -> str:
+    """An image in a line: the values of some columns, as far as they are given; units as in the table of its fields."""
+    given = {name: row[name] for name in columns if name in row and not pd.isna(row[name])}
+    return ", ".join(_with_unit(name, value) for name, value in given.items())
+
+
 def title_of(column: str) -> str:
     """The name of a column as people read it."""
     return _TITLES.get(column) or " ".join(column.split("_")).strip() or column
@@ -206,8 +216,11 @@ def _value(value: object) -> object:
 def _in_words(column: str, value: object) -> str:
     if column == "offset":
         return f"{value:g} days since onset or admission" if value != 1 else "1 day since onset or admission"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return _WORDS.get(column, {}).get(text.lower(), text) + _UNITS.get(column, "")
+    return _WORDS.get(column, {}).get(str(value).lower()) or _with_unit(column, value)
+
+
+def _with_unit(column: str, value: object) -> str:
+    return (f"{value:g}" if isinstance(value, float) else str(value)) + _UNITS.get(column, "")
 
 
 def _films(rows: pd.DataFrame) -> tuple[PatientFilm, ...]:

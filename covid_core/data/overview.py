@@ -10,46 +10,10 @@ import numpy as np
 import pandas as pd
 
 from covid_core.data.countries import COUNTRIES
-from covid_core.data.described import is_web_address
-from covid_core.data.filters import (
-    NOT_GIVEN,
-    NOTES,
-    Filters,
-    choices,
-    filtered,
-    finding_counts,
-    finding_paths,
-    usable,
-    with_choices,
-)
+from covid_core.data.filters import NOT_GIVEN, NOTES, choices, finding_paths
 from covid_core.data.metadata import COLUMNS
 from covid_core.labels import CLASS_TITLES, CLASSES, Label
 
-__all__ = [
-    "NOT_GIVEN",
-    "Counts",
-    "FilmFacts",
-    "Filters",
-    "Missingness",
-    "age_sex_pyramid",
-    "choices",
-    "cohort_sentence",
-    "counts",
-    "days_since_onset",
-    "film_facts",
-    "filtered",
-    "finding_counts",
-    "finding_hierarchy",
-    "images_by_country",
-    "images_per_patient",
-    "missingness",
-    "outcomes",
-    "shown_table",
-    "source_by_label",
-    "usable",
-    "view_by_label",
-    "with_choices",
-]
 _LONGEST_NOTE = 200
 _OLDEST_BAND = 90  # years; the last band of ages is open
 _AGE_BAND = 10
@@ -100,36 +64,6 @@ class Missingness:
 
     blanks: pd.DataFrame
     images: "pd.Series[int]"
-
-
-@dataclass(frozen=True)
-class FilmFacts:
-    """What the table says of one film, for those who see it beside another.
-
-    Attributes:
-        sentence: finding, view, age and sex in words, as far as they are given.
-        url: address of the page it comes from, http or https; None without one.
-    """
-
-    sentence: str
-    url: str | None
-
-
-def film_facts(table: pd.DataFrame, filename: str) -> FilmFacts | None:
-    """What the table says of the film of a file; None where it does not name the file.
-
-    Args:
-        table: as `read_metadata` gives it.
-        filename: value of the column `filename`.
-    """
-    rows = table[table["filename"] == filename]
-    if rows.empty:
-        return None
-    row = rows.iloc[0]
-    age = None if pd.isna(row["age"]) else f"{row['age']:.0f} years"
-    given = (row["finding"], row["view"], age, row["sex"])
-    words = ", ".join(str(value) for value in given if not pd.isna(value))
-    return FilmFacts(f"{words}." if words else "", row["url"] if is_web_address(row["url"]) else None)
 
 
 def counts(table: pd.DataFrame) -> Counts:

@@ -1,25 +1,33 @@
-"""A dataset folder to a prepared one: `split/`, `split.csv` and `flow.json`; and the way back, for training.
+"""From a collection to a split: which images are used, in which part, and the folder that holds them; and the way back.
 
-This module owns the files. What stands in them is decided by `covid_core.data.plan`. The work is laid out aside and renamed,
-so that a killed run leaves the former split, or one that `read_split` refuses and the next `prepare` replaces.
+`read_films` reads and compares the images once, `plan_split` decides without an image, `prepare_dataset` writes `split/`,
+`split.csv` and `flow.json`, `read_split` reads them. The work is laid out aside and renamed, so that a killed run leaves the
+former split, or one that `read_split` refuses and the next `prepare` replaces.
 """
 
 import os
+import shlex
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from covid_core.data.cohort import CohortRules, flow_to_json, missing_files, select_cohort
-from covid_core.data.duplicates import Progress
+from covid_core.data.cohort import Cohort, CohortRules, FlowStep, exclude, flow_to_json, missing_files, select_cohort
+from covid_core.data.duplicates import (
+    Fingerprint,
+    FingerprintFiles,
+    Progress,
+    components,
+    duplicate_pairs,
+    fingerprint_files,
+)
 from covid_core.data.metadata import read_metadata, safe_image_path
-from covid_core.data.plan import RECORD_COLUMNS, SplitPlan, plan_split, read_films, split_csv
-from covid_core.data.split import FRACTIONS, PARTS
+from covid_core.data.split import FRACTIONS, PARTS, Overlap, count_parts, group_ids, overlap, split_parts
 from covid_core.errors import DatasetError
-from covid_core.labels import CLASSES
+from covid_core.labels import CLASS_TITLES, CLASSES
 from covid_core.locations import IMAGES_NAME, METADATA_NAME
 from covid_core.storage import sha256_of_file, write_json, written_aside
 
@@ -31,19 +39,214 @@ _ASIDE_NAME = ".split.partial"
 _FORMER_NAME = ".split.former"
 _LONGEST_HEADER = 1000
 
+RECORD_COLUMNS = ("filename", "patientid", "label", "part", "sha256")
+"""The columns of `split.csv` that others rely on."""
+FURTHER_COLUMNS = ("group", "duplicate", "source", "view", "sex", "age", "finding")
+
+PART_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
+WIDEST_RULES = CohortRules(ambiguous="non_covid", include_supine=True)
+"""They use every image that any rules use: once these are read, any split is decided without an image."""
+DEFAULT_OUT = "dataset"
+"""Where `prepare` writes by default."""
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """What a user may decide: the cohort, the shares of train, val and test (summing to 1), and the seed of the split."""
+
+    cohort: CohortRules = field(default_factory=CohortRules)
+    fractions: tuple[float, float, float] = FRACTIONS
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReadFilms:
+    """Images that were read and compared with each other.
+
+    Attributes:
+        fingerprints: by file name.
+        alike: pairs of file names with (almost) the same image. Files of the same content are not among them unless their
+            images say so: these are paired within the images that are used.
+    """
+
+    fingerprints: Mapping[str, Fingerprint]
+    alike: frozenset[tuple[str, str]]
+
+    def __repr__(self) -> str:
+        return f"ReadFilms({len(self.fingerprints)} images, {len(self.alike)} pairs alike)"
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Which images are used, and in which part.
+
+    Attributes:
+        split: the rows of `split.csv`: `RECORD_COLUMNS` and `FURTHER_COLUMNS`.
+        flow: the steps from the table to the cohort.
+        exclusions: one row per image left out, with its reason.
+        parts: images and patients per part and class, as `count_parts` gives them.
+        overlap: patients and duplicates in more than one part.
+        duplicate_pairs: pairs of file names with (almost) the same image.
+    """
+
+    split: pd.DataFrame
+    flow: tuple[FlowStep, ...]
+    exclusions: pd.DataFrame
+    parts: pd.DataFrame
+    overlap: Overlap
+    duplicate_pairs: tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True)
 class PreparedDataset(SplitPlan):
-    """What a preparation gave.
-
-    Attributes:
-        out_dir: the folder with `split/`, `split.csv` and `flow.json`.
-    """
+    """A split that was written: `out_dir` holds `split/`, `split.csv` and `flow.json`."""
 
     out_dir: Path
 
     def __repr__(self) -> str:
         return f"PreparedDataset({len(self.split)} images in {self.out_dir}, overlap {self.overlap})"
+
+
+def read_films(
+    images_dir: Path,
+    filenames: Sequence[str],
+    progress: Progress | None = None,
+    fingerprints: FingerprintFiles = fingerprint_files,
+    comparing: Progress | None = None,
+) -> ReadFilms:
+    """Read images and compare each with the others.
+
+    Args:
+        images_dir: the folder of the images.
+        filenames: plain names in it, each once.
+        progress: called after each image that was read.
+        fingerprints: reads the files; that of an image cache is quicker the next time.
+        comparing: called after each image that was compared with the others.
+    """
+    names = list(filenames)
+    paths = [safe_image_path(images_dir, name) for name in names]
+    found = fingerprints(paths, progress)
+    pairs = duplicate_pairs([replace(item, sha256="") for item in found], progress=comparing)
+    return ReadFilms(
+        dict(zip(names, found, strict=True)),
+        frozenset((names[first], names[second]) for first, second in pairs),
+    )
+
+
+def readable_cohort(cohort: Cohort, films: ReadFilms) -> Cohort:
+    """Take the last step of the flow: leave out what cannot be decoded.
+
+    Args:
+        cohort: as `select_cohort` gives it with a folder of images.
+        films: at least all images of the cohort.
+
+    Raises:
+        DatasetError: an image of the cohort was not read.
+    """
+    unread = [name for name in cohort.table["filename"] if name not in films.fingerprints]
+    if unread:
+        raise DatasetError(
+            f"{len(unread)} images came after the others were read, the first is {unread[0]}. Read the images again."
+        )
+    reasons = [films.fingerprints[name].problem for name in cohort.table["filename"]]
+    problems = pd.Series(reasons, index=cohort.table.index, dtype="str")
+    return exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
+
+
+def plan_split(cohort: Cohort, films: ReadFilms, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> SplitPlan:
+    """Decide which images are used and the part of each.
+
+    Args:
+        cohort: as `select_cohort` gives it with a folder of images.
+        films: at least all images of the cohort; more of them change nothing.
+        fractions: shares of train, val and test.
+        seed: of the split.
+
+    Returns:
+        The plan; the same input gives the same bytes of `split_csv`.
+
+    Raises:
+        DatasetError: no image is left, the shares are unusable, or a part would lack a class.
+    """
+    cohort = readable_cohort(cohort, films)
+    if cohort.table.empty:
+        raise DatasetError("No image can be used: no frontal X-ray with a label has a readable file.")
+    films_used = cohort.table.reset_index(drop=True)
+    names = films_used["filename"].tolist()
+    fingerprints = [films.fingerprints[name] for name in names]
+    pairs = _pairs(names, fingerprints, films)
+    table = films_used.assign(
+        sha256=[item.sha256 for item in fingerprints],
+        group=group_ids(films_used["patientid"].tolist(), pairs),
+        duplicate=_duplicate_ids(len(names), pairs),
+    )
+    split = table.assign(part=split_parts(table, fractions, seed))[[*RECORD_COLUMNS, *FURTHER_COLUMNS]]
+    return SplitPlan(
+        split=split,
+        flow=cohort.flow,
+        exclusions=cohort.exclusions,
+        parts=count_parts(split),
+        overlap=overlap(split, split["part"]),
+        duplicate_pairs=tuple((names[first], names[second]) for first, second in pairs),
+    )
+
+
+def split_csv(split: pd.DataFrame) -> bytes:
+    """The content of `split.csv`, UTF-8.
+
+    Texts stand as they are, also those that a spreadsheet would run as a formula: the file is read by `read_split`, names files
+    by their real names, and its hash tells one split from another.
+
+    Args:
+        split: the rows of a plan.
+    """
+    return split.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def prepare_command(dataset: str, rules: PlanRules) -> str:
+    """The command line that prepares a dataset by these rules; quoted for a POSIX shell, defaults left out.
+
+    Args:
+        dataset: the folder with `metadata.csv` and `images/`.
+        rules: what to do with it.
+    """
+    words = ["python", "-m", "covid_core", "prepare", "--dataset", dataset, "--out", DEFAULT_OUT]
+    default = PlanRules()
+    if rules.cohort.ambiguous != default.cohort.ambiguous:
+        words += ["--ambiguous", rules.cohort.ambiguous]
+    if not rules.cohort.include_supine:
+        words += ["--no-supine"]
+    if rules.fractions != default.fractions:
+        words += ["--fractions", *(repr(share) for share in rules.fractions)]
+    if rules.seed != default.seed:
+        words += ["--seed", str(rules.seed)]
+    return shlex.join(words)
+
+
+def part_counts(split: pd.DataFrame) -> list[dict[str, Any]]:
+    """Count each part: `title`, `images`, `patients`, and `by_class`, which has `images` and `patients` by class.
+
+    A patient with images of both classes counts in both, and once among all patients.
+
+    Args:
+        split: the rows of a plan.
+    """
+    return [{"title": PART_TITLES[part], **_counted(split[split["part"] == part])} for part in PARTS]
+
+
+def parts_table(split: pd.DataFrame) -> pd.DataFrame:
+    """The same in a table, with a row for all parts together; text in every cell.
+
+    Args:
+        split: the rows of a plan.
+    """
+    rows = []
+    for part in (*part_counts(split), {"title": "Together", **_counted(split)}):
+        row = {"Part": part["title"], "Images": part["images"], "Patients": part["patients"]}
+        for label, counts in part["by_class"].items():
+            row |= {f"{CLASS_TITLES[label]}: {what}": number for what, number in counts.items()}
+        rows.append(row)
+    return pd.DataFrame(rows).astype("str")
 
 
 def prepare_dataset(
@@ -83,21 +286,28 @@ def prepare_dataset(
     cohort = select_cohort(table, images_dir, rules)
     films = read_films(images_dir, cohort.table["filename"].tolist(), progress, comparing=comparing)
     plan = plan_split(cohort, films, fractions, seed)
-    prepared = PreparedDataset(**{field.name: getattr(plan, field.name) for field in fields(plan)}, out_dir=out_dir)
+    prepared = PreparedDataset(**vars(plan), out_dir=out_dir)
+    unreadable = plan.exclusions[plan.exclusions["step"] == "readable"]
     account = {
         "metadata_sha256": sha256_of_file(dataset_dir / METADATA_NAME),
         "rules": asdict(rules),
         "fractions": dict(zip(PARTS, fractions, strict=True)),
         "seed": seed,
-        **_account(prepared),
+        "flow": flow_to_json(plan.flow),
+        "parts": _records(plan.parts),
+        "overlap": asdict(plan.overlap),
+        "duplicates": [list(pair) for pair in plan.duplicate_pairs],
+        "unreadable_files": _records(unreadable[["filename", "reason"]]),
+        "exclusions": _records(plan.exclusions),
         "missing_files": _records(missing_files(table, images_dir)),
     }
-    _write(prepared, images_dir, account)
+    write_split(out_dir, plan.split, [safe_image_path(images_dir, name) for name in plan.split["filename"]])
+    write_json(out_dir / FLOW_NAME, account)
     return prepared
 
 
 def summary_lines(prepared: PreparedDataset) -> str:
-    """Images and patients after each step, in each part, and in more than one part (which must be none), for the terminal."""
+    """A prepared dataset as text: the flow, the parts, and what is in more than one part (it must be nothing)."""
     lines = ["images  patients  left out"]
     for step in prepared.flow:
         left_out = f"{step.excluded_images:8d}  {step.reason}" if step.excluded_images else "       -"
@@ -108,7 +318,7 @@ def summary_lines(prepared: PreparedDataset) -> str:
     lines += [
         "",
         f"In more than one part: {prepared.overlap.patients} patients, {prepared.overlap.duplicates} duplicates "
-        f"({len(prepared.duplicate_pairs)} pairs of (almost) the same image were kept together).",
+        f"({len(prepared.duplicate_pairs)} pairs of (almost) the same picture were kept together).",
         f"written: {prepared.out_dir / 'split'}, split.csv, flow.json",
     ]
     return "\n".join(lines)
@@ -168,17 +378,31 @@ def split_image_paths(out_dir: Path) -> list[Path]:
     return [split_image_path(out_dir, row) for _, row in read_split(out_dir).iterrows()]
 
 
-def _account(prepared: PreparedDataset) -> dict[str, Any]:
-    """What `flow.json` tells of the outcome."""
-    unreadable = prepared.exclusions[prepared.exclusions["step"] == "readable"]
-    return {
-        "flow": flow_to_json(prepared.flow),
-        "parts": _records(prepared.parts),
-        "overlap": asdict(prepared.overlap),
-        "duplicates": [list(pair) for pair in prepared.duplicate_pairs],
-        "unreadable_files": _records(unreadable[["filename", "reason"]]),
-        "exclusions": _records(prepared.exclusions),
-    }
+def _counted(rows: pd.DataFrame) -> dict[str, Any]:
+    by_class = {label: _images_patients(rows[rows["label"] == label]) for label in reversed(CLASSES)}
+    return {**_images_patients(rows), "by_class": by_class}
+
+
+def _images_patients(rows: pd.DataFrame) -> dict[str, int]:
+    return {"images": len(rows), "patients": rows["patientid"].nunique()}
+
+
+def _pairs(names: Sequence[str], fingerprints: Sequence[Fingerprint], films: ReadFilms) -> list[tuple[int, int]]:
+    """Positions of the images with the same content or (almost) the same pixels, each (smaller, larger), sorted."""
+    same_content = duplicate_pairs([replace(item, thumbnail=None) for item in fingerprints])
+    position = {name: number for number, name in enumerate(names)}
+    alike = [
+        (min(position[one], position[other]), max(position[one], position[other]))
+        for one, other in films.alike
+        if one in position and other in position
+    ]
+    return sorted({*same_content, *alike})
+
+
+def _duplicate_ids(count: int, pairs: Sequence[tuple[int, int]]) -> "pd.Series[Any]":
+    """Number the groups of duplicates; NA for an image on its own."""
+    numbers = pd.Series(components(count, pairs))
+    return numbers.where(numbers.duplicated(keep=False)).astype("Int64")
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -208,12 +432,6 @@ def _is_record(path: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return header.startswith(",".join(RECORD_COLUMNS))
-
-
-def _write(prepared: PreparedDataset, images_dir: Path, account: dict[str, Any]) -> None:
-    sources = [safe_image_path(images_dir, name) for name in prepared.split["filename"]]
-    write_split(prepared.out_dir, prepared.split, sources)
-    write_json(prepared.out_dir / FLOW_NAME, account)
 
 
 def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.data.overview import NOT_GIVEN, Missingness
+from covid_core.data.filters import NOT_GIVEN
+from covid_core.data.overview import Missingness
 from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.figures.marks import in_one_line
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label, label_of_finding

@@ -1,4 +1,4 @@
-"""The collection that a page looks at, its films in small, and how its tables are shown."""
+"""The collection that a page shows, the thumbnails of its images, and how its tables are shown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import streamlit as st
 
 from covid_core.data import cohort
 from covid_core.data.duplicates import Progress
+from covid_core.data.image_cache import CACHE_NAME, ImageCache
 from covid_core.data.metadata import safe_image_path
-from covid_core.data.pictures import STORE_NAME, PictureStore
 from covid_core.errors import DatasetError
 from covid_core.locations import IMAGES_NAME, cache_dir
 from covid_core.ui.frame import static_table
@@ -49,37 +49,37 @@ def flow_table(steps: Sequence[Mapping[str, object]]) -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def picture_store() -> PictureStore:
-    """The thumbnails and fingerprints of the films of installed collections, for all sessions; see `pictures_of`."""
-    return PictureStore(cache_dir() / STORE_NAME)
+def picture_store() -> ImageCache:
+    """The image cache of installed collections, for all sessions; see `pictures_of`."""
+    return ImageCache(cache_dir() / CACHE_NAME)
 
 
-def pictures_of(opened: OpenCollection) -> PictureStore:
-    """Where the pictures of a collection are kept: of what a visitor named himself only in memory, for his session."""
+def pictures_of(opened: OpenCollection) -> ImageCache:
+    """The image cache of a collection. That of a visitor's own is in memory, for this session only."""
     return _own_pictures() if opened.own else picture_store()
 
 
-@st.cache_resource(show_spinner=False, scope="session", on_release=PictureStore.close)
-def _own_pictures() -> PictureStore:
-    return PictureStore(None)
+@st.cache_resource(show_spinner=False, scope="session")
+def _own_pictures() -> ImageCache:
+    return ImageCache(None)
 
 
 def small_pictures(
-    images: Path, filenames: Sequence[str], store: PictureStore, progress: Progress | None = None
+    images: Path, filenames: Sequence[str], cache: ImageCache, progress: Progress | None = None
 ) -> list[bytes | None]:
-    """Films of a folder in small.
+    """Thumbnails of images in a folder.
 
     Args:
         images: the folder.
         filenames: values of the column `filename`.
-        store: where they are kept, see `pictures_of`.
+        cache: of the collection, see `pictures_of`.
         progress: called with (done, total) as they are made.
 
     Returns:
         For each name a JPEG, or None where its file is missing or cannot be read, or its name leaves the folder.
     """
     paths = {number: path for number, name in enumerate(filenames) if (path := _path(images, name)) is not None}
-    made = dict(zip(paths, store.thumbnails(list(paths.values()), progress), strict=True))
+    made = dict(zip(paths, cache.thumbnails(list(paths.values()), progress), strict=True))
     return [made.get(number) for number in range(len(filenames))]
 
 

@@ -40,6 +40,7 @@ def test_what_is_given_stands_in_words_with_its_unit_and_in_the_order_of_the_tab
         Field("Modality", "X-ray"),
         Field("File", "a.png"),
     )
+    assert record.summary == "Pneumonia/Viral/COVID-19, AP Supine, F, 65 years"
     assert (record.label, record.finding, record.patientid) == ("covid", "Pneumonia/Viral/COVID-19", "7")
 
 

@@ -5,17 +5,13 @@ import pandas as pd
 import pytest
 
 from covid_core import figures
+from covid_core.data.filters import Filters, choices, filtered, finding_counts, with_choices
 from covid_core.data.metadata import read_metadata
 from covid_core.data.overview import (
-    Filters,
     age_sex_pyramid,
-    choices,
     cohort_sentence,
     counts,
     days_since_onset,
-    film_facts,
-    filtered,
-    finding_counts,
     finding_hierarchy,
     images_by_country,
     images_per_patient,
@@ -24,7 +20,6 @@ from covid_core.data.overview import (
     shown_table,
     source_by_label,
     view_by_label,
-    with_choices,
 )
 
 TABLE = b"""\
@@ -117,23 +112,6 @@ def test_long_notes_are_cut_and_classes_are_titled() -> None:
     assert len(shown["notes"][0]) == 200
     assert shown["notes"][0].endswith("…")
     assert list(shown["label"]) == ["COVID-19", "COVID-19", "Not COVID-19", "not given"]
-
-
-def test_a_film_is_described_by_what_the_table_gives_of_it() -> None:
-    table = read_metadata(TABLE)
-    first, third = film_facts(table, "a.png"), film_facts(table, "c.png")
-    assert first is not None
-    assert (first.sentence, first.url) == ("Pneumonia/Viral/COVID-19, PA, M.", "https://one.example/1")
-    assert third is not None
-    assert third.sentence == "Pneumonia/Viral/SARS, PA."
-    assert film_facts(table, "unheard of.png") is None
-
-
-def test_an_address_that_is_no_web_page_is_not_given_as_one() -> None:
-    table = read_metadata(TABLE.replace(b"https://one.example/1", b"javascript:alert(1)"))
-    facts = film_facts(table, "a.png")
-    assert facts is not None
-    assert facts.url is None
 
 
 PEOPLE = b"""\

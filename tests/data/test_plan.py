@@ -15,7 +15,7 @@ from covid_core.arguments import build_parser
 from covid_core.data.cohort import CohortRules, select_cohort
 from covid_core.data.duplicates import Fingerprint
 from covid_core.data.metadata import read_metadata
-from covid_core.data.plan import (
+from covid_core.data.prepare import (
     WIDEST_RULES,
     PlanRules,
     ReadFilms,
@@ -23,10 +23,10 @@ from covid_core.data.plan import (
     parts_table,
     plan_split,
     prepare_command,
+    prepare_dataset,
     read_films,
     split_csv,
 )
-from covid_core.data.prepare import prepare_dataset
 from covid_core.errors import DatasetError
 
 RULES = [
@@ -113,7 +113,7 @@ def test_a_film_that_came_after_the_others_were_read_is_a_sentence(phantom_datas
     cohort = select_cohort(read_metadata(phantom_dataset / "metadata.csv"), phantom_dataset / "images")
     late = cohort.table["filename"].iloc[0]
     former = ReadFilms({name: one for name, one in films.fingerprints.items() if name != late}, films.alike)
-    with pytest.raises(DatasetError, match=rf"1 films came after.*{late}.*Read the films again"):
+    with pytest.raises(DatasetError, match=rf"1 images came after.*{late}"):
         plan_split(cohort, former)
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from covid_core.data.filters import with_choices
 from covid_core.data.metadata import read_metadata
 from covid_core.data.overview import (
     age_sex_pyramid,
@@ -13,7 +14,6 @@ from covid_core.data.overview import (
     images_per_patient,
     missingness,
     outcomes,
-    with_choices,
 )
 from covid_core.figures import explorer
 from covid_core.figures.frame import CLASS_COLOURS
