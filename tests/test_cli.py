@@ -534,7 +534,7 @@ def test_an_interrupted_verb_that_can_go_on_says_so(capsys, monkeypatch):
     def interrupted(*_arguments, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("covid_core.data.fetch.fetch_dataset", interrupted)
+    monkeypatch.setattr("covid_core.data.download.fetch_dataset", interrupted)
     assert main(["fetch"]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 
