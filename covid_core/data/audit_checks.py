@@ -257,6 +257,7 @@ def _measurements(data: AuditInput) -> Found:
 def _dates(data: AuditInput) -> Found:
     today = pd.Period(datetime.now(UTC).date(), "D")
     what = {}
+    labels = data.table["label"].to_dict()
     for row, text in data.table["date"].dropna().items():
         period, problem = parse_date(text), ""
         if period is None:
@@ -265,7 +266,7 @@ def _dates(data: AuditInput) -> Found:
             problem = "is in the future"
         elif period.asfreq("D", "end") < FIRST_X_RAY:
             problem = "is before the first X-ray"
-        elif data.table.loc[row, "label"] == COVID and period.asfreq("D", "end") < FIRST_COVID:
+        elif labels[row] == COVID and period.asfreq("D", "end") < FIRST_COVID:
             problem = "is before the first case of COVID-19"
         if problem:
             what[row] = f"{text} {problem}"
@@ -302,10 +303,11 @@ def _stated(values: "pd.Series[str]") -> "pd.Series[str]":
 def _findings(data: AuditInput) -> Found:
     what: dict[Any, str] = {}
     misspelt = False
+    labels = data.table["label"].to_dict()
     for row, finding in data.table["finding"].dropna().items():
         unknown = [part for part in finding_components(finding) if part.lower() not in KNOWN_FINDINGS]
         if unknown:
-            lost = data.table.loc[row, "label"] != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)
+            lost = labels[row] != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)
             what[row] = f"finding: {', '.join(unknown)}" + (" (counts as Not COVID-19)" if lost else "")
             misspelt |= lost
     more = "Some look like COVID-19: write COVID-19." if misspelt else ""
