@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from covid_core.data.audit_checks import not_checked
-from covid_core.data.audit_finding import Finding
+from covid_core.data.audit_finding import Finding, Severity
 from covid_core.errors import DatasetError
 
 _PREDICTORS = {
@@ -76,5 +76,5 @@ def prediction_findings(cohort: pd.DataFrame, pairs: Sequence[tuple[int, int]]) 
             f"The class of {len(images)} frontal X-rays, predicted from {known_words}: AUC {value:.2f}{interval}, "
             f"patient-grouped. {verdict}"
         )
-        severity = "warning" if more else "notice"
+        severity: Severity = "warning" if more else "notice"
         yield Finding(check, title, severity, len(images) if more else 0, sentence, nothing, True, area, within_area)
