@@ -169,12 +169,12 @@ def _answers(page: "Page", section: str) -> list[float]:
     milliseconds = []
     for view in VIEWS:
         page.get_by_role("combobox", name="View").first.click()
-        option = page.get_by_role("option", name=re.compile(rf"^{view} \("))
+        option = page.get_by_role("option", name=view, exact=True)
         option.wait_for()
         milliseconds.append(float(page.evaluate(_CLICK_AND_WAIT, option.element_handle())))
         _rest(page)
         page.keyboard.press("Escape")
-    page.get_by_role("button", name="Clear all").first.click()
+    page.get_by_role("button", name="Clear all filters").click()
     _rest(page)
     return milliseconds
 

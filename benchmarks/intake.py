@@ -35,7 +35,7 @@ _READER = "--read"
 
 
 def examiner() -> Callable[[bytes], object]:
-    """Give what is done with the content of each film; it may raise `ImageRefusedError`.
+    """Give what is done with the content of each image: it may raise `ImageRefusedError` or return a `Refusal`.
 
     The one place to change where more than reading is to be measured. Called once in each process.
     """
@@ -62,13 +62,13 @@ def films_of(path: Path) -> Iterator[Callable[[], bytes]]:
 
 def outcomes(path: Path, examine: Callable[[bytes], object]) -> Iterator[str]:
     """Say of each film in a file whether it is accepted, why it is refused, or that it crashed."""
-    from covid_core.errors import ImageRefusedError  # noqa: PLC0415
+    from covid_core.errors import ImageRefusedError, Refusal  # noqa: PLC0415
 
     try:
         for content in films_of(path):
             try:
-                examine(content())
-                yield ACCEPTED
+                found = examine(content())
+                yield found.reason if isinstance(found, Refusal) else ACCEPTED
             except ImageRefusedError as refusal:
                 yield refusal.reason
     except ImageRefusedError as refusal:

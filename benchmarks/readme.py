@@ -20,11 +20,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from covid_core.errors import REFUSALS, BundleError  # noqa: E402
-from covid_core.evaluation.further import further_tables, markdown_table  # noqa: E402
 from covid_core.evaluation.report import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import described  # noqa: E402
-from covid_core.evaluation.tables import MEANINGS  # noqa: E402
 from covid_core.locations import DEFAULT_MODEL  # noqa: E402
+from covid_core.model_report.content import Table  # noqa: E402
+from covid_core.model_report.tables import optional_table  # noqa: E402
+from covid_core.model_report.words import TITLES  # noqa: E402
 from covid_core.storage import read_json, write_text  # noqa: E402
 
 README = PROJECT / "README.md"
@@ -39,7 +40,7 @@ METRICS = ("within_source_auc", "roc_auc", "sensitivity", "specificity", "balanc
 
 def results() -> str:
     """The table of results on held-out films, one row a model."""
-    head = f"| model | held-out films (patients) | {' | '.join(MEANINGS[name][0] for name in METRICS)} |"
+    head = f"| model | held-out films (patients) | {' | '.join(TITLES[name] for name in METRICS)} |"
     lines = [head, "|---" * (len(METRICS) + 2) + "|"]
     for name in MODELS:
         evaluation = _evaluation_of(name)
@@ -63,17 +64,16 @@ def _minutes(name: str) -> float:
 
 def further() -> str:
     """What was measured of the default model beyond one number: the blocks a reader asks for first."""
-    wanted = (
-        "All of it in one table",
-        "At hospitals it has never seen",
-        "Harmless changes of the image",
-        "The opacity map against radiologists' boxes",
-        "Against what can be told without a pixel",
-        "Source by source",
-        "External films",
-    )
-    found = {one.title: one for one in further_tables(_evaluation_of(DEFAULT))}
-    return "\n\n".join(f"**{title}.** {found[title].note}\n\n{markdown_table(found[title].table)}" for title in wanted)
+    blocks = ("former", "hospitals", "robustness", "opacity_map", "baselines", "sources", "external")
+    tables = (_table(block) for block in blocks)
+    return "\n\n".join(f"**{table.title}.** {table.note}\n\n{table.markdown()}" for table in tables)
+
+
+def _table(block: str) -> Table:
+    table = optional_table(_evaluation_of(DEFAULT), block)
+    if table is None:
+        raise SystemExit(f"The evaluation of {DEFAULT} has no block {block!r}.")
+    return table
 
 
 def targets() -> str:
@@ -137,8 +137,7 @@ def report() -> str:
         f"({measured['first_visit_seconds']:.1f} s for the first visitor of a fresh server); after a step of the threshold the "
         f"confusion matrix and all tables are right within {measured['slider_milliseconds']} ms (median, slowest "
         f"{measured['slider_slowest_milliseconds']} ms, in Chromium on the same two cores). As a file: HTML "
-        f"{measured['report_seconds'] + measured['html_seconds']:.1f} s and {measured['html_megabytes']:.0f} MB, PDF "
-        f"{measured['report_seconds'] + measured['pdf_seconds']:.1f} s."
+        f"{measured['report_seconds'] + measured['html_seconds']:.1f} s and {measured['html_megabytes']:.0f} MB."
     )
 
 
@@ -203,8 +202,8 @@ def reasons() -> str:
 
 def gate() -> str:
     """What the gate of the default model refuses."""
-    found = {one.title: one for one in further_tables(_evaluation_of(DEFAULT))}["Is it a frontal chest X-ray?"]
-    return f"{found.note}\n\n{markdown_table(found.table)}"
+    table = _table("gate")
+    return f"{table.note}\n\n{table.markdown()}"
 
 
 def intake() -> str:

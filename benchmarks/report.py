@@ -23,7 +23,6 @@ from playwright.sync_api import Page  # noqa: E402
 from covid_core.inference.bundle import load_bundle  # noqa: E402
 from covid_core.locations import model_names, models_dir  # noqa: E402
 from covid_core.model_report.html import report_html  # noqa: E402
-from covid_core.model_report.pdf import report_pdf  # noqa: E402
 from covid_core.model_report.record import read_record  # noqa: E402
 from covid_core.model_report.whole import asked_by_default, whole_report  # noqa: E402
 from covid_core.storage import write_json  # noqa: E402
@@ -104,12 +103,10 @@ def _files() -> dict[str, float]:
     made = time.perf_counter()
     page = report_html(report)
     written = time.perf_counter()
-    report_pdf(report)
     return {
         "report_seconds": round(made - started, 2),
         "html_seconds": round(written - made, 2),
         "html_megabytes": round(len(page.encode()) / 1e6, 1),
-        "pdf_seconds": round(time.perf_counter() - written, 2),
     }
 
 

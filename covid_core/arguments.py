@@ -274,15 +274,13 @@ def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
 
 
 def _add_report(verbs: "Verbs", handlers: Handlers) -> None:
-    report = _verb(
-        verbs, handlers, "report", "write the report of a model as one HTML file, or as a PDF; no browser needed"
-    )
+    report = _verb(verbs, handlers, "report", "write the report of a model as one HTML file")
     report.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
     report.add_argument(
         "--out",
         type=Path,
         default=None,
-        help="file to write, .html or .pdf; NAME-report.html in this folder by default",
+        help="HTML file to write; NAME-report.html in this folder by default",
     )
     report.add_argument(
         "--compare",

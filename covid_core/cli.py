@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from covid_core.arguments import build_parser
-from covid_core.errors import CovidCoreError, EvaluationError, ImageRefusedError
+from covid_core.errors import CovidCoreError, EvaluationError, Refusal
 from covid_core.locations import models_dir
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from covid_core.evaluation.further import further_tables, markdown_table
+    from covid_core.model_report.tables import optional_tables
 
     with _native_messages_hidden():
         from covid_core.gate_figures import pictures_by_kind, write_gate
@@ -298,8 +298,8 @@ def _gate(options: argparse.Namespace) -> int:
         elsewhere=options.collections,
         say=_said_with_seconds(),
     )
-    for one in further_tables({"gate": block}):
-        print(f"{one.note}\n\n{markdown_table(one.table)}")
+    for table in optional_tables({"gate": block}):
+        print(f"{table.note}\n\n{table.markdown()}")
     print(f"\nwritten: {folder / 'gate.npz'}, evaluation.json, MODEL_CARD.md")
     return 0
 
@@ -323,7 +323,7 @@ def _predict(options: argparse.Namespace) -> int:
     with _progress("predicting", "film", shown=len(films) > 1) as progress:
         for index, result in enumerate(read_all(predictor, films), start=1):
             progress(index, len(films))
-            refused += isinstance(result.outcome, ImageRefusedError)
+            refused += isinstance(result.outcome, Refusal)
             if options.json:
                 print(_result_json(result, bundle), flush=True)
             else:
@@ -336,9 +336,9 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
-    from covid_core.model_report.files import write_report
+    from covid_core.model_report.html import write_report
     from covid_core.model_report.record import read_others, read_record
-    from covid_core.model_report.whole import Asked, asked_by_default
+    from covid_core.model_report.whole import Asked, asked_by_default, whole_report
 
     bundle = load_bundle(_bundle_folder(options.model))
     record = read_record(bundle, options.collection)
@@ -349,9 +349,10 @@ def _report(options: argparse.Namespace) -> int:
     else:
         others = tuple(read_record(load_bundle(_bundle_folder(name))) for name in options.compare)
     default = asked_by_default(record, others)
-    asked = Asked(record, others, options.threshold or default.threshold, options.prevalence or default.prevalence)
+    threshold = default.threshold if options.threshold is None else options.threshold
+    asked = Asked(record, others, threshold, options.prevalence or default.prevalence)
     out = options.out or Path(f"{bundle.name}-report.html")
-    write_report(asked, out)
+    write_report(whole_report(asked), out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 
@@ -376,7 +377,7 @@ def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     from covid_core.inference.wording import PATTERN_TITLES, cautions, indeterminate_range
 
     outcome = result.outcome
-    if isinstance(outcome, ImageRefusedError):
+    if isinstance(outcome, Refusal):
         return f"Refused:\n  {outcome}"
     lines = ["Result:", f"  Class      : {outcome.label}", f"  Confidence : {outcome.confidence:.1%}"]
     if bundle.three_way is not None and outcome.decision == INDETERMINATE:

@@ -28,13 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What a cross-validation gave.
-
-    Attributes:
-        predictions: one row a film, `part` being `out_of_fold`; `fold` is where it was held out.
-        evaluation: as of `covid_core.evaluation.report.evaluate`, and `baselines`: what the same folds give without a
-            pixel, {name: {`roc_auc`, and `within_source_auc` where it means something}}.
-    """
+    """Out-of-fold predictions, `fold` being where each was held out, and their evaluation with `baselines`."""
 
     predictions: pd.DataFrame
     evaluation: dict[str, Any]
@@ -88,6 +82,7 @@ def cross_validate(
         part=OUT_OF_FOLD,
         prevalence=PREVALENCE,
     )
+    write_figures(out, evaluation, predictions)  # hours of training, kept whatever becomes of the extras
     evaluation["baselines"] = pixel_free_baselines(dataset, folds)
     write_figures(out, evaluation, predictions)
     return CrossValidation(predictions, evaluation)

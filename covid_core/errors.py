@@ -4,6 +4,8 @@ Anything raised on purpose by this package is a `CovidCoreError`; the command li
 app shows it in place. Any other exception is a defect of the program.
 """
 
+from dataclasses import dataclass
+
 
 class CovidCoreError(Exception):
     """Base of every error that is meant for the user; `str(error)` is the sentence to show."""
@@ -29,21 +31,45 @@ class BundleError(CovidCoreError):
     """A model bundle is missing, incomplete or altered."""
 
 
-class ImageRefusedError(CovidCoreError):
-    """An input image is refused. `str(error)` says why, and what to do next.
+@dataclass(frozen=True)
+class Refusal:
+    """Why an image is refused, as plain data.
+
+    Results keep this and not the exception, whose traceback would keep the decoded picture in memory.
 
     Attributes:
         reason: a stable code for programs, a key of `REFUSALS`.
         message: why, one sentence.
-        next_step: what to do about it, one sentence.
+        next_step: what to do about it, one sentence; that of `REFUSALS` where it is left empty.
     """
 
-    def __init__(self, reason: str, message: str, next_step: str | None = None) -> None:
-        if reason not in REFUSALS:
-            raise ValueError(f"`reason` must be one of {sorted(REFUSALS)}. Received: {reason!r}")
-        self.reason, self.message = reason, message
-        self.next_step = next_step or REFUSALS[reason]
-        super().__init__(f"{message} {self.next_step}")
+    reason: str
+    message: str
+    next_step: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason not in REFUSALS:
+            raise ValueError(f"`reason` must be one of {sorted(REFUSALS)}. Received: {self.reason!r}")
+        object.__setattr__(self, "next_step", self.next_step or REFUSALS[self.reason])
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}"
+
+
+class ImageRefusedError(CovidCoreError):
+    """An input image is refused; `refusal` says why, and what to do next. The arguments are those of `Refusal`."""
+
+    def __init__(self, reason: str, message: str, next_step: str = "") -> None:
+        super().__init__(reason, message, next_step)  # as they are: pickle makes the exception from them
+        self.refusal = Refusal(reason, message, next_step)
+
+    def __str__(self) -> str:
+        return str(self.refusal)
+
+    @property
+    def reason(self) -> str:
+        """The code of the refusal."""
+        return self.refusal.reason
 
 
 REFUSALS = {

@@ -43,7 +43,7 @@ from covid_core.images.repair import Repair
 from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
 from covid_core.inference.gate import REPAIRS, Gate, save_gate
 from covid_core.inference.network import Network
-from covid_core.inference.prediction import Pose, ScreenedOutError
+from covid_core.inference.prediction import Pose, ScreenedOut
 from covid_core.inference.similar import COPY_DISTANCE
 from covid_core.model_card import model_card
 from covid_core.storage import read_json, write_json, write_text
@@ -68,7 +68,7 @@ class _Verdict:
     """What became of a film: how strange it is, why it is refused, whether the gate knows it, and whether it may be a child."""
 
     strangeness: float
-    refusal: ScreenedOutError | None
+    refusal: ScreenedOut | None
     known: bool = False
     child: bool = False
     called: bool = False

@@ -1,19 +1,19 @@
-"""What the folds of a dataset tell of the class without a pixel: the figures that a cross-validated model stands beside."""
+"""Metadata-only baselines through the folds of a dataset, to stand beside a cross-validated model."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 from covid_core.evaluation.protocols import paired_metrics
+from covid_core.images.probe import probe
 
 
 def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """ROC AUC, with its interval, of what can be told through the same folds without a pixel.
+    """ROC AUC, with its interval, of each baseline of `covid_core.evaluation.baselines`.
 
     Args:
         dataset: a prepared dataset.
@@ -29,16 +29,16 @@ def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[s
     for name, columns in BASELINES.items():
         guessed = table.assign(probability_covid=pixel_free_predictions(table, table["fold"], columns))
         areas = paired_metrics(guessed)
-        # Within a source, knowing it alone tells nothing; what is left are differences between folds, against the label.
+        # Within a source its name is the same for all: 0.5 by definition.
         told = ("roc_auc",) if columns == ("source",) else ("roc_auc", "within_source_auc")
         found[name] = {metric: areas[metric] for metric in told}
     return found
 
 
 def image_facts(paths: Sequence[Path]) -> pd.DataFrame:
-    """What the headers of image files say: `width` and `height` in pixels, and `file_type`, by content, not by name."""
-    facts = []
-    for path in paths:
-        with Image.open(path, formats=["PNG", "JPEG"]) as image:
-            facts.append((*image.size, image.format))
-    return pd.DataFrame(facts, columns=["width", "height", "file_type"])
+    """`width` and `height` in pixels and `file_type` of image files, one row each.
+
+    Raises:
+        ImageRefusedError: a file is not a PNG, JPEG or DICOM image.
+    """
+    return pd.DataFrame([probe(path) for path in paths], columns=["width", "height", "file_type"])

@@ -1,7 +1,6 @@
-"""Of whom the films are: the blocks of an evaluation that rest on what the tables of the collection say of each film.
+"""The blocks `subgroups` and `cohort` of an evaluation, joined from the collection's metadata.
 
-Knows predictions, the prepared dataset and the collection it came from; nothing of the model. What the tables say is looked up
-when it is needed and kept in figures only: they have a licence of their own and are not copied into a bundle.
+The metadata have a licence of their own: only counts and figures of them are kept in a bundle.
 """
 
 from collections.abc import Sequence

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from covid_core.data.duplicates import fingerprint_files
 from covid_core.data.labelled import LabelledFolder, read_labelled_folder, without_copies
 from covid_core.data.prepare import split_image_paths
-from covid_core.errors import BundleError, DatasetError, ImageRefusedError, TrainingError
+from covid_core.errors import BundleError, DatasetError, ImageRefusedError, Refusal, TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
 from covid_core.evaluation.metrics import roc_auc
 from covid_core.evaluation.protocols import shares_by_finding
-from covid_core.evaluation.report import FURTHER_BLOCKS, evaluate
+from covid_core.evaluation.report import FURTHER_BLOCKS, evaluate, three_way_block
 from covid_core.inference.bundle import Bundle, bundle_written_aside, load_bundle, write_manifest
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
@@ -288,6 +288,8 @@ def evaluate_bundle(
         prevalence=bundle.calibration.prevalence,
     )
     evaluation |= {name: former[name] for name in FURTHER_BLOCKS if name in former}
+    if bundle.three_way is not None and "fold" in predictions.columns:
+        evaluation["three_way"] = three_way_block(predictions, bundle.three_way)
     evaluation |= whom_blocks(predictions, evaluation, dataset, collection)
     if folders:
         known = fingerprint_files(split_image_paths(dataset)) if dataset is not None else []
@@ -322,7 +324,7 @@ def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | 
     # What the gate thinks of the films is measured by itself; here every film counts.
     given = [replace(one, anyway=True) for path in films.paths for one in given_path(path)]
     for index, result in enumerate(read_all(predictor, given), start=1):
-        if isinstance(result.outcome, ImageRefusedError):
+        if isinstance(result.outcome, Refusal):
             refusal = result.outcome
             raise ImageRefusedError(refusal.reason, f"{result.file}: {refusal.message}", refusal.next_step)
         probability.append(result.outcome.probability_covid)
@@ -343,6 +345,11 @@ def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | 
 def write_figures(folder: Path, evaluation: dict[str, Any], predictions: pd.DataFrame) -> None:
     """Write `evaluation.json` and the `predictions.csv` it was made from into a folder."""
     write_json(folder / "evaluation.json", evaluation)
+    write_predictions(folder, predictions)
+
+
+def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
+    """Write `predictions.csv` into a folder."""
     with written_aside(folder / "predictions.csv") as aside:
         predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
 

@@ -117,8 +117,8 @@ def show_all(page: Page) -> None:
 
 
 def prepared(page: Page) -> Page:
-    """Do what a section of the Dataset page offers first, which takes a while: read the films and split them, or audit them."""
-    offered = page.get_by_role("button", name=re.compile(r"^(Read the \d+ films|Audit this collection)"))
+    """Do what a section of the Dataset page offers first, which takes a while: read the images and split them, or audit them."""
+    offered = page.get_by_role("button", name=re.compile(r"^(Read the \d+ images|Audit this collection)"))
     if offered.count():
         offered.click()
         offered.wait_for(state="detached", timeout=MINUTES_MS)

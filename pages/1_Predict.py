@@ -3,7 +3,7 @@
 import streamlit as st
 
 from covid_core import ui
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.results import summary_sentence, table_rows
 from covid_core.inference.wording import OPACITIES_CAPTION, heat_sentences, opacities_sentence
@@ -38,10 +38,10 @@ chosen = 0
 if len(films) > 1:
     with answer_column:
         st.markdown(summary_sentence(results))
-        ui.downloads_of_all(films, results, bundle)
+        ui.downloads_of_all(results, bundle)
     chosen = ui.choose_film(st.container(), table_rows(results), films)
 film, result = films[chosen], results[chosen]
-picture = ui.picture_of(film, result)
+picture = result.image
 
 layer = HEAT
 picture_column, reading_column = st.columns(2, gap="medium")
@@ -49,7 +49,7 @@ with picture_column:
     if picture is not None:
         # The viewer keeps its settings by key: inverted by hand, a negative would be one again once it is repaired.
         key = "repaired" if result.repairs else "uploaded"
-        if isinstance(result.outcome, ImageRefusedError):
+        if isinstance(result.outcome, Refusal):
             ui.film_viewer(picture, None, None, key=key, alt="The film that was refused", clearance=CLEARANCE)
         else:
             box = bundle.preparation.crop_box(picture.shape[1], picture.shape[0])
@@ -68,14 +68,14 @@ with picture_column:
             st.markdown(found)
         st.caption(OPACITIES_CAPTION if layer == OPACITIES else heat_sentences(result.outcome, bundle))
 with reading_column:
-    if isinstance(result.outcome, ImageRefusedError):
+    if isinstance(result.outcome, Refusal):
         ui.refusal(film, result.outcome)
     else:
         ui.reading(result, bundle)
-    ui.repairs(film, readable=picture is not None)
-if isinstance(result.outcome, ImageRefusedError):
+    ui.repairs(film, readable=result.kind is not None)
+if isinstance(result.outcome, Refusal):
     with st.expander("Report and downloads", icon=":material/download:"):
-        ui.downloads_of_one(film, result, picture, bundle)
+        ui.downloads_of_one(film, result, bundle)
     st.stop()
 
 meaning, similar, reports = st.tabs(["What does this mean for my patient?", "Similar films", "Report and downloads"])
@@ -84,4 +84,4 @@ with meaning:
 with similar:
     ui.similar_films(result.outcome)
 with reports:
-    ui.downloads_of_one(film, result, picture, bundle)
+    ui.downloads_of_one(film, result, bundle)

@@ -1,12 +1,15 @@
-"""A cross-validation on a synthetic dataset, through the command line."""
+"""A cross-validation of a synthetic dataset with one DICOM among its files."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from covid_core.data.folds import make_folds, write_folds
@@ -16,6 +19,60 @@ from covid_core.storage import read_json
 from tests.conftest import PROJECT_DIR
 
 pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
+
+from covid_core import crossval
+from covid_core.training.recipe import Recipe
+from tests.images.samples import dicom
+
+
+@pytest.fixture
+def with_dicom(phantom_dataset: Path, tmp_path: Path) -> Path:
+    """The prepared dataset; one of its images is a DICOM."""
+    prepare_dataset(phantom_dataset, tmp_path / "png")
+    name = read_split(tmp_path / "png")["filename"].iloc[0]
+    collection = shutil.copytree(phantom_dataset, tmp_path / "collection")
+    pixels = np.asarray(Image.open(collection / "images" / name).convert("L"))
+    (collection / "images" / name).unlink()
+    (collection / "images" / name).write_bytes(dicom(pixels))
+    prepare_dataset(collection, tmp_path / "dataset")
+    return tmp_path / "dataset"
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds are neither trained nor predicted; every image gets a probability of its own."""
+
+    def evaluated(run: Path, _stage: str) -> SimpleNamespace:
+        table = read_split(run.parent / "dataset")
+        table["probability_raw"] = table["probability_covid"] = np.linspace(0.1, 0.9, len(table))
+        return SimpleNamespace(predictions=table)
+
+    monkeypatch.setattr(crossval.stages, "train", lambda *_args, **_options: None)
+    monkeypatch.setattr(crossval, "evaluate_run", evaluated)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_collection_with_a_dicom_is_cross_validated_to_the_end(with_dicom: Path, tmp_path: Path) -> None:
+    crossval.cross_validate(
+        with_dicom, tmp_path / "cv", Recipe(), folds_file=tmp_path / "folds.csv", last_stage="initial"
+    )
+    evaluation = read_json(tmp_path / "cv" / "evaluation.json", EvaluationError)
+    assert evaluation["baselines"]["image size and file type"]["roc_auc"]["n"] == evaluation["counts"]["images"]
+
+
+@pytest.mark.usefixtures("untrained")
+def test_predictions_are_on_disk_before_the_baselines_are_computed(
+    with_dicom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(crossval, "pixel_free_baselines", failing)
+    with pytest.raises(MemoryError):
+        crossval.cross_validate(
+            with_dicom, tmp_path / "cv", Recipe(), folds_file=tmp_path / "folds.csv", last_stage="initial"
+        )
+    assert len(pd.read_csv(tmp_path / "cv" / "predictions.csv")) == len(read_split(with_dicom))
 
 
 @pytest.mark.slow

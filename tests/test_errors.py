@@ -1,20 +1,16 @@
+import pickle
+
 import pytest
 
 from covid_core import errors
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["DatasetError", "DownloadError", "TrainingError", "EvaluationError", "BundleError", "ImageRefusedError"],
-)
-def test_every_error_meant_for_the_user_has_one_base(kind):
-    assert issubclass(getattr(errors, kind), errors.CovidCoreError)
-
-
 def test_a_refusal_carries_its_code_and_its_sentence():
-    refusal = errors.ImageRefusedError("too_small", "The image is too small.")
-    assert refusal.reason == "too_small"
-    assert str(refusal) == "The image is too small. Export it in its full size."
+    error = errors.ImageRefusedError("too_small", "The image is too small.")
+    assert error.refusal == errors.Refusal("too_small", "The image is too small.", "Export it in its full size.")
+    assert str(error) == str(error.refusal) == "The image is too small. Export it in its full size."
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), copy.refusal) == (errors.ImageRefusedError, error.refusal)
 
 
 def test_a_refusal_with_a_code_that_programs_do_not_know_is_a_defect():

@@ -8,12 +8,17 @@ from PIL import Image
 pytest.importorskip("sklearn", reason="baselines need requirements-train.txt")
 
 from covid_core.data.prepare import write_split
+from covid_core.errors import ImageRefusedError
 from covid_core.pixel_free import image_facts, pixel_free_baselines
+from tests.images.samples import dicom
 
 
 def save(path: Path, kind: str, width: int, height: int, grey: int = 0) -> Path:
-    """Write a picture of some kind, whatever the name says."""
-    Image.new("L", (width, height), grey).save(path, kind)
+    """Write an image of some kind, whatever the name says."""
+    if kind == "DICOM":
+        path.write_bytes(dicom(np.full((height, width), grey, np.uint16)))
+    else:
+        Image.new("L", (width, height), grey).save(path, kind)
     return path
 
 
@@ -21,11 +26,18 @@ def test_width_height_and_type_come_from_the_content_and_not_from_the_name(tmp_p
     paths = [
         save(tmp_path / "named.jpg", "PNG", 40, 30),
         save(tmp_path / "named.png", "JPEG", 7, 50),
-        save(tmp_path / "honest.jpeg", "JPEG", 20, 20),
+        save(tmp_path / "dicom.png", "DICOM", 60, 20),
     ]
     facts = image_facts(paths)
     assert list(facts.columns) == ["width", "height", "file_type"]
-    assert facts.to_numpy().tolist() == [[40, 30, "PNG"], [7, 50, "JPEG"], [20, 20, "JPEG"]]
+    assert facts.to_numpy().tolist() == [[40, 30, "PNG"], [7, 50, "JPEG"], [60, 20, "DICOM"]]
+
+
+@pytest.mark.parametrize("content", [b"", b"a text", b"\x89PNG\r\n\x1a\ncut", bytes(128) + b"DICM"])
+def test_a_file_whose_header_names_no_size_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(ImageRefusedError, match=r"broken\.png"):
+        image_facts([tmp_path / "broken.png"])
 
 
 N = 80
@@ -91,7 +103,7 @@ def test_a_file_type_that_equals_the_class_tells_it_within_a_source_as_well(tmp_
 
 
 def test_every_figure_has_its_interval_and_the_source_none_within_itself(tmp_path: Path) -> None:
-    found = pixel_free_baselines(*write_prepared(tmp_path, MIXED, np.full(N, "PNG")))
+    found = pixel_free_baselines(*write_prepared(tmp_path, MIXED, np.where(np.arange(N) == 3, "DICOM", "PNG")))
     assert set(found.pop("source")) == {"roc_auc"}
     for figures in found.values():
         assert set(figures) == {"roc_auc", "within_source_auc"}

@@ -10,8 +10,7 @@ import pandas as pd
 from covid_core.data.duplicates import Fingerprint, FingerprintFiles, Progress, duplicate_pairs, fingerprint_files
 from covid_core.data.metadata import safe_image_path
 from covid_core.errors import DatasetError
-from covid_core.images.decode import is_dicom
-from covid_core.images.raster import kind_of
+from covid_core.images.decode import kind_of
 
 MAX_COMPARED = 5000
 """Images; comparing this many takes 5 minutes, and the time grows with the square (see `duplicate_pairs`)."""
@@ -85,7 +84,7 @@ def read_files(
 def content_type(head: bytes) -> str | None:
     """The type of a file by its first 256 bytes: PNG, JPEG, DICOM, GIF, BMP, TIFF, GZIP; None for any other."""
     other = next((name for signature, name in _OTHER_SIGNATURES.items() if head.startswith(signature)), None)
-    return kind_of(head) or ("DICOM" if is_dicom(head) else other)
+    return kind_of(head) or other
 
 
 def _safe_path(images_dir: Path, name: str) -> Path | None:

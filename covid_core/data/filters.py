@@ -1,15 +1,12 @@
-"""What a reader chooses of the table: the filters, their form in an address, and the rows that meet them.
+"""Filters of the collection's table, and the rows that meet them.
 
-Knows the columns of `covid_core.data.metadata` and what `covid_core.data.cohort` and `split.csv` say of a row. It opens no file
-and draws nothing. What is costly (findings, countries) is worked out once, in `with_choices`. The notes, by far the most of a
-table, are searched as they are: a copy in lower case would need as much memory again, and searching it is slower than letting
-Arrow pass over the case (35 against 13 ms for a word in 100,000 notes). For the same reason the rows that meet the filters come
-without them.
+Findings and countries are worked out once, in `with_choices`. The notes, by far the most of a table, are searched as they are: a
+copy in lower case would need as much memory again, and searching it is slower than letting Arrow pass over the case (35 against
+13 ms for a word in 100,000 notes). For the same reason the rows that meet the filters come without them.
 """
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,21 +31,7 @@ SEARCHED = (*NOTES, "filename", "patientid", "location")
 _LONGEST_TEXT = 200
 _DEEPEST, _LONGEST_COMPONENT = 12, 100
 """Components of a finding, and characters of one, that are looked at; the collection has at most four."""
-_KEYS = {
-    "findings": "finding",
-    "views": "view",
-    "sexes": "sex",
-    "modalities": "modality",
-    "labels": "class",
-    "sources": "source",
-    "countries": "country",
-    "rt_pcr": "rt_pcr",
-    "licences": "licence",
-    "cohort": "cohort",
-    "parts": "part",
-}
-"""The fields of `Filters` that are choices of values, and their keys in an address."""
-_COLUMNS = {
+COLUMNS = {
     "views": "view",
     "sexes": "sex",
     "modalities": "modality",
@@ -60,30 +43,23 @@ _COLUMNS = {
     "cohort": "cohort",
     "parts": "part",
 }
-"""The column that each of them is compared with; findings have a rule of their own."""
+"""Fields of `Filters` that are choices of values, and the column of each; findings have a rule of their own."""
 _DERIVED = ("diagnosis", "finding_path", "country", "has_file", "cohort", "reason", "part")
-_YES_NO = {True: "yes", False: "no"}
 
 
 @dataclass(frozen=True)
 class Filters:
     """What to keep; an empty choice keeps everything, and several narrow each other.
 
-    Values are stripped and each is kept once, in its order, so that equal choices are equal objects.
-
     Attributes:
         findings: components of findings, at any level: `Viral` keeps `Pneumonia/Viral/COVID-19` and `Pneumonia/Viral/SARS`;
             or the beginning of a path: `Pneumonia/Viral`.
-        views, sexes, modalities: values of the columns `view`, `sex`, `modality`.
-        labels: values of the column `label`.
-        sources, rt_pcr, licences: values of the columns `source`, `RT_PCR_positive`, `license`.
         countries: codes, keys of `covid_core.data.countries.COUNTRIES`.
         cohort: `IN_COHORT`, or names of the steps that left the image out.
         parts: parts of the split, or `NO_PART`.
-        age_from, age_to: in years, both included; None for no bound. With a bound, rows without an age are left out. Bounds
-            the wrong way round are read the right way.
-        has_file: whether the image's file is there; None for both.
-        text: words that all stand in what is searched (`SEARCHED`), in any order and case; at most 200 characters.
+        age_from, age_to: in years, both included; None for no bound. With a bound, rows without an age are left out.
+        has_file: whether the image's file is available; None for both.
+        text: words that are all in the columns `SEARCHED`, in any order and case; at most 200 characters count.
     """
 
     findings: Sequence[str] = ()
@@ -101,43 +77,6 @@ class Filters:
     age_to: float | None = None
     has_file: bool | None = None
     text: str = ""
-
-    def __post_init__(self) -> None:
-        for name in _KEYS:
-            object.__setattr__(self, name, _values(getattr(self, name)))
-        bounds = [_bound(self.age_from), _bound(self.age_to)]
-        if None not in bounds:
-            bounds.sort()
-        object.__setattr__(self, "age_from", bounds[0])
-        object.__setattr__(self, "age_to", bounds[1])
-        object.__setattr__(self, "text", " ".join(" ".join(_encodable(self.text).split())[:_LONGEST_TEXT].split()))
-
-    def to_query(self) -> dict[str, list[str]]:
-        """The choices as an address keeps them: only those that are made, each a list of texts."""
-        query = {key: list(getattr(self, name)) for name, key in _KEYS.items()}
-        for name, bound in (("age_from", self.age_from), ("age_to", self.age_to)):
-            query[name] = [] if bound is None else [f"{bound:.0f}" if bound.is_integer() else repr(bound)]
-        query["file"] = [] if self.has_file is None else [_YES_NO[self.has_file]]
-        query["text"] = [self.text] if self.text else []
-        return {key: values for key, values in query.items() if values}
-
-    @classmethod
-    def from_query(cls, query: Mapping[str, str | Sequence[str]]) -> "Filters":
-        """Read the choices of an address.
-
-        Args:
-            query: texts or lists of texts by their keys. What no filter knows (other keys, ages that are no numbers, blanks)
-                is passed over; of what has one value, the last one counts.
-        """
-        lists = {key: [values] if isinstance(values, str) else list(values) for key, values in query.items()}
-        last = {key: values[-1] for key, values in lists.items() if values}
-        return cls(
-            **{name: lists.get(key, ()) for name, key in _KEYS.items()},
-            age_from=_number(last.get("age_from")),
-            age_to=_number(last.get("age_to")),
-            has_file={word: value for value, word in _YES_NO.items()}.get(last.get("file", "")),
-            text=last.get("text", ""),
-        )
 
 
 def with_choices(
@@ -202,38 +141,19 @@ def choices(table: pd.DataFrame, column: str) -> list[str]:
     return [NOT_GIVEN if pd.isna(value) else str(value) for value in table[column].value_counts(dropna=False).index]
 
 
-def usable(table: pd.DataFrame, filters: Filters) -> Filters:
-    """The filters without what no row of a table could meet, as an old address or another table may ask for.
-
-    Args:
-        table: as `with_choices` gives it.
-        filters: what was asked for.
-
-    Returns:
-        The filters without values that the table does not hold, and without choices of a column it does not have.
-    """
-    known = {name: set(choices(table, column)) if column in table else set() for name, column in _COLUMNS.items()}
-    left: dict[str, Any] = {
-        name: [value for value in getattr(filters, name) if value in known[name]] for name in _COLUMNS
-    }
-    paths = list(finding_paths(table).index)
-    findings = [one for one in filters.findings if any(_meets(path, [one]) for path in paths)]
-    return replace(filters, **left, findings=findings, has_file=filters.has_file if "has_file" in table else None)
-
-
 def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     """The rows that meet every filter.
 
     Args:
         table: as `with_choices` gives it.
-        filters: what to keep. A choice of a column that the table does not have keeps everything (see `usable`).
+        filters: what to keep. A choice of a column that the table does not have keeps everything.
 
     Returns:
         The rows on the index of the table, without the columns `NOTES`: of 100,000 rows these are half the memory, and only a
         few are ever shown at a time (see `with_notes`).
     """
     keep = np.ones(len(table), bool)
-    for name, column in _COLUMNS.items():
+    for name, column in COLUMNS.items():
         values = getattr(filters, name)
         if values and column in table:
             keep &= _among(table[column], values)
@@ -262,26 +182,6 @@ def with_notes(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         table: as `read_metadata` gives it.
     """
     return rows.join(table[list(NOTES)])
-
-
-def _values(values: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for value in values if (text := _encodable(value).strip())))
-
-
-def _encodable(text: str) -> str:
-    """A text without halves of characters, which no column could be compared with."""
-    return text.encode("utf-8", "ignore").decode("utf-8")
-
-
-def _bound(age: float | None) -> float | None:
-    return None if age is None or not math.isfinite(age) else float(age)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
 
 
 def _among(column: "pd.Series[str]", values: Sequence[str]) -> NDArray[np.bool_]:
@@ -314,7 +214,7 @@ def _paths(findings: "pd.Series[str]") -> "pd.Series[Any]":
 
 def _noted(table: pd.DataFrame, text: str) -> NDArray[np.bool_]:
     """The rows with every word in one of the columns that are searched; a word within another is not looked for again."""
-    words = set(text.lower().split())
+    words = set(text[:_LONGEST_TEXT].lower().split())
     found = np.ones(len(table), bool)
     for word in words:
         if not any(word in other for other in words - {word}):

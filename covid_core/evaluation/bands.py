@@ -1,8 +1,4 @@
-"""Curves with a band around them: resampled by patient, as the single figures are.
-
-Knows films and their probabilities, not how a curve is drawn. The bounds are pointwise: each says where the curve runs at
-that one place, not where the whole curve runs.
-"""
+"""Curves with a pointwise band around them, resampled by patient as the single figures are."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,7 @@
-"""How far the class can be told without looking at a pixel: what a model must beat before it has seen anything.
+"""Baselines that predict the class from metadata, without a pixel.
 
-Where a publisher shows one class only, its name is almost the label, and its way of saving pictures (size, file type) tells
-its name. A model that cannot beat these figures may have learned no more than they use. Needs scikit-learn, which no film
-that is read should wait for: it is imported by whoever asks for these figures.
+Where a publisher shows one class only, its name is almost the label, and the size and type of its files tell its name. A model
+that cannot beat these figures may have learned no more than they use.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""From a model's raw output to a probability one can take at its word, and how well that holds.
+"""From a model's raw output to a calibrated probability, and how well it holds. NumPy only, as it also serves.
 
-Knows arrays and NumPy only, as it also serves. A probability means nothing without the share of covid films it assumes,
-the prevalence: a calibration states it, and every check here can weight the two classes to it.
+A probability means nothing without the share of covid images it assumes, the prevalence: a calibration states it, and every check
+here can weight the two classes to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -179,16 +179,13 @@ def brier_score(labels: ArrayLike, probability: ArrayLike, *, prevalence: float 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Films of neighbouring probabilities.
+    """Images of neighbouring probabilities.
 
     Attributes:
-        low: the lowest probability among them.
-        high: the highest.
+        low, high: the lowest and the highest probability among them.
         predicted: their mean probability.
-        observed: the share that are covid.
-        lower: lower bound of that share, Wilson 95 % (films taken as independent).
-        upper: upper bound, likewise.
-        n: number of films.
+        observed: the share that are covid, with its 95 % bounds by Wilson (images taken as independent).
+        n: number of images.
         weight: their share in the whole.
     """
 

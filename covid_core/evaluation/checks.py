@@ -1,4 +1,4 @@
-"""The checks that every figure makes of its arrays first; knows what an array must look like, not what it means."""
+"""The checks that every figure makes of its arrays first."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,8 +1,4 @@
-"""Who the films are of: the flow to the cohort, its parts, what stands in two of them, and how they differ.
-
-Works on the tables of a prepared dataset and on their numbers alone. For the time of evaluation: it counts with
-`covid_core.data.split`, which needs what training needs; a page reads the block from `evaluation.json`.
-"""
+"""The flow to the cohort, its parts, what stands in two of them, and how they differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,11 +1,9 @@
-"""Two models on the films that both have read: how far apart they are, and whether that could be chance.
+"""Two models on the images that both have read: how far apart they are, and whether that could be chance.
 
-Knows two tables of predictions, not the models. Both models have read the same films, so everything is paired. Films of one
-patient are alike: the difference that counts is the one with patients resampled; the tests that take films as independent
-stand beside it because reviewers ask for them, and say so.
+Both models have read the same images, so everything is paired. Images of one patient are alike, so patients are resampled, and
+are the clusters of the test.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import erfc, sqrt
 
@@ -13,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from covid_core.data.duplicates import components
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
 from covid_core.evaluation.estimates import LEVEL, honest
@@ -27,12 +26,9 @@ _CLOSE = 1e-12
 
 @dataclass(frozen=True)
 class DeLong:
-    """A test of whether two areas under the ROC curve differ.
+    """The difference of two areas, first - second, over its standard error, and the two-sided p of the normal distribution.
 
-    Attributes:
-        z: the difference, first - second, over its standard error; None where that is 0 and the difference is not.
-        p: two-sided, from the normal distribution; None likewise.
-        standard_error: of the difference, at least 0.
+    Both are None where the standard error is 0 and the difference is not.
     """
 
     z: float | None
@@ -41,44 +37,21 @@ class DeLong:
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """The exact test of whether two models are right equally often. It takes films as independent.
-
-    Films of one patient are not, so p is too small where patients have many films.
-
-    Attributes:
-        what: `sensitivity` (on the covid films), `specificity` (on the others) or `accuracy` (on all).
-        films: how many it rests on.
-        only_first: films that only the first model called right.
-        only_second: films that only the second model called right.
-        p: two-sided, None without films.
-    """
-
-    what: str
-    films: int
-    only_first: int
-    only_second: int
-    p: float | None
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """Two models on the same films. Differences are first - second.
+    """Two models on the same images. Differences are first - second.
 
     Attributes:
-        films: films that both have read.
+        films: images that both have read.
         patients: patients they are of, by the first table.
-        n_covid: films with COVID-19 by the reference standard.
+        n_covid: images with COVID-19 by the reference standard.
         n_non_covid: the others.
-        auc_first: area under the ROC curve of the first model on these films; this and all areas below are None where a
-            class has no film.
+        auc_first: area under the ROC curve of the first model on these images; this and all areas below are None where a
+            class has no image.
         auc_second: of the second model.
         auc_difference: between them, both models judged on the same resampled patients.
         within_source_difference: between their areas over pairs from one source; its value is None where no source has both
             classes.
-        delong: the test that takes films as independent; None below `MIN_GROUPS` films of either class.
-        delong_clustered: the test with patients as clusters; None below `MIN_GROUPS` patients of either class.
-        mcnemar: for sensitivity, specificity and accuracy, in this order.
+        delong: the test with patients as clusters; None below `MIN_GROUPS` patients of either class.
     """
 
     films: int
@@ -90,13 +63,9 @@ class Comparison:
     auc_difference: Estimate | None
     within_source_difference: Estimate | None
     delong: DeLong | None
-    delong_clustered: DeLong | None
-    mcnemar: tuple[McNemar, ...]
 
 
-def compare(
-    first: pd.DataFrame, second: pd.DataFrame, *, thresholds: tuple[float, float], n_resamples: int, seed: int
-) -> Comparison:
+def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed: int) -> Comparison:
     """Compare two models on the films that both have, by file name.
 
     Args:
@@ -104,7 +73,6 @@ def compare(
             missing.
         second: likewise; patients and sources are taken from the first. The numbers of the groups may differ: films that
             share a patient or a group in the first table, or a group in the second, are one cluster.
-        thresholds: of the first and of the second model; a film is called covid at or above it.
         n_resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
 
@@ -112,9 +80,8 @@ def compare(
         EvaluationError: a table is not fit for it, no film is in both, or the labels of a film differ.
     """
     left, right = _common(checked_table(first, PAIRED_COLUMNS), checked_table(second, PAIRED_COLUMNS))
-    one = films_of(left, threshold=thresholds[0])
-    two = films_of(right, threshold=thresholds[1])
-    one = replace(one, groups=_linked([one.patients, one.groups, two.groups]).astype(np.str_))
+    one, two = films_of(left), films_of(right)
+    one = replace(one, groups=_linked(one.patients, one.groups, two.groups))
     areas = _areas(one, two.probability, n_resamples=n_resamples, seed=seed)
     return Comparison(
         films=one.truth.size,
@@ -125,25 +92,21 @@ def compare(
         auc_second=areas.get("auc_second"),
         auc_difference=areas.get("auc_difference"),
         within_source_difference=areas.get("within_source_difference"),
-        delong=delong_test(one.truth, one.probability, two.probability),
-        delong_clustered=delong_test(one.truth, one.probability, two.probability, clusters=one.groups),
-        mcnemar=_mcnemar_tests(one.truth, one.called == one.truth, two.called == one.truth),
+        delong=delong_test(one.truth, one.probability, two.probability, one.groups),
     )
 
 
-def delong_test(
-    truth: BoolArray, first: FloatArray, second: FloatArray, *, clusters: ArrayLike | None = None
-) -> DeLong | None:
-    """Test whether two areas under the ROC curve of the same films differ.
+def delong_test(truth: BoolArray, first: FloatArray, second: FloatArray, clusters: ArrayLike) -> DeLong | None:
+    """Test whether two areas under the ROC curve of the same images differ.
 
-    Sources: E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, Biometrics 44 (1988) 837; with clusters N. A. Obuchowski,
-    Biometrics 53 (1997) 567. With every film its own cluster the second is the first.
+    Source: N. A. Obuchowski, Biometrics 53 (1997) 567. With every image its own cluster it is the test of E. R. DeLong,
+    D. M. DeLong and D. L. Clarke-Pearson, Biometrics 44 (1988) 837.
 
     Args:
         truth: bool (n,), true for covid.
         first: float64 (n,), scores of the first model, higher for covid.
         second: of the second model.
-        clusters: (n,), the cluster (patient) of each film; None takes films as independent.
+        clusters: (n,), the cluster (patient) of each image.
 
     Returns:
         The test; a difference of 0 at every film is z = 0 and p = 1. None below `MIN_GROUPS` clusters of either class, or
@@ -155,7 +118,7 @@ def delong_test(
     if not placements.any():
         return DeLong(0.0, 1.0, 0.0)
     difference = float(placements[truth].mean())
-    names = np.arange(truth.size) if clusters is None else np.asarray(clusters)
+    names = np.asarray(clusters)
     if min(np.unique(names[of_class]).size for of_class in (truth, ~truth)) < MIN_GROUPS:
         return None
     variance = _variance(truth, placements - difference, names)
@@ -167,26 +130,6 @@ def delong_test(
         return DeLong(0.0 if same else None, 1.0 if same else None, 0.0)
     z = difference / standard_error
     return DeLong(z, erfc(abs(z) / sqrt(2)), standard_error)
-
-
-def exact_mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided form of the test of Q. McNemar, Psychometrika 12 (1947) 153.
-
-    It asks whether the films on which only one model is right fall to either as a fair coin would.
-
-    Args:
-        only_first: films that only the first model called right.
-        only_second: films that only the second called right.
-
-    Returns:
-        p in (0, 1]; 1 where no film divides them.
-    """
-    divided, fewer = only_first + only_second, min(only_first, only_second)
-    ways = tail = 1  # to choose 0 films, then 1, 2 ... of those that divide the models, in whole numbers
-    for count in range(fewer):
-        ways = ways * (divided - count) // (count + 1)
-        tail += ways
-    return min(1.0, 2 * tail / (1 << divided))
 
 
 def _common(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -208,18 +151,14 @@ def _common(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd
     return left, right
 
 
-def _linked(groupings: Sequence[NDArray[np.str_]]) -> NDArray[np.int64]:
-    """Number the clusters of films (n,) that share a group in any grouping, directly or through others: int64 (n,)."""
-    memberships = [np.unique(grouping, return_inverse=True)[1] for grouping in groupings]
-    numbers = np.arange(len(memberships[0]))
-    while True:
-        before = numbers
-        for membership in memberships:
-            lowest = np.full(membership.max() + 1, len(numbers))
-            np.minimum.at(lowest, membership, numbers)
-            numbers = lowest[membership]
-        if np.array_equal(before, numbers):
-            return numbers
+def _linked(*groupings: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Name the clusters of images (n,) that share a group in any grouping, directly or through others, by their first image."""
+    pairs = []
+    for grouping in groupings:
+        _, first, membership = np.unique(grouping, return_index=True, return_inverse=True)
+        pairs += list(enumerate(first[membership].tolist()))
+    number = components(groupings[0].size, pairs)
+    return np.unique(number, return_index=True)[1][number].astype(np.str_)
 
 
 def _areas(films: Films, other: FloatArray, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
@@ -272,15 +211,3 @@ def _variance(truth: BoolArray, residuals: FloatArray, clusters: ArrayLike) -> f
         (2 * np.sum(covid * other) / (covid_films.sum() * other_films.sum()), len(totals)),
     )
     return float(sum(term * count / (count - 1) for term, count in terms))
-
-
-def _mcnemar_tests(truth: BoolArray, first_right: BoolArray, second_right: BoolArray) -> tuple[McNemar, ...]:
-    tests = []
-    for what, of_class in (("sensitivity", truth), ("specificity", ~truth), ("accuracy", np.ones_like(truth))):
-        only_first = int((first_right & ~second_right & of_class).sum())
-        only_second = int((second_right & ~first_right & of_class).sum())
-        films = int(of_class.sum())
-        tests.append(
-            McNemar(what, films, only_first, only_second, exact_mcnemar(only_first, only_second) if films else None)
-        )
-    return tuple(tests)

@@ -1,9 +1,9 @@
 """When a probability says covid, when non_covid, and when too little to decide: sets of classes with a stated coverage.
 
-Knows arrays and NumPy only, as it also serves. Class-conditional ("Mondrian") split-conformal prediction with the
-probability of the class as conformity score. Of each class the films of a calibration set give a bound that a further film
-of it keeps with the asked probability, whatever the model: a class stays in a film's set as long as the film keeps the bound
-of that class. That holds for films drawn as those of the calibration set were, and for no others.
+Class-conditional ("Mondrian") split-conformal prediction with the probability of the class as conformity score. Of each class the
+images of a calibration set give a bound that a further image of it keeps with the asked probability, whatever the model: a class
+stays in an image's set as long as the image keeps the bound of that class. That holds for images drawn as those of the
+calibration set were, and for no others. NumPy only, as it also serves.
 
 Sources: V. Vovk, A. Gammerman and G. Shafer, Algorithmic Learning in a Random World (2005), section 4.5; M. Sadinle, J. Lei and
 L. Wasserman, JASA 114 (2019) 223, for the coverage by class; A. N. Angelopoulos and S. Bates, arXiv:2107.07511, for the
@@ -26,6 +26,7 @@ from covid_core.labels import COVID, NON_COVID
 Decision = Literal["non_covid", "covid", "indeterminate"]
 
 INDETERMINATE: Literal["indeterminate"] = "indeterminate"
+DECISIONS: tuple[Decision, ...] = (COVID, INDETERMINATE, NON_COVID)
 COVERAGE = 0.90
 _ROUNDING = 1e-9  # (1 - 0.9) * 10 is 0.9999999999999998 in binary numbers; it means one film
 
@@ -34,13 +35,8 @@ _ROUNDING = 1e-9  # (1 - 0.9) * 10 is 0.9999999999999998 in binary numbers; it m
 class ThreeWay:
     """A decision of three: non_covid below `lower`, covid above `upper`, indeterminate from `lower` to `upper`.
 
-    Attributes:
-        lower: in [0, 1].
-        upper: in [`lower`, 1].
-        coverage: the share of the films of each class whose set shall hold that class, in (0, 1).
-        n_covid: covid films it was fitted on.
-        n_non_covid: other films it was fitted on.
-        fitted_on: which films these were, in words.
+    `coverage` in (0, 1) is the share of the images of each class whose set shall hold that class; `n_covid`, `n_non_covid` and
+    `fitted_on` say which images it was fitted on.
     """
 
     lower: float
@@ -159,8 +155,9 @@ def cross_fitted_coverage(
 
     Returns:
         Plain values: `coverage`, as asked for; `covered` and `indeterminate`, the measured shares, {`overall`, `non_covid`,
-        `covid`}; `decided`, the share that is not indeterminate; `sensitivity` and `specificity` among the decided. Each
-        share is {`value`, `lower`, `upper`, `method`, `n`, `undefined`, `note`}.
+        `covid`}; `decided`, the share that is not indeterminate; `sensitivity` and `specificity` among the decided; `answers`:
+        {one of `DECISIONS`: {`in_covid`, `in_others`, the shares of the images of each class that get it, and
+        `likelihood_ratio`, the first over the second}}. Each figure is an `Estimate` as plain values.
     """
     truth, values = labels_and_probability(labels, probability)
     fold, patients = np.asarray(folds), np.asarray(groups).astype(str)
@@ -185,6 +182,15 @@ def cross_fitted_coverage(
                 "specificity": (right, ~truth & ~undecided),
             }
         ),
+        "answers": {
+            name: {
+                **shares({"in_covid": (decisions == name, truth), "in_others": (decisions == name, ~truth)}),
+                "likelihood_ratio": _likelihood_ratio(
+                    truth, decisions == name, patients, n_resamples=n_resamples, seed=seed
+                ),
+            }
+            for name in DECISIONS
+        },
     }
 
 
@@ -223,6 +229,26 @@ def _measured_shares(
         ).to_json()
         for name, (_, films) in shares.items()
     }
+
+
+def _likelihood_ratio(
+    truth: NDArray[np.bool_], given: NDArray[np.bool_], patients: NDArray[np.str_], *, n_resamples: int, seed: int
+) -> dict[str, Any]:
+    """The share of the covid images that get an answer (n,) over that of the others, as plain values."""
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN or infinite where no other image gets the answer
+            shares = (weights @ (given & of_class) / (weights @ of_class) for of_class in (truth, ~truth))
+            return {"ratio": next(shares) / next(shares)}
+
+    found = intervals.cluster_bootstrap(statistics, patients, n_resamples=n_resamples, seed=seed)["ratio"]
+    fewer = min(np.unique(patients[of_class]).size for of_class in (truth, ~truth))
+    found = intervals.resting_on(found, truth.size, fewer, is_share=False)
+    if found.value is None:
+        found = replace(
+            found, note="No image without COVID-19 got this answer: how far it raises the odds is not known."
+        )
+    return found.to_json()
 
 
 def _check_folds(fold: NDArray[Any], patients: NDArray[np.str_], n: int) -> None:

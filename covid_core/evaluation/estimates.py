@@ -1,6 +1,6 @@
-"""Films to figures with intervals: every metric as a function of weights, resampled by patient, held to what it rests on.
+"""Every metric as a function of weights, resampled by patient, held to the images it rests on.
 
-Knows which films each metric needs. A metric that is undefined or rests on too few patients says so in its note.
+A metric that is undefined or rests on too few patients says so in its note.
 """
 
 from collections.abc import Callable, Mapping

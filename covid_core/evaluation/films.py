@@ -1,7 +1,4 @@
-"""A table of predictions as arrays, once it has been checked: what every figure of an evaluation starts from.
-
-Knows the columns of `predictions.csv`, not the model behind them nor any figure.
-"""
+"""A table of predictions as arrays, once it has been checked: what every figure of an evaluation starts from."""
 
 from dataclasses import dataclass, replace
 
@@ -21,15 +18,14 @@ _PROBABILITIES = ("probability_raw", "probability_covid")
 
 @dataclass(frozen=True)
 class Films:
-    """Films as arrays (n,).
+    """Images as arrays (n,).
 
     Attributes:
-        truth: bool, true for covid.
-        called: bool, true for films called covid.
+        truth, called: bool, true for covid by the reference standard, and for images called covid.
         probability: P(covid), float64 in [0, 1].
-        groups: what never crosses parts (a patient, or several linked by duplicate films).
+        groups: what never crosses parts (a patient, or several linked by duplicate images).
         patients: the patient.
-        sources: where the film comes from; empty where that is not known.
+        sources: where the image comes from; empty where that is not known.
         prevalence: the share of covid films that `probability` assumes, None for that of the films themselves.
         folds: of a cross-validation, whose models' scores are not compared with each other; None where one model judged all.
     """

@@ -1,7 +1,6 @@
 """How far a figure can be trusted: Wilson's interval for a share, and a bootstrap over patients for everything else.
 
-Knows nothing of metrics: what is estimated comes in as a function of weights. Where no honest interval can be given,
-the bounds are None and a sentence says why; NaN never comes out.
+What is estimated is a function of weights. Where no interval can be given, the bounds are None and a note says why.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,14 +31,11 @@ _KEPT = 2_000_000  # draws of so many counts are kept in memory (8 MB); 2000 res
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval.
+    """A figure with its interval; None where it is undefined, or no interval can be given.
 
     Attributes:
-        value: the figure, None where it is undefined.
-        lower: lower bound, None where no interval can be given.
-        upper: upper bound, likewise.
         method: how the interval came about; `none` where there is none.
-        n: observations (films) the figure rests on.
+        n: images the figure rests on.
         undefined: resamples in which the figure was undefined; they are left out of the interval.
         note: a sentence on why something is missing or to be taken with care, else None.
     """
@@ -59,14 +55,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Band:
-    """A curve over a grid with pointwise bounds, float64 (g,) each.
-
-    Attributes:
-        x: the grid, rising.
-        value: the curve, NaN where it is undefined.
-        lower: lower bound, NaN where there is none.
-        upper: upper bound, likewise.
-    """
+    """A curve over a rising grid with pointwise bounds, float64 (g,) each; NaN where there is none."""
 
     x: FloatArray
     value: FloatArray

@@ -1,6 +1,6 @@
 """Logistic regression with weights by Newton's method, for many weightings of the same films at once.
 
-Knows arrays and NumPy only. A resample of the bootstrap is a weighting, so one call fits them all.
+A resample of the bootstrap is a weighting, so one call fits them all.
 """
 
 from dataclasses import dataclass, replace

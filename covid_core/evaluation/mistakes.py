@@ -1,6 +1,4 @@
-"""The films a model calls wrongly, most confident first, to be looked at one by one.
-
-Knows the columns of `predictions.csv` and the groups of `covid_core.evaluation.subgroups`. Opens no image.
+"""The images a model calls wrongly, most confident first.
 
 Confidence is the distance of P(covid) from the threshold as a share of the room there is on its side: (p - t) / (1 - t) for a
 false alarm, (t - p) / t for a missed film. It is 0 at the threshold and 1 at certainty on both sides; the plain distance

@@ -1,7 +1,7 @@
-"""The probability from which a film is called covid, chosen on predictions by models that never saw the film.
+"""The probability from which an image is called covid, chosen on predictions by models that never saw the image.
 
-Knows arrays and NumPy only. A film that is called too often costs a second look, a missed one may cost more: so the sensitivity
-is set first, as long as the specificity that is left is worth having.
+A false alarm costs a second look, a missed image may cost more: so the sensitivity is set first, as long as the specificity that
+is left is worth having.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,7 @@ Rule = Literal["sensitivity", "youden"]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and how it was chosen.
-
-    Attributes:
-        value: in [0, 1]; a film is called covid at or above it.
-        rule: `sensitivity` where the asked sensitivity left enough specificity, else `youden`.
-        method: one sentence on the choice, without a full stop, as it is shown after the value.
-    """
+    """A threshold in [0, 1], the rule it was chosen by, and a sentence on the choice, without a full stop."""
 
     value: float
     rule: Rule

@@ -1,7 +1,7 @@
 """What an answer means for a patient, in words: the scale of prevalences, natural frequencies, and what a chart of them shows.
 
-Knows `covid_core.evaluation.post_test` and computes nothing itself. Natural frequencies are what people reason with best
-(G. Gigerenzer and U. Hoffrage, Psychol. Rev. 102 (1995) 684), so every probability is also said as people out of people.
+Natural frequencies are what people reason with best (G. Gigerenzer and U. Hoffrage, Psychol. Rev. 102 (1995) 684), so every
+probability is also said as people out of people.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -138,11 +138,9 @@ def curve_words(reading: Reading) -> str:
 
 def _with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
     if estimate.value is None:
-        return f"at least {write(estimate.lower)}" if estimate.lower else "not known"
-    if estimate.lower is None:
+        return "not known"
+    if estimate.lower is None or estimate.upper is None:
         return write(estimate.value)
-    if estimate.upper is None:
-        return f"{write(estimate.value)} (95% CI from {write(estimate.lower)})"
     return f"{write(estimate.value)} (95% CI {write(estimate.lower)} to {write(estimate.upper)})"
 
 
@@ -165,7 +163,7 @@ def _who_has_it(reading: Reading, group: Group) -> str:
 
 def _about(probability: Estimate) -> str:
     if probability.value is None:
-        return f"at least {percent(probability.lower)}" if probability.lower else "how likely that is, is not known"
+        return "how likely that is, is not known"
     written = percent(probability.value)
     return written if written.startswith(("less", "more")) else f"about {written}"
 
@@ -175,7 +173,7 @@ def _little_told(reading: Reading) -> str:
     ratio = f"likelihood ratio {ratio_in_words(reading.answer)}".replace(" (", ", ").rstrip(")")
     if found.value is None:
         return "How much such a film tells is not known."
-    if found.lower is None or (found.lower <= 1 and (found.upper is None or found.upper >= 1)):
+    if found.lower is None or found.upper is None or found.lower <= 1 <= found.upper:
         return (
             f"Such films are about as common with COVID-19 as without ({ratio}): take the probability to be what it was before "
             "the film."

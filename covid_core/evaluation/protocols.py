@@ -1,8 +1,4 @@
-"""What goes into an evaluation beside the figures of one part: repeated runs, films of other sets, the same films seen in parts.
-
-Pure functions on tables and numbers; which block of `evaluation.json` each result belongs to says the docstring of
-`covid_core.evaluation.report`.
-"""
+"""What an evaluation holds beside the figures of one part: repeated runs, images of other sets, images seen in parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -65,6 +65,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import calibration, estimates, intervals, metrics
+from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage
 from covid_core.evaluation.estimates import LEVEL, METRICS
 from covid_core.evaluation.films import PAIRED_COLUMNS, REQUIRED_COLUMNS, Films, checked_table, films_of
 from covid_core.evaluation.summary import part_in_words, summary_lines, verdict
@@ -244,6 +245,13 @@ def held_out_films(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thr
     )
 
 
+def three_way_block(predictions: pd.DataFrame, three_way: ThreeWay) -> dict[str, Any]:
+    """The block `three_way` of out-of-fold predictions with `label`, `probability_covid`, `fold` and `group`."""
+    arrays = (predictions[name].to_numpy() for name in ("probability_covid", "fold", "group"))
+    found = cross_fitted_coverage(predictions["label"] == COVID, *arrays, coverage=three_way.coverage)
+    return {**found, "lower": three_way.lower, "upper": three_way.upper}
+
+
 def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:
     """The block `sources` of a table of predictions, whatever its parts.
 
@@ -332,10 +340,12 @@ def _within_sources(films: Films, *, n_resamples: int, seed: int) -> list[dict[s
 
 
 def _roc_points(films: Films) -> dict[str, Any] | None:
-    curve = metrics.roc_curve(films.truth, films.probability)
-    if curve is None:
+    if not films.has_both_classes():
         return None
-    return {"fpr": curve.x.tolist(), "tpr": curve.y.tolist(), "thresholds": [None, *curve.thresholds[1:].tolist()]}
+    from sklearn.metrics import roc_curve  # noqa: PLC0415  takes a second, which reading an evaluation should not wait for
+
+    fpr, tpr, thresholds = roc_curve(films.truth, films.probability, drop_intermediate=False)
+    return {"fpr": fpr.tolist(), "tpr": tpr.tolist(), "thresholds": [None, *thresholds[1:].tolist()]}
 
 
 def _note(films: Films, part: str) -> str | None:

@@ -1,7 +1,6 @@
-"""For whom a model works: its figures by sex, age, view, source, PCR and severity, and what makes these groups.
+"""A model's figures by sex, age, view, source, PCR and severity, and what makes these groups.
 
-Knows the columns of `predictions.csv`, not where they come from. The definitions (`GROUPINGS`, `names_of`, `in_group`) also
-serve the cohort's distributions and the list of mistakes, so that a group is the same films everywhere.
+The definitions (`GROUPINGS`, `names_of`, `in_group`) also serve the cohort's distributions and the list of mistakes.
 
 A blank value is a group of its own, never left out. A grouping is missing where its column is, or where the column is blank
 for every film it is about: it then tells no films apart. Groups overlap between groupings, and within `RT-PCR`.

@@ -1,17 +1,14 @@
-"""An evaluation in words: the block for the terminal and the sentence that heads the report page.
-
-Knows the schema of `covid_core.evaluation.report` and nothing else; every number comes from the evaluation.
-"""
+"""An evaluation in words: the block for the terminal and the sentence that heads the report page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from covid_core.evaluation.metrics import ClassScores, format_classification_report
+from covid_core.evaluation.metrics import format_classification_report
 from covid_core.labels import CLASSES
 
 OUT_OF_FOLD = "out_of_fold"
-"""The part of films that were each judged by a model of a cross-validation that never saw their patient."""
+"""The part of images that were each judged by a model of a cross-validation that never saw their patient."""
 _CHANCE = 0.5
 _PARTS = {"train": "training", "val": "validation", OUT_OF_FOLD: "held-out"}
 _HELD_OUT = " (each judged by a model that never saw its patient)"
@@ -48,22 +45,21 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
         Several lines, the last without a newline.
     """
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
-    scores = {name: ClassScores(**evaluation["classification_report"][name]) for name in CLASSES}
     lines = [
         f"Model {evaluation['model']}: {films_in_words(evaluation)}, covid at P(covid) >= {evaluation['threshold']:.4g}",
         "",
-        format_classification_report(scores),
+        format_classification_report(evaluation["confusion_matrix"]),
         "",
         "Confusion matrix (rows: reference standard, columns: called)",
         f"{'':12} {CLASSES[0]:>9} {CLASSES[1]:>9}",
         f"{CLASSES[0]:>12} {tn:>9} {fp:>9}",
         f"{CLASSES[1]:>12} {fn:>9} {tp:>9}",
-        f"COVID-19 films: {tp} found, {fn} missed. Other films: {tn} rightly not called, {fp} false alarms.",
+        f"COVID-19 images: {tp} found, {fn} missed. Other images: {tn} rightly not called, {fp} false alarms.",
         "",
     ]
     lines += [f"{title:<18}{described(evaluation['metrics'][name])}" for title, name in _MAIN.items()]
     lines.append(
-        f"Intervals: {evaluation['bootstrap']['resamples']} resamples of patients; films of one are not independent."
+        f"Intervals: {evaluation['bootstrap']['resamples']} resamples of patients; images of one are not independent."
     )
     if evaluation.get("note"):
         lines.append(f"Note: {evaluation['note']}")
@@ -77,8 +73,8 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
         evaluation: as of `report.evaluate`.
 
     Returns:
-        A sentence such as "On 105 test films of 62 patients the model found 7 of 10 COVID-19 films (sensitivity 0.70,
-        95% CI 0.43 to 0.89) and raised a false alarm on 15 of 95 films without COVID-19 (specificity 0.84, 95% CI
+        A sentence such as "On 105 test images of 62 patients the model found 7 of 10 COVID-19 images (sensitivity 0.70,
+        95% CI 0.43 to 0.89) and raised a false alarm on 15 of 95 images without COVID-19 (specificity 0.84, 95% CI
         0.75 to 0.91); its area under the ROC curve is 0.81 (95% CI 0.70 to 0.90), where 0.5 is chance and 1 is
         perfect." Where the evaluation has baselines and one of them does better, the sentence goes on to say so.
     """
@@ -87,11 +83,11 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
     clauses = []
     if tp + fn:
         clauses.append(
-            f"found {tp} of {_plural(tp + fn, 'COVID-19 film')} ({_in_sentence('sensitivity', metrics['sensitivity'])})"
+            f"found {tp} of {_plural(tp + fn, 'COVID-19 image')} ({_in_sentence('sensitivity', metrics['sensitivity'])})"
         )
     if tn + fp:
         clauses.append(
-            f"raised a false alarm on {fp} of {_plural(tn + fp, 'film')} without COVID-19 "
+            f"raised a false alarm on {fp} of {_plural(tn + fp, 'image')} without COVID-19 "
             f"({_in_sentence('specificity', metrics['specificity'])})"
         )
     return (
@@ -101,17 +97,17 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
 
 
 def films_in_words(evaluation: Mapping[str, Any]) -> str:
-    """Which films were judged: `100 test films of 63 patients`.
+    """Which images were judged: `100 test images of 63 patients`.
 
-    Those of a cross-validation are `672 held-out films (each judged by a model that never saw its patient) of 412 patients`.
+    Those of a cross-validation are `672 held-out images (each judged by a model that never saw its patient) of 412 patients`.
     """
     counts, part = evaluation["counts"], evaluation["part"]
-    films = _plural(counts["images"], f"{part_in_words(part)} film")
+    films = _plural(counts["images"], f"{part_in_words(part)} image")
     return f"{films}{_HELD_OUT if part == 'out_of_fold' else ''} of {_plural(counts['patients'], 'patient')}"
 
 
 def part_in_words(part: str) -> str:
-    """The word before `films` for a part: `validation` for `val`, `held-out` for `out_of_fold`."""
+    """The word before `images` for a part: `validation` for `val`, `held-out` for `out_of_fold`."""
     return _PARTS.get(part, part)
 
 
@@ -121,7 +117,12 @@ def described(metric: Mapping[str, Any]) -> str:
         return f"undefined. {metric['note'] or ''}".strip()
     if metric["lower"] is None:
         return f"{metric['value']:.2f} (n = {metric['n']}). {metric['note'] or ''}".strip()
-    return f"{metric['value']:.2f} (95% CI {metric['lower']:.2f} to {metric['upper']:.2f}, n = {metric['n']})"
+    return f"{metric['value']:.2f} (95% CI {interval(metric)}, n = {metric['n']})"
+
+
+def interval(metric: Mapping[str, Any]) -> str:
+    """`0.43 to 0.89`, empty where there is none."""
+    return "" if metric["lower"] is None else f"{metric['lower']:.2f} to {metric['upper']:.2f}"
 
 
 def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | None:
@@ -145,9 +146,8 @@ def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | 
 
 def _in_sentence(name: str, metric: Mapping[str, Any]) -> str:
     """`sensitivity 0.70, 95% CI 0.43 to 0.89`; for a metric that has a value."""
-    if metric["lower"] is None:
-        return f"{name} {metric['value']:.2f}, too few patients for an interval"
-    return f"{name} {metric['value']:.2f}, 95% CI {metric['lower']:.2f} to {metric['upper']:.2f}"
+    bounds = interval(metric)
+    return f"{name} {metric['value']:.2f}, {f'95% CI {bounds}' if bounds else 'too few patients for an interval'}"
 
 
 def _ranking(auc: Mapping[str, Any]) -> str:
@@ -155,14 +155,16 @@ def _ranking(auc: Mapping[str, Any]) -> str:
         return "; with one class alone, nothing can be said about telling them apart"
     if auc["lower"] is None:
         return f"; its area under the ROC curve is {auc['value']:.2f}, without an interval"
-    interval = f"{auc['value']:.2f} (95% CI {auc['lower']:.2f} to {auc['upper']:.2f})"
-    if auc["lower"] <= _CHANCE:
-        return f"; its area under the ROC curve is {interval}, which cannot be told from chance (0.5)"
-    return f"; its area under the ROC curve is {interval}, where 0.5 is chance and 1 is perfect"
+    chance = (
+        "which cannot be distinguished from chance (0.5)"
+        if auc["lower"] <= _CHANCE
+        else "where 0.5 is chance and 1 is perfect"
+    )
+    return f"; its area under the ROC curve is {auc['value']:.2f} (95% CI {interval(auc)}), {chance}"
 
 
 def _better_baseline(evaluation: Mapping[str, Any]) -> str:
-    """Name the best baseline where it ranks the films better than the model; empty where none does."""
+    """Name the best baseline where it ranks the images better than the model; empty where none does."""
     best = best_baseline(evaluation, "roc_auc")
     if best is None or best.lead <= 0:
         return ""

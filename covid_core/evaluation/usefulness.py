@@ -1,7 +1,7 @@
 """Whether acting on a model does more good than acting on all patients or on none: decision curves.
 
-Knows films and their probabilities. What a missed patient costs against a false alarm is the reader's to say; the threshold
-probability is that answer: who acts from 10 % on takes nine false alarms for one patient found.
+The threshold probability says what a missed patient costs against a false alarm: who acts from 10 % on takes nine false alarms
+for one patient found.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""How well a model tells the classes apart, as plotly figures: ROC, precision and recall, scores by class, models compared.
-
-Knows the content of `evaluation.json` and bands computed elsewhere; computes no figure that a report could state.
-"""
+"""How well a model tells the classes apart, as plotly figures: ROC, precision and recall, scores by class, models compared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""An evaluation and a training history as plotly figures; nothing is computed here that a report could state.
-
-Knows the content of `evaluation.json` and of the training history, not where they lie.
-"""
+"""Confusion matrix, reliability diagram and training history as plotly figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

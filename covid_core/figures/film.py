@@ -1,4 +1,4 @@
-"""The result of one film as a plotly figure. Knows a probability and what it is compared with, not where they come from."""
+"""The result of one image as a plotly figure."""
 
 from typing import Any
 

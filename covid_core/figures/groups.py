@@ -1,7 +1,6 @@
 """Groups side by side, as plotly figures: a forest plot, the model among baselines without pixels, shares of categories.
 
-Knows figures with their intervals, not how they were made. Names of groups come from a table that anyone may have written: they
-are shown as they stand, never as HTML.
+Names of groups come from a table that anyone may have written: they are shown as they stand, never as HTML.
 """
 
 from collections.abc import Sequence
@@ -30,11 +29,8 @@ class ForestRow:
     Attributes:
         group: what the group is one of, e.g. `Sex`; the heading of neighbouring rows that share it, none where empty.
         name: of the group, e.g. `female`.
-        value: its figure, None where it is not defined.
-        lower: lower bound, None where no interval can be given.
-        upper: upper bound, likewise.
-        n: films the figure rests on.
-        few: too few films to be taken at its word.
+        n: images the figure rests on.
+        few: too few images for a figure to be relied on.
     """
 
     group: str
@@ -48,14 +44,7 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class AreaRow:
-    """A model or a baseline with its ROC AUC.
-
-    Attributes:
-        name: as shown.
-        pooled: metric over all films, None where there is none.
-        within: metric of pairs of films of the same source, likewise.
-        is_model: a model that sees the film, no baseline.
-    """
+    """A model or a baseline with its ROC AUC over all images and over pairs within a source; None where there is none."""
 
     name: str
     pooled: Metric | None

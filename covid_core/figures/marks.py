@@ -1,6 +1,6 @@
 """The marks that several figures draw: a band, a point with its interval, the operating point, a name on several lines.
 
-Knows a metric of `evaluation.json` (`value`, `lower`, `upper`, each may be null) and nothing of which one it is.
+A metric has a `value`, `lower` and `upper`; each may be None.
 """
 
 import html

@@ -1,18 +1,14 @@
-"""What a result means for a patient, as plotly figures: people in whole numbers, and the probability after the film.
-
-Knows `covid_core.evaluation.post_test` and computes nothing itself. What all figures of this app share (no background, no colour
-of text, the colours of the classes) is in `covid_core.figures.frame`.
-"""
+"""What a result means for a patient, as plotly figures: people in whole numbers, and the probability after the image."""
 
 from math import log10
 
 import plotly.graph_objects as go
 
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
-from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.post_test import SCALE, Group, Reading, curve
 from covid_core.evaluation.post_test_words import percent, whole
 from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL, framed
+from covid_core.figures.marks import draw_band
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
 _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)
@@ -70,8 +66,7 @@ def post_test_curve(reading: Reading) -> go.Figure:
         line={"color": NEUTRAL, "dash": "dot"},
         hoverinfo="skip",
     )
-    if reading.probability.lower is not None:
-        _band(figure, points, colour)
+    draw_band(figure, points, ", ".join(map(str, bytes.fromhex(colour.removeprefix("#")))), "95% CI")
     figure.add_scatter(
         x=points.x,
         y=points.value,
@@ -91,22 +86,6 @@ def post_test_curve(reading: Reading) -> go.Figure:
     )
     figure.update_yaxes(title="After the film (%)", range=[0, 1.02], tickvals=[0, 0.5, 1], ticktext=["0", "50", "100"])
     return framed(figure, height=220)
-
-
-def _band(figure: go.Figure, points: Band, colour: str) -> None:
-    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
-    for bound, fill in ((points.lower, None), (points.upper, "tonexty")):
-        figure.add_scatter(
-            x=points.x,
-            y=bound,
-            mode="lines",
-            line_width=0,
-            fill=fill,
-            fillcolor=f"rgba({red}, {green}, {blue}, 0.25)",
-            name="95% CI",
-            showlegend=fill is not None,
-            hoverinfo="skip",
-        )
 
 
 def _mark(figure: go.Figure, before: float, after: float, colour: str) -> None:

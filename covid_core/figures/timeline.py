@@ -1,4 +1,4 @@
-"""The images of one patient along the days, as a plotly figure. Knows them as `covid_core.data.film_record` gives them."""
+"""The images of one patient along the days, as a plotly figure."""
 
 from collections import Counter
 from collections.abc import Sequence

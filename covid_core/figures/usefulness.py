@@ -1,7 +1,4 @@
-"""What a model is worth in use, as plotly figures: net benefit over thresholds, predictive values over the prevalence.
-
-Knows bands computed elsewhere and computes no figure that a report could state.
-"""
+"""What a model is worth in use, as plotly figures: net benefit over thresholds, predictive values over the prevalence."""
 
 from math import log10
 

@@ -1,15 +1,16 @@
-"""Bytes of a file to a film: PNG, JPEG or DICOM; anything else is refused with a reason.
+"""Bytes of a file to a radiograph, by its content and never by its name; anything else is refused with a reason.
 
-The kind of a file is told from its content, never from its name. This module knows nothing of models: what a model wants
-of the picture is in `covid_core.images.preparation`.
+A new kind of file is one more entry of `READERS`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images import raster
 from covid_core.images.archive import is_archive
-from covid_core.images.film import Film, GreyImage
+from covid_core.images.film import FileKind, Film, GreyImage
 from covid_core.images.limits import check_bytes
 
 _UNSUPPORTED_SIGNATURES = {
@@ -49,7 +50,7 @@ def read_limited(path: Path) -> bytes:
 
 
 def read_film_file(path: Path) -> Film:
-    """Read a file as a film; see `read_limited` and `read_film`.
+    """Read a file as a radiograph; see `read_limited` and `read_film`.
 
     Raises:
         ImageRefusedError: as those two.
@@ -73,20 +74,20 @@ def read_film(data: bytes) -> Film:
         data: the content of the file.
 
     Raises:
-        ImageRefusedError: `empty_file`, `not_an_image`, `unsupported_format`, or as `covid_core.images.raster.read` and
-            `covid_core.images.dicom.read` do.
+        ImageRefusedError: `empty_file`, `too_large`, `not_an_image`, `unsupported_format`, or as the reader of its kind.
     """
     if not data:
         raise ImageRefusedError("empty_file", "The file is empty.")
     check_bytes(len(data))
-    kind = raster.kind_of(data)
-    if kind is not None:
-        return raster.read(data, kind)
-    if is_dicom(data):
-        from covid_core.images import dicom  # noqa: PLC0415  pydicom takes 0.1 s, which no other file should wait for
-
-        return dicom.read(data)
+    for reader in READERS:
+        if reader.recognises(data):
+            return reader.read(data)
     raise _unreadable(data)
+
+
+def kind_of(head: bytes) -> FileKind | None:
+    """The kind of a file by its content, or by its first 256 bytes; None for one that is not read."""
+    return next((reader.kind for reader in READERS if reader.recognises(head)), None)
 
 
 def decode(data: bytes) -> GreyImage:
@@ -114,11 +115,33 @@ def is_dicom(data: bytes) -> bool:
     return explicit or 0 < int.from_bytes(data[4:8], "little") <= _MAX_FIRST_LENGTH
 
 
+def _read_dicom(data: bytes) -> Film:
+    from covid_core.images import dicom  # noqa: PLC0415  pydicom takes 0.1 s, which no other file should wait for
+
+    return dicom.read(data)
+
+
+class Reader(NamedTuple):
+    """A kind of file: how its content is recognised, and what decodes it or raises `ImageRefusedError`."""
+
+    kind: FileKind
+    recognises: Callable[[bytes], bool]
+    read: Callable[[bytes], Film]
+
+
+READERS = (
+    Reader("PNG", raster.is_png, raster.read_png),
+    Reader("JPEG", raster.is_jpeg, raster.read_jpeg),
+    Reader("DICOM", is_dicom, _read_dicom),
+)
+"""The kinds of files that are read; the first that recognises a content reads it."""
+
+
 def _unreadable(data: bytes) -> ImageRefusedError:
     if is_archive(data):
         return ImageRefusedError(
             "unsupported_format",
-            "This is a ZIP archive, not a film.",
+            "This is a ZIP archive, not an image.",
             "Give it to the app or to `predict` as it is: both open archives.",
         )
     if data[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"}:

@@ -1,8 +1,8 @@
-"""Bytes of a DICOM file to a film: which objects are taken, and how their stored values become greys.
+"""Bytes of a DICOM file to a radiograph: which objects are read, and what is kept of them.
 
-Taken are radiographs (CR, DX for presentation) and single secondary captures of one. The picture is brought to what a viewer
-shows at first: modality look-up or rescale, VOI look-up or first window, and black for air whatever the polarity. Of the rest
-of the file only `FilmTags` is kept. `covid_core.images.decode` imports this module when the first DICOM file comes.
+Read are radiographs (CR, DX for presentation) and single secondary captures of one. The picture is what a viewer shows at first:
+modality LUT or rescale, VOI LUT or first window, and black for air whatever the polarity. Of the rest of the file only `FilmTags`
+is kept. `covid_core.images.decode` imports this module when the first DICOM file comes.
 """
 
 import re
@@ -17,32 +17,19 @@ from pydicom.uid import (
 )
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.dicom_header import Header, geometry_warnings, read_header
-from covid_core.images.dicom_pixels import Shape, check_syntax, decoded, shape_of
+from covid_core.images.dicom_header import Header, read_header
+from covid_core.images.dicom_pixels import Shape, check_syntax, decode_pixels, read_shape
 from covid_core.images.film import Film, FilmTags, GreyImage
-from covid_core.images.greys import (
-    LUMA,
-    LookUp,
-    Table,
-    Window,
-    WindowFunction,
-    greys_at,
-    luma,
-    patterns_used,
-    rescaled,
-    shown,
-    stored_values,
-)
+from covid_core.images.grayscale import LUMA, Table, apply_display, apply_greys, luma, patterns_used, stored_values
 from covid_core.images.limits import check_contents
-from covid_core.images.quiet import unwarned
+from covid_core.images.quiet import quiet
 
 ADULT_AGE = 18
-"""Years; the films the model learned from are of adults."""
+"""Years; the model learned from images of adults."""
 
 _RADIOGRAPHS = {ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation}
 _RADIOGRAPH_MODALITIES = {"CR", "DX", "DR", "RG"}
 _CAPTURE_MODALITIES = _RADIOGRAPH_MODALITIES | {"", "OT", "SC", "HC"}  # captures of CT, MR and so on name those
-_WINDOW_FUNCTIONS: dict[str, WindowFunction] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
 # Defined terms of other body parts (PS3.16 annex L), split into words, and words that speak for a chest: ribs and heart are
 # seen on a film of it. A value that has neither, such as PORTABLE, is left to the gate.
 _OTHER_PART = re.compile(
@@ -72,7 +59,7 @@ def read(data: bytes) -> Film:
         ImageRefusedError: `unsupported_object`, `unsupported_format`, `not_a_chest`, `lateral`, `multi_frame`,
             `no_pixel_data`, `damaged`, `too_large`, `too_small`, `bad_shape` or `constant`.
     """
-    with unwarned:  # pydicom warns of values, and quotes them
+    with quiet:  # pydicom warns of values, and quotes them
         return _read(data)
 
 
@@ -82,17 +69,16 @@ def _read(data: bytes) -> Film:
     if header.pixels is None:
         raise ImageRefusedError("no_pixel_data", "The DICOM file holds no picture.")
     check_syntax(header.syntax)
-    view = _view(header)
-    _check_body(header, view)
-    shape = shape_of(header)
-    pixels, photometric = decoded(data, header, shape)
-    image = _film(header, shape, pixels, photometric)
+    _check_body(header)
+    shape = read_shape(header)
+    pixels, photometric = decode_pixels(data, header, shape)
+    image = _grey_image(header, shape, pixels, photometric)
     check_contents(image)
-    return Film(image, "DICOM", _tags(header, view), _warnings(header))
+    return Film(image, "DICOM", _tags(header), _warnings(header))
 
 
 def _check_object(header: Header) -> None:
-    kind, modality = header.object_class, header.term("Modality")
+    kind, modality = header.object_class, header.modality
     if kind == DigitalXRayImageStorageForProcessing:
         raise ImageRefusedError(
             "unsupported_object",
@@ -113,8 +99,8 @@ def _check_object(header: Header) -> None:
         raise ImageRefusedError("unsupported_object", f"This is a picture taken from {known}, not from a radiograph.")
 
 
-def _check_body(header: Header, view: str) -> None:
-    part, view = _words(header.term("BodyPartExamined")), _words(view)
+def _check_body(header: Header) -> None:
+    part, view = _words(header.body_part), _words(header.view)
     other = _OTHER_PART.search(part)
     if other and not _CHEST.search(part):
         raise ImageRefusedError(
@@ -123,9 +109,9 @@ def _check_body(header: Header, view: str) -> None:
     if _LYING_ON_SIDE in view:
         return
     if _LATERAL.search(view):
-        raise ImageRefusedError("lateral", "The file says that this is a lateral film.")
+        raise ImageRefusedError("lateral", "The file says that this is a lateral image.")
     if _OBLIQUE.search(view):
-        raise ImageRefusedError("lateral", "The file says that this is an oblique film.")
+        raise ImageRefusedError("lateral", "The file says that this is an oblique image.")
 
 
 def _words(text: str) -> str:
@@ -133,98 +119,94 @@ def _words(text: str) -> str:
     return " ".join(re.findall("[A-Z]+", text))
 
 
-def _view(header: Header) -> str:
-    """View position, or what the coded view of a DX object says, in capitals; empty where neither is there."""
-    view = header.term("ViewPosition")
-    if view:
-        return view
-    meaning = header.meaning("ViewCodeSequence")
-    return _FRONTAL_MEANINGS.get(meaning, meaning)
-
-
-def _film(header: Header, shape: Shape, pixels: NDArray[np.unsignedinteger], photometric: str) -> GreyImage:
+def _grey_image(header: Header, shape: Shape, pixels: NDArray[np.unsignedinteger], photometric: str) -> GreyImage:
     white = 2**shape.bits_stored - 1
-    if shape.samples > 1:
-        if photometric == "RGB":
-            return luma(pixels, white)
-        return greys_at(pixels[..., 0], stored_values(shape.bits_allocated, shape.bits_stored, signed=False) / white)
+    if photometric == "RGB":
+        return luma(pixels, white)
     values = stored_values(shape.bits_allocated, shape.bits_stored, signed=shape.signed)
+    if shape.samples > 1:
+        return apply_greys(pixels[..., 0], values / white)
     if shape.photometric == "PALETTE COLOR":
-        colours = np.stack([table.apply(values) / table.white for table in header.palette()], axis=-1)
-        return greys_at(pixels, np.clip(colours @ LUMA, 0, 1))
+        colours = np.stack([table.apply(values) / (2**table.bits - 1) for table in header.elements.palette()], axis=-1)
+        return apply_greys(pixels, np.clip(colours @ LUMA, 0, 1))
     padding = _padding(header, values)
-    of_film = patterns_used(pixels) & ~padding
-    if not of_film.any():
+    used = patterns_used(pixels) & ~padding
+    if not used.any():
         raise ImageRefusedError("constant", "The image is blank: it is padding everywhere.")
-    greys = _greys(header, values, of_film)
-    if shape.photometric == "MONOCHROME1" or header.term("PresentationLUTShape") == "INVERSE":
-        greys = 1 - greys
+    greys = apply_display(values, header.elements.display(), used)
     greys[padding] = 0
-    return greys_at(pixels, greys)
-
-
-def _greys(header: Header, values: Table, of_film: NDArray[np.bool_]) -> Table:
-    modality = header.look_up("ModalityLUTSequence", signed=bool(values.min() < 0))
-    if modality is not None:
-        values = modality.apply(values)
-    else:
-        slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-        if slope is not None:
-            values = rescaled(values, slope, intercept or 0.0)
-    return shown(values, of_film, _window(header, values))
-
-
-def _window(header: Header, values: Table) -> Window | LookUp | None:
-    look_up = header.look_up("VOILUTSequence", signed=bool(values.min() < 0))
-    if look_up is not None:
-        return look_up
-    centre, width = header.number("WindowCenter"), header.number("WindowWidth")
-    if centre is None or width is None:
-        return None
-    return Window(centre, width, _WINDOW_FUNCTIONS.get(header.term("VOILUTFunction"), "LINEAR"))
+    return apply_greys(pixels, greys)
 
 
 def _padding(header: Header, values: Table) -> NDArray[np.bool_]:
-    """The patterns that fill the picture up around the film (PS3.3 C.7.5.1.1.2); they are no part of its range of greys."""
+    """The patterns that fill the picture up around the radiograph (PS3.3 C.7.5.1.1.2), outside its range of greys."""
     padding = np.zeros(len(values), np.bool_)
-    value, limit = header.number("PixelPaddingValue"), header.number("PixelPaddingRangeLimit")
+    value = header.elements.number("PixelPaddingValue")
+    limit = header.elements.number("PixelPaddingRangeLimit")
     if value is None or not value.is_integer():
         return padding
     pattern = int(value) % len(values)
     padding[pattern] = True
     first = values[pattern]
-    if first not in {value, value - len(values)}:  # it uses bits above the stored ones, where no pixel of the film is
+    if first not in {
+        value,
+        value - len(values),
+    }:  # it uses bits above the stored ones, where no pixel of the radiograph is
         return padding
     last = values[int(limit) % len(values)] if limit is not None and limit.is_integer() else first
     padding |= (values >= min(first, last)) & (values <= max(first, last))
     return padding
 
 
-def _tags(header: Header, view: str) -> FilmTags:
-    sex, years = header.term("PatientSex"), _age(header)
+def _tags(header: Header) -> FilmTags:
+    years = _age(header)
     return FilmTags(
-        view=_code(view),
-        sex=sex if sex in {"F", "M", "O"} else None,
+        view=_code(_FRONTAL_MEANINGS.get(header.view, header.view)),
+        sex=header.sex if header.sex in {"F", "M", "O"} else None,
         age_band=None if years is None else _age_band(years),
-        modality=_code(header.term("Modality")),
-        manufacturer=_printable(header.text("Manufacturer")),
+        modality=_code(header.modality),
+        manufacturer=_printable(header.manufacturer),
     )
 
 
 def _warnings(header: Header) -> tuple[str, ...]:
     warnings, years = [], _age(header)
-    if header.term("BurnedInAnnotation") == "YES":
+    if header.burned_in == "YES":
         warnings.append(
-            "The file says that text is burned into the film: it can mislead the model, and may name the patient."
+            "The file says that text is burned into the image: it can mislead the model, and may name the patient."
         )
     if years is not None and years < ADULT_AGE:
-        warnings.append(f"The file says that the patient is under {ADULT_AGE}; the model learned from films of adults.")
-    return (*warnings, *geometry_warnings(header))
+        warnings.append(
+            f"The file says that the patient is under {ADULT_AGE}; the model learned from images of adults."
+        )
+    return (*warnings, *_geometry_warnings(header))
+
+
+def _geometry_warnings(header: Header) -> tuple[str, ...]:
+    """What the file says against the picture being seen as usual, with the patient's left on the viewer's right.
+
+    Patient orientation (PS3.3 C.7.6.1.1.1) is where a row and a column of pixels lead to: `L` and `F`, left and feet, for a
+    frontal radiograph. The pixel aspect ratio (C.7.6.3.1.7) is the height of a pixel to its width.
+    """
+    warnings = []
+    row, column = header.orientation if len(header.orientation) == 2 else ("", "")  # noqa: PLR2004
+    if row.startswith("R") and column.startswith("F"):
+        warnings.append(
+            "The file says that the image is stored mirrored, with the patient's left side on the left: left and right may be"
+            " swapped. Check the side marker."
+        )
+    elif (row and not row.startswith("L")) or (column and not column.startswith("F")):
+        warnings.append(
+            "The file says that the image is stored turned or flipped: left and right may be swapped. Check the side marker."
+        )
+    if len(header.aspect) == 2 and header.aspect[0] != header.aspect[1]:  # noqa: PLR2004
+        warnings.append("The file says that its pixels are not square: the image is shown stretched.")
+    return tuple(warnings)
 
 
 def _age(header: Header) -> int | None:
     """In whole years, from `nnnD`, `nnnW`, `nnnM` or `nnnY` (PS3.5 6.2)."""
-    age = _AGE.fullmatch(header.term("PatientAge"))
+    age = _AGE.fullmatch(header.age)
     return None if age is None else int(age[1]) // _IN_A_YEAR[age[2]]
 
 

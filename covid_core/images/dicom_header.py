@@ -1,16 +1,15 @@
-"""The few elements of a DICOM file that this program wants, read from bytes that may be hostile.
+"""The few elements of a DICOM file that this program needs, parsed once, from bytes that may be hostile.
 
 pydicom parses, on three conditions. The transfer syntax is looked at before anything else, because pydicom would inflate a
 deflated file at once (306 KB took 52 s and 600 MB). Only the elements in `_WANTED` are kept: a patient's name, numbers and
 dates are passed over. And the file can be read only so often, so that thousands of nested or empty elements end in a refusal
-(5 MiB of empty items took 8.6 s and 490 MiB). What pydicom logs may quote the file, and is switched off.
+(5 MiB of empty items took 8.6 s and 490 MiB).
 """
 
 import io
-import logging
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from pydicom.uid import (
 from pydicom.valuerep import VR
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.greys import LookUp
+from covid_core.images.grayscale import Display, LookUpTable
 
 MAX_READS = 100_000
 """Of the file by the parser, about three for each element; a radiograph has some hundred elements."""
@@ -53,23 +52,118 @@ _PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}  # float, double float and in
 _MAX_LOOK_UP_BYTES = 2**19  # three look-up tables of 65,536 entries
 _MAX_TABLE_BYTES = 2 * 2**16
 _MAX_VALUE_BYTES = 4096
-_LOGGERS = ("pydicom", "jpeg_ls")
 
-# Once and for the whole process: a level that is set and put back for each file would not be safe in threads.
-for _name in _LOGGERS:
-    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+
+class Elements:
+    """Typed access to parsed elements; what cannot be read counts as missing, unless the pixels cannot be understood without."""
+
+    def __init__(self, dataset: Dataset, *, little_endian: bool) -> None:
+        self._dataset, self._order = dataset, "<" if little_endian else ">"
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """All values of an element in capitals; none where it is missing."""
+        try:
+            value = _value(self._dataset, keyword)
+        except ImageRefusedError:
+            return ()
+        values = value if isinstance(value, MultiValue) else [value]
+        return tuple("" if one is None else str(one).strip().upper() for one in values)
+
+    def text(self, keyword: str) -> str:
+        """The first value of an element in capitals; empty where it is missing."""
+        return self.plain_text(keyword).upper()
+
+    def plain_text(self, keyword: str) -> str:
+        """The first value of an element as it is; empty where it is missing."""
+        return _text(self._dataset, keyword)
+
+    def meaning(self, keyword: str) -> str:
+        """What the first code of a sequence means, in capitals; empty where it is missing."""
+        try:
+            code = self._item(keyword, _MAX_VALUE_BYTES)
+        except ImageRefusedError:
+            return ""
+        return "" if code is None else _text(code, "CodeMeaning").upper()
+
+    def number(self, keyword: str) -> float | None:
+        """The first value of an element; None where it is missing."""
+        value = _first(self._dataset, keyword)
+        try:
+            return None if value is None or isinstance(value, bytes) else float(value)
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+    def integer(self, keyword: str, absent: int | None = None) -> int:
+        """The first value of an element that the pixels cannot be understood without; `absent` where there is none.
+
+        Raises:
+            ImageRefusedError: `damaged`.
+        """
+        number = self.number(keyword)
+        if number is None and absent is not None and not _stored(self._dataset, keyword):
+            return absent
+        if number is None or not number.is_integer():
+            raise damaged(f"it does not say plainly how its picture is stored ({keyword})")
+        return int(number)
+
+    def display(self) -> Display:
+        """How the stored values are shown.
+
+        Raises:
+            ImageRefusedError: `damaged` for a look-up table that cannot be read, as it may change every grey.
+        """
+        centre, width = self.number("WindowCenter"), self.number("WindowWidth")
+        function = self.text("VOILUTFunction")
+        return Display(
+            modality=self._look_up("ModalityLUTSequence"),
+            slope=self.number("RescaleSlope"),
+            intercept=self.number("RescaleIntercept"),
+            voi=self._look_up("VOILUTSequence"),
+            window=None if centre is None or width is None else (centre, width),
+            function=function if function in {"LINEAR_EXACT", "SIGMOID"} else "LINEAR",
+            inverted=self.text("PhotometricInterpretation") == "MONOCHROME1"
+            or self.text("PresentationLUTShape") == "INVERSE",
+        )
+
+    def palette(self) -> list[LookUpTable]:
+        """The red, green and blue of each pixel value.
+
+        Raises:
+            ImageRefusedError: `damaged`.
+        """
+        names = [f"{colour}PaletteColorLookupTable" for colour in _COLOURS]
+        return [self._table(self._dataset, f"{name}Descriptor", f"{name}Data") for name in names]
+
+    def _look_up(self, keyword: str) -> LookUpTable | None:
+        item = self._item(keyword, _MAX_LOOK_UP_BYTES)
+        return None if item is None else self._table(item, "LUTDescriptor", "LUTData")
+
+    def _item(self, keyword: str, max_bytes: int) -> Dataset | None:
+        """The first item of a sequence of no more than `max_bytes`, None where there is none."""
+        if keyword not in self._dataset:
+            return None
+        found = _value(self._dataset, keyword, max_bytes)
+        if not isinstance(found, Sequence):
+            raise _broken_table(keyword)
+        return found[0] if found else None
+
+    def _table(self, elements: Dataset, descriptor: str, data: str) -> LookUpTable:
+        # From the bytes, as the standard leaves it to other elements whether they are signed, words or bytes.
+        described, entries = _stored(elements, descriptor), _stored(elements, data)
+        try:
+            count, first, bits = struct.unpack_from(f"{self._order}3H", described)
+        except struct.error as cause:
+            raise _broken_table(descriptor) from cause
+        count = count or 2**16
+        if not 1 <= bits <= 16 or not count <= len(entries) <= _MAX_TABLE_BYTES:  # noqa: PLR2004
+            raise _broken_table(data)
+        kind = f"{self._order}u2" if len(entries) >= 2 * count else "u1"
+        return LookUpTable(first, np.frombuffer(entries, kind, count).astype(np.float64), bits)
 
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the pixel data of a file stand.
-
-    Attributes:
-        tag: of the element.
-        vr: its value representation, None where the file does not say.
-        start: of its value, bytes from the beginning of the file.
-        length: of its value, bytes, as the file says; `UNDEFINED_LENGTH` for compressed pixels.
-    """
+    """Where the pixel data of a file are: bytes from its beginning, and as many as the file says or `UNDEFINED_LENGTH`."""
 
     tag: int
     vr: str | None
@@ -79,129 +173,33 @@ class PixelElement:
 
 @dataclass(frozen=True)
 class Header:
-    """What was read of a file.
+    """What a file says of itself. Texts are in capitals, the manufacturer's apart, and empty where the file does not say.
 
     Attributes:
         syntax: its transfer syntax; where the file names none, the uncompressed one it is written in.
-        object_class: its SOP class, empty where the file names none.
-        elements: those of `_WANTED` that it has.
-        pixels: where its pixel data are; None without any.
+        view: the view position, or what the coded view of a DX object means.
+        orientation: the patient orientation (PS3.3 C.7.6.1.1.1).
+        aspect: the pixel aspect ratio (PS3.3 C.7.6.3.1.7).
+        elements: what is read later: how the pixels are stored and shown.
     """
 
     syntax: UID
     object_class: UID
-    elements: Dataset
+    modality: str
+    manufacturer: str
+    sex: str
+    age: str
+    body_part: str
+    view: str
+    burned_in: str
+    orientation: tuple[str, ...]
+    aspect: tuple[str, ...]
     pixels: PixelElement | None
-
-    def text(self, keyword: str) -> str:
-        """The first value of an element, empty where there is none or none that can be read."""
-        value = _first(self.elements, keyword)
-        return value.strip() if isinstance(value, str) else ""
-
-    def term(self, keyword: str) -> str:
-        """The first value of an element in capitals; see `text`."""
-        return self.text(keyword).upper()
-
-    def terms(self, keyword: str) -> tuple[str, ...]:
-        """All values of an element as text in capitals, none where there is none or none that can be read."""
-        try:
-            value = _value(self.elements, keyword, _MAX_VALUE_BYTES)
-        except ImageRefusedError:
-            return ()
-        values = value if isinstance(value, MultiValue) else [value]
-        return tuple("" if one is None else str(one).strip().upper() for one in values)
-
-    def meaning(self, keyword: str) -> str:
-        """What the first code of a sequence means, in capitals; empty where there is none or none that can be read."""
-        try:
-            code = self.item(keyword, _MAX_VALUE_BYTES)
-        except ImageRefusedError:
-            return ""
-        value = None if code is None else _first(code, "CodeMeaning")
-        return value.strip().upper() if isinstance(value, str) else ""
-
-    def number(self, keyword: str) -> float | None:
-        """The first value of an element as a number, None where there is none or none that can be read."""
-        value = _first(self.elements, keyword)
-        try:
-            return None if value is None or isinstance(value, bytes) else float(value)
-        except (ValueError, TypeError, OverflowError):
-            return None
-
-    def whole_number(self, keyword: str, absent: int | None = None) -> int:
-        """The first value of an element that the pixels cannot be understood without.
-
-        Args:
-            keyword: of the element.
-            absent: what it means that there is none; None where it must be there.
-
-        Raises:
-            ImageRefusedError: `damaged`.
-        """
-        number = self.number(keyword)
-        if number is None and absent is not None and not _stored(self.elements, keyword):
-            return absent
-        if number is None or not number.is_integer():
-            raise damaged(f"it does not say plainly how its picture is stored ({keyword})")
-        return int(number)
-
-    def item(self, keyword: str, max_bytes: int) -> Dataset | None:
-        """The first item of a sequence of no more than `max_bytes`, None where there is none.
-
-        Raises:
-            ImageRefusedError: `damaged`.
-        """
-        if keyword not in self.elements:
-            return None
-        found = _value(self.elements, keyword, max_bytes)
-        if not isinstance(found, Sequence):
-            raise _broken_table(keyword)
-        return found[0] if found else None
-
-    def look_up(self, keyword: str, *, signed: bool) -> LookUp | None:
-        """The look-up table in the first item of a sequence, None where there is none.
-
-        Args:
-            keyword: of the sequence.
-            signed: whether the values to be looked up may be negative.
-
-        Raises:
-            ImageRefusedError: `damaged`.
-        """
-        item = self.item(keyword, _MAX_LOOK_UP_BYTES)
-        return None if item is None else self._table(item, "LUTDescriptor", "LUTData", signed=signed)
-
-    def palette(self) -> tuple[LookUp, LookUp, LookUp]:
-        """The red, green and blue of each pixel value.
-
-        Raises:
-            ImageRefusedError: `damaged`.
-        """
-        keywords = [f"{colour}PaletteColorLookupTable" for colour in _COLOURS]
-        red, green, blue = (
-            self._table(self.elements, f"{name}Descriptor", f"{name}Data", signed=False) for name in keywords
-        )
-        return red, green, blue
-
-    def _table(self, elements: Dataset, descriptor: str, data: str, *, signed: bool) -> LookUp:
-        # From the bytes, as the standard leaves it to other elements whether they are signed, words or bytes.
-        order = "<" if self.syntax.is_little_endian else ">"
-        described, entries = _stored(elements, descriptor), _stored(elements, data)
-        try:
-            count, first, bits = struct.unpack_from(f"{order}3H", described)
-        except struct.error as cause:
-            raise _broken_table(descriptor) from cause
-        count = count or 2**16
-        if not 1 <= bits <= 16 or not count <= len(entries) <= _MAX_TABLE_BYTES:  # noqa: PLR2004
-            raise _broken_table(data)
-        kind = f"{order}u2" if len(entries) >= 2 * count else "u1"
-        if signed and first >= 2**15:
-            first -= 2**16
-        return LookUp(first, np.frombuffer(entries, kind, count).astype(np.float64), 2**bits - 1)
+    elements: Elements = field(repr=False)
 
 
 def read_header(data: bytes) -> Header:
-    """Read what is wanted of a DICOM file, with or without a preamble.
+    """Parse a DICOM file, with or without a preamble, up to its pixels.
 
     Raises:
         ImageRefusedError: `unsupported_format` for a deflated file, `damaged`.
@@ -209,7 +207,7 @@ def read_header(data: bytes) -> Header:
     source = LimitedReader(data)
     source.seek(_PREAMBLE_BYTES if data[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES] == b"DICM" else 0)
     meta = _parsed(source, ExplicitVRLittleEndian, lambda tag, _vr, _length: tag >> 16 != 2)  # noqa: PLR2004
-    syntax = UID(str(_named(meta, "TransferSyntaxUID"))) or _guessed_syntax(source)
+    syntax = UID(_uid(meta, "TransferSyntaxUID")) or _guessed_syntax(source)
     if syntax == DeflatedExplicitVRLittleEndian:
         raise ImageRefusedError("unsupported_format", f"The DICOM file is packed ({syntax.name}), which is not read.")
     pixels: list[PixelElement] = []
@@ -220,9 +218,23 @@ def read_header(data: bytes) -> Header:
         pixels.append(PixelElement(int(tag), vr, source.tell(), length))
         return True
 
-    elements = _parsed(source, syntax, at_pixels, _WANTED_TAGS)
-    object_class = _named(elements, "SOPClassUID") or _named(meta, "MediaStorageSOPClassUID")
-    return Header(syntax, UID(str(object_class)), elements, pixels[-1] if pixels else None)
+    dataset = _parsed(source, syntax, at_pixels, _WANTED_TAGS)
+    elements = Elements(dataset, little_endian=syntax != ExplicitVRBigEndian)
+    return Header(
+        syntax=syntax,
+        object_class=UID(_uid(dataset, "SOPClassUID") or _uid(meta, "MediaStorageSOPClassUID")),
+        modality=elements.text("Modality"),
+        manufacturer=elements.plain_text("Manufacturer"),
+        sex=elements.text("PatientSex"),
+        age=elements.text("PatientAge"),
+        body_part=elements.text("BodyPartExamined"),
+        view=elements.text("ViewPosition") or elements.meaning("ViewCodeSequence"),
+        burned_in=elements.text("BurnedInAnnotation"),
+        orientation=elements.texts("PatientOrientation"),
+        aspect=elements.texts("PixelAspectRatio"),
+        pixels=pixels[-1] if pixels else None,
+        elements=elements,
+    )
 
 
 class LimitedReader(io.BytesIO):
@@ -238,31 +250,6 @@ class LimitedReader(io.BytesIO):
         if self._reads > MAX_READS:
             raise OSError("too many elements")
         return super().read(size)
-
-
-def geometry_warnings(header: Header) -> tuple[str, ...]:
-    """What the file says against the picture being seen as films are, with the patient's left on the viewer's right.
-
-    Patient orientation (PS3.3 C.7.6.1.1.1) is where a row and a column of pixels lead to: `L` and `F`, left and feet, for a
-    frontal film. The pixel aspect ratio (C.7.6.3.1.7) is the height of a pixel to its width.
-
-    Returns:
-        Sentences for `Film.warnings`; none where the file says nothing, or nothing that can be read.
-    """
-    warnings, orientation, aspect = [], header.terms("PatientOrientation"), header.terms("PixelAspectRatio")
-    row, column = orientation if len(orientation) == 2 else ("", "")  # noqa: PLR2004
-    if row.startswith("R") and column.startswith("F"):
-        warnings.append(
-            "The file says that the film is stored mirrored, with the patient's left side on the left: left and right may be"
-            " swapped. Check the side marker."
-        )
-    elif (row and not row.startswith("L")) or (column and not column.startswith("F")):
-        warnings.append(
-            "The file says that the film is stored turned or flipped: left and right may be swapped. Check the side marker."
-        )
-    if len(aspect) == 2 and aspect[0] != aspect[1]:  # noqa: PLR2004
-        warnings.append("The file says that the film's pixels are not square: the film is shown stretched.")
-    return tuple(warnings)
 
 
 def damaged(what: str) -> ImageRefusedError:
@@ -297,9 +284,9 @@ def _guessed_syntax(source: LimitedReader) -> UID:
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def _named(elements: Dataset, keyword: str) -> str:
-    """A UID, from its bytes: letters and digits."""
-    return _stored(elements, keyword)[:64].decode("ascii", "ignore").strip("\0 ") if keyword in elements else ""
+def _uid(elements: Dataset, keyword: str) -> str:
+    """A UID, from its bytes: letters and digits; empty where there is none."""
+    return _stored(elements, keyword)[:64].decode("ascii", "ignore").strip("\0 ")
 
 
 def _stored(elements: Dataset, keyword: str) -> bytes:
@@ -312,9 +299,14 @@ def _stored(elements: Dataset, keyword: str) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
+def _text(elements: Dataset, keyword: str) -> str:
+    value = _first(elements, keyword)
+    return value.strip() if isinstance(value, str) else ""
+
+
 def _first(elements: Dataset, keyword: str) -> Any:
     try:
-        value = _value(elements, keyword, _MAX_VALUE_BYTES)
+        value = _value(elements, keyword)
     except ImageRefusedError:
         return None
     if isinstance(value, MultiValue):
@@ -322,7 +314,7 @@ def _first(elements: Dataset, keyword: str) -> Any:
     return value
 
 
-def _value(elements: Dataset, keyword: str, max_bytes: int) -> Any:
+def _value(elements: Dataset, keyword: str, max_bytes: int = _MAX_VALUE_BYTES) -> Any:
     if keyword not in elements:
         return None
     if len(_stored(elements, keyword)) > max_bytes:

@@ -1,16 +1,15 @@
 """The pixel data of a DICOM file to an array, once it is known that they fit what the file says of them.
 
-Compressed pixels say themselves how large they are. That is read, and compared, before a decoder sees them: decoders believe
-it, whatever the file around them says. Only the frame of a film is decoded; a file of several is refused.
+Compressed pixels say themselves how large they are. That is compared with the header before a decoder sees them: decoders believe
+it, whatever the file around them says.
 """
 
-import struct
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import generate_fragments
+from pydicom.encaps import generate_fragments, parse_basic_offsets
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
@@ -25,16 +24,15 @@ from pydicom.uid import (
 )
 
 from covid_core.errors import ImageRefusedError
+from covid_core.images.codestream import jpeg2000_layout, jpeg_layout
 from covid_core.images.dicom_header import UNDEFINED_LENGTH, Header, LimitedReader, PixelElement, damaged
 from covid_core.images.film import MIN_SIDE
-from covid_core.images.jpeg2000 import jpeg2000_layout
-from covid_core.images.layout import jpeg_layout
 from covid_core.images.limits import check_size
 
 MAX_JPEG_2000_PIXELS = 25_000_000
 """Its decoder takes 8 bytes a pixel, 455 MiB at 50 million (OpenJPEG 2.5)."""
 MAX_JPEG_2000_BYTES = 20 * 2**20
-"""Compressed: it decodes 4 to 5 MiB a second. A lossless film of 18 million pixels of 12 bits has about 13."""
+"""Compressed: it decodes 4 to 5 MiB a second. A lossless radiograph of 18 million pixels of 12 bits has about 13."""
 MAX_PIXEL_BYTES = 100_000_000
 """Of the decoded pixels: 50 million greys of 16 bits, or 33 million colours."""
 
@@ -46,23 +44,14 @@ _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _SUBSAMPLED = "YBR_FULL_422"
 _START_OF_IMAGE = {b"\xff\xd8", b"\xff\x4f"}
 _END_OF_IMAGE = b"\xff\xd9"
-_ITEM = 0xFFFEE000
 _INTEGER_PIXELS = 0x7FE00010
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How the pixels of a film are stored (PS3.3 C.7.6.3).
+    """How pixels are stored (PS3.3 C.7.6.3): `samples` a pixel, of which the lower `bits_stored` bits count.
 
-    Attributes:
-        rows: of the film.
-        columns: of the film.
-        samples: values a pixel, 1 or 3.
-        photometric: what they mean, such as `MONOCHROME2` or `RGB`.
-        bits_allocated: of a value, 8 or 16.
-        bits_stored: of those, the lower ones that count.
-        signed: whether a value is a two's complement.
-        planar: 1 where all red values come first, then all green; 0 otherwise.
+    `planar` is 1 where all red values come first, then all green; 0 otherwise.
     """
 
     rows: int
@@ -92,51 +81,47 @@ def check_syntax(syntax: UID) -> None:
     raise ImageRefusedError("unsupported_format", f"The DICOM file is compressed {name}, which cannot be read here.")
 
 
-def shape_of(header: Header) -> Shape:
-    """Read how the pixels are stored, and refuse what is no single film of greys or colours.
+def read_shape(header: Header) -> Shape:
+    """Read how the pixels are stored, and refuse what is no single image of greys or colours.
 
     Raises:
         ImageRefusedError: `damaged`, `multi_frame`, `unsupported_format`, or as `check_size`.
     """
-    if header.whole_number("NumberOfFrames", absent=1) > 1:
+    integer = header.elements.integer
+    if integer("NumberOfFrames", absent=1) > 1:
         raise _several_frames()
-    rows, columns = header.whole_number("Rows"), header.whole_number("Columns")
+    rows, columns = integer("Rows"), integer("Columns")
     most = {"max_pixels": MAX_JPEG_2000_PIXELS} if header.syntax in JPEG2000TransferSyntaxes else {}
     check_size(columns, rows, **most)
     shape = Shape(
         rows,
         columns,
-        header.whole_number("SamplesPerPixel", absent=1),
-        header.term("PhotometricInterpretation"),
-        header.whole_number("BitsAllocated"),
-        header.whole_number("BitsStored"),
-        header.whole_number("PixelRepresentation", absent=0) == 1,
-        header.whole_number("PlanarConfiguration", absent=0),
+        integer("SamplesPerPixel", absent=1),
+        header.elements.text("PhotometricInterpretation"),
+        integer("BitsAllocated"),
+        integer("BitsStored"),
+        integer("PixelRepresentation", absent=0) == 1,
+        integer("PlanarConfiguration", absent=0),
     )
     if shape.samples != (1 if shape.photometric in _GREYS else 3):
         raise damaged("the number of values a pixel does not fit their meaning")
     if shape.photometric not in _GREYS | _COLOURS:
-        raise ImageRefusedError("unsupported_format", "The film's kind of colours is not supported.")
+        raise ImageRefusedError("unsupported_format", "The kind of colours of this image is not supported.")
     if shape.bits_allocated not in {8, 16} or (shape.samples > 1 and shape.signed):
         raise ImageRefusedError(
-            "unsupported_format", f"The film has pixels of {shape.bits_allocated} bits; 8 and 16 are supported."
+            "unsupported_format", f"The image has pixels of {shape.bits_allocated} bits; 8 and 16 are supported."
         )
     if not 1 <= shape.bits_stored <= shape.bits_allocated or shape.planar not in {0, 1}:
         raise damaged("what it says of its pixels contradicts itself")
-    if header.whole_number("HighBit", absent=shape.bits_stored - 1) != shape.bits_stored - 1:
-        raise ImageRefusedError("unsupported_format", "The film's pixels are stored in a way that is long retired.")
+    if integer("HighBit", absent=shape.bits_stored - 1) != shape.bits_stored - 1:
+        raise ImageRefusedError("unsupported_format", "The pixels are stored in a way that is long retired.")
     if shape.pixel_bytes > MAX_PIXEL_BYTES:
-        raise ImageRefusedError("too_large", f"The film's {columns} x {rows} pixels take too much memory.")
+        raise ImageRefusedError("too_large", f"The {columns} x {rows} pixels take too much memory.")
     return shape
 
 
-def decoded(data: bytes, header: Header, shape: Shape) -> tuple[NDArray[np.unsignedinteger], str]:
-    """Decode the pixels of a film.
-
-    Args:
-        data: the content of the file.
-        header: of the file.
-        shape: of its pixels.
+def decode_pixels(data: bytes, header: Header, shape: Shape) -> tuple[NDArray[np.unsignedinteger], str]:
+    """Decode the pixels.
 
     Returns:
         Bit patterns, (rows, columns) or (rows, columns, 3), and what they mean: a photometric interpretation.
@@ -148,18 +133,19 @@ def decoded(data: bytes, header: Header, shape: Shape) -> tuple[NDArray[np.unsig
     if element is None or element.length == 0:
         raise ImageRefusedError("no_pixel_data", "The DICOM file holds no picture.")
     if element.tag != _INTEGER_PIXELS:
-        raise ImageRefusedError("unsupported_format", "The film's pixels are stored as fractions.")
+        raise ImageRefusedError("unsupported_format", "The pixels are stored as fractions.")
     if header.syntax in _NATIVE:
-        return _decoded(_native_value(data, element, shape), header.syntax, shape, element.vr)
+        return _decode(_native_value(data, element, shape), header.syntax, shape, element.vr)
+    if element.length != UNDEFINED_LENGTH:
+        raise damaged("its compressed picture is not in fragments")
     source = LimitedReader(data)
     source.seek(element.start)
-    _check_frame(_frame(source, element, header.syntax), header.syntax, shape)
-    source = LimitedReader(data)
+    _check_frame(_frame(source, header.syntax), header.syntax, shape)
     source.seek(element.start)
-    return _decoded(source, header.syntax, shape, element.vr)
+    return _decode(source, header.syntax, shape, element.vr)
 
 
-def _decoded(
+def _decode(
     source: memoryview | LimitedReader, syntax: UID, shape: Shape, vr: str | None
 ) -> tuple[NDArray[np.unsignedinteger], str]:
     try:
@@ -168,7 +154,7 @@ def _decoded(
         )
     except MemoryError as cause:
         raise ImageRefusedError(
-            "too_large", "The film takes more memory than there is left: it may be sound, but it could not be read."
+            "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
         ) from cause
     except Exception as cause:  # a decoder's own errors, of any kind
         raise damaged("its picture cannot be decoded") from cause
@@ -191,7 +177,7 @@ def _options(shape: Shape, vr: str | None, syntax: UID) -> dict[str, Any]:
         "pixel_vr": vr or "OW",
         "allow_excess_frames": False,
     }
-    # Bits beyond the stored ones are dealt with in `covid_core.images.greys`: a padding value may be in them.
+    # Bits beyond the stored ones are dealt with in `covid_core.images.grayscale`: a padding value may be in them.
     return options | ({"view_only": True, "correct_unused_bits": False} if syntax in _NATIVE else {})
 
 
@@ -216,28 +202,16 @@ def _native_value(data: bytes, element: PixelElement, shape: Shape) -> memoryvie
     return memoryview(data)[element.start : element.start + element.length]
 
 
-def _frame(source: LimitedReader, element: PixelElement, syntax: UID) -> bytes:
+def _frame(source: LimitedReader, syntax: UID) -> bytes:
     """The one frame of encapsulated pixel data (PS3.5 A.4), put together from its fragments."""
-    if element.length != UNDEFINED_LENGTH:
-        raise damaged("its compressed picture is not in fragments")
-    head = source.read(8)
     try:
-        group, number, offsets_length = struct.unpack("<HHL", head)
-    except struct.error as cause:
-        raise damaged("it ends before its picture begins") from cause
-    if group << 16 | number != _ITEM:
-        raise damaged("its compressed picture is not in fragments")
-    if offsets_length > 4:  # noqa: PLR2004  one offset for each frame
-        raise _several_frames()
-    source.seek(offsets_length, 1)
-    try:
-        fragments = list(generate_fragments(source))
+        offsets, fragments = parse_basic_offsets(source), list(generate_fragments(source))
     except Exception as cause:
         raise damaged("the fragments of its picture cannot be told apart") from cause
     if not fragments:
         raise ImageRefusedError("no_pixel_data", "The DICOM file holds no picture.")
-    further = fragments[1:]
-    if further and (syntax == RLELossless or any(fragment[:2] in _START_OF_IMAGE for fragment in further)):
+    starts = sum(syntax == RLELossless or fragment[:2] in _START_OF_IMAGE for fragment in fragments[1:])
+    if len(offsets) > 1 or starts:
         raise _several_frames()
     return b"".join(fragments)
 
@@ -254,9 +228,7 @@ def _check_frame(frame: bytes, syntax: UID, shape: Shape) -> None:
     if syntax in JPEGLSTransferSyntaxes and not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
         raise damaged("its compressed picture is cut short")  # CharLS 2.4 would take 4 s to find out
     if syntax in JPEG2000TransferSyntaxes and len(frame) > MAX_JPEG_2000_BYTES:
-        raise ImageRefusedError(
-            "too_large", "The film's compressed picture is too large to be decoded in a few seconds."
-        )
+        raise ImageRefusedError("too_large", "The compressed picture is too large to be decoded in a few seconds.")
     deep = layout.lossless or layout.bits > 8  # noqa: PLR2004
     if deep and (syntax in JPEGTransferSyntaxes or (syntax in JPEG2000TransferSyntaxes and shape.samples > 1)):
         raise ImageRefusedError(

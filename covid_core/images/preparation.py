@@ -107,8 +107,9 @@ def prepare_files(
     def one(path: Path) -> ModelInput:
         try:
             return prepare(decode_file(path), settings)
-        except ImageRefusedError as refusal:
-            raise ImageRefusedError(refusal.reason, f"{path}: {refusal.message}", refusal.next_step) from refusal
+        except ImageRefusedError as error:
+            refusal = error.refusal
+            raise ImageRefusedError(refusal.reason, f"{path}: {refusal.message}", refusal.next_step) from error
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for index, film in enumerate(pool.map(one, paths)):

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops
 
 from covid_core.errors import ImageRefusedError
+from covid_core.images.codestream import Layout, jpeg_layout, png_layout
 from covid_core.images.film import MAX_PIXELS, FileKind, Film, GreyImage
-from covid_core.images.layout import jpeg_layout, png_layout
 from covid_core.images.limits import check_contents, check_size
-from covid_core.images.quiet import unwarned
+from covid_core.images.quiet import quiet
 
-SIGNATURES: dict[bytes, FileKind] = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
-"""How a file begins -> its kind."""
 MAX_PROGRESSIVE_PIXELS = 25_000_000
 """Of a progressive JPEG: its decoder keeps 2 more bytes a sample (500 MiB in all at 49 million pixels in colour)."""
 
@@ -61,25 +59,34 @@ class _Greys(NamedTuple):
     white: int
 
 
-def kind_of(data: bytes) -> FileKind | None:
-    """Tell a PNG or JPEG by how it begins; None for anything else."""
-    return next((kind for signature, kind in SIGNATURES.items() if data.startswith(signature)), None)
+def is_png(data: bytes) -> bool:
+    """Whether a file begins as a PNG."""
+    return data.startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def read(data: bytes, kind: FileKind) -> Film:
-    """Decode a PNG or JPEG.
+def is_jpeg(data: bytes) -> bool:
+    """Whether a file begins as a JPEG."""
+    return data.startswith(b"\xff\xd8\xff")
+
+
+def read_png(data: bytes) -> Film:
+    """Decode a PNG.
 
     Transparency is composited on black, the EXIF orientation is applied, colours become luma (ITU-R BT.601), and 16-bit
     greys are scaled by the range of their type (Pillow's own `convert("L")` would clip them at 255).
 
-    Args:
-        data: the content of the file.
-        kind: as `kind_of` tells it.
-
     Raises:
         ImageRefusedError: `damaged`, `too_large`, `too_small`, `bad_shape`, `multi_frame` or `constant`.
     """
-    layout = png_layout(data) if kind == "PNG" else jpeg_layout(data)
+    return _read(data, "PNG", png_layout(data))
+
+
+def read_jpeg(data: bytes) -> Film:
+    """Decode a JPEG; see `read_png`."""
+    return _read(data, "JPEG", jpeg_layout(data))
+
+
+def _read(data: bytes, kind: FileKind, layout: Layout | None) -> Film:
     if layout is not None:
         check_size(layout.width, layout.height, MAX_PROGRESSIVE_PIXELS if layout.progressive else MAX_PIXELS)
     image = _decoded(data, kind)
@@ -89,8 +96,8 @@ def read(data: bytes, kind: FileKind) -> Film:
 
 def _decoded(data: bytes, kind: FileKind) -> GreyImage:
     try:
-        with unwarned:  # a picture may be readable with broken metadata; what matters is whether its pixels load
-            return _grey_picture(_opened(data, kind))
+        with quiet:  # a picture may be readable with broken metadata; what matters is whether its pixels load
+            return to_grey(_opened(data, kind))
     except MemoryError as cause:
         raise ImageRefusedError(
             "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
@@ -104,14 +111,16 @@ def _decoded(data: bytes, kind: FileKind) -> GreyImage:
 def _opened(data: bytes, kind: FileKind) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=[kind])
     if image.format == _MULTI_PICTURE or getattr(image, "n_frames", 1) > 1:
-        raise ImageRefusedError("multi_frame", "The file holds several pictures, and it is unclear which is the film.")
+        raise ImageRefusedError(
+            "multi_frame", "The file holds several pictures, and it is unclear which is the radiograph."
+        )
     check_size(*image.size)  # again: the reader may have taken another header than we did
     image.load()  # a file that is cut short shows it only here
     return image
 
 
-def _grey_picture(image: Image.Image) -> GreyImage:
-    """A loaded image to greys in [0, 1]. Callers keep no reference: of a large film each copy is 200 MB."""
+def to_grey(image: Image.Image) -> GreyImage:
+    """A loaded image to greys in [0, 1], upright. Callers keep no reference: of a large one each copy is 200 MB."""
     to_upright = _TO_UPRIGHT.get(_orientation(image))
     greys = _greys(image)
     del image

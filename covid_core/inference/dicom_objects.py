@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.errors import CovidCoreError
+from covid_core.images.quiet import quiet
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.film_report import further_cautions, model_hash, software
 from covid_core.inference.prediction import FilmResult, Prediction
@@ -222,8 +223,9 @@ def _read(source: bytes) -> _Source:
         raise DicomExportError("The DICOM file is deflated, which is not supported. Export the result as PDF.")
     wanted = (*_IDENTITY, *_ALWAYS, *_IF_KNOWN, *_ABOUT_THE_IMAGE)
     try:
-        dataset = dcmread(io.BytesIO(source), stop_before_pixels=True, force=True, specific_tags=list(wanted))
-        values = {keyword: _value(dataset, keyword) for keyword in wanted}
+        with quiet:  # pydicom may quote the file in its log
+            dataset = dcmread(io.BytesIO(source), stop_before_pixels=True, force=True, specific_tags=list(wanted))
+            values = {keyword: _value(dataset, keyword) for keyword in wanted}
         syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     except Exception:  # what a damaged file makes the reader raise is not foreseeable, and may quote the patient's name
         raise DicomExportError("The DICOM file cannot be read again. Export the result as PDF.") from None

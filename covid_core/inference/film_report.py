@@ -1,26 +1,31 @@
-"""Reports on films as PDF, to file or to print: what a page says.
+"""Reports on images as PDF, to file or to print: one A4 page an image, drawn with ReportLab.
 
-Knows results, bundles and evaluations, and says of them what `covid_core.inference.results` says on the screen. Does not know
-where the films come from, nor how a page is drawn (`covid_core.inference.report_drawing`). The name of a film's file is often
-the patient's, so it is not printed.
+The name of an image's file is often the patient's, so it is not printed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+# ruff: noqa: PLC0415  ReportLab is imported only when a report is made, so that nothing else waits for it
+
+import io
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
+from xml.sax.saxutils import escape
+
+from PIL import Image
 
 import covid_core
 from covid_core.card_text import RESEARCH_ONLY, card_sections
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.evaluation.summary import described, films_in_words
 from covid_core.images.display import fitted
-from covid_core.images.film import FilmTags, GreyImage
+from covid_core.images.film import GreyImage
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import overlay
-from covid_core.inference.prediction import FilmResult, Prediction, SimilarFilm
-from covid_core.inference.report_drawing import Letterhead, PageContent, Picture, Row, Scale, pdf_of
+from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.wording import (
     ANYWAY,
     NOT_HEALTHY,
@@ -43,21 +48,38 @@ TITLE = "Second reader report: COVID-19 on a frontal chest X-ray"
 PICTURE_SIDE = 720
 """Longer side of a printed picture, pixels: about 200 to the inch at the size it has on the page."""
 
-_LONGEST_TEXT = 300  # characters of a text that comes from outside; a file system allows a name of 255
+Row = tuple[str, tuple[str, ...]]
+"""A label, and the paragraphs beside it."""
+
+_LONGEST_TEXT = 300  # characters of a text that comes from outside
 _MOST_WARNINGS = 8
+_JPEG_QUALITY = 88
+_MARGIN, _FOOTER, _GAP, _LABEL, _CALL = 40.0, 24.0, 10.0, 92.0, 200.0  # points, 72 to the inch
+_INNER, _HEIGHT = 595.28 - 2 * _MARGIN, 841.89 - 2 * _MARGIN - _FOOTER  # of A4, without margins and footer
+_LOWEST_PICTURE, _HIGHEST_PICTURE = 130.0, 290.0
+_INK, _QUIET, _RULE, _NOTICE = "#1C2830", "#5B6B75", "#D3DDE2", "#A03000"
+_MARK: dict[str, Any] = {
+    "backColor": "#FFD166",
+    "borderColor": _INK,
+    "borderWidth": 1,
+    "borderPadding": 5,
+    "spaceBefore": 9,
+    "spaceAfter": 12,
+}
+
+_fonts_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ReportPage:
-    """What a page is made of.
+    """What one page is made of.
 
     Attributes:
-        result: the film and what became of it.
-        image: the film as the model was given it (repairs done), at display size: float32 (height, width) in [0, 1]; None
+        result: of the image.
+        image: the image as the model was given it (repairs done), at display size: float32 (height, width) in [0, 1]; None
             for a page without pictures.
-        patient: what was typed in to be printed as the patient's name; nothing is printed for an empty one.
-        title: what tells the film from the others without naming anybody, as in `Film 3 of 5`; nothing is printed for an empty
-            one.
+        patient: the patient's name as typed in; empty for none.
+        title: tells the image from the others without naming anybody, such as `3 of 5`; empty for none.
     """
 
     result: FilmResult
@@ -69,23 +91,43 @@ class ReportPage:
 def film_report_pdf(
     pages: Iterable[ReportPage], bundle: Bundle, evaluation: Mapping[str, Any] | None, created: datetime
 ) -> bytes:
-    """Make the reports: one A4 page a film, the refused ones as well.
+    """Make the reports: one A4 page an image, refused images included.
 
-    The same input gives the same bytes. A page is drawn before the next is asked for, so that with a generator no more than
-    one film is in memory at a time.
+    Each page is laid out before the next is asked for, so that a generator keeps one decoded image in memory at a time.
 
     Args:
-        pages: one for each film, at least one.
+        pages: at least one.
         bundle: the model that the results come from.
         evaluation: the content of its `evaluation.json`; None where it cannot be read.
         created: when the report is made, with its offset from UTC.
 
-    Returns:
-        A PDF. Its metadata hold the title and nothing else.
+    Raises:
+        ValueError: there is no page, or `created` lacks its offset.
     """
-    letterhead = Letterhead(TITLE, RESEARCH_ONLY, f"Made {report_time(created)} by {software()}")
-    model = [*_model_rows(bundle, evaluation), Row("Limits", (" ".join(limitations(bundle)),))]
-    return pdf_of((_content(page, bundle, model) for page in pages), letterhead)
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import BaseDocTemplate, Frame, KeepInFrame, PageBreak, PageTemplate
+
+    _register_fonts()
+    made = f"Made {report_time(created)} by {software()}"
+    model = list(_model_rows(bundle, evaluation))
+    story: list[Any] = []
+    for page in pages:
+        story += [KeepInFrame(_INNER, _HEIGHT, _flowables(page, bundle, model), mode="shrink"), PageBreak()]
+    if not story:
+        raise ValueError("`pages` must hold at least one page. Received: none")
+
+    def footer(canvas: Any, document: Any) -> None:
+        canvas.setFont("Vera", 7)
+        canvas.setFillColor(_QUIET)
+        canvas.drawString(_MARGIN, _MARGIN - 8, made)
+        canvas.drawRightString(_MARGIN + _INNER, _MARGIN - 8, f"Page {document.page}")
+
+    buffer = io.BytesIO()
+    document = BaseDocTemplate(buffer, pagesize=A4, title=TITLE, author=software(), lang="en")
+    frame = Frame(_MARGIN, _MARGIN + _FOOTER, _INNER, _HEIGHT, 0, 0, 0, 0)
+    document.addPageTemplates(PageTemplate(frames=[frame], onPage=footer))
+    document.build(story)
+    return buffer.getvalue()
 
 
 def limitations(bundle: Bundle) -> tuple[str, ...]:
@@ -100,7 +142,7 @@ def limitations(bundle: Bundle) -> tuple[str, ...]:
 
 
 def decision_sentence(prediction: Prediction, bundle: Bundle) -> str:
-    """Say what a film is called, and what that does not mean."""
+    """Say what an image is called, and what that does not mean."""
     decision = f"{headline(prediction)}."
     if bundle.three_way is not None and prediction.decision == INDETERMINATE:
         return f"{decision} {indeterminate_sentence(prediction, bundle.three_way)}"
@@ -120,7 +162,7 @@ def further_cautions(result: FilmResult) -> list[str]:
     return cautions(replace(result, outcome=outcome))
 
 
-def anyway_sentence(refusal: ImageRefusedError) -> str:
+def anyway_sentence(refusal: Refusal) -> str:
     """Mark a film that was predicted although the gate refused it."""
     return f"{ANYWAY.upper()}: the gate refused this film ({refusal.reason}). {refusal.message}"
 
@@ -147,111 +189,186 @@ def report_time(created: datetime) -> str:
     return f"{time[:19]} UTC{time[19:]}"
 
 
-def _content(page: ReportPage, bundle: Bundle, model: list[Row]) -> PageContent:
+def printable(text: str) -> str:
+    """Text as the font can show it: a sign that it lacks, or that cannot be seen, becomes its code point, `[U+80F8]`."""
+    glyphs = _glyphs()
+    return "".join(sign if ord(sign) in glyphs and sign.isprintable() else f"[U+{ord(sign):04X}]" for sign in text)
+
+
+def _register_fonts() -> None:
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    with _fonts_lock:  # a font that is registered again while another thread uses it would be in its document twice
+        if "Vera" not in pdfmetrics.getRegisteredFontNames():
+            for name in ("VeraBd", "Vera"):  # Bitstream Vera: free to embed, and comes with ReportLab
+                pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """The code points of which the font has a glyph."""
+    from reportlab.pdfbase import pdfmetrics
+
+    _register_fonts()
+    return frozenset(pdfmetrics.getFont("Vera").face.charToGlyph)
+
+
+def _flowables(page: ReportPage, bundle: Bundle, model: list[Row]) -> list[Any]:
+    """Lay out one page; the pictures get what height the text leaves."""
     result, outcome = page.result, page.result.outcome
-    said = {"Film": page.title.strip(), "Patient, as typed in": page.patient.strip()}
-    heading = [Row(label, (_short(text),)) for label, text in said.items() if text]
-    if isinstance(outcome, ImageRefusedError):
-        return PageContent(
-            heading=heading,
-            headline="Refused",
-            numbers=f"{outcome.message} No prediction was made (reason: {outcome.reason}).",
-            pictures=_pictures(page.image, None, bundle),
-            rows=[Row("What to do next", (outcome.next_step,)), *_film_rows(result), *model],
+    prediction = outcome if isinstance(outcome, Prediction) else None
+    above: list[Any] = [_paragraph(TITLE, 14, bold=True), _paragraph(RESEARCH_ONLY, 8.5, _NOTICE, bold=True)]
+    for label, text in (("Image", page.title.strip()), ("Patient, as typed in", page.patient.strip())):
+        if text:
+            above.append(_paragraph(f"{label}: {_short(text)}", 8.5))
+    if isinstance(outcome, Prediction):
+        if outcome.anyway is not None:
+            above.append(_paragraph(anyway_sentence(outcome.anyway), 10, bold=True, **_MARK))
+        call = [_paragraph(headline(outcome), 20, bold=True), _paragraph(key_numbers(outcome).replace("**", ""), 9)]
+        above.append(_grid([[call, _scale(outcome, bundle)]], [_CALL, _INNER - _CALL]))
+        rows = list(_result_rows(outcome, bundle))
+    else:
+        message = f"{outcome.message} No prediction was made (reason: {outcome.reason})."
+        above += [_paragraph("Refused", 20, bold=True), _paragraph(message, 9)]
+        rows = [("What to do next", (outcome.next_step,))]
+    cells = [
+        [_paragraph(label, 8, _QUIET, bold=True), [_paragraph(line, 8) for line in lines]]
+        for label, lines in (*rows, *_image_rows(result), *model)
+        if any(lines)
+    ]
+    table = _grid(cells, [_LABEL, _INNER - _LABEL], [("LINEABOVE", (0, 0), (-1, -1), 0.4, _RULE)])
+    used = sum(one.wrap(_INNER, _HEIGHT)[1] + one.getSpaceAfter() for one in (*above, table))
+    room = min(max(_HEIGHT - used - 24, _LOWEST_PICTURE), _HIGHEST_PICTURE)
+    return [*above, *_pictures(page.image, prediction, bundle, room), table]
+
+
+def _paragraph(text: str, size: float, colour: str = _INK, *, bold: bool = False, **style: Any) -> Any:
+    """A paragraph of plain text: none of it is read as markup."""
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.platypus import Paragraph
+
+    base = {"fontName": "VeraBd" if bold else "Vera", "fontSize": size, "leading": size * 1.28, "textColor": colour}
+    return Paragraph(escape(printable(text)), ParagraphStyle("text", **({"spaceAfter": 3} | base | style)))
+
+
+def _grid(cells: list[list[Any]], widths: list[float], style: Sequence[tuple[Any, ...]] = ()) -> Any:
+    from reportlab.platypus import Table
+
+    whole = (0, 0), (-1, -1)
+    padding = [
+        (f"{side}PADDING", *whole, 0 if side in {"LEFT", "RIGHT"} else 2) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")
+    ]
+    return Table(
+        cells, colWidths=widths, style=[*padding, ("VALIGN", *whole, "TOP"), *style], spaceAfter=_GAP, hAlign="LEFT"
+    )
+
+
+def _scale(prediction: Prediction, bundle: Bundle) -> Any:
+    """Draw the probability on a bar from 0 to 1: blue is not COVID-19, grey indeterminate, orange COVID-19."""
+    from reportlab.graphics.shapes import Circle, Drawing, Line, Rect, String
+    from reportlab.lib.colors import HexColor
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
+    width, high, low = _INNER - _CALL, 50, 34  # of the drawing, and the edges of the bar
+    threshold, three_way = prediction.threshold, bundle.three_way
+    lower, upper = (threshold, threshold) if three_way is None else (three_way.lower, three_way.upper)
+
+    def at(value: float) -> float:
+        return 8 + value * (width - 16)
+
+    def label(text: str, value: float, baseline: float, font: str = "Vera", colour: str = _INK) -> Any:
+        half = stringWidth(text, font, 7) / 2
+        centre = min(max(at(value), half), width - half)
+        return String(
+            centre, baseline, text, fontName=font, fontSize=7, fillColor=HexColor(colour), textAnchor="middle"
         )
-    return PageContent(
-        heading=heading,
-        mark=None if outcome.anyway is None else anyway_sentence(outcome.anyway),
-        headline=headline(outcome),
-        numbers=key_numbers(outcome),
-        scale=_scale(outcome, bundle),
-        pictures=_pictures(page.image, outcome, bundle),
-        rows=[*_decision_rows(outcome, bundle), *_evidence_rows(outcome, bundle), *_film_rows(result), *model],
+
+    drawing = Drawing(width, 62)
+    for start, end, colour in ((0.0, lower, "#B3D5E8"), (lower, upper, "#D0D0D0"), (upper, 1.0, "#F2CEB3")):
+        drawing.add(Rect(at(start), low, at(end) - at(start), high - low, fillColor=HexColor(colour), strokeColor=None))
+    drawing.add(Line(at(threshold), low - 4, at(threshold), high + 4, strokeColor=HexColor(_INK), strokeWidth=1.6))
+    legend = [] if three_way is None else [f"grey: indeterminate, {lower:.2f} to {upper:.2f}"]
+    if prediction.spread is not None:
+        start, end = prediction.spread
+        for line in ((start, 42, end, 42), (start, 36, start, 48), (end, 36, end, 48)):
+            drawing.add(Line(at(line[0]), line[1], at(line[2]), line[3], strokeColor=HexColor(_INK), strokeWidth=2))
+        legend.append(f"black bar: spread, {start:.2f} to {end:.2f}")
+    drawing.add(
+        Circle(at(prediction.probability_covid), 42, 5, fillColor=HexColor(_INK), strokeColor=HexColor("#FFFFFF"))
     )
+    drawing.add(label(f"this image {prediction.probability_covid:.2f}", prediction.probability_covid, 56, "VeraBd"))
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        drawing.add(label(f"{tick:g}", tick, 23, colour=_QUIET))
+    drawing.add(label(f"operating point {threshold:.2f}", threshold, 13))
+    drawing.add(label("; ".join(legend), 0.5, 2, colour=_QUIET))
+    return drawing
 
 
-def _scale(prediction: Prediction, bundle: Bundle) -> Scale:
-    three_way = bundle.three_way
-    return Scale(
-        probability=prediction.probability_covid,
-        threshold=prediction.threshold,
-        indeterminate=None if three_way is None else (three_way.lower, three_way.upper),
-        spread=prediction.spread,
-    )
+def _pictures(image: GreyImage | None, prediction: Prediction | None, bundle: Bundle, room: float) -> list[Any]:
+    """The radiograph, and beside it the radiograph with the heat over it, at most `room` points high."""
+    from reportlab.platypus import Image as Figure
 
-
-def _pictures(image: GreyImage | None, prediction: Prediction | None, bundle: Bundle) -> list[Picture]:
-    """The film, and beside it the film with the heat over it."""
     if image is None:
         return []
-    film = fitted(image, PICTURE_SIDE)
-    pictures = [Picture((film * 255).round().astype("uint8"), "The film")]
+    small = fitted(image, PICTURE_SIDE)
+    height, width = small.shape
+    pictures = [((small * 255).round().astype("uint8"), "The radiograph")]
     if prediction is not None:
-        height, width = film.shape
-        drawn = overlay(film, prediction.heat, bundle.preparation.crop_box(width, height))
-        pictures.append(Picture(drawn, "The film with the model's heat map over it"))
-    return pictures
+        drawn = overlay(small, prediction.heat, bundle.preparation.crop_box(width, height))
+        pictures.append((drawn, "The radiograph with the model's heat map over it"))
+    across = (_INNER - _GAP) / 2
+    scale = min(across / width, room / height)
+    cells = []
+    for pixels, caption in pictures:
+        jpeg = io.BytesIO()
+        Image.fromarray(pixels).save(jpeg, format="JPEG", quality=_JPEG_QUALITY)
+        figure = Figure(jpeg, width * scale, height * scale, hAlign="LEFT")
+        cells.append([figure, _paragraph(caption, 7, _QUIET)])
+    return [_grid([cells], [across + _GAP, across][: len(cells)])]
 
 
-def _decision_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
-    yield Row("Decision", (decision_sentence(prediction, bundle),))
-    yield Row("Probability", (probability_sentences(prediction, bundle),))
-    yield Row("The scale", (f"{scale_words(prediction, bundle.three_way)}.",))
+def _result_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
+    yield "Decision", (decision_sentence(prediction, bundle),)
+    yield "Probability", (probability_sentences(prediction, bundle),)
+    yield "The scale", (f"{scale_words(prediction, bundle.three_way)}.",)
+    yield "Pattern", (joined(pattern_sentence(prediction), opacities_sentence(prediction, bundle)),)
+    yield "Heat map", (heat_sentences(prediction, bundle),)
+    similar = "; ".join(
+        f"{CLASS_TITLES[one.label]}, {_short(one.source) or 'source not stated'}, distance {one.distance:.2f}"
+        for one in prediction.similar
+    )
+    yield (
+        "Similar images",
+        (similar and f"The most similar images that the model was fitted on, nearest first: {similar}.",),
+    )
 
 
-def _evidence_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
-    pattern = joined(pattern_sentence(prediction), opacities_sentence(prediction, bundle))
-    if pattern:
-        yield Row("Pattern", (pattern,))
-    yield Row("Heat map", (heat_sentences(prediction, bundle),))
-    if prediction.similar:
-        films = "; ".join(_similar(film) for film in prediction.similar)
-        yield Row("Similar films", (f"The most similar films that the model was fitted on, nearest first: {films}.",))
-
-
-def _similar(film: SimilarFilm) -> str:
-    source = _short(film.source) or "source not stated"
-    return f"{CLASS_TITLES[film.label]}, {source}, distance {film.distance:.2f}"
-
-
-def _film_rows(result: FilmResult) -> Iterator[Row]:
+def _image_rows(result: FilmResult) -> Iterator[Row]:
+    """Warnings, repairs, and what the file says of its image; nothing that names the patient is kept in its tags."""
     warnings = [_short(caution) for caution in further_cautions(result)]
-    if warnings:
-        shown, further = tuple(warnings[:_MOST_WARNINGS]), len(warnings) - _MOST_WARNINGS
-        yield Row("Warnings", (*shown, f"And {further} more.") if further > 0 else shown)
-    repairs = repairs_sentence(result.repairs)
-    if repairs is not None:
-        yield Row("Repairs", (repairs,))
-    tags = _tags_in_words(result.tags)
-    if tags:
-        yield Row("The file says", (f"{tags}.",))
-
-
-def _tags_in_words(tags: FilmTags) -> str:
-    """What the file says of its film; nothing that names the patient is kept in it."""
-    said = {
-        "view": tags.view,
-        "sex": tags.sex,
-        "age": tags.age_band,
-        "modality": tags.modality,
-        "device by": tags.manufacturer,
-    }
-    return "; ".join(f"{name} {_short(value)}" for name, value in said.items() if value)
+    left_out = len(warnings) - _MOST_WARNINGS
+    yield "Warnings", (*warnings[:_MOST_WARNINGS], *([f"And {left_out} more."] if left_out > 0 else ()))
+    yield "Repairs", (repairs_sentence(result.repairs) or "",)
+    tags = result.tags
+    values = {"view": tags.view, "sex": tags.sex, "age": tags.age_band, "modality": tags.modality}
+    values["device by"] = tags.manufacturer
+    found = "; ".join(f"{name} {_short(value)}" for name, value in values.items() if value)
+    yield "The file says", (found and f"{found}.",)
 
 
 def _model_rows(bundle: Bundle, evaluation: Mapping[str, Any] | None) -> Iterator[Row]:
-    if evaluation is None:
-        accuracy = "The evaluation of this model cannot be read: how accurate it is is not known here."
-    else:
-        figures = {name: described(evaluation["metrics"][name]) for name in ("sensitivity", "specificity")}
+    accuracy = "The evaluation of this model cannot be read: its accuracy is not known here."
+    if evaluation is not None:
+        rates = {name: described(evaluation["metrics"][name]) for name in ("sensitivity", "specificity")}
         accuracy = (
-            f"Sensitivity {figures['sensitivity']}, specificity {figures['specificity']}. "
+            f"Sensitivity {rates['sensitivity']}, specificity {rates['specificity']}. "
             f"Measured on {films_in_words(evaluation)}."
         )
-    yield Row("Accuracy", (accuracy,))
-    yield Row("Model", (f"{bundle.name}, version {bundle.version}", f"SHA-256 {model_hash(bundle)}"))
-    method = bundle.threshold_method.rstrip(".")
-    yield Row("Operating point", (f"P(COVID-19) {bundle.threshold:.3f}: {method}.",))
+    yield "Accuracy", (accuracy,)
+    yield "Model", (f"{bundle.name}, version {bundle.version}", f"SHA-256 {model_hash(bundle)}")
+    yield "Operating point", (f"P(COVID-19) {bundle.threshold:.3f}: {bundle.threshold_method.rstrip('.')}.",)
+    yield "Limits", (" ".join(limitations(bundle)),)
 
 
 def _short(text: str) -> str:

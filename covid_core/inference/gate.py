@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from covid_core.errors import BundleError
 from covid_core.images.preparation import ModelInput
 from covid_core.images.repair import QUARTERS_LEFT, Repair
-from covid_core.inference.prediction import Pose, ScreenedOutError, Screening
+from covid_core.inference.prediction import Pose, ScreenedOut, Screening
 from covid_core.labels import CLASSES
 
 FloatArray = NDArray[np.float32]
@@ -169,7 +169,7 @@ class Gate:
             return seen.screening
         refusal = self._refused_for_pose(seen, look) if seen.upright < self.upright_limit[0] else None
         if refusal is None:
-            refusal = ScreenedOutError("not_a_chest_xray", _NOT_A_CHEST, seen.screening)
+            refusal = ScreenedOut("not_a_chest_xray", _NOT_A_CHEST)
         return replace(seen.screening, refusal=refusal)
 
     def strangeness(self, film: FloatArray) -> float:
@@ -201,16 +201,16 @@ class Gate:
         # In the arrays' own precision: the limits are among the very values that they are compared with.
         return bool(seen.screening.distance <= self.limit[0] and seen.upright >= self.upright_limit[0])
 
-    def _refused_for_pose(self, seen: "_Seen", look: Look) -> ScreenedOutError | None:
+    def _refused_for_pose(self, seen: "_Seen", look: Look) -> ScreenedOut | None:
         """Why a film that may not be upright is refused; None for what is no chest film."""
         pose, screening = seen.other_pose, seen.screening
         reason, repair = _REASONS.get(pose, "not_upright"), REPAIRS.get(pose)
         if repair is not None and self._passes_after(repair, look):
-            return ScreenedOutError(reason, _SENTENCES[pose], screening, repair)
+            return ScreenedOut(reason, _SENTENCES[pose], repair=repair)
         if pose == "lateral" and screening.distance <= self.lateral_limit[0]:
-            return ScreenedOutError(reason, _SENTENCES[pose], screening)
+            return ScreenedOut(reason, _SENTENCES[pose])
         if screening.distance <= self.limit[0]:
-            return ScreenedOutError(reason, _DOUBTFUL_SENTENCES.get(pose, _DOUBTFUL_SENTENCE), screening)
+            return ScreenedOut(reason, _DOUBTFUL_SENTENCES.get(pose, _DOUBTFUL_SENTENCE))
         return None
 
     def _passes_after(self, repair: Repair, look: Look) -> bool:

@@ -1,14 +1,15 @@
 """What a model says of one film, and what became of a film that was given: plain data, shared by serving, exports and pages."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import Decision
-from covid_core.images.film import FileKind, FilmTags
+from covid_core.images.film import FileKind, FilmTags, GreyImage
+from covid_core.images.preparation import ModelInput
 from covid_core.images.repair import Repair
 from covid_core.labels import COVID, Label
 
@@ -18,6 +19,17 @@ Pattern = Literal["none", "covid", "other"]
 """What the radiograph leans to: no pattern of pneumonia, that of COVID-19, or another one."""
 Pose = Literal["upright", "upside_down", "turned_left", "turned_right", "negative", "lateral"]
 """How a film lies: `turned_left` was turned a quarter anticlockwise and wants to be turned clockwise."""
+
+
+@dataclass(frozen=True)
+class ScreenedOut(Refusal):
+    """The gate refuses an image; it can be predicted anyway, or be repaired first.
+
+    Attributes:
+        repair: what would bring it right, if that is known.
+    """
+
+    repair: Repair | None = None
 
 
 @dataclass(frozen=True)
@@ -37,21 +49,8 @@ class Screening:
     limit: float
     pose: Pose
     pose_probability: float
-    refusal: "ScreenedOutError | None" = None
+    refusal: ScreenedOut | None = None
     child: bool = False
-
-
-class ScreenedOutError(ImageRefusedError):
-    """The gate refuses a film; it can be predicted anyway, or be repaired first.
-
-    Attributes:
-        screening: what the gate says of it, with no `refusal` of its own.
-        repair: what would bring it right, if that is known.
-    """
-
-    def __init__(self, reason: str, message: str, screening: Screening, repair: Repair | None = None) -> None:
-        super().__init__(reason, message)
-        self.screening, self.repair = screening, repair
 
 
 @dataclass(frozen=True)
@@ -120,29 +119,47 @@ class Prediction:
         return None if self.lungs is None or total == 0 else float((self.heat * self.lungs).sum()) / total
 
     @property
-    def anyway(self) -> ImageRefusedError | None:
+    def anyway(self) -> ScreenedOut | None:
         """What the film would have been refused for, had it not been asked to be predicted anyway."""
         return None if self.screening is None else self.screening.refusal
 
 
 @dataclass(frozen=True)
 class FilmResult:
-    """One film and what became of it.
+    """One image and what became of it, with as little of its pixels as pages and exports need.
 
     Attributes:
         file: its name, as the user gave it.
-        outcome: the prediction, or why the film is refused.
+        outcome: the prediction, or why the image is refused.
         kind: of the file; None for one that could not be read.
-        tags: what the file says of the film.
+        tags: what the file says of the radiograph.
         warnings: sentences on what speaks against relying on the result: the file's own and the picture's quality.
-        repairs: what was done to the film before it was read, in order.
-        thumbnail: the film in small, uint8 (h, w); None for one that could not be read.
+        repairs: what was done to the radiograph before it was read, in order.
+        thumbnail: uint8 (h, w), at most 96 pixels a side; None for what could not be read.
+        picture: uint8 (h, w), repaired, at most 1024 pixels a side; None where it is not kept.
+        model_input: uint8 (size, size), what the network was given; None where it is not kept.
     """
 
     file: str
-    outcome: Prediction | ImageRefusedError
+    outcome: Prediction | Refusal
     kind: FileKind | None = None
     tags: FilmTags = field(default_factory=FilmTags)
     warnings: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
     thumbnail: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    picture: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    model_input: ModelInput | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def image(self) -> GreyImage | None:
+        """The picture as float32 in [0, 1]."""
+        return None if self.picture is None else self.picture.astype(np.float32) / np.float32(255)
+
+    @property
+    def kept_bytes(self) -> int:
+        """The size of its picture and model input."""
+        return sum(0 if one is None else one.nbytes for one in (self.picture, self.model_input))
+
+    def without_pixels(self) -> "FilmResult":
+        """The result with nothing but its thumbnail to be seen."""
+        return replace(self, picture=None, model_input=None)

@@ -15,7 +15,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import grad_cam, load_head
 from covid_core.inference.gate import Gate, load_gate, repaired_input
 from covid_core.inference.network import Network, NetworkOutput
-from covid_core.inference.prediction import RANGE_SHARE, Pattern, Prediction
+from covid_core.inference.prediction import RANGE_SHARE, Pattern, Prediction, ScreenedOut
 from covid_core.inference.similar import similar_films
 from covid_core.labels import COVID, NON_COVID, Label
 
@@ -49,24 +49,24 @@ class Predictor:
         if self._gate is not None and self._gate.channels != self.network.channels:
             raise BundleError(f"The gate of {bundle.folder} does not fit its network. Export the bundle anew.")
 
-    def predict(self, image: GreyImage, *, anyway: bool = False) -> Prediction:
-        """Predict one film.
+    def predict(self, image: GreyImage, *, anyway: bool = False) -> Prediction | ScreenedOut:
+        """Predict one radiograph.
 
         Args:
             image: float32 (height, width) in [0, 1], from `covid_core.images.decode`.
             anyway: predict what the gate refuses as well; the prediction then carries the refusal.
 
-        Raises:
-            ScreenedOutError: the gate of the bundle, if it has one, refuses the film.
+        Returns:
+            The prediction; or why the gate of the bundle, if it has one, refuses the radiograph.
         """
         return self.predict_prepared(prepare(image, self.bundle.preparation), anyway=anyway)
 
-    def predict_prepared(self, film: ModelInput, *, anyway: bool = False) -> Prediction:
-        """Predict a film that is prepared already, uint8 (size, size); see `predict`."""
+    def predict_prepared(self, film: ModelInput, *, anyway: bool = False) -> Prediction | ScreenedOut:
+        """Predict a radiograph that is prepared already, uint8 (size, size); see `predict`."""
         given = self.network.invoke(film)
         screening = None if self._gate is None else self._gate.screen(given.features, partial(self._look, film))
         if screening is not None and screening.refusal is not None and not anyway:
-            raise screening.refusal
+            return screening.refusal
         probability = float(self.bundle.calibration.apply(np.array([given.probability]))[0])
         three_way = self.bundle.three_way
         label = COVID if probability >= self.bundle.threshold else NON_COVID

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from covid_core.errors import ImageRefusedError
+import numpy as np
+
+from covid_core.errors import ImageRefusedError, Refusal
 from covid_core.images.archive import is_archive, members
 from covid_core.images.decode import read_film, read_limited
-from covid_core.images.display import thumbnail
+from covid_core.images.display import fitted, thumbnail
 from covid_core.images.film import Film
 from covid_core.images.preparation import ModelInput, prepare
 from covid_core.images.quality import quality_warnings
@@ -34,12 +36,14 @@ class Given:
         content: gives the content; raises `ImageRefusedError` where it cannot be had.
         repairs: what to do to the film before it is read, in order.
         anyway: predict the film even if the gate refuses it.
+        earlier: a result by the same model after the same repairs: if it holds the model's input, nothing is decoded.
     """
 
     name: str
     content: Callable[[], bytes]
     repairs: tuple[Repair, ...] = ()
     anyway: bool = False
+    earlier: FilmResult | None = None
 
 
 def given_content(name: str, data: bytes) -> list[Given]:
@@ -51,8 +55,8 @@ def given_content(name: str, data: bytes) -> list[Given]:
         return [Given(name, lambda: data)]
     try:
         return [Given(f"{name}/{member.name}", member.read) for member in members(data)]
-    except ImageRefusedError as refusal:
-        return [Given(name, _refusing(refusal))]
+    except ImageRefusedError as error:
+        return [Given(name, _refusing(error.refusal))]
 
 
 def given_path(path: Path) -> list[Given]:
@@ -66,8 +70,8 @@ def given_path(path: Path) -> list[Given]:
         return [Given(str(path), lambda: read_limited(path))]
     try:
         return given_content(str(path), read_limited(path))
-    except ImageRefusedError as refusal:
-        return [Given(str(path), _refusing(refusal))]
+    except ImageRefusedError as error:
+        return [Given(str(path), _refusing(error.refusal))]
 
 
 def open_film(given: Given) -> Film:
@@ -113,23 +117,27 @@ class _Opened:
 
     given: Given
     prepared: ModelInput
-    result: Callable[[Prediction | ImageRefusedError], FilmResult]
+    result: Callable[[Prediction | Refusal], FilmResult]
 
 
 def _open(predictor: Predictor, given: Given) -> _Opened | FilmResult:
+    earlier = given.earlier
+    if earlier is not None and earlier.model_input is not None:
+        return _Opened(given, earlier.model_input, lambda outcome: replace(earlier, outcome=outcome))
     try:
         film = open_film(given)
         warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
+        picture = np.rint(fitted(film.image) * 255).astype(np.uint8)
         prepared = prepare(film.image, predictor.bundle.preparation)
-    except ImageRefusedError as refusal:
-        return FilmResult(given.name, refusal, repairs=given.repairs)
+    except ImageRefusedError as error:
+        return FilmResult(given.name, error.refusal, repairs=given.repairs)
     except MemoryError:
-        too_large = ImageRefusedError("too_large", "The film needs more memory than this computer has to spare.")
+        too_large = Refusal("too_large", "The image needs more memory than this computer has to spare.")
         return FilmResult(given.name, too_large, repairs=given.repairs)
     kind, tags = film.kind, film.tags
 
-    def result(outcome: Prediction | ImageRefusedError) -> FilmResult:
-        return FilmResult(given.name, outcome, kind, tags, warnings, given.repairs, small)
+    def result(outcome: Prediction | Refusal) -> FilmResult:
+        return FilmResult(given.name, outcome, kind, tags, warnings, given.repairs, small, picture, prepared)
 
     return _Opened(given, prepared, result)
 
@@ -137,14 +145,11 @@ def _open(predictor: Predictor, given: Given) -> _Opened | FilmResult:
 def _judged(predictor: Predictor, film: _Opened | FilmResult) -> FilmResult:
     if isinstance(film, FilmResult):
         return film
-    try:
-        return film.result(predictor.predict_prepared(film.prepared, anyway=film.given.anyway))
-    except ImageRefusedError as refusal:
-        return film.result(refusal)
+    return film.result(predictor.predict_prepared(film.prepared, anyway=film.given.anyway))
 
 
-def _refusing(refusal: ImageRefusedError) -> Callable[[], bytes]:
+def _refusing(refusal: Refusal) -> Callable[[], bytes]:
     def refuse() -> bytes:
-        raise refusal
+        raise ImageRefusedError(refusal.reason, refusal.message, refusal.next_step)
 
     return refuse

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import covid_core
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction
@@ -108,7 +108,7 @@ def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
     record: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
     record |= {"file": one.file, "model": bundle.name, "version": bundle.version, "view": one.tags.view}
     record |= {"repairs": list(one.repairs), "warnings": _warnings(one)}
-    if isinstance(outcome, ImageRefusedError):
+    if isinstance(outcome, Refusal):
         return record | {"status": "refused", **_reasons(outcome)}
     low, high = outcome.spread or (None, None)
     record |= {
@@ -140,7 +140,7 @@ def _warnings(one: FilmResult) -> list[str]:
     return cautions(replace(one, outcome=outcome))
 
 
-def _reasons(refusal: ImageRefusedError) -> dict[str, str]:
+def _reasons(refusal: Refusal) -> dict[str, str]:
     return {"reason": refusal.reason, "message": refusal.message, "next_step": refusal.next_step}
 
 
@@ -161,8 +161,8 @@ def _picture(thumbnail: NDArray[np.uint8] | None) -> str | None:
     return f"data:image/jpeg;base64,{b64encode(content.getvalue()).decode('ascii')}"
 
 
-def _cells(outcome: Prediction | ImageRefusedError) -> dict[str, str | float | None]:
-    if isinstance(outcome, ImageRefusedError):
+def _cells(outcome: Prediction | Refusal) -> dict[str, str | float | None]:
+    if isinstance(outcome, Refusal):
         return {"Class": None, "P(COVID-19)": None, "Status": "refused", "Reason": str(outcome)}
     grave = " ".join(grave_cautions(outcome))
     return {

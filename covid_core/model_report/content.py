@@ -1,29 +1,23 @@
 """What a report is made of: chapters of words, tables and charts.
 
-One description for all who show it: the page, the self-contained HTML file and the PDF arrange the same chapters, so that no
-figure can differ between them. Knows neither models nor how anything is shown.
+The page, the HTML file, the model card and the README show the same tables, so that no figure can differ between them.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
-import plotly.graph_objects as go
 
-Tone = Literal["plain", "caution", "remark"]
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
 class Words:
-    """A paragraph.
-
-    Attributes:
-        text: plain text, no Markdown and no HTML.
-        tone: `plain` is read first, `caution` stands out as a warning, `remark` is small print.
-    """
+    """A paragraph of plain text. `caution` stands out as a warning, `remark` is small print."""
 
     text: str
-    tone: Tone = "plain"
+    tone: Literal["plain", "caution", "remark"] = "plain"
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Table:
     """A table whose every cell is text, its first column naming the rows.
 
     Attributes:
-        name: of the file it is taken away in, without ending: lower case, letters, digits and hyphens, once in a report.
+        name: of its CSV file, without ending: lower case, letters, digits and hyphens, once in a report.
         title: what it shows.
         table: the cells.
         note: how to read it; empty for none.
@@ -51,22 +45,20 @@ class Table:
     note: str = ""
     folded: bool = False
 
+    def markdown(self) -> str:
+        """The cells as a Markdown table; a bar in a cell is escaped, it would end the cell."""
+        head = f"| {' | '.join(self.table.columns)} |\n|{'---|' * self.table.shape[1]}"
+        rows = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in self.table.itertuples(index=False))
+        return "\n".join([head, *(f"| {row} |" for row in rows)])
+
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure.
-
-    Attributes:
-        name: as of `Table`.
-        title: what it shows.
-        figure: as of `covid_core.figures`: transparent, without a colour of text.
-        alt: the same in words for those who cannot see it.
-        note: how to read it; empty for none.
-    """
+    """A figure of `covid_core.figures`; `name`, `title` and `note` as of `Table`, `alt` says in words what it shows."""
 
     name: str
     title: str
-    figure: go.Figure
+    figure: "go.Figure"
     alt: str
     note: str = ""
 
@@ -76,13 +68,7 @@ Item = Words | Command | Table | Chart
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of the report that answers one question.
-
-    Attributes:
-        name: as of `Table`; it names the chapter in an address.
-        title: of the chapter.
-        items: in the order they are read.
-    """
+    """A part of the report that answers one question; its `name`, as of `Table`, stands in addresses."""
 
     name: str
     title: str

@@ -1,7 +1,4 @@
-"""The tables of a report as CSV files, one by one or all in a ZIP archive.
-
-A spreadsheet runs no cell of them as a formula. Knows tables, not what stands in them.
-"""
+"""The tables of a report as CSV files, one by one or all in a ZIP archive. A spreadsheet runs no cell of them as a formula."""
 
 import csv
 import io
@@ -20,15 +17,6 @@ _NUMBER = r"[+-]?\d+(\.\d+)?%?"
 _RANGE = rf"{_NUMBER} to {_NUMBER}"
 # A sign of a number is no formula: digits, `to` and `95% CI` alone are left as they are.
 _FIGURE = re.compile(rf"({_RANGE}|{_NUMBER})( \((\d+% CI )?{_RANGE}\))?", re.ASCII)
-_FIRST_DATE = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest a ZIP archive can tell; the same tables give the same bytes at any time
-_READABLE = 0o644 << 16
 
 
 def csv_of(table: pd.DataFrame) -> str:
@@ -47,27 +35,18 @@ def csv_of(table: pd.DataFrame) -> str:
 def tables_zip(report: Report) -> bytes:
     """Every table of a report as `<name>.csv` in a ZIP archive, in the order they are read.
 
-    Returns:
-        The archive; the same tables give the same bytes.
-
     Raises:
         ValueError: a name is no name of a file, or stands for two tables.
     """
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for table in named_tables(report):
-            entry = zipfile.ZipInfo(f"{table.name}.csv", _FIRST_DATE)
-            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, _READABLE
-            file.writestr(entry, csv_of(table.table).encode(CSV_ENCODING, errors="backslashreplace"))
+            file.writestr(f"{table.name}.csv", csv_of(table.table).encode(CSV_ENCODING, errors="backslashreplace"))
     return archive.getvalue()
 
 
 def named_tables(report: Report) -> list[Table]:
-    """The tables of a report, once it is sure that each has a name of its own that a file can have.
-
-    Raises:
-        ValueError: a name is no name of a file, or stands for two tables.
-    """
+    """The tables of a report, their names checked by `check_names`."""
     tables = [table for chapter in report.chapters for table in chapter.tables()]
     check_names([table.name for table in tables])
     return tables

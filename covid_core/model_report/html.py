@@ -17,8 +17,10 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from covid_core.card_text import RESEARCH_ONLY
+from covid_core.errors import EvaluationError
 from covid_core.model_report.content import Chapter, Chart, Command, Item, Report, Table, Words
 from covid_core.model_report.csv_tables import check_names, csv_of, named_tables
+from covid_core.storage import written_aside
 
 _ASSETS = Path(__file__).parent / "assets"
 _HIDDEN_BYTES = "backslashreplace"  # half a character, as names of files may have, cannot be written as UTF-8
@@ -79,6 +81,18 @@ def report_html(report: Report) -> str:
 </body>
 </html>
 """
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report to an HTML file; a former file there is replaced once the new one is complete.
+
+    Raises:
+        EvaluationError: the name does not end in `.html`.
+    """
+    if path.suffix.lower() != ".html":
+        raise EvaluationError(f"A report is written as .html; a browser prints it to PDF. Received: {path.name!r}")
+    with written_aside(path) as aside:
+        aside.write_bytes(report_html(report).encode())
 
 
 def _chapter(chapter: Chapter) -> str:

@@ -1,7 +1,7 @@
 """What a model's evaluation says of one image of the collection, in words; or why it says nothing.
 
-Only a prediction that was made without having seen the patient is told. What the served model would say of a film that it was
-fitted on is no test of it, and is not told here.
+Only a prediction that was made without having seen the patient is shown. What the served model would say of an image that it was
+fitted on is no test of it.
 """
 
 from dataclasses import dataclass
@@ -57,12 +57,12 @@ def held_out_words(past: Record, film: FilmRecord, fitted: bool | None) -> HeldO
 def _origin(part: str, row: dict[str, Any]) -> tuple[str, str]:
     """Where a prediction comes from, and what that means for the heat map."""
     if part != OUT_OF_FOLD:
-        return f"The film is of the {part} part of the split, which the model had not seen.", ""
+        return f"The image is of the {part} part of the split, which the model had not seen.", ""
     fold = row.get("fold")
     where = "a fold" if fold is None or pd.isna(fold) else f"fold {fold:.0f}"
     return (
-        f"The film is of {where} of the cross-validation: a model said this that had not seen the patient.",
-        "The heat map is that of the model as it is served, which was fitted on this film as well: it may look elsewhere.",
+        f"The image is of {where} of the cross-validation: a model said this that had not seen the patient.",
+        "The heat map is that of the model as it is served, which was fitted on this image as well: it may look elsewhere.",
     )
 
 
@@ -72,12 +72,12 @@ def _why_none(film: FilmRecord, fitted: bool | None) -> tuple[str, str]:
         return "The model reads frontal chest X-rays only.", ""
     if fitted:
         return (
-            "The model was fitted on this film, so that nothing it says of it is a test.",
-            "The heat map, too, is that of a model that knows the film.",
+            "The model was fitted on this image, so that nothing it says of it is a test.",
+            "The heat map, too, is that of a model that knows the image.",
         )
     if fitted is not None:
-        return "The film was used to set the model, not to test it, so that nothing it says of it is a test.", ""
+        return "The image was used to set the model, not to test it, so that nothing it says of it is a test.", ""
     return (
-        "The film is not among those that the model was fitted or tested on.",
-        "The heat map is that of the model as it is served, if its gate lets the film pass.",
+        "The image is not among those that the model was fitted or tested on.",
+        "The heat map is that of the model as it is served, if its gate lets the image pass.",
     )

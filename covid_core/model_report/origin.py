@@ -1,6 +1,6 @@
-"""The chapters on where a model comes from: how it was trained, beside what others report, and of whom its films are."""
+"""The chapters on where a model comes from: how it was trained, beside what others report, and of whom its images are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -8,109 +8,70 @@ import pandas as pd
 from covid_core import figures
 from covid_core.card_text import card_lines
 from covid_core.data.cohort import flow_table
-from covid_core.evaluation.published import original_table, published_table, swap_argument
+from covid_core.evaluation.published import original_table, published, published_table
 from covid_core.labels import CLASS_TITLES
 from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import measured, not_measured
 from covid_core.model_report.record import Record
+from covid_core.model_report.tables import measured, not_measured
+from covid_core.model_report.words import chart
 
 CARD_SECTIONS = (
-    "Intended use",
-    "Out of scope",
-    "Limitations",
-    "Factors",
-    "Model",
-    "Training data",
-    "Training",
-    "Licences",
+    *("Intended use", "Out of scope", "Limitations", "Factors"),
+    *("Model", "Training data", "Training", "Licences"),
 )
 _DISTRIBUTIONS = {"label": "Class", "view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
 
 
 def training(record: Record) -> tuple[Item, ...]:
     """How the model was trained, and its figures beside those of the original and of the field."""
-    items: list[Item] = []
     if record.history is not None:
-        items.append(
-            Chart(
-                "training-curves",
-                "Learning curves",
-                figures.training_curves(record.history),
-                alt="Loss and ROC AUC of training and validation over the epochs of all stages",
-                note="Stars: the epoch that was kept, the one with the lowest validation loss of its stage.",
-            )
-        )
+        how: Item = chart("training-curves", figures.training_curves(record.history))
+    elif record.history_problem:
+        how = Words(record.history_problem, "caution")
     else:
-        problem = record.history_problem
-        items.append(
-            Words(problem, "caution")
-            if problem
-            else Words(
-                "The network was trained for a fixed number of epochs without a validation part, so nothing was chosen by a "
-                "curve. Its losses after each epoch are in the bundle's history.csv."
-            )
+        how = Words(
+            "The network was trained for a fixed number of epochs without a validation part, so nothing was chosen by a curve. "
+            "Its losses after each epoch are in the bundle's history.csv."
         )
-    items += _recipe(record.manifest)
-    for block, name in (("seeds", "seeds"), ("original_protocol", "original-protocol")):
-        items += measured(record, block, name)
-    items += [
-        Table("original", "What the original reported", original_table(), swap_argument()),
-        Table(
-            "published",
-            "Beside the figures of the field",
-            published_table(record.evaluation),
-            "Figures measured on other films are no contest; each row says why it is or is not comparable.",
-        ),
-    ]
-    return tuple(items)
+    note = "Figures measured on other images are no contest; each row says why it is or is not comparable."
+    return (
+        how,
+        *_recipe(record.manifest),
+        *measured(record.evaluation, "seeds", "original_protocol"),
+        Table("original", "What the original reported", original_table(), published()["original"]["argument"]),
+        Table("published", "Beside the figures of the field", published_table(record.evaluation), note),
+    )
 
 
-def _recipe(manifest: Mapping[str, Any]) -> list[Item]:
+def _recipe(manifest: Mapping[str, Any]) -> Iterator[Item]:
     short, whole = short_recipe(manifest), recipe_table(manifest)
     if whole.empty:
-        return [
-            Words("This model does not say by what recipe it was trained. Export it anew with `export`.", "caution")
-        ]
-    in_full = Table("recipe-in-full", "Recipe in full", whole, folded=True)
-    return [in_full] if short.empty else [Table("recipe", "In short", short), in_full]
+        yield Words("This model does not say by what recipe it was trained. Export it again with `export`.", "caution")
+        return
+    if not short.empty:
+        yield Table("recipe", "In short", short)
+    yield Table("recipe-in-full", "Recipe in full", whole, folded=True)
 
 
 def cohort(record: Record) -> tuple[Item, ...]:
-    """Of whom the films are: from the table to the films used, what parts share, and what they are made of."""
+    """Of whom the images are: from the table to the images used, what parts share, and what they are made of."""
     block = record.evaluation.get("cohort")
     if not block:
         return not_measured("cohort", record.name)
     items: list[Item] = [Words(_overlap_in_words(block), "plain" if _is_clean(block) else "caution")]
     if block["flow"]:
-        items.append(
-            Chart(
-                "flow",
-                "From the table to the films",
-                figures.flow(block["flow"]),
-                alt="Bars: images that remain after each step, and those left out; the table says the same",
-            )
-        )
+        items.append(chart("flow", figures.flow(block["flow"])))
         items.append(Table("flow-table", "The same in numbers", flow_table(block["flow"]), folded=True))
     items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():
-        if block["distributions"].get(column):
-            table = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int).rename(index=CLASS_TITLES)
-            items.append(
-                Chart(
-                    f"distribution-{column}",
-                    f"{title}, part by part",
-                    figures.distributions(table, title, "images"),
-                    alt=f"Bars: share of images by {title.lower()} in each part; the table says the same",
-                )
-            )
-            items.append(
-                Table(
-                    f"distribution-{column}-table",
-                    f"{title} in numbers of images",
-                    table.astype(str).rename_axis(title).reset_index(),
-                    folded=True,
-                )
-            )
+        if not block["distributions"].get(column):
+            continue
+        counts = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int).rename(index=CLASS_TITLES)
+        figure, name = figures.distributions(counts, title, "images"), f"distribution-{column}"
+        alt = f"Bars: share of images by {title.lower()} in each part; the table says the same"
+        cells = counts.astype(str).rename_axis(title).reset_index()
+        items.append(Chart(name, f"{title}, part by part", figure, alt))
+        items.append(Table(f"{name}-table", f"{title} in numbers of images", cells, folded=True))
     return tuple(items)
 
 
@@ -119,12 +80,9 @@ def card(record: Record) -> tuple[Item, ...]:
     rows = [
         {"Section": title, "Says": line} for title in CARD_SECTIONS for line in card_lines(record.card.get(title, ""))
     ]
-    items: tuple[Item, ...] = (
-        (Table("model-card", "Model card", pd.DataFrame(rows)),)
-        if rows
-        else (Words("The model card of this model cannot be read. Export it anew with `export`.", "caution"),)
-    )
-    return items
+    if not rows:
+        return (Words("The model card of this model cannot be read. Export it again with `export`.", "caution"),)
+    return (Table("model-card", "Model card", pd.DataFrame(rows)),)
 
 
 def short_recipe(manifest: Mapping[str, Any]) -> pd.DataFrame:
@@ -137,12 +95,12 @@ def short_recipe(manifest: Mapping[str, Any]) -> pd.DataFrame:
         "Architecture": manifest.get("architecture"),
         "Starting weights": weights.get("name"),
         "Where they come from": weights.get("origin"),
-        "Films": ", ".join(trained_on),
+        "Images": ", ".join(trained_on),
         "Seed": training.get("runtime", {}).get("seed"),
         "Time": ", ".join(stages),
         "Commit": training.get("commit"),
     }
-    rows = [{"": title, "Says": str(value)} for title, value in lines.items() if value not in {None, ""}]
+    rows = [(title, str(value)) for title, value in lines.items() if value not in {None, ""}]
     return pd.DataFrame(rows, columns=["", "Says"])
 
 
@@ -156,8 +114,7 @@ def recipe_table(manifest: Mapping[str, Any]) -> pd.DataFrame:
         "starting_weights": manifest.get("starting_weights"),
         **{name: training.get(name) for name in ("recipe", "dataset", "stages", "runtime", "versions", "commit")},
     }
-    rows = [{"Setting": name, "Value": value} for name, value in _flat(named)]
-    return pd.DataFrame(rows, columns=["Setting", "Value"])
+    return pd.DataFrame(_flat(named), columns=["Setting", "Value"])
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
@@ -179,10 +136,12 @@ def _is_clean(block: Mapping[str, Any]) -> bool:
 def _overlap_in_words(block: Mapping[str, Any]) -> str:
     shared = block["overlap"]
     duplicates = "not known" if shared["duplicates"] is None else shared["duplicates"]
-    said = f"Patients in more than one part: {shared['patients']}. Duplicate films in more than one part: {duplicates}."
+    said = (
+        f"Patients in more than one part: {shared['patients']}. Duplicate images in more than one part: {duplicates}."
+    )
     if _is_clean(block):
         return said
-    return f"{said} The figures of this model are too good: it was judged on patients, or on films, that it was trained on."
+    return f"{said} The figures of this model are too good: it was judged on patients, or on images, that it was trained on."
 
 
 def _parts_table(parts: list[dict[str, Any]]) -> pd.DataFrame:

@@ -1,11 +1,7 @@
-"""The chapters on how well a model does: the operating point, telling the classes apart, calibration, and what it is worth.
-
-Arranges what `covid_core.evaluation` measures and `covid_core.figures` draws. Knows records, not where they are shown.
-"""
+"""The chapters on how well a model does: the operating point, telling the classes apart, calibration, and what it is worth."""
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,34 +9,24 @@ import pandas as pd
 
 from covid_core import figures
 from covid_core.errors import EvaluationError
-from covid_core.evaluation import post_test, post_test_words, tables
+from covid_core.evaluation import post_test, post_test_words
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.calibration import ReliabilityBin, reliability_bins
-from covid_core.evaluation.comparison import Comparison, McNemar, compare
+from covid_core.evaluation.comparison import Comparison, compare
 from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import Band, Estimate
 from covid_core.evaluation.report import at_threshold
-from covid_core.evaluation.summary import OUT_OF_FOLD, described
+from covid_core.evaluation.summary import described
 from covid_core.evaluation.usefulness import decision_curve, shifted_by, useful_range
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
-from covid_core.model_report.content import Chart, Item, Table, Words
-from covid_core.model_report.missing import measured
+from covid_core.model_report import tables
+from covid_core.model_report.content import Item, Table, Words
 from covid_core.model_report.record import Record
+from covid_core.model_report.words import chart
 
 DECISION_RESAMPLES = 500
 _SHORTEST_RANGE = 0.02
 """Of threshold probabilities; where the curves cross back and forth, shorter ones come and go."""
-_SERVED_SCALE = (
-    ", on the scale that is served; below, each film is calibrated on the other folds, so the figures differ a little"
-)
-_CLASS_ORDER = (
-    "Class order: 0 is not COVID-19, 1 is COVID-19. Rows are the reference standard: what the source of the film says."
-)
-_MCNEMAR = {
-    "sensitivity": "McNemar, COVID-19 films called right, films independent",
-    "specificity": "McNemar, other films called right, films independent",
-    "accuracy": "McNemar, all films called right, films independent",
-}
 
 
 def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
@@ -48,48 +34,30 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
 
     Args:
         record: of the model.
-        threshold: from which a film is called covid, in [0, 1].
+        threshold: from which an image is called covid, in [0, 1].
     """
     here = _at(record, threshold)
-    films = record.films()
+    films, ((tn, fp), (fn, tp)) = record.films(), here["confusion_matrix"]
     items: list[Item] = [
         Words(_where(record, threshold)),
-        Chart(
-            "confusion-matrix",
-            "Confusion matrix",
-            figures.confusion(here["confusion_matrix"]),
-            alt=_confusion_words(here),
-            note=_CLASS_ORDER,
-        ),
-        Chart(
+        chart("confusion-matrix", figures.confusion(here["confusion_matrix"]), tn=tn, fp=fp, fn=fn, tp=tp),
+        chart(
             "probabilities",
-            "Where the films lie",
             figures.score_histogram(films.probability, films.truth, threshold, record.evaluation["threshold"]),
-            alt=f"Histogram of the probabilities of {len(films.truth)} films by class, with the threshold {threshold:.2f}",
-            note="Films to the right of the line are called COVID-19.",
+            films=len(films.truth),
+            threshold=threshold,
         ),
-        Table(
-            "confusion-matrix-table",
-            "The same in numbers",
-            tables.confusion_table(here),
-            "Films, and their share of the row.",
-            folded=True,
-        ),
-        Table("figures-at-threshold", "Figures with their intervals", tables.call_table(here), tables.how_made(here)),
-        Table(
-            "classification-report",
-            "Classification report",
-            tables.class_table(here),
-            "Recall of COVID-19 is the sensitivity, recall of not COVID-19 the specificity.",
-        ),
+        tables.confusion_table(here),
+        tables.call_table(here),
+        tables.class_table(here),
     ]
     if threshold == record.evaluation["threshold"]:
-        items += measured(record, "operating_point", "operating-point", folded=True)
+        items += tables.measured(record.evaluation, "operating_point")
     return tuple(items)
 
 
 def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]:
-    """How well the two classes are told apart, alone and beside other models.
+    """How well the two classes are separated, alone and beside other models.
 
     Args:
         record: of the model.
@@ -99,69 +67,42 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
     roc_bounds, pr_bounds = roc_band(films, **resampling), pr_band(films, **resampling)
     items: list[Item] = [
         *_one_class(record),
-        Chart(
+        chart(
             "roc",
-            "ROC curve",
             figures.roc(evaluation, roc_bounds),
-            alt=f"ROC curve; area {described(evaluation['metrics']['pooled_auc'])}",
-            note=_band_in_words(roc_bounds, films),
+            area=described(evaluation["metrics"]["pooled_auc"]),
+            band=_band_in_words(roc_bounds, films),
         ),
-        Chart(
+        chart(
             "precision-recall",
-            "Precision and recall",
             figures.precision_recall(evaluation, pr_bounds),
-            alt=f"Precision over recall; area {described(evaluation['metrics']['pr_auc'])}",
-            note="Precision depends on how common COVID-19 is; here it is as common as among these films. "
-            + _band_in_words(pr_bounds, films),
+            area=described(evaluation["metrics"]["pr_auc"]),
+            band=_band_in_words(pr_bounds, films),
         ),
-        Table("areas", "Areas under the curves", tables.area_table(evaluation)),
+        tables.area_table(evaluation),
     ]
     if others:
         everyone = [record, *others]
         curves = [(one.name, one.evaluation["roc"], one.evaluation["metrics"]["pooled_auc"]) for one in everyone]
-        items.append(
-            Chart(
-                "roc-of-all-models",
-                "All models",
-                figures.roc_overlay(curves),
-                alt="ROC curves of all models, each on the films it was judged on",
-                note="Each model on the films that it was judged on, which are not the same for all: compare by the table.",
-            )
-        )
-        for other, name in zip(others, _names(others), strict=True):
-            items += _compared(record, other, name)
+        items.append(chart("roc-of-all-models", figures.roc_overlay(curves)))
+        for place, other in enumerate(others, start=1):
+            slug = "-".join(["compared-with", str(place), *re.findall(r"[a-z0-9]+", other.name.lower())])
+            items += _compared(record, other, slug)
     return tuple(items)
 
 
 def calibration(record: Record) -> tuple[Item, ...]:
     """Whether a probability can be taken at its word."""
     evaluation = record.evaluation
-    items: list[Item] = [
+    share, bins = evaluation["reliability"]["prevalence"], tables.bins_table(evaluation)
+    where = "" if share is None else f"Where {share:.0%} of all images are COVID-19 (to which these are weighted): "
+    return (
         *_one_class(record),
-        Chart(
-            "reliability",
-            "Observed share over the predicted probability",
-            figures.reliability(evaluation, _bins_before(record)),
-            alt="Observed share of COVID-19 over the predicted probability; the table of bins says the same",
-            note=_reliability_note(evaluation),
-        ),
-    ]
-    items += measured(record, "calibration", "calibration")
-    items.append(
-        Table("calibration-figures", "After calibration, with intervals", tables.calibration_table(evaluation))
+        chart("reliability", figures.reliability(evaluation, _bins_before(record)), where=where),
+        *tables.measured(evaluation, "calibration"),
+        tables.calibration_table(evaluation),
+        *([] if bins.table.empty else [bins]),
     )
-    if evaluation["reliability"]["bins"]:
-        items.append(
-            Table(
-                "reliability-bins",
-                "The bins",
-                tables.bins_table(evaluation),
-                f"{evaluation['reliability']['binning'].capitalize()}. {_weighted_in_words(evaluation)}Intervals are "
-                "Wilson's, films taken as independent, and weighted as the shares are.",
-                folded=True,
-            )
-        )
-    return tuple(items)
 
 
 def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple[Item, ...]:
@@ -169,10 +110,10 @@ def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple
 
     Args:
         record: of the model.
-        threshold: from which a film is called covid, in [0, 1].
+        threshold: from which an image is called covid, in [0, 1].
         prevalence: the share of COVID-19 among those who are read, in (0, 1).
     """
-    called = Words(f"Films are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
+    called = Words(f"Images are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
     return (
         called,
         *_predictive_values(_at(record, threshold), prevalence),
@@ -193,76 +134,41 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
     found = decision_curve(films, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
     if found is None:
         return _one_class(record)
-    shown = post_test_words.percent(prevalence)
     ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
     where = " and ".join(f"{low:.0%} to {high:.0%}" for low, high in ranges)
     best = (
-        "cannot be told to do good or harm: the films come from too few patients."
+        "cannot be shown to do good or harm: the images come from too few patients."
         if bool(np.isnan(found.curve.lower).all())
         else f"does more good than acting on everyone or on no one for a reader who would act at a probability of {where}. "
         "Where the curves lie close that may be chance."
         if ranges
         else "does more good than acting on everyone or on no one at no probability."
     )
-    said = f"Where COVID-19 has a share of {shown}, acting on the model {best}"
-    chart = Chart(
-        "decision-curve",
-        "Decision curve",
-        figures.decision_curve(
-            found.curve,
-            found.treat_all,
-            prevalence=prevalence,
-            threshold=float(shifted_by(threshold, films.assumed_prevalence(), prevalence)),
-            n=len(films.truth),
-        ),
-        alt=said,
-        note=(
-            "Net benefit: right calls of COVID-19 less false alarms, in which a false alarm counts as much as the reader's "
-            "threshold says (at 0.2 four false alarms are worth one case found). The probabilities, and with them the operating "
-            f"point, are shifted to this share of COVID-19. The band is pointwise, 95%, from {DECISION_RESAMPLES} resamples of "
-            "patients. Vickers and Elkin 2006."
-        ),
+    sentence = f"Where COVID-19 has a share of {post_test_words.percent(prevalence)}, acting on the model {best}"
+    figure = figures.decision_curve(
+        found.curve,
+        found.treat_all,
+        prevalence=prevalence,
+        threshold=float(shifted_by(threshold, films.assumed_prevalence(), prevalence)),
+        n=len(films.truth),
     )
-    return (Words(said), chart)
-
-
-def abstention(record: Record) -> tuple[Item, ...]:
-    """When the model leaves a film open, how firm it is, and what it refuses."""
-    items: list[Item] = []
-    for block, name in (("three_way", "three-way-decision"), ("ensemble", "ensemble"), ("gate", "gate")):
-        items += measured(record, block, name)
-    return tuple(items)
+    return Words(sentence), chart("decision-curve", figure, sentence=sentence, resamples=DECISION_RESAMPLES)
 
 
 def _band_in_words(band: Band | None, films: Films) -> str:
     """What is to be known of a band: how it was made, where it was drawn, and what limits it."""
-    made = (
-        ""
-        if band is None or np.isnan(band.lower).all()
-        else "The band is pointwise, 95%, from resampling whole patients."
-    )
-    return " ".join(part for part in (made, band_note(films)) if part)
+    drawn = band is not None and not np.isnan(band.lower).all()
+    made = "The band is pointwise, 95%, from resampling whole patients." if drawn else ""
+    return f"{made} {band_note(films) or ''}".strip()
 
 
 def _where(record: Record, threshold: float) -> str:
     shipped, method = record.evaluation["threshold"], record.manifest["threshold"]["method"]
-    scale = _SERVED_SCALE if record.evaluation["part"] == OUT_OF_FOLD else ""
     if threshold == shipped:
-        return (
-            f"A film is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}"
-            f"{scale}."
-        )
+        return f"An image is called COVID-19 from a probability of {shipped:.3f} on, the operating point of the model: {method}."
     return (
         f"At a threshold of {threshold:.3f}. The model itself calls from {shipped:.3f} on; a threshold that is picked "
-        "because these figures look good on these films will look worse on others."
-    )
-
-
-def _confusion_words(evaluation: Mapping[str, Any]) -> str:
-    (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
-    return (
-        f"Confusion matrix: {tp} COVID-19 films found, {fn} missed; {tn} other films rightly not called, {fp} false "
-        "alarms. The table says the same."
+        "because these figures look good on these images will look worse on others."
     )
 
 
@@ -279,32 +185,25 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
         f"{post_test_words.probability_in_words(readings[1])} of the others.",
         *dict.fromkeys(reading.probability.note for reading in readings if reading.probability.note),
     ]
-    ppv, after_negative = (post_test.curve(answer, through=prevalence) for answer in answers)
-    npv = Band(after_negative.x, 1 - after_negative.value, 1 - after_negative.upper, 1 - after_negative.lower)
+    positive, after_negative = (reading.probability.value for reading in readings)
+    negative = None if after_negative is None else 1 - after_negative
+    ppv, miss = (post_test.curve(answer, through=prevalence) for answer in answers)
+    npv = Band(miss.x, 1 - miss.value, 1 - miss.upper, 1 - miss.lower)
     return [
         Words(" ".join(sentences)),
-        Chart(
+        chart(
             "predictive-values",
-            "Predictive values over the prevalence",
             figures.predictive_values(ppv, npv, chosen=prevalence, n=evaluation["counts"]["images"]),
-            alt="; ".join(
-                f"{title} {post_test_words.percent(value)}" if value is not None else f"{title} is not known"
-                for title, value in (
-                    ("positive predictive value", readings[0].probability.value),
-                    ("negative predictive value", _rest(readings[1].probability)),
-                )
-            )
-            + f" at a prevalence of {post_test_words.percent(prevalence)}",
-            note="How right a call is depends on how common COVID-19 is among those who are read. The bands come from the "
-            "intervals of the likelihood ratios.",
+            ppv=_share_in_words("positive predictive value", positive),
+            npv=_share_in_words("negative predictive value", negative),
+            prevalence=post_test_words.percent(prevalence),
         ),
-        Chart(
-            "people",
-            "The same in people",
-            figures.people_bars(readings[0]),
-            alt=post_test_words.people_words(readings[0]),
-        ),
+        chart("people", figures.people_bars(readings[0]), people=post_test_words.people_words(readings[0])),
     ]
+
+
+def _share_in_words(title: str, share: float | None) -> str:
+    return f"{title} is not known" if share is None else f"{title} {post_test_words.percent(share)}"
 
 
 def _bins_before(record: Record) -> list[ReliabilityBin]:
@@ -315,46 +214,25 @@ def _bins_before(record: Record) -> list[ReliabilityBin]:
     return reliability_bins(films.truth, raw, prevalence=films.prevalence)
 
 
-def _weighted_in_words(evaluation: Mapping[str, Any]) -> str:
-    """Say to which share of COVID-19 the reliability is weighted; empty where it is not."""
-    share = evaluation["reliability"]["prevalence"]
-    return "" if share is None else f"Shares are those of films of which {share:.0%} are COVID-19. "
-
-
-def _reliability_note(evaluation: Mapping[str, Any]) -> str:
-    share = evaluation["reliability"]["prevalence"]
-    where = "" if share is None else f"Where {share:.0%} of all films are COVID-19 (to which these are weighted): "
-    return f"{where}on the dotted line, of the films given a probability of 0.7, 70% are COVID-19."
-
-
-def _rest(probability: Estimate) -> float | None:
-    return None if probability.value is None else 1 - probability.value
-
-
 def _compared(record: Record, other: Record, name: str) -> list[Item]:
-    """Two models on the films that both were judged on, as a table of that name."""
+    """Two models on the images that both were judged on, as a table of that name."""
     try:
         found = compare(
             record.predictions,
             other.predictions,
-            thresholds=(record.evaluation["threshold"], other.evaluation["threshold"]),
             **_resampling(record),
         )
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
-    return [
-        Table(
-            name,
-            f"{record.name} against {other.name}",
-            _comparison_table(found, record.name, other.name),
-            f"On the {found.films} films of {found.patients} patients that both were judged on and neither was trained on "
-            f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients; DeLong's test is given "
-            "with films taken as independent and with patients as clusters (Obuchowski 1997), McNemar's exact test with films "
-            "taken as independent. P-values are not adjusted for the number of comparisons. Where an operating point was chosen "
-            "on these very films, the calls at it look better than they are: the first sentence of each model's report says how "
-            "it was chosen.",
-        )
-    ]
+    if found.auc_first is None:
+        return [Words(f"{record.name} and {other.name} cannot be compared on images of one class.", "remark")]
+    note = (
+        f"On the {found.films} images of {found.patients} patients that both were judged on and neither was trained on "
+        f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients, and DeLong's test with "
+        "patients as clusters (Obuchowski 1997). P-values are not adjusted for the number of comparisons."
+    )
+    title = f"{record.name} against {other.name}"
+    return [Table(name, title, _comparison_table(found, record.name, other.name), note)]
 
 
 def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFrame:
@@ -369,20 +247,10 @@ def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFram
     ):
         if difference is not None:
             rows.append({"": title, "Value": _signed(difference), "P": ""})
-    for title, test in (
-        ("DeLong, films independent", found.delong),
-        ("DeLong, patients as clusters", found.delong_clustered),
-    ):
-        if test is not None:
-            rows.append({"": title, "Value": "undefined" if test.z is None else f"z = {test.z:.2f}", "P": _p(test.p)})
-    rows += [
-        {"": _MCNEMAR[test.what], "Value": _discordant(test, first, second), "P": _p(test.p)} for test in found.mcnemar
-    ]
+    if (test := found.delong) is not None:
+        value = "undefined" if test.z is None else f"z = {test.z:.2f}"
+        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": _p(test.p)})
     return pd.DataFrame(rows)
-
-
-def _discordant(test: McNemar, first: str, second: str) -> str:
-    return f"{test.only_first} only by {first}, {test.only_second} only by {second}"
 
 
 def _signed(estimate: Estimate) -> str:
@@ -399,25 +267,15 @@ def _p(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
 
 
-def _names(others: Sequence[Record]) -> list[str]:
-    """A name for the table of each comparison, as of `Table.name`; models whose names differ in other signs are numbered."""
-    names: list[str] = []
-    for other in others:
-        name = "-".join(["compared-with", *re.findall(r"[a-z0-9]+", other.name.lower())])
-        numbered = (f"{name}-{number}" for number in count(2))
-        names.append(name if name not in names else next(one for one in numbered if one not in names))
-    return names
-
-
 def _resampling(record: Record) -> dict[str, int]:
     bootstrap = record.evaluation["bootstrap"]
     return {"n_resamples": bootstrap["resamples"], "seed": bootstrap["seed"]}
 
 
 def _one_class(record: Record) -> tuple[Item, ...]:
-    """A sentence where the films are of one class, and what compares the classes is undefined; else nothing."""
+    """A sentence where the images are of one class, and what compares the classes is undefined; else nothing."""
     present = [name for name in CLASSES if record.evaluation["counts"]["by_class"][name]["images"]]
     if len(present) == len(CLASSES):
         return ()
-    said = f"Not defined: the films that this model was judged on are only {CLASS_TITLES[present[0]]}."
-    return (Words(f"{said} Evaluate it on films of both classes.", "caution"),)
+    said = f"Not defined: the images that this model was judged on are only {CLASS_TITLES[present[0]]}."
+    return (Words(f"{said} Evaluate it on images of both classes.", "caution"),)

@@ -1,4 +1,4 @@
-"""What a bundle says of its own past: everything that a report is made of, read once and checked. Knows no chapter."""
+"""What a bundle holds beside the model: everything that a report is made of, read once and checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +20,9 @@ HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "lear
 
 @dataclass(frozen=True)
 class Record:
-    """A model's past.
+    """The files of a bundle, read.
 
     Attributes:
-        name: of the model.
-        version: of the model.
-        manifest: content of `bundle.json`.
-        evaluation: content of `evaluation.json`.
         predictions: the rows of `predictions.csv` that the evaluation rests on; `patientid` and `group` as text. With
             `DESCRIPTION_COLUMNS` where the collection was at hand.
         history: the epochs of training; None for a model that was not trained by epochs, or where they cannot be read.
@@ -44,7 +40,7 @@ class Record:
     card: dict[str, str]
 
     def films(self) -> Films:
-        """The films of the evaluation as arrays, called at its threshold."""
+        """The images of the evaluation as arrays, called at its threshold."""
         return held_out_films(self.evaluation, self.predictions)
 
 
@@ -53,7 +49,7 @@ def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
 
     Args:
         bundle: the bundle.
-        collection: folder with the metadata.csv that describes its films; None where it is not at hand.
+        collection: folder with the metadata.csv that describes its images; None where it is not at hand.
 
     Raises:
         DatasetError: the collection cannot be read.
@@ -65,33 +61,17 @@ def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
     if collection is not None:
         known = described(predictions["filename"].tolist(), collection)
         predictions = predictions.drop(columns=list(known.columns), errors="ignore").join(known)
-    return Record(
-        name=bundle.name,
-        version=bundle.version,
-        manifest=bundle.manifest,
-        evaluation=evaluation,
-        predictions=predictions,
-        history=history,
-        history_problem=problem,
-        card=_card(bundle),
-    )
-
-
-def _read_named(name: str) -> Record:
-    return read_record(load_bundle(models_dir() / name))
+    name, version, card = bundle.name, bundle.version, _card(bundle)
+    return Record(name, version, bundle.manifest, evaluation, predictions, history, problem, card)
 
 
 def read_others(
-    name: str, read: Callable[[str], Record] = _read_named
+    name: str, read: Callable[[str], Record] = lambda name: read_record(load_bundle(models_dir() / name))
 ) -> tuple[tuple[Record, ...], dict[str, CovidCoreError]]:
-    """Read the pasts of all models but one, for it to be compared with them.
-
-    Args:
-        name: of the model that is left out.
-        read: a model's past by its name; it may raise what `read_record` and `load_bundle` do.
+    """Read the records of all models but this one, to compare it with them.
 
     Returns:
-        The pasts in the order of `model_names`, and the name of each model that cannot be read -> why.
+        The records in the order of `model_names`, and the name of each model that cannot be read -> why.
     """
     records, unread = [], {}
     for other in model_names():
@@ -109,11 +89,11 @@ def _predictions(bundle: Bundle, evaluation: dict[str, Any]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"patientid": "str", "group": "str"})
     except (OSError, ValueError) as cause:
-        raise EvaluationError(f"{path.name} of {bundle.name} cannot be read: {cause}. Export it anew.") from cause
+        raise EvaluationError(f"{path.name} of {bundle.name} cannot be read: {cause}. Export it again.") from cause
     chosen = checked_table(table, REQUIRED_COLUMNS, part=evaluation["part"]).reset_index(drop=True)
     if len(chosen) != evaluation["counts"]["images"]:
         raise EvaluationError(
-            f"{path.name} of {bundle.name} has {len(chosen)} films where its evaluation has {evaluation['counts']['images']}. "
+            f"{path.name} of {bundle.name} has {len(chosen)} images where its evaluation has {evaluation['counts']['images']}. "
             f"Evaluate it again: `python -m covid_core evaluate --model {bundle.name}`."
         )
     return chosen
@@ -127,7 +107,7 @@ def _history(bundle: Bundle) -> tuple[pd.DataFrame | None, str | None]:
     except (OSError, ValueError):
         history = pd.DataFrame()
     if history.empty or not set(HISTORY_COLUMNS) <= set(history.columns):
-        return None, "The training curves of this model cannot be read. Export it anew with `export`."
+        return None, "The training curves of this model cannot be read. Export it again with `export`."
     return history, None
 
 

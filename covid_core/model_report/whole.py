@@ -1,15 +1,15 @@
-"""The report of a model: its head, and its chapters one by one or all together. Knows what is asked, not how it is shown."""
+"""The report of a model: its head, and its chapters one by one or all together."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from covid_core.card_text import card_lines
-from covid_core.evaluation.summary import verdict
-from covid_core.evaluation.tables import interval
+from covid_core.evaluation.summary import interval, verdict
 from covid_core.model_report import origin, performance, trust
 from covid_core.model_report.content import Chapter, Item, Report
 from covid_core.model_report.record import Record
+from covid_core.model_report.tables import measured, number
 
 HEADLINE = {
     "within_source_auc": "AUC within a source",
@@ -22,12 +22,12 @@ HEADLINE = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What a reader asks for.
+    """What a report is made of.
 
     Attributes:
         record: of the model.
         others: of the models it is compared with.
-        threshold: from which a film is called covid, in [0, 1].
+        threshold: from which an image is called covid, in [0, 1].
         prevalence: the share of COVID-19 among those who are read, in (0, 1).
     """
 
@@ -38,39 +38,35 @@ class Asked:
 
 
 _CHAPTERS: Mapping[str, tuple[str, Callable[[Asked], tuple[Item, ...]]]] = {
-    "operating-point": (
-        "Operating point",
-        lambda asked: performance.operating_point(asked.record, asked.threshold),
-    ),
-    "discrimination": ("Discrimination", lambda asked: performance.discrimination(asked.record, asked.others)),
-    "calibration": ("Calibration", lambda asked: performance.calibration(asked.record)),
+    "operating-point": ("Operating point", lambda of: performance.operating_point(of.record, of.threshold)),
+    "discrimination": ("Discrimination", lambda of: performance.discrimination(of.record, of.others)),
+    "calibration": ("Calibration", lambda of: performance.calibration(of.record)),
     "in-your-clinic": (
         "In your clinic",
-        lambda asked: performance.in_your_clinic(asked.record, asked.threshold, asked.prevalence),
+        lambda of: performance.in_your_clinic(of.record, of.threshold, of.prevalence),
     ),
-    "holding-back": ("When it holds back", lambda asked: performance.abstention(asked.record)),
-    "shortcuts": ("Lungs or publishers?", lambda asked: trust.shortcuts(asked.record)),
-    "subgroups": ("For whom?", lambda asked: trust.subgroups(asked.record)),
-    "failures": ("Where it fails", lambda asked: trust.failures(asked.record)),
-    "training": ("How it was trained", lambda asked: origin.training(asked.record)),
-    "cohort": ("Cohort", lambda asked: origin.cohort(asked.record)),
-    "card": ("Model card", lambda asked: origin.card(asked.record)),
+    "holding-back": (
+        "When it holds back",
+        lambda of: tuple(measured(of.record.evaluation, "three_way", "ensemble", "gate")),
+    ),
+    "shortcuts": ("Lungs or publishers?", lambda of: trust.shortcuts(of.record)),
+    "subgroups": ("For whom?", lambda of: trust.subgroups(of.record)),
+    "failures": ("Where it fails", lambda of: trust.failures(of.record)),
+    "training": ("How it was trained", lambda of: origin.training(of.record)),
+    "cohort": ("Cohort", lambda of: origin.cohort(of.record)),
+    "card": ("Model card", lambda of: origin.card(of.record)),
 }
 CHAPTERS: Mapping[str, str] = {name: title for name, (title, _) in _CHAPTERS.items()}
 """Name of a chapter -> its title, in the order they are read."""
 
 
 def asked_by_default(record: Record, others: tuple[Record, ...] = ()) -> Asked:
-    """The model's own operating point, and the share of COVID-19 among the films that it was judged on."""
+    """The model's own operating point, and the share of COVID-19 among the images that it was judged on."""
     return Asked(record, others, record.evaluation["threshold"], default_prevalence(record.evaluation))
 
 
 def chapter(name: str, asked: Asked) -> Chapter:
-    """Make one chapter.
-
-    Args:
-        name: one of `CHAPTERS`.
-        asked: what the reader asks for.
+    """Make the chapter of this name, one of `CHAPTERS`.
 
     Raises:
         EvaluationError: the predictions cannot be evaluated.
@@ -106,13 +102,12 @@ def subtitle(record: Record) -> str:
 
 
 def default_prevalence(evaluation: Mapping[str, Any]) -> float:
-    """The share of COVID-19 among the films judged; one half where they are of one class."""
+    """The share of COVID-19 among the images judged; one half where they are of one class."""
     share = float(evaluation["counts"]["prevalence"])
     return share if 0 < share < 1 else 0.5
 
 
 def value_and_interval(metric: Mapping[str, Any]) -> tuple[str, str]:
     """A figure as its card shows it: `0.77` and `0.72 to 0.81 (95%)`."""
-    value = "undefined" if metric["value"] is None else f"{metric['value']:.2f}"
     bounds = interval(metric)
-    return value, f"{bounds} (95%)" if bounds else "no interval"
+    return number(metric["value"]), f"{bounds} (95%)" if bounds else "no interval"

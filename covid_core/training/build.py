@@ -24,12 +24,12 @@ from covid_core.data.lungs import LungMasks, read_lung_masks
 from covid_core.data.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
-from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage, fit_three_way
+from covid_core.evaluation.conformal import ThreeWay, fit_three_way
 from covid_core.evaluation.hospitals import TYPICAL, called_block, hospital_block
 from covid_core.evaluation.opacity_map import choose_threshold, opacity_map_block
 from covid_core.evaluation.operating_point import OperatingPoint, choose_operating_point
 from covid_core.evaluation.protocols import paired_metrics, repeated_summary
-from covid_core.evaluation.report import evaluate, source_table
+from covid_core.evaluation.report import evaluate, source_table, three_way_block
 from covid_core.evaluation.robustness import CHANGES, robustness_block
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.images.decode import decode_file
@@ -57,6 +57,7 @@ from covid_core.workflows import (
     evaluate_bundle,
     read_external,
     write_bundle,
+    write_predictions,
 )
 
 PARITY_FILMS = 100
@@ -158,6 +159,8 @@ class _Chosen:
 def build(materials: Materials, out: Path, say: Say) -> Bundle:
     """Fit the heads of a pretrained network, evaluate and export it.
 
+    The predictions also go to `predictions.csv` of the run's folder, before anything further is measured.
+
     Args:
         materials: what it is made from.
         out: the bundle's folder; a former bundle there is replaced.
@@ -189,6 +192,7 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     predictions = table[[*PREDICTION_COLUMNS, "fold"]].assign(
         part=OUT_OF_FOLD, probability_raw=chosen.raw, probability_covid=chosen.probability(chosen.raw)
     )
+    write_predictions(run.folder, predictions)  # kept whatever becomes of the extras
     evaluation = evaluate(
         predictions, model=out.name, threshold=chosen.point.value, part=OUT_OF_FOLD, prevalence=PREVALENCE
     )
@@ -332,7 +336,6 @@ def _measured(
     seeds = protocol.repeated_folds(cohort, chosen.calibration, chosen.point.value)
     images, repetitions = protocol.original_protocol(cohort)
     probability = chosen.probability(chosen.raw)
-    coverage = cross_fitted_coverage(cohort.labels, probability, cohort.folds, table["group"].astype(str).to_numpy())
     say("ensembles on other draws of the patients")
     ends = protocol.spreads(cohort, chosen.calibration, RANGE_SHARE)
     say("images without lungs, and lungs alone")
@@ -351,7 +354,7 @@ def _measured(
         }
         if repetitions
         else None,
-        "three_way": {**coverage, "lower": chosen.three_way.lower, "upper": chosen.three_way.upper},
+        "three_way": three_way_block(table.assign(probability_covid=probability), chosen.three_way),
         "ensemble": _ensemble(ends, chosen.point.value, cohort.run.recipe),
     }
 

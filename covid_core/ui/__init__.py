@@ -14,7 +14,7 @@ from covid_core.ui.frame import PAGES, chart, link, page, plain, problem, static
 from covid_core.ui.meaning_panel import meaning
 from covid_core.ui.report_view import choose_chapter, record_of, report_chapter, report_head
 from covid_core.ui.session import forget_uploads
-from covid_core.ui.uploads import choose_film, picture_of, uploaded_films
+from covid_core.ui.uploads import choose_film, uploaded_films
 from covid_core.ui.viewer import film_viewer
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "link",
     "meaning",
     "page",
-    "picture_of",
     "plain",
     "predictor_of",
     "problem",

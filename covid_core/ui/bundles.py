@@ -94,7 +94,7 @@ def download(bundle: Bundle, name: str, mime: str) -> None:
     """Offer a file of a bundle, or say that it is missing."""
     path = bundle.file(name)
     if not path.is_file():
-        st.caption(f"{plain(name)} is missing: export the bundle anew.")
+        st.caption(f"{plain(name)} is missing: export the bundle again.")
         return
     offer(name, path.read_bytes, f"{bundle.name}-{name}", mime)
 
@@ -118,4 +118,4 @@ def manifest_hash(folder: Path) -> str:
     try:
         return sha256_of_file(folder / MANIFEST)
     except OSError as cause:
-        raise BundleError(f"There is no model bundle in {folder.name} any more: reload the page.") from cause
+        raise BundleError(f"There is no model bundle in {folder.name} any more. Reload the page.") from cause

@@ -1,10 +1,9 @@
-"""The cohort builder: the rules of `prepare` as controls, the flow and the split that follow, and how to take them away.
-
-Knows controls, the address and what may be remembered for whom. What the rules do is the part of `covid_core.data.prepare`.
-"""
+"""The cohort builder: the rules of `prepare` as controls, and the flow, the split and the command that follow."""
 
 import os
+import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import RLock
 
@@ -12,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data import overview
-from covid_core.data.cohort import Cohort, CohortRules, flow_to_json, select_cohort
+from covid_core.data.cohort import Ambiguous, Cohort, CohortRules, flow_to_json, select_cohort
 from covid_core.data.prepare import (
     DEFAULT_OUT,
     FLOW_NAME,
@@ -36,7 +35,6 @@ from covid_core.labels import CLASS_TITLES, CLASSES
 from covid_core.locations import METADATA_NAME, PROJECT
 from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.storage import read_json
-from covid_core.ui.cohort_rules import chosen_rules, rule_controls
 from covid_core.ui.collection import OpenCollection, flow_table, pictures_of
 from covid_core.ui.frame import chart, offer, problem, static_table
 
@@ -45,18 +43,20 @@ _PLACEHOLDER = "FOLDER"
 _COLUMNS = ("patientid", "finding", "view", "modality", "filename", "label", "source", "sex", "age")
 """What the rules and the split need of a table; the rest of a large one is not copied for them."""
 _MOST_PLANS = 32
+_AMBIGUOUS: dict[Ambiguous, str] = {"drop": "leave out", "non_covid": "as labelled", "covid": "as COVID-19"}
+_MAX_SEED = 2**32 - 1  # as on the command line
+_WHOLE = 100
 
 
 @dataclass
-class _Desk:
-    """What was worked out of one collection, by the rules; the same object as long as nothing of it changes.
+class _CohortCache:
+    """What was worked out of one collection, by the rules; several sessions share it, under its lock.
 
     Attributes:
         cohorts: from the table and the presence of files alone.
         films: those that some rules may use, once they were read.
-        readable: the cohorts with their last step, once the films were read.
-        plans: the splits, the latest ones, or why there is none.
-        lock: several sessions look at one collection.
+        readable: the cohorts with their last step, once the images were read.
+        plans: the latest splits, or why there is none.
     """
 
     cohorts: dict[CohortRules, Cohort] = field(default_factory=dict)
@@ -66,16 +66,94 @@ class _Desk:
     lock: RLock = field(default_factory=RLock)
 
 
-def cohort_section(collection: OpenCollection) -> None:
-    """Show the rules, what they leave of a collection, and how it is split; offer the command and the files."""
+def rule_controls() -> PlanRules:
+    """Show the rules as controls, which the address keeps, and give what they are set to."""
+    default = PlanRules()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        ambiguous = st.segmented_control(
+            "No Finding in a patient who has COVID-19 in another image",
+            list(_AMBIGUOUS),
+            default=default.cohort.ambiguous,
+            required=True,
+            format_func=lambda choice: _AMBIGUOUS[choice],
+            key="ambiguous",
+            bind="query-params",
+        )
+        supine = st.toggle(
+            "Add AP Supine images where others are few",
+            default.cohort.include_supine,
+            key="supine",
+            bind="query-params",
+        )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=360):
+            handles = st.slider(
+                "Parts: training up to the first handle, validation up to the second, test the rest",
+                1,
+                _WHOLE - 1,
+                _handles(default),
+                key="shares",
+                format="%d %%",
+                bind="query-params",
+            )
+        # No number input: Streamlit (1.67) fails at an address with `seed=inf`.
+        typed = st.text_input(
+            "Seed",
+            str(default.seed),
+            key="seed",
+            bind="query-params",
+            max_chars=10,
+            width=150,
+            help="Another number gives another split by the same rules; the same number always gives the same one.",
+        )
+        valid = re.fullmatch(r"[0-9]{1,10}", typed) is not None and int(typed) <= _MAX_SEED
+        # Each part gets at least one percent.
+        train = min(*handles, _WHOLE - 2)
+        val = max(*handles, train + 1) - train
+        rules = PlanRules(
+            CohortRules(ambiguous=ambiguous or default.cohort.ambiguous, include_supine=supine),
+            (train / _WHOLE, val / _WHOLE, (_WHOLE - train - val) / _WHOLE),
+            int(typed) if valid else default.seed,
+        )
+        st.button(
+            "Back to the defaults",
+            icon=":material/restart_alt:",
+            type="tertiary",
+            key="cohort_defaults",
+            disabled=valid and rules == default,
+            on_click=_set_defaults,
+        )
+    if not valid:
+        st.warning(
+            f"The seed is a whole number from 0 to {_MAX_SEED}. {default.seed} is used.", icon=":material/warning:"
+        )
+    st.caption(
+        f"Training {train} %, validation {val} %, test {_WHOLE - train - val} % of the images of each class; all images of a "
+        "patient stay in one part."
+    )
+    return rules
+
+
+def _set_defaults() -> None:
+    rules = PlanRules()
+    values = {"ambiguous": rules.cohort.ambiguous, "supine": rules.cohort.include_supine, "seed": str(rules.seed)}
+    st.session_state.update({**values, "shares": _handles(rules)})
+
+
+def _handles(rules: PlanRules) -> tuple[int, int]:
+    train, val, _ = rules.fractions
+    return round(_WHOLE * train), round(_WHOLE * (train + val))
+
+
+def cohort_section(collection: OpenCollection, rules: PlanRules) -> None:
+    """Show what the rules leave of a collection, and how it is split; offer the command and the files."""
     st.markdown(
-        "From all images of the table (the filters above do not count here) to the films that a model uses, step by step. Every "
+        "From all images of the table (the filters above do not count here) to the images that a model uses, step by step. Every "
         "image left out has a reason."
     )
-    rules = rule_controls()
-    desk = _desk(collection)
-    cohort, plan = _cohort(collection, desk, rules.cohort), _plan(collection, desk, rules)
-    to_read = st.empty()  # what stood there goes at once, not when the films are read
+    cache = _cache(collection)
+    cohort, plan = _cohort(collection, cache, rules.cohort), _plan(collection, cache, rules)
+    to_read = st.empty()  # cleared at once, not when the images are read
     if isinstance(plan, DatasetError):
         problem(plan)
     else:
@@ -87,34 +165,33 @@ def cohort_section(collection: OpenCollection) -> None:
     if collection.images is None:
         with to_read.container():
             st.info(
-                "The images of this table are not here. So no step looks for the files, and there is no split: that needs the "
-                "films themselves. Install them with `python -m covid_core fetch`, or prepare your own by the command below.",
+                "The images of this table are not installed, so no step looks for the files and there is no split. Install them "
+                "with `python -m covid_core fetch`, or prepare your own by the command below.",
                 icon=":material/info:",
             )
-    elif desk.films is None:
-        # Last, so that all that needs no picture already stands there and can be used while the films are read.
+    elif cache.films is None:
+        # Last, so that all else can be used while the images are read.
         with to_read.container():
-            _offer_to_read(collection, collection.images, desk)
+            _offer_to_read(collection, collection.images, cache)
 
 
-def exclusions_now(collection: OpenCollection) -> pd.DataFrame:
-    """Which images the rules chosen at present leave out, and why.
+def exclusions_now(collection: OpenCollection, rules: PlanRules) -> pd.DataFrame:
+    """Which images the rules leave out, and why.
 
     Returns:
-        As `Cohort.exclusions`; with the unreadable ones once the films were read. The same object as long as rules and
+        As `Cohort.exclusions`; with the unreadable ones once the images were read. The same object as long as rules and
         collection are the same; not to be changed.
     """
-    return _cohort(collection, _desk(collection), chosen_rules().cohort).exclusions
+    return _cohort(collection, _cache(collection), rules.cohort).exclusions
 
 
-def part_of_split(collection: OpenCollection) -> pd.DataFrame | None:
-    """The split by the rules chosen at present: the one made here, else the prepared one if it was made by the same rules.
+def part_of_split(collection: OpenCollection, rules: PlanRules) -> pd.DataFrame | None:
+    """The split by the rules: the one made here, else the prepared one if it was made by the same rules.
 
     Returns:
         Rows of `split.csv`, the same object as long as nothing changes, not to be changed; None where there is none.
     """
-    rules = chosen_rules()
-    plan = _plan(collection, _desk(collection), rules)
+    plan = _plan(collection, _cache(collection), rules)
     if plan is not None:
         return plan.split if isinstance(plan, SplitPlan) else None
     record, account = (PROJECT / DEFAULT_OUT / name for name in (RECORD_NAME, FLOW_NAME))
@@ -135,7 +212,7 @@ def _warn_of_classes(cohort: Cohort) -> None:
         )
     elif len(there) < len(CLASSES):
         st.warning(
-            f"All images that are left are of one class, {CLASS_TITLES[there[0]]}. A split needs both: change a rule, or take "
+            f"All images that are left are of one class, {CLASS_TITLES[there[0]]}. A split needs both: change a rule or use "
             "another table.",
             icon=":material/warning:",
         )
@@ -148,14 +225,14 @@ def _drawn(cohort: Cohort, plan: SplitPlan | None) -> None:
         flow(steps, parts),
         alt="Bars: images that remain after each step, those left out, and the parts; the tables say the same",
     )
-    with st.expander("The same in numbers", icon=":material/table:"):
+    with st.expander("Numbers", icon=":material/table:"):
         flow_table(steps)
         if plan is not None:
             static_table(parts_table(plan.split))
     if plan is not None:
         st.markdown(
             f"In more than one part: **{plan.overlap.patients}** patients, **{plan.overlap.duplicates}** duplicates. "
-            f"{len(plan.duplicate_pairs)} pairs of (almost) the same picture are kept together."
+            f"{len(plan.duplicate_pairs)} pairs of nearly identical images are kept together."
         )
 
 
@@ -164,12 +241,12 @@ def _command(collection: OpenCollection, rules: PlanRules) -> None:
     folder = collection.folder
     if folder is None:
         st.caption(
-            f"Put your table as `{METADATA_NAME}` into a folder, its images into `images/` within, and name that folder in place "
+            f"Put your table as `{METADATA_NAME}` into a folder, its images into `images/` in it, and name that folder in place "
             f"of `{_PLACEHOLDER}`."
         )
         name = _PLACEHOLDER
     else:
-        # Seen from the project, where it is run, and so that a visitor learns nothing of where the project stands.
+        # Relative to the project, where the command is run; a visitor does not learn where the project is.
         name = str(folder) if collection.own else os.path.relpath(folder, PROJECT)
     st.code(prepare_command(name, rules), language="bash", wrap_lines=True)
 
@@ -189,84 +266,80 @@ def _downloads(cohort: Cohort, plan: SplitPlan | None) -> None:
             )
 
 
-def _offer_to_read(collection: OpenCollection, images: Path, desk: _Desk) -> None:
-    """Offer to read the films, or go on reading them: Streamlit ends that at the next film when anything else is asked for."""
-    # All that some choice of rules may use, so that no rule needs further films.
-    names = _cohort(collection, desk, WIDEST_RULES).table["filename"].tolist()
+def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache) -> None:
+    """Offer to read the images, or read on: Streamlit ends the run at the next image when the reader does anything else."""
+    # All that some rules may use, so that no rule needs more images.
+    names = _cohort(collection, cache, WIDEST_RULES).table["filename"].tolist()
     if not names:
         return
     key = _key(collection)
     if st.session_state.get(_READING) != key:
         st.caption(
-            "Two steps need the films: leaving out those that cannot be read, and keeping copies of one picture in one part. "
-            "They are read once; every rule then shows its split at once. What is read when you stop need not be read again."
+            "Two steps need the images: leaving out those that cannot be read, and keeping copies of one image in one part. "
+            "They are read once; then every rule shows its split at once. If you stop, what was read is kept."
         )
         st.button(
-            f"Read the {len(names)} films and split them",
+            f"Read the {len(names)} images and split them",
             type="primary",
             icon=":material/play_arrow:",
             key="cohort_read",
-            on_click=_start,
+            on_click=_note_reading,
             args=(key,),
         )
         return
-    bar = st.progress(0.0, f"0 of {len(names)} films")
-    st.button("Stop reading", icon=":material/stop:", key="cohort_stop", on_click=_stop)
+    bar = st.progress(0.0, f"0 of {len(names)} images")
+    st.button("Stop reading", icon=":material/stop:", key="cohort_stop", on_click=_note_reading, args=(None,))
 
-    def read(done: int, total: int) -> None:
-        bar.progress(done / total, f"{done} of {total} films read")
+    def follow(what: str, done: int, total: int) -> None:
+        bar.progress(done / total, f"{done} of {total} images {what}")
 
-    def compared(done: int, total: int) -> None:
-        bar.progress(done / total, f"{done} of {total} films compared with the others")
-
-    desk.films = read_films(images, names, read, pictures_of(collection).fingerprints, compared)
-    _stop()
+    fingerprints = pictures_of(collection).fingerprints
+    films = read_films(images, names, partial(follow, "read"), fingerprints, partial(follow, "compared"))
+    with cache.lock:
+        cache.films = films
+    _note_reading(None)
     st.rerun()
 
 
-def _start(key: tuple[str, str, int]) -> None:
+def _note_reading(key: tuple[str, str, int] | None) -> None:
     st.session_state[_READING] = key
 
 
-def _stop() -> None:
-    st.session_state.pop(_READING, None)
-
-
-def _cohort(collection: OpenCollection, desk: _Desk, rules: CohortRules) -> Cohort:
-    """The cohort as far as it is known: with the step `readable` once the films were read."""
-    with desk.lock:
-        if rules not in desk.cohorts:
-            desk.cohorts[rules] = select_cohort(collection.table[list(_COLUMNS)], collection.images, rules)
-        if desk.films is not None and rules not in desk.readable:
+def _cohort(collection: OpenCollection, cache: _CohortCache, rules: CohortRules) -> Cohort:
+    """The cohort as far as it is known: with the step `readable` once the images were read."""
+    with cache.lock:
+        if rules not in cache.cohorts:
+            cache.cohorts[rules] = select_cohort(collection.table[list(_COLUMNS)], collection.images, rules)
+        if cache.films is not None and rules not in cache.readable:
             try:
-                desk.readable[rules] = readable_cohort(desk.cohorts[rules], desk.films)
+                cache.readable[rules] = readable_cohort(cache.cohorts[rules], cache.films)
             except DatasetError:
                 # Files came after the others were read: all are read again, most of them from the store.
-                desk.films = None
-        return desk.cohorts[rules] if desk.films is None else desk.readable[rules]
+                cache.films = None
+        return cache.cohorts[rules] if cache.films is None else cache.readable[rules]
 
 
-def _plan(collection: OpenCollection, desk: _Desk, rules: PlanRules) -> SplitPlan | DatasetError | None:
-    """The split, or why there is none; None as long as the films were not read."""
-    with desk.lock:
-        _cohort(collection, desk, rules.cohort)
-        if desk.films is None:
+def _plan(collection: OpenCollection, cache: _CohortCache, rules: PlanRules) -> SplitPlan | DatasetError | None:
+    """The split, or why there is none; None as long as the images were not read."""
+    with cache.lock:
+        _cohort(collection, cache, rules.cohort)
+        if cache.films is None:
             return None
-        if rules not in desk.plans:
-            if len(desk.plans) >= _MOST_PLANS:
-                del desk.plans[next(iter(desk.plans))]
+        if rules not in cache.plans:
+            if len(cache.plans) >= _MOST_PLANS:
+                del cache.plans[next(iter(cache.plans))]
             try:
-                plan = plan_split(desk.cohorts[rules.cohort], desk.films, rules.fractions, rules.seed)
+                plan = plan_split(cache.cohorts[rules.cohort], cache.films, rules.fractions, rules.seed)
             except DatasetError as error:
-                desk.plans[rules] = DatasetError(str(error))  # without the frames that the one raised holds on to
+                cache.plans[rules] = DatasetError(str(error))  # without the frames that the one raised holds on to
             else:
-                desk.plans[rules] = plan
-        return desk.plans[rules]
+                cache.plans[rules] = plan
+        return cache.plans[rules]
 
 
-def _desk(collection: OpenCollection) -> _Desk:
+def _cache(collection: OpenCollection) -> _CohortCache:
     key = _key(collection)
-    return _own_desk(*key) if collection.own else _shared_desk(*key)
+    return _session_cache(*key) if collection.own else _shared_cache(*key)
 
 
 def _key(collection: OpenCollection) -> tuple[str, str, int]:
@@ -276,13 +349,13 @@ def _key(collection: OpenCollection) -> tuple[str, str, int]:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _shared_desk(content: str, folder: str, changed_ns: int) -> _Desk:  # noqa: ARG001  (the key)
-    return _Desk()
+def _shared_cache(content: str, folder: str, changed_ns: int) -> _CohortCache:  # noqa: ARG001  (the key)
+    return _CohortCache()
 
 
 @st.cache_resource(max_entries=2, show_spinner=False, scope="session")
-def _own_desk(content: str, folder: str, changed_ns: int) -> _Desk:  # noqa: ARG001  (the key)
-    return _Desk()
+def _session_cache(content: str, folder: str, changed_ns: int) -> _CohortCache:  # noqa: ARG001  (the key)
+    return _CohortCache()
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

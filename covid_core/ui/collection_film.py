@@ -1,7 +1,4 @@
-"""One film of the collection in the viewer, with the model's heat map or the lungs over it; for every page that opens one.
-
-Knows files, masks and the served model, not what the table says of the film.
-"""
+"""One image of the collection in the viewer, with the model's heat map or the lungs over it."""
 
 from pathlib import Path
 
@@ -40,9 +37,9 @@ def film_of_collection(
     own: bool = False,
     first: str = NOTHING,
 ) -> None:
-    """Show a film with what the reader wants over it, or say why it cannot be shown.
+    """Show an image with the overlay that the reader chooses, or the reason why it cannot be shown.
 
-    The model is asked only for its heat map, and once for each content of a file.
+    The model runs only for its heat map, and once for each content of a file.
 
     Args:
         filename: of the film, any text of a table.
@@ -65,7 +62,7 @@ def film_of_collection(
             None,
             None,
             key=key,
-            alt="The film, with the lungs marked",
+            alt="Chest X-ray, with the lungs marked",
             clearance=clearance,
             lungs=mask.inside,
             seek=True,
@@ -73,7 +70,7 @@ def film_of_collection(
     elif over == HEAT and bundle is not None:
         _with_heat(opened, images / filename, bundle, key=key, clearance=clearance, own=own)
     else:
-        film_viewer(opened, None, None, key=key, alt="The film", clearance=clearance, seek=True)
+        film_viewer(opened, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
     if mask is not None:
         st.caption(
             f"Its lung mask was {'drawn by hand' if mask.drawn else 'estimated by a network, not drawn by hand'}."
@@ -104,11 +101,11 @@ def _opened(filename: str, images: Path) -> GreyImage | str:
     except DatasetError:
         return "The file name of this image is not a plain name inside the folder of images, so it is not opened."
     if not path.is_file():
-        return "The file of this image is not here."
+        return "The file of this image is not available."
     try:
         return fitted(read_film_file(path).image)
     except ImageRefusedError as error:
-        return f"The file of this image cannot be shown. {error.message}"
+        return f"The file of this image cannot be shown. {error.refusal.message}"
     except MemoryError:
         return "The file of this image cannot be shown: it needs more memory than this computer has to spare."
 
@@ -118,38 +115,38 @@ def _mask_of(filename: str, images: Path) -> tuple[LungMask | None, str | None]:
     try:
         return read_lung_mask(images.parent / "annotations", filename), None
     except DatasetError:
-        return None, "There may be a lung mask of this film, but the annotations cannot be read."
+        return None, "There may be a lung mask of this image, but the annotations cannot be read."
 
 
 def _over(choices: list[str], key: str, first: str) -> str:
-    """What lies over the film. The choice goes on from film to film, as far as the next one has it."""
+    """The overlay. The choice is kept from image to image, where the next one has it."""
     if st.session_state.get(key) not in choices:
         st.session_state[key] = first if first in choices else NOTHING
     if len(choices) == 1:
         return NOTHING
-    return str(st.segmented_control("Over the film", choices, key=key, required=True))
+    return str(st.segmented_control("Overlay", choices, key=key, required=True))
 
 
 def _with_heat(image: GreyImage, path: Path, bundle: Bundle, *, key: str, clearance: int, own: bool) -> None:
     served = served_prediction(path, bundle, own=own)
     if not isinstance(served, Prediction):
-        film_viewer(image, None, None, key=key, alt="The film", clearance=clearance, seek=True)
+        film_viewer(image, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
         if served is not None:
-            st.caption(f"No heat map: the gate of the model refuses this film. {plain(served)}")
+            st.caption(f"No heat map: the gate of the model refuses this image. {plain(served)}")
         return
     box = bundle.preparation.crop_box(image.shape[1], image.shape[0])
-    alt = "The film, with the model's heat map over it"
+    alt = "Chest X-ray, with the model's heat map over it"
     film_viewer(image, served.heat, box, key=key, alt=alt, clearance=clearance, seek=True)
     st.caption(heat_sentences(served, bundle))
 
 
 # Keyed by model and content of the file. Resources, as they are shared without a copy: nobody changes a prediction.
-@st.cache_resource(max_entries=200, show_spinner="Asking the model")
+@st.cache_resource(max_entries=200, show_spinner="Reading the image")
 def _shared_prediction(model: str, version: str, content: str, _path: Path, _predictor: Predictor) -> Served:  # noqa: ARG001
     return _asked(_path, _predictor)
 
 
-@st.cache_resource(max_entries=20, show_spinner="Asking the model", scope="session")
+@st.cache_resource(max_entries=20, show_spinner="Reading the image", scope="session")
 def _own_prediction(model: str, version: str, content: str, _path: Path, _predictor: Predictor) -> Served:  # noqa: ARG001
     return _asked(_path, _predictor)
 

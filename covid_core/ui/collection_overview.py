@@ -1,4 +1,4 @@
-"""The overview of the collection: what the chosen images are, as charts that stand side by side where there is room."""
+"""The overview of the collection: charts of the images that meet the filters, side by side where there is room."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,26 +20,15 @@ _PAIRED_FROM = 380  # pixels: two charts stand side by side where each has as ma
 
 @dataclass(frozen=True)
 class _Chart:
-    """One chart.
-
-    Attributes:
-        title: above it.
-        name: of the picture that is saved.
-        alt: what it shows, in words.
-        remark: below it.
-        count: what it is drawn of, from some rows and the table that they are of.
-        draw: the chart, from that.
-        rows: what the rows of the same in numbers are.
-        numbers: the same in numbers, from that.
-    """
+    """One chart: counted from the rows that meet the filters (and their whole table), drawn, and given in numbers."""
 
     title: str
-    name: str
-    alt: str
-    remark: str
+    name: str  # of the saved picture
+    alt: str  # what it shows, in words
+    remark: str  # below it
     count: Callable[[pd.DataFrame, pd.DataFrame], Any]
     draw: Callable[[Any], go.Figure]
-    rows: str
+    rows: str  # title of the first column of the numbers
     numbers: Callable[[Any], pd.DataFrame] = lambda counted: counted
 
 
@@ -67,7 +56,7 @@ _PAIRED = (
         "Source and class",
         "sources",
         "Bars: images by the web site they come from, each divided by class",
-        "A source of one class alone gives the class away.",
+        "A source with a single class reveals the class.",
         lambda kept, _: overview.source_by_label(kept),
         lambda counted: figures.stacked_counts(counted, "Source", "images"),
         "Source",
@@ -85,7 +74,7 @@ _PAIRED = (
         "Images of a patient",
         "images-of-a-patient",
         "Columns: patients by the number of their images",
-        "Films of one patient are alike, which is why parts and folds keep them together.",
+        "Images of one patient are similar, so parts and folds keep them together.",
         lambda kept, _: overview.images_per_patient(kept).to_frame("patients"),
         lambda counted: figures.columns(counted, "Images of a patient", "patients"),
         "Images of a patient",
@@ -102,17 +91,17 @@ _PAIRED = (
     _Chart(
         "Outcomes",
         "outcomes",
-        "Bars: images by what the table says of how the patient fared",
+        "Bars: images by outcome of the patient",
         "Counted by image. What is not given is not a no.",
         lambda kept, _: overview.outcomes(kept),
         figures.answers,
         "Outcome",
     ),
     _Chart(
-        "What is not given",
+        "Missing values",
         "not-given",
-        "A grid: which share of each column is not given, over all images and by class",
-        "What is given for one class more often than for the other can give the class away.",
+        "A grid: the share of missing values in each column, over all images and by class",
+        "What is missing more often in one class than in the other can reveal the class.",
         overview.missingness,
         figures.missing_map,
         "Column",
@@ -123,8 +112,8 @@ _PLACES = _Chart(
     "Places",
     "places",
     "A map: images by country, as circles",
-    "The country is told from the free text of the place; circles stand at the middle of the country. "
-    "Not told: no country is named, or two are.",
+    "The country is read from the free text of the place; each circle is at the middle of its country. "
+    "Not counted: texts that name no country, or two.",
     lambda kept, _: overview.images_by_country(kept),
     figures.country_map,
     "Country",
@@ -134,11 +123,11 @@ _COLUMNS = {**CLASS_TITLES, "F": "women", "M": "men", "all": "all images"}
 
 
 def overview_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
-    """Show what some images are.
+    """Show charts of the rows that meet the filters.
 
     Args:
-        collection: that is looked at.
-        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
+        collection: the open one.
+        kept: its rows, as `covid_core.data.filters.filtered` gives them; at least one.
     """
     with st.grid(2, min_column_width=_PAIRED_FROM, gap="medium") as grid:
         for one in _PAIRED:
@@ -153,7 +142,7 @@ def _show(one: _Chart, kept: pd.DataFrame, table: pd.DataFrame) -> None:
     chart(one.draw(counted), alt=one.alt, save_as=(one.name, "png"))
     if one.remark:
         st.caption(one.remark)
-    opened = st.expander("The same in numbers", key=f"numbers of {one.name}", type="compact", on_change="rerun")
+    opened = st.expander("Numbers", key=f"numbers of {one.name}", type="compact", on_change="rerun")
     if opened.open:
         with opened:
             numbers = one.numbers(counted).rename(columns=_COLUMNS).rename_axis(one.rows)

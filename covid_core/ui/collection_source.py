@@ -1,7 +1,7 @@
-"""Which collection a page looks at: the installed one, a table that is uploaded, or a folder that is named.
+"""Which collection a page shows: the installed one, an uploaded table, or a named folder.
 
-Naming a folder and fetching all images are for whoever owns the machine (`COVID_OWN_COMPUTER`): on a server a visitor could
-otherwise look into its folders. What a visitor uploads or names is kept in the session alone. Knows nothing of what is shown.
+Naming a folder and downloading all images are for the owner of the machine (`COVID_OWN_COMPUTER`): on a server a visitor could
+otherwise look into its folders. What a visitor uploads or names is kept in the session alone.
 """
 
 from dataclasses import dataclass, field
@@ -26,34 +26,27 @@ _ABOUT_A_TABLE = "metadata.csv of any version; it stays in this session"
 
 @dataclass(frozen=True)
 class _Opened:
-    """A table that was read, and the SHA-256 of the bytes it was read from."""
+    """A table, and the SHA-256 of the bytes that it was read from."""
 
     table: pd.DataFrame = field(repr=False)
     content: str
 
 
-@dataclass(frozen=True)
-class _Stamp:
-    """What changes when a file is changed or replaced: what `stat` tells without reading it."""
-
-    path: Path
-    size: int
-    changed_ns: int
-    inode: int
+_Stamp = tuple[str, int, int, int]
+"""Path, size, time of change and inode of a file: what changes when the file is changed or replaced."""
 
 
 def choose_collection() -> OpenCollection | None:
     """Let the visitor choose where the data come from, and open them.
 
-    An upload goes before a named folder, and that before the installed dataset. What was chosen stays chosen while other pages
-    are looked at.
+    An upload goes before a named folder, and that before the installed dataset. The choice stays while other pages are open.
 
     Returns:
-        The collection; None, with the reason shown in place, where there is none or it cannot be read.
+        The collection; None, with the reason shown, where there is none or it cannot be read.
     """
     installed = dataset_dir()
     say_how_it_ended()
-    with st.expander("Where the data come from", expanded=installed is None, icon=":material/database:"):
+    with st.expander("Data source", expanded=installed is None, icon=":material/database:"):
         upload, folder = _ways(installed)
     try:
         own = _own_table(upload)
@@ -93,14 +86,14 @@ def installed_collection() -> OpenCollection | None:
 
 
 def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
-    """Show the ways to data, and do a download that is asked for.
+    """Show the ways to data, and run a download where one is requested.
 
     Returns:
-        What was uploaded, and the folder that was named, `""` for none.
+        The upload, and the named folder, `""` for none.
     """
     own = own_computer()
     if installed is None:
-        st.markdown("No dataset is installed. Get the public one, or look at a table of your own.")
+        st.markdown("No dataset is installed. Download the public one, or open a table of your own.")
     get, give = st.columns(2, gap="large") if own or installed is None else (None, st.container())
     asked = None
     if get is not None:
@@ -124,8 +117,8 @@ def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
             ).strip()
     if not own:
         st.caption(
-            "For all images, whoever runs this app uses `python -m covid_core fetch`, or sets `COVID_DATASET_DIR` to a folder "
-            "that holds them."
+            "For all images, the person who runs this app uses `python -m covid_core fetch`, or sets `COVID_DATASET_DIR` to "
+            "their folder."
         )
     if asked is not None:
         run_fetch(metadata_only=asked)
@@ -133,21 +126,21 @@ def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
 
 
 def _own_table(upload: UploadedFile | None) -> _Opened | None:
-    """The table of the visitor: the one that was uploaded last, until it is put away.
+    """The table of the visitor: the one that was uploaded last, until it is removed.
 
     The uploader forgets its file when another page is opened, so the table is kept beside it.
     """
     kept: tuple[str, _Opened] | None = st.session_state.get(_OWN_TABLE)
     if upload is not None and (kept is None or kept[0] != upload.file_id):
-        _put_away()  # one that cannot be read leaves none behind
+        _remove_table()  # one that cannot be read leaves none behind
         with st.spinner("Reading the table"):
             data = upload.getvalue()
             kept = st.session_state[_OWN_TABLE] = (upload.file_id, _Opened(read_metadata(data), sha256_of_bytes(data)))
     return None if kept is None else kept[1]
 
 
-def _put_away() -> None:
-    """Let go of the visitor's table, and of what was made of it for the page."""
+def _remove_table() -> None:
+    """Drop the visitor's table, and what was made of it for the page."""
     st.session_state[_OWN_TABLE] = None
     st.session_state.pop(EXPLORED, None)
 
@@ -158,7 +151,7 @@ def _say_what_is_in_use(what: str, installed: Path | None) -> None:
 
 
 def _way_back(installed: Path | None) -> None:
-    words = "Put it away" if installed is None else "Back to the installed dataset"
+    words = "Remove this table" if installed is None else "Back to the installed dataset"
     st.button(words, key="back_to_installed", icon=":material/undo:", on_click=_go_back)
 
 
@@ -166,13 +159,13 @@ def _go_back() -> None:
     # An uploader cannot be emptied; one with another key is empty.
     st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
     st.session_state[_FOLDER] = ""
-    _put_away()
+    _remove_table()
 
 
 def _taken_out(key: str) -> None:
-    """Put the table away where the visitor took it out of the uploader."""
+    """Remove the table where the visitor removed it from the uploader."""
     if st.session_state[key] is None:
-        _put_away()
+        _remove_table()
 
 
 def _named_folder(text: str) -> Path:
@@ -186,7 +179,7 @@ def _named_folder(text: str) -> Path:
         if folder.name == METADATA_NAME and folder.is_file():
             folder = folder.parent
         if not folder.is_absolute():
-            raise DatasetError(f"Give the whole path of the folder, from its very beginning. Received: {text}")
+            raise DatasetError(f"Give the whole path of the folder, from the root. Received: {text}")
         if not folder.is_dir():
             raise DatasetError(f"There is no folder {folder} on this computer. Check its name.")
         if not (folder / METADATA_NAME).is_file():
@@ -202,7 +195,7 @@ def _stamp(folder: Path) -> _Stamp:
         found = path.stat()
     except OSError as cause:
         raise _unreadable(cause) from cause
-    return _Stamp(path, found.st_size, found.st_mtime_ns, found.st_ino)
+    return str(path), found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _unreadable(cause: OSError) -> DatasetError:
@@ -211,32 +204,25 @@ def _unreadable(cause: OSError) -> DatasetError:
     )
 
 
-def _bytes_of(stamp: _Stamp) -> bytes:
-    if stamp.size > _MOST_TABLE_BYTES:
+def _read(stamp: _Stamp) -> _Opened:
+    path, size, *_ = stamp
+    if size > _MOST_TABLE_BYTES:
         raise DatasetError(
-            f"{METADATA_NAME} has {stamp.size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
+            f"{METADATA_NAME} has {size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
         )
     try:
-        return stamp.path.read_bytes()
+        data = Path(path).read_bytes()
     except OSError as cause:
         raise _unreadable(cause) from cause
-
-
-# A table is cached by what the file looks like from outside, so that no run reads it again, and by its content, so that a file
-# that was merely touched is the same table. It is a resource: shared as it is, never copied, never changed.
-@st.cache_resource(max_entries=2, show_spinner="Reading the table", hash_funcs={_Stamp: repr})
-def _opened_for_all(stamp: _Stamp) -> _Opened:
-    data = _bytes_of(stamp)
-    content = sha256_of_bytes(data)
-    return _Opened(_table_for_all(content, data), content)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _table_for_all(content: str, _data: bytes) -> pd.DataFrame:  # noqa: ARG001 - the content is the key
-    return read_metadata(_data)
-
-
-@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session", hash_funcs={_Stamp: repr})
-def _opened_by_visitor(stamp: _Stamp) -> _Opened:
-    data = _bytes_of(stamp)
     return _Opened(read_metadata(data), sha256_of_bytes(data))
+
+
+# Resources: shared as they are, never copied, never changed.
+@st.cache_resource(max_entries=2, show_spinner="Reading the table")
+def _opened_for_all(stamp: _Stamp) -> _Opened:
+    return _read(stamp)
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading the table", scope="session")
+def _opened_by_visitor(stamp: _Stamp) -> _Opened:
+    return _read(stamp)

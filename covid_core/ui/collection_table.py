@@ -1,8 +1,4 @@
-"""The rows of the collection as a table: in the order a reader chooses, with the columns he wants, to open or to take away.
-
-Knows how rows are put in order, here and in the gallery. What a chosen image looks like is shown elsewhere: it is asked for by
-its file name.
-"""
+"""The rows of the collection as a table, in the order that table and gallery share; to open one, or to download all."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -50,8 +46,8 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     """Show the rows that meet the filters; ticking one opens its image.
 
     Args:
-        collection: that is looked at.
-        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
+        collection: the open one.
+        kept: its rows, as `covid_core.data.filters.filtered` gives them; at least one.
     """
     usual = shown_table(with_notes(kept.head(0), collection.table))
     more = [name for name in (*map(str, kept), *NOTES) if name not in _REPEATED and name not in usual]
@@ -81,12 +77,13 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     if len(shown) < len(rows):
         st.caption(f"The first {len(shown):,} of {len(rows):,} rows are shown, in the order chosen above.")
     st.caption("Tick the box before a row to see its image.")
-    made = partial(_csv, collection.table, _further(collection.table, rows))
+    # The button keeps its rows until the page runs again, so they go without the columns of the table.
+    made = partial(csv_of_rows, collection.table, rows.drop(columns=list(collection.table), errors="ignore"))
     offer(f"All {len(rows):,} rows as CSV", made, "images.csv", "text/csv")
 
 
 def choose_order(on_change: Callable[[], None] | None = None) -> str:
-    """Let the reader choose the order of the images; it is the same in the gallery and the table, and stands in the address.
+    """Let the reader choose the order of the images, the same in the gallery and the table; the address keeps it.
 
     Args:
         on_change: called before the page runs again, when another order is chosen.
@@ -158,14 +155,15 @@ def _columns(more: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _further(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """What rows have beyond their table: all of them that has to be kept for the button until the page runs again."""
-    return rows[[name for name in rows if name not in table and name not in _REPEATED]]
+def csv_of_rows(table: pd.DataFrame, rows: pd.DataFrame) -> bytes:
+    """Rows as the file gave them, with what the cohort and the split say of each; no spreadsheet runs a cell.
 
-
-def _csv(table: pd.DataFrame, further: pd.DataFrame) -> bytes:
-    """The rows of `further` as the file gave them, with what the cohort and the split say of each; no spreadsheet runs a cell."""
-    whole = pd.concat([table.loc[further.index], further], axis=1)
+    Args:
+        table: as `read_metadata` gives it.
+        rows: on the index of the table, with the columns of `with_choices` that the table does not have.
+    """
+    beyond = rows[[name for name in rows if name not in table and name not in _REPEATED]]
+    whole = pd.concat([table.loc[rows.index], beyond], axis=1)
     # Ages and days are whole numbers unless the file says otherwise: 60, not 60.0.
     given = whole.convert_dtypes().astype("object")
     return csv_of(given.where(given.notna(), "")).encode(CSV_ENCODING, errors="backslashreplace")

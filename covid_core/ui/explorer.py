@@ -1,7 +1,4 @@
-"""The Dataset page: one collection, filtered once, seen in sections; and one of its images, opened over all of them.
-
-Knows how sections, filters and the address go together, not what stands in a section.
-"""
+"""The Dataset page: one collection, filtered once, seen in sections; and one of its images, opened over all of them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.data.filters import IN_COHORT, with_choices
+from covid_core.data.prepare import PlanRules
 from covid_core.locations import model_names
 from covid_core.ui.audit_panel import audit_section
 from covid_core.ui.bundles import choose_bundle
-from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split
+from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split, rule_controls
 from covid_core.ui.collection import EXPLORED, OpenCollection
 from covid_core.ui.collection_filters import fate_name, filter_bar, filter_options, part_name
 from covid_core.ui.collection_overview import overview_section
 from covid_core.ui.collection_table import chosen_order, in_order, table_section
-from covid_core.ui.explorer_state import asked_film, follow_address
+from covid_core.ui.explorer_state import follow_address, opened_image
 from covid_core.ui.film_detail import film_detail
 from covid_core.ui.gallery import gallery_section
 
@@ -31,30 +29,37 @@ def explore(collection: OpenCollection) -> None:
     """Show a collection: its filters, the section that is chosen, and the image that is opened."""
     bundle = choose_bundle() if model_names() else None
     follow_address()
-    explored, options = _explored(collection)
-    kept = filter_bar(explored, options, collection.content)
-    section = st.pills(
-        "Section",
-        SECTIONS,
-        default=SECTIONS[0],
-        required=True,
-        key="section",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    bar = st.container()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        section = st.pills(
+            "Section",
+            SECTIONS,
+            default=SECTIONS[0],
+            required=True,
+            key="section",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        # The rules decide what the filters `Cohort` and `Part of the split` mean, so every section has them.
+        elsewhere = None if section == "Cohort" else st.popover("Cohort rules", icon=":material/rule:", type="tertiary")
+    with elsewhere or st.container():
+        rules = rule_controls()
+    explored, options = _explored(collection, rules)
+    with bar:
+        kept = filter_bar(explored, options)
     if section == "Cohort":
-        cohort_section(collection)
+        cohort_section(collection, rules)
     elif section == "Audit":
         audit_section(collection, kept)
     elif kept.empty:
-        st.info("No image meets all of these filters. Take one away.", icon=":material/filter_alt_off:")
+        st.info("No image meets all of these filters. Remove one of them.", icon=":material/filter_alt_off:")
     elif section == "Images":
         gallery_section(collection, kept)
     elif section == "Table":
         table_section(collection, kept)
     else:
         overview_section(collection, kept)
-    film = asked_film()
+    film = opened_image()
     if film is not None:
         film_detail(collection, film, bundle, lambda filename: _fate(explored, filename), _selection(kept))
 
@@ -75,13 +80,13 @@ def _fate(explored: pd.DataFrame, filename: str) -> str | None:
     return f"{words}, {part_name(row['part'])}" if "part" in rows else words
 
 
-def _explored(collection: OpenCollection) -> Explored:
-    """The table with all that can be filtered, and what can be chosen; made anew when something of it is another object."""
+def _explored(collection: OpenCollection, rules: PlanRules) -> Explored:
+    """The table with all that can be filtered, and what can be chosen; made again when an input is another object."""
     images = collection.images
     made_of = (
         collection.table,
-        exclusions_now(collection),
-        part_of_split(collection),
+        exclusions_now(collection, rules),
+        part_of_split(collection, rules),
         None if images is None else _files(str(images), images.stat().st_mtime_ns),
     )
     kept: tuple[tuple[Any, ...], Explored] | None = st.session_state.get(EXPLORED)

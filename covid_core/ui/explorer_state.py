@@ -3,24 +3,20 @@
 from collections.abc import Sequence
 
 import streamlit as st
-
-from covid_core.ui.address import asks_anew, write
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 _FILM = "film_of_collection"
 _IN_ADDRESS = "film"
 
 
-def ask_for_film(filename: str) -> None:
+def open_image(filename: str | None) -> None:
     """Open an image on the next run, and name it in the address; for callbacks."""
     st.session_state[_FILM] = filename
-    _write_address(filename)
+    _write_address()
 
 
 def open_ticked(key: str, filenames: Sequence[object]) -> None:
-    """Open the image of the row that was ticked in a table, and take the tick away; for callbacks.
-
-    They are called when the selection changes and at no other time, so that a closed image stays closed; and as no tick stays,
-    the same row can be opened again.
+    """Open the image of the row that was ticked in a table, and clear the tick for the next time; for callbacks.
 
     Args:
         key: of the table.
@@ -33,32 +29,38 @@ def open_ticked(key: str, filenames: Sequence[object]) -> None:
 
 
 def open_named(filename: object) -> None:
-    """Open an image, or say that there is none where no file is named; for callbacks."""
+    """Open an image, or report that there is none where no file is named; for callbacks."""
     if isinstance(filename, str) and filename:
-        ask_for_film(filename)
+        open_image(filename)
     else:
         st.toast("This row names no file, so there is no image to open.")
 
 
-def asked_film() -> str | None:
-    """The file name of the image that is opened, None if none is."""
+def opened_image() -> str | None:
+    """The file name of the opened image, None if none is."""
     film = st.session_state.get(_FILM)
     return film if isinstance(film, str) and film else None
 
 
-def close_film() -> None:
+def close_image() -> None:
     """Close the opened image; for callbacks."""
-    st.session_state[_FILM] = None
-    _write_address(None)
+    open_image(None)
 
 
 def follow_address() -> None:
-    """Open the image that a link names, and close it where the reader goes back to an address that names none."""
-    film = st.query_params.get(_IN_ADDRESS) or None
-    if asks_anew(_FILM, film):
-        st.session_state[_FILM] = film
-    _write_address(asked_film())
+    """Open the image that a link names, and follow the browser's Back and Forward.
+
+    In any other run the session counts: a browser may still send the address from before the image was opened or closed.
+    """
+    context = get_script_run_ctx()
+    if _FILM not in st.session_state or (context is not None and context.is_history_navigation):
+        st.session_state[_FILM] = st.query_params.get(_IN_ADDRESS)
+    _write_address()
 
 
-def _write_address(film: str | None) -> None:
-    write(_FILM, film, {} if film is None else {_IN_ADDRESS: [film]}, (_IN_ADDRESS,))
+def _write_address() -> None:
+    film = opened_image()
+    if film is None:
+        st.query_params.pop(_IN_ADDRESS, None)
+    elif st.query_params.get(_IN_ADDRESS) != film:
+        st.query_params[_IN_ADDRESS] = film

@@ -1,8 +1,4 @@
-"""One image of the collection, opened over the page: the film, what the table says, its patient's other images, the model's word.
-
-Arranges what others know: the record of the image is that of `covid_core.data.film_record`, the film that of
-`covid_core.ui.collection_film`. Texts of the table are shown as they stand, never as Markdown.
-"""
+"""One image of the collection, opened over the page. Texts of the table are shown as they are, never as Markdown."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,12 +24,9 @@ from covid_core.ui.bundles import manifest_hash
 from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_film import film_of_collection, served_prediction
 from covid_core.ui.collection_source import installed_collection
-from covid_core.ui.explorer_state import ask_for_film, asked_film, close_film
+from covid_core.ui.explorer_state import close_image, open_image, opened_image
 from covid_core.ui.film_panels import similar_row
 from covid_core.ui.frame import chart, data_address, plain, problem, static_table
-
-Fate = Callable[[str], str | None]
-"""What became of a file in the cohort, in words; None where nothing is known."""
 
 _CLEARANCE = 430  # pixels of the window's height that the film leaves to what stands around it
 _THUMBNAILS = 24  # of a patient that are shown at once
@@ -43,30 +36,30 @@ _OF_THE_PERSON = frozenset(map(title_of, ("sex", "age", "RT_PCR_positive")))
 _SEARCHED = "film_searched"
 
 
-@st.dialog("An image of the collection", width="large", on_dismiss=close_film)
+@st.dialog("An image of the collection", width="large", on_dismiss=close_image)
 def film_detail(
     collection: OpenCollection,
     filename: str,
     bundle: Bundle | None,
-    fate: Fate | None = None,
+    fate: Callable[[str], str | None] | None = None,
     selection: Sequence[str] = (),
 ) -> None:
-    """Show an image and all that is known of it; from here the next ones, and similar ones, are opened in its place.
+    """Show an image and all that is known of it; the next ones, and similar ones, open in its place.
 
     Args:
-        collection: that is looked at.
-        filename: of the image that was asked for; it may be one that no row names.
+        collection: the open one.
+        filename: of the image; perhaps one that no row names.
         bundle: the model in use; None without one.
-        fate: says of any file what became of it in the cohort; None where there is no cohort.
+        fate: what became of a file in the cohort, in words; None where there is no cohort.
         selection: file names of the images that meet the filters, in the reader's order.
     """
-    # The dialog runs alone when one of its buttons is pressed, with the arguments that it was opened with.
-    shown = asked_film() or filename
+    # A button in the dialog runs it alone, with the arguments that it was opened with.
+    shown = opened_image() or filename
     record = film_record(collection.table, shown)
     if record is None:
         st.warning(
-            "No row of this table names this file. The link may be of another version of the table: close this window and look "
-            "for the image in the list.",
+            "No row of this table names this file. The link may belong to another version of the table: close this window and "
+            "look for the image in the list.",
             icon=":material/search_off:",
         )
         st.text(shown[:_LONGEST_NAME])
@@ -119,22 +112,14 @@ def _step_buttons(
             key=f"film {title}",
             shortcut=shortcut,
             disabled=not possible,
-            on_click=ask_for_film,
+            on_click=open_image,
             args=(names[there] if possible else shown,),
         )
     st.markdown(f"Image {place + 1:,} {words}", width="content")
 
 
 def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
-    if record.is_volume:
-        _no_picture("This is a volume of CT slices (NIfTI), which is not shown here.")
-    elif collection.images is None:
-        _no_picture(
-            "Only the table was given, without its images, so there is no picture."
-            if collection.own
-            else "The images of this table are not installed here, so there is no picture."
-        )
-    else:
+    if not record.is_volume and collection.images is not None:
         film_of_collection(
             record.filename,
             collection.images,
@@ -143,10 +128,14 @@ def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
             clearance=_CLEARANCE,
             own=collection.own,
         )
-
-
-def _no_picture(sentence: str) -> None:
-    st.info(sentence, icon=":material/image_not_supported:")
+        return
+    if record.is_volume:
+        reason = "This is a volume of CT slices (NIfTI), which is not shown here."
+    elif collection.own:
+        reason = "Only the table was given, without its images, so there is no picture."
+    else:
+        reason = "The images of this table are not installed, so there is no picture."
+    st.info(reason, icon=":material/image_not_supported:")
 
 
 def _head(record: FilmRecord, collection: OpenCollection, fate: str | None) -> None:
@@ -161,7 +150,7 @@ def _head(record: FilmRecord, collection: OpenCollection, fate: str | None) -> N
             f"{record.rows} rows of the table name this file; the first of them is shown.", icon=":material/warning:"
         )
     if record.kind == CT and not record.is_volume:
-        st.caption("A slice of a CT, not a chest X-ray: the model does not read it.")
+        st.caption("A slice of a CT, not a chest X-ray, so the model does not read it.")
     if fate:
         st.markdown(f"**Cohort**: {plain(fate)}")
     _severity(record.filename, collection.folder)
@@ -196,9 +185,9 @@ def _model(record: FilmRecord, bundle: Bundle | None, *, pictured: bool) -> None
 
 
 def _links(record: FilmRecord, *, public: bool) -> None:
-    """Licence and addresses; of a visitor's own table none that would tell its file names to the public collection's host."""
+    """Licence and addresses; for a visitor's own table none that would send its file names to the public host."""
     if record.licence is None:
-        st.caption("Licence not given: ask the source before you pass the image on.")
+        st.caption("Licence not given: ask the source before you share the image.")
     else:
         st.markdown(f"**Licence**: {plain(record.licence)}")
     with st.container(horizontal=True):
@@ -231,7 +220,8 @@ def _of_patient(record: FilmRecord, collection: OpenCollection) -> None:
     films = record.films[first : first + _THUMBNAILS]
     if len(films) < len(record.films):
         st.caption(f"Images {first + 1} to {first + len(films)} of {len(record.films)}.")
-    pictures = _thumbnails(films, collection)
+    names, images = [film.filename for film in films], collection.images
+    pictures = [None] * len(films) if images is None else small_pictures(images, names, pictures_of(collection))
     with st.grid(6, min_column_width=120) as grid:
         for film, picture in zip(films, pictures, strict=True):
             with grid.cell():
@@ -242,21 +232,14 @@ def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
     if picture is not None:
         st.image(data_address(picture), width="stretch", alt=film.sentence)
     st.text(film.sentence if picture is not None else f"{film.sentence} (no picture)")
-    # That of the image on show is not disabled: it would lose the focus, and the dialog no longer hear the Escape key.
+    # Never disabled: it would lose the focus, and the dialog would no longer receive the Escape key.
     st.button(
         "Shown" if this else "Open",
         icon=":material/visibility:" if this else ":material/open_in_full:",
         key=f"of patient {film.filename}",
-        on_click=ask_for_film,
+        on_click=open_image,
         args=(film.filename,),
     )
-
-
-def _thumbnails(films: Sequence[PatientFilm], collection: OpenCollection) -> list[bytes | None]:
-    """Small pictures of films; None for what has none."""
-    if collection.images is None:
-        return [None] * len(films)
-    return small_pictures(collection.images, [film.filename for film in films], pictures_of(collection))
 
 
 def _fields(record: FilmRecord) -> None:
@@ -279,7 +262,7 @@ def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
         problem(error)
         return
     if gate is None:
-        st.caption("This model keeps no record of the films it was fitted on, so it finds no similar ones.")
+        st.caption("This model keeps no record of its training images, so it finds no similar ones.")
         return
     films: Sequence[SimilarFilm] | None = similar_to_known(record.filename, record.patientid, gate)
     if films is None:
@@ -287,23 +270,23 @@ def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
     if films:
         names = collection.table["filename"]
         known = installed_collection() if collection.own else collection
-        similar_row(films, known, ask_for_film, set(names[names.isin([film.filename for film in films])]))
+        similar_row(films, known, open_image, set(names[names.isin([film.filename for film in films])]))
 
 
 def _searched(record: FilmRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarFilm]:
-    """The films that are similar to one that the gate does not know, which takes the picture and the network."""
+    """The images similar to one that the gate does not know; this needs the file and the network."""
     path = None
     if collection.images is not None and _is_plain(record.filename) and not record.is_volume and record.kind != CT:
         path = collection.images / record.filename
     if path is None or not path.is_file():
-        st.caption("Similar images are found for chest X-rays whose file is here.")
+        st.caption("Similar images are found for chest X-rays whose file is available.")
         return ()
     if st.session_state.get(_SEARCHED) != record.filename:
         st.button("Look for similar images", icon=":material/image_search:", on_click=_search, args=(record.filename,))
         return ()
     served = served_prediction(path, bundle, own=collection.own)
     if isinstance(served, str):
-        st.caption(f"The gate of the model refuses this film, so there is nothing to compare. {plain(served)}")
+        st.caption(f"The gate of the model refuses this image, so there is nothing to compare. {plain(served)}")
         return ()
     return () if served is None else served.similar
 

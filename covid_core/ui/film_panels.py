@@ -7,11 +7,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_core import figures
 from covid_core.data.film_record import film_record
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.images.repair import Repair, shortest
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOutError, SimilarFilm
+from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, SimilarFilm
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.results import table_rows
 from covid_core.inference.wording import (
@@ -30,7 +30,7 @@ from covid_core.labels import CLASS_TITLES, NON_COVID
 from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_source import installed_collection
 from covid_core.ui.frame import chart, plain
-from covid_core.ui.uploads import GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
+from covid_core.ui.uploads import MAX_KEPT_BYTES, GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
 
 _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_left": ("Turn left", ":material/rotate_left:"),
@@ -46,7 +46,7 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
     Args:
         films: all that were given.
         predictor: of the model in use.
-        place: where progress and, of many films, the results so far are shown; it is left empty.
+        place: where progress and, of many images, the results so far are shown while they are read.
     """
     with place:
         below = st.empty()
@@ -57,13 +57,20 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
         if growing is not None and len(results) < len(films):
             growing.show(table_rows(results))
     below.empty()
+    unseen = sum(one.kind is not None and one.picture is None for one in results)
+    if unseen:
+        place.warning(
+            f"{unseen} of the images have a result and no picture: a session keeps {MAX_KEPT_BYTES // 2**20} MiB of pictures. "
+            "Upload fewer images at once to see all.",
+            icon=":material/warning:",
+        )
     return results
 
 
 def reading(result: FilmResult, bundle: Bundle) -> None:
     """Show what the model says of a film: in words, on a scale, and what speaks against relying on it."""
     outcome, three_way = result.outcome, bundle.three_way
-    if isinstance(outcome, ImageRefusedError):
+    if isinstance(outcome, Refusal):
         raise TypeError("a refused film has no reading")
     grave = grave_cautions(outcome)
     if grave:
@@ -96,15 +103,15 @@ def _scale_height(prediction: Prediction, bundle: Bundle) -> int:
     return 104 + 24 * (bundle.three_way is not None) + 24 * (prediction.spread is not None)
 
 
-def refusal(film: UploadedFilm, error: ImageRefusedError) -> None:
+def refusal(film: UploadedFilm, refused: Refusal) -> None:
     """Say why a film is refused and what to do next; offer the repair that would help, and to predict it anyway."""
-    st.error(plain(error.message), icon=":material/block:")
-    st.markdown(f"**What to do:** {plain(error.next_step)}")
-    if not isinstance(error, ScreenedOutError):
+    st.error(plain(refused.message), icon=":material/block:")
+    st.markdown(f"**What to do:** {plain(refused.next_step)}")
+    if not isinstance(refused, ScreenedOut):
         return
     with st.container(horizontal=True):
-        if error.repair is not None:
-            _repair_button(film, error.repair, primary=True)
+        if refused.repair is not None:
+            _repair_button(film, refused.repair, primary=True)
         st.button(
             "Predict anyway",
             icon=":material/play_arrow:",

@@ -1,4 +1,4 @@
-"""The frame that every page stands in: its configuration, the way to the others, and how texts and charts are shown."""
+"""What every page has: configuration, links to the others, and how texts and charts are shown."""
 
 import base64
 import re
@@ -15,14 +15,13 @@ from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import CovidCoreError
 from covid_core.locations import PROJECT
 from covid_core.ui.access import require_sign_in
-from covid_core.ui.address import note_page
 from covid_core.ui.retention import limit_retention
 from covid_core.ui.session import forget_uploads
 
 PAGES = (
     ("streamlit_app.py", "Overview", ":material/home:", "What this is and how to read a result."),
-    ("pages/1_Predict.py", "Predict", ":material/radiology:", "Upload films and read the result of each."),
-    ("pages/2_Dataset.py", "Dataset", ":material/table_chart:", "See the films the model learned from."),
+    ("pages/1_Predict.py", "Predict", ":material/radiology:", "Upload X-rays and see the result of each."),
+    ("pages/2_Dataset.py", "Dataset", ":material/table_chart:", "See the images the model was trained on."),
     ("pages/3_Model_report.py", "Model report", ":material/analytics:", "See how often the model is right and wrong."),
 )
 """File, title, icon and purpose of each page."""
@@ -34,7 +33,7 @@ _SIDEBAR_WIDTH = 280
 # Streamlit writes on charts in a grey too weak for a light page.
 _STYLE = """<style>
 [data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
-/* It would give names of files that a spreadsheet runs as formulas; each page has a table of its own to take away. */
+/* Its file could hold names that a spreadsheet runs as formulas; each page has a safe download of its own. */
 [data-testid="stElementToolbarButton"]:has([aria-label^="Download as CSV"]) { display: none; }
 /* A column gets its width by what stands in it, the longest text the most; Streamlit would stop each at 400 pixels. */
 [data-testid="stTable"] :is(td, th) > * { max-width: none !important; }
@@ -53,7 +52,7 @@ _REPLACED = re.compile(r"(?<=:)(?=material/|[\w+-]+:)|(?<=(?<!\S)[-<>~])(?=(?:->
 
 
 def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
-    """Begin a page: its configuration, the way to the others, its title, and the line that never goes away.
+    """Begin a page: its configuration, links to the others, its title, and the research notice.
 
     Args:
         title: of the page.
@@ -70,7 +69,6 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
     )
     require_sign_in()
     limit_retention(title)
-    note_page(title)
     st.html(_STYLE)
     with st.sidebar:
         for path, label, icon, _ in PAGES:

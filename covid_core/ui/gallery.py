@@ -1,8 +1,4 @@
-"""The images of the collection side by side, 60 a page, small; a click or Enter asks for one of them.
-
-Knows how small pictures and their captions become one component in the browser, not how the pictures are made and kept, nor
-what is shown of an image that is asked for.
-"""
+"""The images of the collection side by side, 60 a page; a click or Enter opens one of them."""
 
 import time
 import zlib
@@ -22,7 +18,7 @@ from covid_core.figures.frame import CLASS_COLOURS
 from covid_core.labels import CLASS_TITLES
 from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.collection_table import choose_order, in_order, table_section
-from covid_core.ui.explorer_state import asked_film, open_named
+from covid_core.ui.explorer_state import open_named, opened_image
 from covid_core.ui.frame import data_address
 
 PER_PAGE = 60
@@ -47,18 +43,18 @@ _component = st.components.v2.component(
 
 
 def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
-    """Show the images that meet the filters, page by page; one that is clicked is asked for by its file name.
+    """Show the images that meet the filters, page by page; a click opens one.
 
     Args:
-        collection: that is looked at.
-        kept: its rows that meet the filters, as `covid_core.data.filters.filtered` gives them; at least one.
+        collection: the open one.
+        kept: its rows, as `covid_core.data.filters.filtered` gives them; at least one.
     """
     images = collection.images
     if images is None or next(images.iterdir(), None) is None:
-        st.caption("The images themselves are not installed here; this is their table.")
+        st.caption("The images are not installed; this is their table.")
         table_section(collection, kept)
         return
-    _begin_anew(collection, kept)
+    _back_to_first_page(collection, kept)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rows = in_order(kept, choose_order(_first_page))
         said = st.container(width="content")
@@ -81,7 +77,7 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         _make_all(images, rows, cache, collection.content)
 
 
-def _begin_anew(collection: OpenCollection, kept: pd.DataFrame) -> None:
+def _back_to_first_page(collection: OpenCollection, kept: pd.DataFrame) -> None:
     """Go to the first page where other images meet the filters than before."""
     these = (collection.content, zlib.crc32(kept.index.to_numpy().tobytes()))
     if st.session_state.setdefault(_THESE, these) != these:
@@ -94,7 +90,7 @@ def _first_page() -> None:
 
 
 def _open(shown: frozenset[str]) -> None:
-    """Ask for the image that was clicked; the browser may name none but those that were shown."""
+    """Open the image that was clicked; the browser may name only those that were shown."""
     wanted = st.session_state[_KEY].open
     if isinstance(wanted, str) and wanted in shown:
         open_named(wanted)
@@ -130,7 +126,7 @@ def _tiles(images: Path, rows: pd.DataFrame, cache: ImageCache) -> list[dict[str
 
 
 def _make_all(images: Path, rows: pd.DataFrame, cache: ImageCache, content: str) -> None:
-    """Make the thumbnails of all pages at once, if this is wished."""
+    """Offer to make the thumbnails of all pages at once."""
     present = rows[rows["has_file"]] if "has_file" in rows else rows
     shown = zlib.crc32(np.sort(present.index.to_numpy()).tobytes())
     these = (content, shown, str(images), images.stat().st_mtime_ns)
@@ -147,8 +143,8 @@ def _make_all(images: Path, rows: pd.DataFrame, cache: ImageCache, content: str)
             args=(_MAKING, these),
         )
         return
-    if asked_film() is not None:
-        st.caption("The making of thumbnails goes on when the image is closed.")
+    if opened_image() is not None:
+        st.caption("Making thumbnails continues when the image is closed.")
         return
     place = st.empty()
     with place.container():

@@ -16,6 +16,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.locations import dataset_dir, models_dir
 from covid_core.model_report.content import Chapter, Chart, Command, Item, Report, Table, Words
 from covid_core.model_report.csv_tables import csv_of, tables_zip
+from covid_core.model_report.html import report_html
 from covid_core.model_report.record import Record, read_others, read_record
 from covid_core.model_report.whole import (
     CHAPTERS,
@@ -139,8 +140,7 @@ def _files(record: Record, bundle: Bundle) -> None:
         help="The camera over each chart saves it as this. The HTML report has a button for each.",
     )
     with st.container(horizontal=True):
-        offer("Report as HTML", lambda: _html(report()), f"{record.name}-report.html")
-        offer("Report as PDF", lambda: _pdf(report()), f"{record.name}-report.pdf")
+        offer("Report as HTML", lambda: report_html(report()).encode(), f"{record.name}-report.html")
         offer("All tables as CSV", lambda: tables_zip(report()), f"{record.name}-tables.zip")
     with st.container(horizontal=True):
         for name, kind in (
@@ -150,8 +150,8 @@ def _files(record: Record, bundle: Bundle) -> None:
         ):
             download(bundle, name, kind)
     st.caption(
-        "The report holds the operating point and the prevalence that are chosen here. The address of this page opens it again "
-        "as it is now."
+        "For a PDF, open the HTML report in a browser and print it to PDF. It holds the operating point and the prevalence that "
+        "are chosen here. The address of this page opens it again as it is now."
     )
 
 
@@ -279,15 +279,3 @@ def _cached_record(name: str) -> Record:
 @st.cache_resource(max_entries=8, show_spinner="Reading the figures")
 def _record(folder: str, content: str, collection: Path | None) -> Record:  # noqa: ARG001  (part of the key)
     return read_record(open_bundle(Path(folder)), collection)
-
-
-def _html(report: Report) -> bytes:
-    from covid_core.model_report.html import report_html
-
-    return report_html(report).encode()
-
-
-def _pdf(report: Report) -> bytes:
-    from covid_core.model_report.pdf import report_pdf  # brings reportlab, which no page needs to be shown
-
-    return report_pdf(report)

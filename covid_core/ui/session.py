@@ -1,7 +1,7 @@
 """What the session keeps of uploaded films, by key, and how it is dropped.
 
-A film that is uploaded lives in its session alone. What is derived from it (results, the picture on show) stands in the session's
-state under the upload's random id and is dropped with the upload; it is never cached across sessions, logged or written.
+An image that is uploaded lives in its session alone. What is derived from it (results with their small pictures) is in the
+session's state under the upload's random id and is dropped with the upload: never cached across sessions, logged or written.
 """
 
 from collections.abc import Collection
@@ -9,15 +9,15 @@ from typing import Any
 
 import streamlit as st
 
-RESULTS, ON_SHOW, ASKED, CHOSEN, TABLE = "results", "film_on_show", "asked_for", "chosen_film", "results_table"
-"""Of each film its results; the picture that is shown; what was asked for a film; which film is shown; a count for its table."""
+RESULTS, ASKED, CHOSEN, TABLE = "results", "asked_for", "chosen_film", "results_table"
+"""The result of each image; the repairs chosen for it; which image is shown; a count that renews the key of the table."""
 PATIENT = "patient "
 """Begins the key of a patient's name that was typed in for a film; the film's id follows."""
 
 
 def forget_uploads() -> None:
     """Drop everything that the session keeps of uploaded films."""
-    for key in (RESULTS, ON_SHOW, ASKED, CHOSEN, TABLE):
+    for key in (RESULTS, ASKED, CHOSEN, TABLE):
         st.session_state.pop(key, None)
     _forget_names(())
 
@@ -32,9 +32,6 @@ def forget_all_but(films: Collection[str]) -> None:
         kept: dict[Any, Any] = st.session_state.get(key, {})
         st.session_state[key] = {name: value for name, value in kept.items() if _film(name) in films}
     _forget_names(films)
-    on_show = st.session_state.get(ON_SHOW)
-    if on_show is not None and _film(on_show[0]) not in films:
-        del st.session_state[ON_SHOW]
 
 
 def _film(name: Any) -> str:

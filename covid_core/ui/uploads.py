@@ -10,15 +10,17 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.typing import UploadedFile
 
-from covid_core.errors import ImageRefusedError
-from covid_core.images.display import fitted
-from covid_core.images.film import GreyImage
 from covid_core.images.repair import Repair
 from covid_core.inference.prediction import FilmResult
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reading import Given, given_content, open_film, read_all
+from covid_core.inference.reading import Given, given_content, read_all
 from covid_core.ui.frame import table_height
-from covid_core.ui.session import ASKED, CHOSEN, ON_SHOW, RESULTS, TABLE, forget_all_but
+from covid_core.ui.session import ASKED, CHOSEN, RESULTS, TABLE, forget_all_but
+
+MAX_IMAGES = 500
+"""Read for a session, as many as an archive may hold."""
+MAX_KEPT_BYTES = 256 * 2**20
+"""Of the pictures and model inputs that a session keeps: 250 of the largest, which have about 1 MiB each."""
 
 _RESULT_ROWS = "result_rows"
 _SECONDS_BETWEEN_TABLES = 0.5  # a table of many films, sent anew for each, would keep the browser busy
@@ -58,6 +60,12 @@ def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
         for upload in uploads
         for position, given in enumerate(given_content(upload.name, upload.getvalue()))
     ]
+    if len(films) > MAX_IMAGES:
+        st.warning(
+            f"Only the first {MAX_IMAGES} of {len(films)} images are read. Remove some, then upload the others.",
+            icon=":material/warning:",
+        )
+        del films[MAX_IMAGES:]
     forget_all_but({film.id for film in films})
     asked: dict[str, dict[str, Any]] = st.session_state[ASKED]
     return [replace(film, given=replace(film.given, **asked.get(film.id, {}))) for film in films]
@@ -91,37 +99,26 @@ def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[
     Yields:
         After each new film the results so far, in the order of `films`; at the end all of them.
     """
-    keys = [_key(film, predictor) for film in films]
-    # What a film was asked for before, or another model said of it, would only pile up.
-    results = {key: result for key, result in st.session_state[RESULTS].items() if key in set(keys)}
+    keys, known = [_key(film, predictor) for film in films], st.session_state[RESULTS]
+    wanted = set(keys)
+    results = {key: result for key, result in known.items() if key in wanted}
     st.session_state[RESULTS] = results
-    waiting = [position for position, key in enumerate(keys) if key not in results]
-    for position, result in zip(waiting, read_all(predictor, [films[at].given for at in waiting]), strict=True):
-        results[keys[position]] = result
+    kept = sum(result.kept_bytes for result in results.values())
+    waiting = {key: film for key, film in zip(keys, films, strict=True) if key not in results}
+    # Read but refused, or predicted anyway: the other of the two needs no decoding.
+    given = [replace(film.given, earlier=known.get((*key[:-1], not key[-1]))) for key, film in waiting.items()]
+    for key, result in zip(waiting, read_all(predictor, given), strict=True):
+        kept += result.kept_bytes
+        if kept > MAX_KEPT_BYTES:
+            kept -= result.kept_bytes
+            result = result.without_pixels()  # noqa: PLW2901
+        results[key] = result
         yield [results[key] for key in keys if key in results]
     yield [results[key] for key in keys]
 
 
 def _key(film: UploadedFilm, predictor: Predictor) -> tuple[Any, ...]:
     return film.id, predictor.bundle.version, film.given.repairs, film.given.anyway
-
-
-def picture_of(film: UploadedFilm, result: FilmResult) -> GreyImage | None:
-    """The picture of a film at the size it is shown in, repaired; None for one that could not be read.
-
-    The session keeps the last one.
-    """
-    if result.kind is None:
-        return None
-    key = (film.id, film.given.repairs)
-    on_show: tuple[tuple[str, tuple[Repair, ...]], GreyImage] | None = st.session_state.get(ON_SHOW)
-    if on_show is None or on_show[0] != key:
-        try:
-            on_show = (key, fitted(open_film(film.given).image))
-        except ImageRefusedError:
-            return None
-        st.session_state[ON_SHOW] = on_show
-    return on_show[1]
 
 
 class GrowingTable:

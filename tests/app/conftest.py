@@ -31,13 +31,14 @@ patientid,sex,age,finding,view,modality,filename,url,clinical_notes
 
 @pytest.fixture
 def open_page() -> OpenPage:
-    """Opens a page of the app as a visitor does, through its front door: `open_page("pages/1_Predict.py")`."""
+    """Opens a page of the app: `open_page("pages/1_Predict.py")`; by the front door where a test goes on to another page."""
 
-    def open_it(page: str = "streamlit_app.py", **query: str) -> AppTest:
-        app = AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=60)
-        for name, value in query.items():
-            app.query_params[name] = value
-        return app.run() if page == "streamlit_app.py" else app.switch_page(page).run()
+    def open_it(page: str = "streamlit_app.py", /, *, front_door: bool = False, **query: str | list[str]) -> AppTest:
+        app = AppTest.from_file(str(PROJECT / ("streamlit_app.py" if front_door else page)), default_timeout=60)
+        if front_door:
+            app.run().switch_page(page)
+        app.query_params.update(query)
+        return app.run()
 
     return open_it
 

@@ -8,7 +8,7 @@ import streamlit as st
 from covid_core.data.metadata import read_metadata
 from covid_core.ui.bundles import open_bundle
 from covid_core.ui.collection import OpenCollection
-from covid_core.ui.explorer_state import ask_for_film, asked_film
+from covid_core.ui.explorer_state import open_image, opened_image
 from covid_core.ui.film_detail import film_detail
 
 
@@ -31,8 +31,8 @@ def page(opening: Opening) -> None:
     collection = OpenCollection(table, str(opening.folder), folder, opening.own)
     if "begun" not in st.session_state:
         st.session_state["begun"] = True
-        ask_for_film(opening.film)
-    asked = asked_film()
+        open_image(opening.film)
+    asked = opened_image()
     if asked is not None:
         bundle = None if opening.model is None else open_bundle(opening.model)
         film_detail(collection, asked, bundle, lambda name: f"fate of {name}", opening.selection)

@@ -4,77 +4,72 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from covid_core.locations import PROJECT
-from covid_core.ui.access import AccessError, Provider, providers_of
 from tests.app.conftest import texts
 
 PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/3_Model_report.py")
-AUTH = {
-    "redirect_uri": "https://reader.example/oauth2callback",
-    "cookie_secret": "x" * 40,
+PROVIDER = {
     "client_id": "reader",
     "client_secret": "a secret of the provider",
     "server_metadata_url": "https://sign-in.example/.well-known/openid-configuration",
 }
+AUTH = {"redirect_uri": "https://reader.example/oauth2callback", "cookie_secret": "x" * 40, **PROVIDER}
 
 
-def page_with(path: str, auth: object) -> AppTest:
+def page_with(path: str, auth: object, **user: object) -> AppTest:
     app = AppTest.from_file(str(PROJECT / path), default_timeout=60)
     app.secrets["auth"] = auth
+    app.user = user
     return app.run()
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_a_page_asks_for_a_sign_in_before_anything_else(path: str) -> None:
-    app = page_with(path, AUTH)
+def assert_closed(app: AppTest) -> None:
     assert not app.exception
     assert [one.value for one in app.title] == ["Sign in"]
-    assert [one.label for one in app.button] == ["Sign in"]
-    assert not app.file_uploader
-    assert not app.selectbox
-    assert not app.metric
-    assert "a secret of the provider" not in texts(app)
+    assert not [*app.file_uploader, *app.selectbox, *app.metric, *app.multiselect]
+    assert PROVIDER["client_secret"] not in texts(app)
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("missing", [*AUTH, "everything"])
-def test_a_sign_in_that_is_set_up_by_half_shows_no_page(path: str, missing: str) -> None:
-    auth = {} if missing == "everything" else {name: value for name, value in AUTH.items() if name != missing}
-    app = page_with(path, auth)
-    assert not app.exception
-    assert "The sign-in is not set up" in app.error[0].value
-    assert not app.button
-    assert not app.file_uploader
-    assert not app.metric
+def test_a_page_shows_nothing_before_the_sign_in(path: str) -> None:
+    app = page_with(path, AUTH)
+    assert_closed(app)
+    assert [one.label for one in app.button] == ["Sign in"]
 
 
-def test_without_a_section_for_it_the_app_is_open() -> None:
-    app = AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=60).run()
+@pytest.mark.parametrize(
+    "auth",
+    [{}, "yes", *({name: value for name, value in AUTH.items() if name != missing} for missing in AUTH)],
+    ids=["empty", "no section", *(f"no {missing}" for missing in AUTH)],
+)
+def test_a_sign_in_that_is_set_up_by_half_shows_no_page(auth: object) -> None:
+    app = page_with("pages/1_Predict.py", auth)
+    assert_closed(app)
+    if app.button:
+        app.button[0].click().run()
+        assert_closed(app)
+        assert "not set up" in app.error[0].value
+
+
+@pytest.mark.parametrize("secret", ["", "short", 7])
+def test_a_cookie_secret_that_can_be_guessed_lets_nobody_in(secret: object) -> None:
+    app = page_with("pages/1_Predict.py", {**AUTH, "cookie_secret": secret}, is_logged_in=True, name="Ada")
+    assert_closed(app)
+    assert "random characters" in app.error[0].value
+
+
+@pytest.mark.parametrize("flag", [False, None, "yes", 1])
+def test_only_the_flag_of_a_sign_in_opens_a_page(flag: object) -> None:
+    assert_closed(page_with("streamlit_app.py", AUTH, is_logged_in=flag))
+
+
+def test_a_page_is_open_after_the_sign_in_and_names_the_visitor() -> None:
+    app = page_with("streamlit_app.py", AUTH, is_logged_in=True, name=" ", email="ada@example.org")
     assert app.title[0].value != "Sign in"
+    assert "ada@example.org" in [one.value for one in app.sidebar.text]
 
 
 def test_each_of_several_providers_has_a_button() -> None:
     shared = {name: AUTH[name] for name in ("redirect_uri", "cookie_secret")}
-    own = {name: AUTH[name] for name in ("client_id", "client_secret", "server_metadata_url")}
-    assert providers_of({**shared, "clinic": own, "google": own}) == (Provider("clinic"), Provider("google"))
-    assert Provider("clinic").label == "Sign in with Clinic"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"redirect_uri": "https://reader.example/"}, "must end with"),
-        ({"cookie_secret": "short"}, "random characters"),
-        ({"client_id": ""}, "`client_id` is missing"),
-        ({"client_id": 7}, "`client_id` is missing"),
-        ({"my_clinic": {"client_id": "x"}}, "letters, digits"),
-    ],
-)
-def test_what_cannot_work_is_named_without_its_value(change: dict[str, object], said: str) -> None:
-    with pytest.raises(AccessError, match=said) as caught:
-        providers_of({**AUTH, **change})
-    assert AUTH["client_secret"] not in str(caught.value)
-
-
-def test_a_section_that_is_none_is_refused() -> None:
-    with pytest.raises(AccessError):
-        providers_of("yes")
+    several = {**shared, "client_kwargs": {"scope": "openid"}, "clinic": PROVIDER, "google": PROVIDER}
+    app = page_with("streamlit_app.py", several)
+    assert [one.label for one in app.button] == ["Sign in with Clinic", "Sign in with Google"]

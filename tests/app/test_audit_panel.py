@@ -41,16 +41,16 @@ def page(folder: str | None, own: bool, view: str | None) -> None:
     from covid_core.data.metadata import read_metadata  # noqa: PLC0415
     from covid_core.ui.audit_panel import audit_section  # noqa: PLC0415
     from covid_core.ui.collection import OpenCollection  # noqa: PLC0415
-    from covid_core.ui.explorer_state import asked_film, close_film  # noqa: PLC0415
+    from covid_core.ui.explorer_state import close_image, opened_image  # noqa: PLC0415
 
     data = Path(st.session_state["metadata"]).read_bytes()
     table = read_metadata(data)
     content = hashlib.sha256(data).hexdigest()
     collection = OpenCollection(table, content, None if folder is None else Path(folder), own)
     audit_section(collection, table if view is None else table[table["view"] == view])
-    if asked_film() is not None:
-        st.text(f"opened: {asked_film()}")
-        st.button("Close", key="close", on_click=close_film)
+    if opened_image() is not None:
+        st.text(f"opened: {opened_image()}")
+        st.button("Close", key="close", on_click=close_image)
 
 
 @pytest.fixture(autouse=True)

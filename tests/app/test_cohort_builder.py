@@ -15,9 +15,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.arguments import build_parser
 from covid_core.cli import main
 from covid_core.data.cohort import CohortRules
-from covid_core.data.duplicates import Fingerprint, fingerprint_files
-from covid_core.data.image_cache import ImageCache
-from covid_core.data.prepare import prepare_dataset
+from covid_core.data.prepare import ReadFilms, prepare_dataset
 from covid_core.ui import cohort_builder
 from covid_core.ui.frame import offer
 from tests.app.conftest import texts
@@ -28,18 +26,16 @@ from pathlib import Path
 import streamlit as st
 from covid_core.data.metadata import read_metadata
 from covid_core.storage import sha256_of_bytes
-from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split
+from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split, rule_controls
 from covid_core.ui.collection import OpenCollection
 
 folder, uploaded = Path(os.environ["COVID_DATASET_DIR"]), bool(os.environ.get("TEST_UPLOADED"))
 data = (folder / "metadata.csv").read_bytes()
 collection = OpenCollection(read_metadata(data), sha256_of_bytes(data), None if uploaded else folder, uploaded)
-exclusions, split = exclusions_now(collection), part_of_split(collection)
-section = st.radio("Section", ["Cohort", "Elsewhere"], key="section")
-if section == "Cohort":
-    cohort_section(collection)
-else:
-    st.json({"left_out": exclusions["filename"].fillna("").tolist(), "in_split": None if split is None else len(split)})
+rules = rule_controls()
+exclusions, split = exclusions_now(collection, rules), part_of_split(collection, rules)
+st.json({"left_out": exclusions["filename"].fillna("").tolist(), "in_split": None if split is None else len(split)})
+cohort_section(collection, rules)
 """
 HEADER = "patientid,finding,view,modality,filename\n"
 
@@ -57,7 +53,7 @@ def open_builder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OpenBuilder
     OFFERED.clear()
     st.cache_resource.clear()
 
-    def open_it(dataset: Path, *, uploaded: bool = False, **query: str) -> AppTest:
+    def open_it(dataset: Path, *, uploaded: bool = False, **query: str | list[str]) -> AppTest:
         monkeypatch.setenv("COVID_DATASET_DIR", str(dataset))
         monkeypatch.setenv("TEST_UPLOADED", "yes" if uploaded else "")
         app = AppTest.from_string(PAGE, default_timeout=60)
@@ -118,82 +114,55 @@ def test_the_steps_that_need_no_picture_are_counted_at_once(builder: AppTest, ph
     assert not [one for one in builder.get("download_button") if "split" in one.proto.label.lower()]
 
 
-def test_a_rule_changes_the_flow_at_once(builder: AppTest, phantom_dataset: Path) -> None:
+def test_a_rule_changes_the_flow_at_once_and_can_be_reset(builder: AppTest, phantom_dataset: Path) -> None:
     before = flow_of(builder)
-    builder.toggle(key="cohort_supine").set_value(False).run()
+    builder.toggle(key="supine").set_value(False).run()
     frontal = counted(phantom_dataset, [lambda row: row["modality"] == "X-ray" and row["view"] in {"PA", "AP"}])
     assert flow_of(builder)[2] == frontal[0] != before[2]
-    builder.segmented_control(key="cohort_ambiguous").set_value("covid").run()
+    builder.segmented_control(key="ambiguous").set_value("covid")
+    builder.slider(key="shares").set_value((60, 75))
+    builder.text_input(key="seed").input("5").run()
     assert int(flow_of(builder)[-1][0]) == int(flow_of(builder)[-2][0])
-
-
-def test_the_address_holds_what_differs_from_the_defaults(builder: AppTest) -> None:
-    assert builder.query_params == {}
-    builder.segmented_control(key="cohort_ambiguous").set_value("non_covid")
-    builder.toggle(key="cohort_supine").set_value(False)
-    builder.slider(key="cohort_shares").set_value((60, 75))
-    builder.number_input(key="cohort_seed").set_value(5).run()
-    asked = {"ambiguous": "non_covid", "supine": "no", "shares": "60-15-25", "seed": "5"}
-    assert {key: builder.query_params[key] for key in asked} == asked
     builder.button(key="cohort_defaults").click().run()
-    assert not asked.keys() & builder.query_params.keys()
-    assert builder.slider(key="cohort_shares").value == (70, 85)
-    assert builder.toggle(key="cohort_supine").value is True
+    assert flow_of(builder) == before
+    assert builder.slider(key="shares").value == (70, 85)
+    assert builder.button(key="cohort_defaults").disabled
 
 
-def test_an_address_sets_the_rules_even_where_their_controls_are_not_shown(
-    open_builder: OpenBuilder, phantom_dataset: Path
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "٣", "1.5", "inf"])
+def test_a_seed_that_is_none_is_said_to_be_so_and_the_default_is_used(
+    open_builder: OpenBuilder, phantom_dataset: Path, seed: str
 ) -> None:
-    app = open_builder(phantom_dataset, ambiguous="covid", shares="50-20-30", seed="9")
-    assert app.segmented_control(key="cohort_ambiguous").value == "covid"
-    assert app.slider(key="cohort_shares").value == (50, 70)
-    app.radio(key="section").set_value("Elsewhere").run()
-    assert "resolved-1.png" not in json.loads(app.json[0].value)["left_out"]
-    assert app.query_params["seed"] == "9"
-    app.radio(key="section").set_value("Cohort").run()
-    assert app.number_input(key="cohort_seed").value == 9
+    app = open_builder(phantom_dataset, seed=seed)
+    assert not app.exception
+    assert "whole number" in app.warning[0].value
+    assert "--seed" not in app.code[0].value
+    app.button(key="cohort_defaults").click().run()
+    assert not app.warning
+
+
+@pytest.mark.parametrize(
+    ("handles", "parts"),
+    [((70, 70), (70, 1, 29)), ((99, 99), (98, 1, 1)), ((1, 1), (1, 1, 98)), ((85, 70), (70, 15, 15))],
+)
+def test_no_part_is_left_without_a_share(
+    open_builder: OpenBuilder, phantom_dataset: Path, handles: tuple[int, int], parts: tuple[int, int, int]
+) -> None:
+    app = open_builder(phantom_dataset, shares=[str(handle) for handle in handles])
+    assert not app.exception
+    assert "Training {} %, validation {} %, test {} %".format(*parts) in texts(app)
 
 
 @pytest.mark.parametrize(
     "query",
-    [
-        {"shares": "90-20-10"},
-        {"shares": "100-0-0"},
-        {"shares": "98-0-2"},
-        {"seed": "-1"},
-        {"seed": "4294967296"},
-        {"seed": "٣"},
-        {"ambiguous": "maybe"},
-        {"supine": "perhaps"},
-    ],
-)
-def test_an_address_that_asks_for_what_is_no_rule_gets_the_defaults(
-    open_builder: OpenBuilder, phantom_dataset: Path, query: dict[str, str]
-) -> None:
-    app = open_builder(phantom_dataset, **query)
-    assert not app.exception
-    assert app.button(key="cohort_defaults").disabled
-    assert not query.keys() & app.query_params.keys()
-
-
-@pytest.mark.parametrize(("handles", "parts"), [((70, 70), "70-1-29"), ((99, 99), "98-1-1"), ((1, 1), "1-1-98")])
-def test_no_part_can_be_left_without_a_share(builder: AppTest, handles: tuple[int, int], parts: str) -> None:
-    builder.slider(key="cohort_shares").set_value(handles).run()
-    assert not builder.exception
-    assert builder.query_params["shares"] == parts
-    low, high = builder.slider(key="cohort_shares").value
-    assert f"{low}-{high - low}-{100 - high}" == parts
-
-
-@pytest.mark.parametrize(
-    "query", [{}, {"ambiguous": "covid", "shares": "50-25-25", "seed": "7"}, {"supine": "no", "shares": "60-20-20"}]
+    [{}, {"ambiguous": "as COVID-19", "shares": ["50", "75"], "seed": "7"}, {"supine": "false", "seed": "4294967295"}],
 )
 def test_the_split_is_byte_for_byte_what_the_command_on_show_writes(
     open_builder: OpenBuilder,
     phantom_dataset: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    query: dict[str, str],
+    query: dict[str, str | list[str]],
 ) -> None:
     app = read(open_builder(phantom_dataset, **query))
     words = shlex.split(app.code[0].value)
@@ -212,9 +181,9 @@ def test_once_read_every_further_rule_shows_its_split_at_once(
 ) -> None:
     read(builder)
     with monkeypatch.context() as patched:
-        patched.setattr(ImageCache, "fingerprints", None)
-        builder.number_input(key="cohort_seed").set_value(4).run()
-        builder.segmented_control(key="cohort_ambiguous").set_value("non_covid").run()
+        patched.setattr(cohort_builder, "read_films", None)
+        builder.text_input(key="seed").input("4").run()
+        builder.segmented_control(key="ambiguous").set_value("non_covid").run()
     assert not builder.exception
     prepare_dataset(phantom_dataset, tmp_path / "out", rules=CohortRules(ambiguous="non_covid"), seed=4)
     assert file_of(builder, "cohort_split") == (tmp_path / "out" / "split.csv").read_bytes()
@@ -235,35 +204,26 @@ def test_parts_and_classes_are_drawn_and_counted(builder: AppTest) -> None:
 
 
 def test_reading_can_be_stopped_and_goes_on(builder: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(_: ImageCache, paths: Sequence[Path], progress: Callable[[int, int], None]) -> list[Fingerprint]:
-        """The visitor presses Stop while the third film is read: Streamlit ends the run at its progress."""
-
-        def until_the_third(done: int, total: int) -> None:
-            progress(done, total)
-            if done >= 3:
-                cohort_builder._stop()
-                st.rerun()
-
-        return fingerprint_files(paths, until_the_third)
+    def cut_short(_images: Path, names: Sequence[str], progress: Callable[[int, int], None], *_: object) -> ReadFilms:
+        """Streamlit ends the run where it shows progress, once the visitor has pressed Stop."""
+        progress(3, len(names))
+        st.stop()
 
     with monkeypatch.context() as patched:
-        patched.setattr(ImageCache, "fingerprints", stopped)
+        patched.setattr(cohort_builder, "read_films", cut_short)
         read(builder)
+    builder.button(key="cohort_stop").click().run()
     assert not builder.exception
     assert "In more than one part" not in texts(builder)
     read(builder)
-    assert not builder.exception
     assert "In more than one part" in texts(builder)
 
 
 def test_other_sections_follow_the_split_once_it_is_made(builder: AppTest) -> None:
-    builder.radio(key="section").set_value("Elsewhere").run()
     before = json.loads(builder.json[0].value)
     assert before["in_split"] is None
     assert "broken.png" not in before["left_out"]
-    builder.radio(key="section").set_value("Cohort").run()
-    rows = read(builder) and list(csv.DictReader(io.StringIO(file_of(builder, "cohort_split").decode())))
-    builder.radio(key="section").set_value("Elsewhere").run()
+    rows = list(csv.DictReader(io.StringIO(file_of(read(builder), "cohort_split").decode())))
     after = json.loads(builder.json[0].value)
     assert after["in_split"] == len(rows)
     assert "broken.png" in after["left_out"]
@@ -274,11 +234,9 @@ def test_the_prepared_split_is_known_if_it_was_made_by_the_same_rules(
 ) -> None:
     prepared = prepare_dataset(phantom_dataset, cohort_builder.PROJECT / "dataset", seed=2)
     app = open_builder(phantom_dataset, seed="2")
-    app.radio(key="section").set_value("Elsewhere").run()
     assert json.loads(app.json[0].value)["in_split"] == len(prepared.split)
-    other = open_builder(phantom_dataset, seed="3")
-    other.radio(key="section").set_value("Elsewhere").run()
-    assert json.loads(other.json[0].value)["in_split"] is None
+    app.text_input(key="seed").input("3").run()
+    assert json.loads(app.json[0].value)["in_split"] is None
 
 
 def test_what_is_left_out_is_a_table_that_runs_no_formula(open_builder: OpenBuilder, tmp_path: Path) -> None:
@@ -300,7 +258,7 @@ def test_an_uploaded_table_has_a_flow_without_files_and_a_command_with_a_placeho
 ) -> None:
     app = open_builder(phantom_dataset, uploaded=True, seed="3")
     assert [one.key for one in app.button] == ["cohort_defaults"]
-    assert "The images of this table are not here" in app.info[0].value
+    assert "images of this table are not installed" in app.info[0].value
     assert not any("file" in step for step in app.table[0].value.index)
     options = build_parser(defaultdict(lambda: lambda _: 0)).parse_args(shlex.split(app.code[0].value)[3:])
     assert (options.dataset, options.seed) == (Path("FOLDER"), 3)
@@ -321,7 +279,7 @@ def test_a_cohort_without_both_classes_is_said_to_be_so(
     app = open_builder(tmp_path, uploaded=True)
     assert not app.exception
     assert sentence in app.warning[0].value
-    assert not app.toggle(key="cohort_supine").disabled
+    assert not app.toggle(key="supine").disabled
 
 
 def test_a_part_without_a_class_is_a_sentence_and_the_rules_stay(
@@ -334,7 +292,7 @@ def test_a_part_without_a_class_is_a_sentence_and_the_rules_stay(
     app = read(open_builder(tmp_path))
     assert not app.exception
     assert "would have no image of class" in app.error[0].value.replace("\\", "")
-    app.toggle(key="cohort_supine").set_value(False).run()
+    app.toggle(key="supine").set_value(False).run()
     assert not app.exception
 
 

@@ -132,22 +132,16 @@ def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
     assert note.value == "first *film* <b>x</b>"
 
 
-def test_the_lungs_are_laid_over_the_film_on_request_and_off_again(collection: Path) -> None:
+def test_the_lungs_are_laid_over_the_image_on_request_and_off_again(collection: Path) -> None:
     app = opened(collection, "a.png")
-    app.segmented_control[0].set_value("Lungs").run()
-    shown = viewer(app)
-    assert shown is not None
-    assert shown["layer"]["name"] == "Lungs"
-    app.segmented_control[0].set_value("Nothing").run()
-    shown = viewer(app)
-    assert shown is not None
-    assert shown["layer"] is None
-
-
-def test_a_film_without_mask_and_model_offers_nothing_to_lay_over_it(collection: Path) -> None:
-    app = opened(collection, "b.png")
-    assert viewer(app) is not None
-    assert not app.segmented_control
+    for over, layer in (("Lungs", "Lungs"), ("Nothing", None)):
+        app.segmented_control[0].set_value(over).run()
+        shown = viewer(app)
+        assert shown is not None
+        assert (shown["layer"] or {}).get("name") == layer
+    without_mask_and_model = opened(collection, "b.png")
+    assert viewer(without_mask_and_model) is not None
+    assert not without_mask_and_model.segmented_control
 
 
 def test_next_and_previous_go_through_the_images_that_meet_the_filters(collection: Path) -> None:
@@ -160,11 +154,7 @@ def test_next_and_previous_go_through_the_images_that_meet_the_filters(collectio
     press(app, "film Previous")
     assert "Image 1 of 3 that meet the filters" in texts(app)
     assert app.button(key="film Previous").disabled
-
-
-def test_an_image_that_does_not_meet_the_filters_has_no_place_among_them(collection: Path) -> None:
-    app = opened(collection, "a.png", selection=("b.png",))
-    assert "that meet the filters" not in texts(app)
+    assert "that meet the filters" not in texts(opened(collection, "a.png", selection=("b.png",)))
 
 
 def test_earlier_and_later_go_through_the_patient_s_images_by_day(collection: Path) -> None:
@@ -193,14 +183,10 @@ def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
     assert "1 of 4 without a day" in texts(app)
 
 
-def test_an_address_that_is_none_of_the_web_becomes_no_link(collection: Path) -> None:
-    assert set(links(opened(collection, "b.png"))) == {"In the public collection"}
-
-
 @pytest.mark.parametrize(
     ("film", "sentence"),
     [
-        ("missing.png", "The file of this image is not here."),
+        ("missing.png", "The file of this image is not available."),
         ("broken.png", "The file of this image cannot be shown."),
         ("../outside.png", "is not a plain name inside the folder of images"),
         ("scan.nii.gz", "This is a volume of CT slices (NIfTI)"),
@@ -216,7 +202,8 @@ def test_a_picture_that_cannot_be_shown_says_why_and_all_else_is_there(
     assert "Class" in texts(app)
 
 
-def test_a_volume_and_a_name_with_a_folder_have_no_link_into_the_public_folder_of_images(collection: Path) -> None:
+def test_only_addresses_of_the_web_and_plain_names_become_links(collection: Path) -> None:
+    assert set(links(opened(collection, "b.png"))) == {"In the public collection"}
     for film in ("scan.nii.gz", "../outside.png"):
         assert "In the public collection" not in links(opened(collection, film))
 
@@ -269,7 +256,7 @@ def test_the_heat_map_is_that_of_the_served_model(collection: Path, models: list
     assert shown is not None
     said = texts(app)
     if shown["layer"] is None:
-        assert "the gate of the model refuses this film" in said
+        assert "the gate of the model refuses this image" in said
     else:
         assert shown["layer"]["name"] == "Heat map"
         assert "Where the model looked, not where disease is." in said
@@ -296,7 +283,7 @@ def test_a_real_film_shows_its_own_held_out_prediction_and_similar_films_without
     said = texts(app)
     assert f"P(COVID-19) {row['probability_covid']:.2f}" in said
     assert f"fold {row['fold']}" in said
-    assert "which was fitted on this film as well" in said
+    assert "which was fitted on this image as well" in said
     similar = [button.key for button in app.button if str(button.key).startswith("similar ")]
     assert len(similar) == 5
     assert f"similar {row['filename']}" not in similar
@@ -324,4 +311,4 @@ def test_a_model_that_was_fitted_on_a_film_has_no_prediction_of_it_to_show(real_
     film = str(gate["filenames"][gate["fitted"]][0])
     said = texts(opened(real_dataset, film, model))
     assert "**Model**: no prediction of this image" in said
-    assert "The model was fitted on this film, so that nothing it says of it is a test." in said
+    assert "The model was fitted on this image, so that nothing it says of it is a test." in said

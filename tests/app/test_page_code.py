@@ -8,22 +8,16 @@ import pytest
 
 from covid_core.locations import PROJECT
 
-PAGES = [PROJECT / "streamlit_app.py", *sorted((PROJECT / "pages").glob("*.py"))]
-ROOM = [*PAGES, *sorted((PROJECT / "covid_core" / "ui").glob("*.py"))]
-# What is the same for every visitor, and so may be kept for all of them.
+FILES = [PROJECT / "streamlit_app.py", *(PROJECT / "pages").glob("*.py"), *(PROJECT / "covid_core" / "ui").glob("*.py")]
+# The same for every visitor, so it may be kept for all of them.
 SHARED_CACHES = {
-    *("_bundle", "_predictor", "_record", "_cached_record", "_past", "_gate", "_shared_prediction"),
-    *("_table_for_all", "_opened_for_all", "_shared_audit", "_shared_desk", "_prepared", "picture_store"),
+    *("_bundle", "_predictor", "_record", "_cached_record", "_gate", "_shared_prediction", "picture_store"),
+    *("_opened_for_all", "_shared_audit", "_shared_cache", "_prepared"),
 }
 MARKDOWN = {
     *("markdown", "caption", "write", "title", "header", "subheader", "error", "warning", "info", "success", "toast"),
     *("button", "checkbox", "download_button", "expander", "metric", "radio", "toggle", "status", "badge"),
 }
-GIVEN_BY_USERS = {"name", "file", "file_name"}
-
-
-def nodes(path: Path) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def called(node: ast.AST) -> str:
@@ -32,64 +26,60 @@ def called(node: ast.AST) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def keyword(call: ast.expr, name: str) -> object:
-    values = [one.value for one in call.keywords if one.arg == name] if isinstance(call, ast.Call) else []
-    return values[0].value if values and isinstance(values[0], ast.Constant) else None
-
-
-@pytest.mark.parametrize("path", ROOM, ids=lambda path: path.name)
-def test_no_html_of_others_reaches_a_page(path: Path) -> None:
-    for node in nodes(path):
-        if isinstance(node, ast.keyword):
-            assert not str(node.arg).startswith("unsafe_allow"), f"line {node.value.lineno}"
-        if isinstance(node, ast.Call) and called(node) in {"html", "iframe"}:
-            texts = [one for one in node.args if not (isinstance(one, ast.Name) and one.id.isupper())]
-            assert not texts, f"line {node.lineno}: HTML that is no constant of the module"
-
-
-@pytest.mark.parametrize("path", ROOM, ids=lambda path: path.name)
-def test_only_what_is_the_same_for_everyone_is_cached_for_everyone(path: Path) -> None:
-    for node in nodes(path):
-        if isinstance(node, ast.FunctionDef):
-            for decorator in node.decorator_list:
-                if called(decorator) in {"cache_data", "cache_resource"}:
-                    shared = keyword(decorator, "scope") != "session"
-                    assert not shared or node.name in SHARED_CACHES, f"{node.name} is cached for all sessions"
-                # An upload has no business in these; a function without arguments cannot be given one.
-                if called(decorator) in {"cache", "lru_cache"}:
-                    assert not node.args.args, f"{node.name} is cached for all sessions"
-
-
-@pytest.mark.parametrize("path", ROOM, ids=lambda path: path.name)
-def test_the_name_of_a_file_is_escaped_where_markdown_is_read(path: Path) -> None:
-    for node in nodes(path):
-        if isinstance(node, ast.Call) and called(node) in MARKDOWN:
-            for given in [*node.args, *(one.value for one in node.keywords if one.arg in {"label", "help", "body"})]:
-                assert not list(unescaped(given)), f"line {node.lineno}: use `plain`"
-
-
-def unescaped(node: ast.AST) -> Iterator[ast.Attribute]:
-    """The attributes in an expression that users give, outside a call of `plain`."""
+def from_users(node: ast.AST) -> bool:
+    """Whether an expression holds a name of a file outside a call of `plain`."""
     if isinstance(node, ast.Lambda) or (isinstance(node, ast.Call) and called(node) == "plain"):
-        return
-    if isinstance(node, ast.Attribute) and node.attr in GIVEN_BY_USERS:
-        yield node
-    for inner in ast.iter_child_nodes(node):
-        yield from unescaped(inner)
+        return False
+    named = isinstance(node, ast.Attribute) and node.attr in {"name", "file", "file_name"}
+    return named or any(from_users(inner) for inner in ast.iter_child_nodes(node))
 
 
-def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.py"
-    bad.write_text(
-        'st.markdown(f"**{upload.name}**", unsafe_allow_html=True)\n'
-        "st.html(upload.name)\n"
-        "@st.cache_data\ndef read(data): ...\n",
-        encoding="utf-8",
-    )
-    for rule in (
-        test_no_html_of_others_reaches_a_page,
-        test_only_what_is_the_same_for_everyone_is_cached_for_everyone,
-        test_the_name_of_a_file_is_escaped_where_markdown_is_read,
-    ):
-        with pytest.raises(AssertionError):
-            rule(bad)
+def forbidden(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            options = {one.arg or "": one.value for one in node.keywords}
+            if any(name.startswith("unsafe_allow") for name in options):
+                yield f"line {node.lineno}: unsafe HTML"
+            constants = all(isinstance(one, ast.Name) and one.id.isupper() for one in node.args)
+            if called(node) in {"html", "iframe"} and not constants:
+                yield f"line {node.lineno}: HTML that is no constant of the module"
+            shown = [*node.args, *(options[name] for name in ("label", "help", "body") if name in options)]
+            if called(node) in MARKDOWN and any(map(from_users, shown)):
+                yield f"line {node.lineno}: the name of a file as Markdown; use `plain`"
+        if isinstance(node, ast.FunctionDef) and node.name not in SHARED_CACHES:
+            for decorator in node.decorator_list:
+                options = {one.arg: one.value for one in getattr(decorator, "keywords", [])}
+                scope = getattr(options.get("scope"), "value", None)
+                # A function without arguments cannot be given an upload.
+                unsafe = called(decorator) in {"cache_data", "cache_resource"} and scope != "session"
+                if unsafe or (called(decorator) in {"cache", "lru_cache"} and node.args.args):
+                    yield f"line {node.lineno}: {node.name} is cached for all sessions"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_page_shows_markup_of_users_or_shares_what_is_theirs(path: Path) -> None:
+    assert list(forbidden(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        'st.markdown(f"**{upload.name}**")',
+        'st.markdown("x", unsafe_allow_html=True)',
+        "st.html(upload.name)",
+        "@st.cache_data\ndef read(data): ...",
+        "@lru_cache\ndef read(data): ...",
+    ],
+)
+def test_the_rule_sees_what_it_forbids(bad: str) -> None:
+    assert list(forbidden(ast.parse(bad)))
+
+
+def test_every_shared_cache_that_is_allowed_exists() -> None:
+    defined = {
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert defined >= SHARED_CACHES

@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from covid_core.card_text import RESEARCH_ONLY
 from covid_core.locations import PROJECT
@@ -13,11 +12,13 @@ PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/
 
 @pytest.mark.usefixtures("models", "dataset")
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_renders_with_a_model_and_a_dataset(page: str, open_page: OpenPage) -> None:
-    app = open_page(page)
+@pytest.mark.parametrize("front_door", [True, False])
+def test_every_page_renders_by_the_front_door_and_alone(page: str, front_door: bool, open_page: OpenPage) -> None:
+    app = open_page(page, front_door=front_door)
     assert not app.exception
     assert not app.error
     assert app.title[0].value
+    assert RESEARCH_ONLY in texts(app)
 
 
 @pytest.mark.usefixtures("no_models", "no_dataset")
@@ -26,19 +27,6 @@ def test_every_page_renders_where_nothing_is_installed_and_says_what_to_do(page:
     app = open_page(page)
     assert not app.exception
     assert "python -m covid_core fetch" in texts(app)
-
-
-@pytest.mark.usefixtures("no_models", "no_dataset")
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_says_that_it_is_no_medical_device(page: str, open_page: OpenPage) -> None:
-    assert RESEARCH_ONLY in texts(open_page(page))
-
-
-@pytest.mark.usefixtures("models", "dataset")
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_stands_alone(page: str) -> None:
-    app = AppTest.from_file(str(PROJECT / page), default_timeout=60).run()
-    assert not app.exception
     assert RESEARCH_ONLY in texts(app)
 
 
@@ -62,7 +50,7 @@ def test_an_unknown_model_in_the_address_gives_the_default_one(models: list[str]
 def test_the_app_needs_no_training_package() -> None:
     modules = "covid_core.ui, covid_core.figures, covid_core.data.cohort"
     code = (
-        f"import {modules}, covid_core.inference.results, covid_core.data.overview, covid_core.evaluation.tables, sys; "
+        f"import {modules}, covid_core.inference.results, covid_core.data.overview, covid_core.model_report.tables, sys; "
         "print(sorted({'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -13,13 +13,15 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.evaluation.conformal import ThreeWay
-from covid_core.images.decode import decode
+from covid_core.images.decode import decode, read_film
+from covid_core.inference import reading
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.explanation import heat_layer
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import CHILD, opacities_sentence, pattern_sentence
 from covid_core.labels import CLASS_TITLES
 from covid_core.locations import models_dir
+from covid_core.ui import film_downloads, uploads
 from tests.app.conftest import OpenPage, film_png, png, texts
 from tests.fake_bundle import add_fake_gate, change_manifest
 from tests.real_films import chest_film, leg_film, sample
@@ -247,6 +249,27 @@ def test_a_dicom_film_can_be_taken_away_as_dicom_and_another_cannot(page: AppTes
     assert [one.proto.label for one in page.get("download_button")] == usual
 
 
+def test_an_upload_is_decoded_once_and_nothing_is_drawn_that_is_not_asked_for(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counted(data: bytes) -> Any:
+        decoded.append(len(data))
+        return read_film(data)
+
+    def drawn(*_arguments: Any) -> Any:
+        raise AssertionError("an overlay was drawn")
+
+    monkeypatch.setattr(reading, "read_film", counted)
+    monkeypatch.setattr(film_downloads, "overlay", drawn)
+    page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
+    page.select_slider(key="prevalence").set_value(0.01).run()
+    assert not page.exception
+    assert viewer(page)["size"] == [964, 1024]
+    assert len(decoded) == 1
+
+
 def test_the_prevalence_changes_what_the_answer_means(page: AppTest) -> None:
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
     before = page.metric[0].value
@@ -278,14 +301,33 @@ def test_results_are_dropped_with_the_file(page: AppTest) -> None:
     assert sorted(result.file for result in page.session_state["results"].values()) == ["other.png", "third.png"]
     page.file_uploader[0].set_value(None).run()
     assert "results" not in page.session_state
-    assert "film_on_show" not in page.session_state
 
 
-def test_results_are_dropped_on_another_page(page: AppTest) -> None:
+def test_a_session_reads_so_many_images_and_says_how_many(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_IMAGES", 2)
+    page.file_uploader[0].set_value([(f"{seed}.png", film_png(seed), IMAGE) for seed in (1, 2, 3)]).run()
+    assert not page.exception
+    assert list(page.dataframe[0].value["File"]) == ["1.png", "2.png"]
+    assert "first 2 of 3 images" in texts(page)
+
+
+def test_a_session_keeps_so_many_pictures_and_all_results(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_KEPT_BYTES", 2 * 512 * 512)  # the second picture and its model input are beyond
+    page.file_uploader[0].set_value([("a.png", film_png(1), IMAGE), ("b.png", film_png(2), IMAGE)]).run()
+    assert list(page.dataframe[0].value["Status"]) == ["ok", "ok"]
+    assert "1 of the images have a result and no picture" in texts(page)
+    assert page.get("bidi_component")
+    page.selectbox(key="chosen_film").select_index(1).run()
+    assert not page.exception
+    assert not page.get("bidi_component")
+    assert page.subheader[0].value
+
+
+def test_results_are_dropped_on_another_page(models: list[str], open_page: OpenPage) -> None:
+    page = open_page(PAGE, front_door=True, model=models[0])
     page.file_uploader[0].upload("film.png", film_png(1), IMAGE).run()
     page.switch_page("pages/3_Model_report.py").run()
     assert "results" not in page.session_state
-    assert "film_on_show" not in page.session_state
 
 
 def test_a_film_is_predicted_anew_by_another_model(models: list[str], page: AppTest) -> None:

@@ -35,7 +35,7 @@ def cell(app: Any, row: str, column: str) -> str:
 
 @pytest.fixture
 def described_films(own_bundle: Path, dataset: Path) -> list[str]:
-    """The first two errors of the model stand in the installed dataset with a film each; gives their file names."""
+    """The first two errors of the model stand in the installed dataset with an image each; gives their file names."""
     predictions = pd.read_csv(own_bundle / "predictions.csv")
     threshold = evaluation_of(own_bundle.name)["threshold"]
     missed = predictions[(predictions["label"] == "covid") & (predictions["probability_covid"] < threshold)]
@@ -59,7 +59,7 @@ def test_the_report_opens_with_its_figures_and_the_verdict(models: list[str], op
     }
     (tn, _), (_, tp) = evaluation["confusion_matrix"]
     said = texts(app)
-    assert f"found {tp} of {sum(evaluation['confusion_matrix'][1])} COVID-19 films" in said
+    assert f"found {tp} of {sum(evaluation['confusion_matrix'][1])} COVID-19 images" in said
     assert "training data" in said
     assert "A second opinion in research and teaching" in said
     assert cell(app, "Not COVID-19", "Called: Not COVID-19").startswith(f"{tn} (")
@@ -118,7 +118,7 @@ def test_a_setting_stays_while_another_chapter_is_read(models: list[str], open_p
 
 def test_the_report_tells_how_the_model_was_made_and_its_limits(models: list[str], open_page: OpenPage) -> None:
     card = "\n".join(table.to_string() for table in tables(open_page(PAGE, model=models[0], chapter="Model card")))
-    for part in ("case collections", "Starting weights", "No patient and no duplicate film stands in two parts"):
+    for part in ("case collections", "Starting weights", "No patient and no duplicate image stands in two parts"):
         assert part in card
     trained = tables(open_page(PAGE, model=models[0], chapter="How it was trained"))
     assert any({"Seed", "Time", "Starting weights"} <= set(table.index) for table in trained)
@@ -133,11 +133,13 @@ def test_a_model_that_a_baseline_beats_says_so_in_words(models: list[str], open_
 
 
 def test_the_report_and_the_files_behind_it_are_offered(models: list[str], open_page: OpenPage) -> None:
-    labels = [button.label for button in open_page(PAGE, model=models[0]).get("download_button")]
-    for label in ("Report as HTML", "Report as PDF", "All tables as CSV", "evaluation.json", "predictions.csv"):
+    app = open_page(PAGE, model=models[0])
+    labels = [button.label for button in app.get("download_button")]
+    for label in ("Report as HTML", "All tables as CSV", "evaluation.json", "predictions.csv"):
         assert label in labels
     assert "MODEL_CARD.md" in labels
     assert labels.count("CSV") == 4
+    assert "print it to PDF" in texts(app)
 
 
 def test_an_evaluation_of_another_version_is_answered_with_what_to_run(own_bundle: Path, open_page: OpenPage) -> None:
@@ -160,7 +162,7 @@ def test_unreadable_training_curves_are_answered_with_what_to_run(own_bundle: Pa
     replace_file(own_bundle, "history.csv", b"stage,epoch\n")
     app = open_page(PAGE, chapter="How it was trained")
     assert not app.exception
-    assert "Export it anew" in app.warning[0].value.replace("\\", "")
+    assert "Export it again" in app.warning[0].value.replace("\\", "")
     assert app.metric, "the figures are shown all the same"
 
 
@@ -188,7 +190,7 @@ def test_without_the_dataset_the_errors_are_rows_with_links(models: list[str], o
     (_, false_alarms), (missed, _) = evaluation["confusion_matrix"]
     rows = app.dataframe[0].value
     assert len(rows) == false_alarms + missed
-    assert rows["Film"].str.startswith("https://github.com/ieee8023/covid-chestxray-dataset/").all()
+    assert rows["Image"].str.startswith("https://github.com/ieee8023/covid-chestxray-dataset/").all()
 
 
 def test_errors_are_filtered_by_kind_and_by_subgroup(

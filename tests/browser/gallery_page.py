@@ -12,7 +12,7 @@ from covid_core.data.metadata import read_metadata
 from covid_core.locations import dataset_dir
 from covid_core.ui.collection import OpenCollection
 from covid_core.ui.collection_table import table_section
-from covid_core.ui.explorer_state import asked_film, close_film
+from covid_core.ui.explorer_state import close_image, opened_image
 from covid_core.ui.gallery import gallery_section
 
 SECTIONS = {"Images": gallery_section, "Table": table_section}
@@ -27,8 +27,8 @@ def page() -> None:
     collection = OpenCollection(read_metadata(data), hashlib.sha256(data).hexdigest(), folder, own=False)
     views = st.multiselect("View", ["PA", "AP", "L"], key="view", bind="query-params")
     section = st.segmented_control("Section", list(SECTIONS), default="Images", key="section", bind="query-params")
-    st.text(f"Asked for: {asked_film()}")
-    st.button("Close", on_click=close_film)
+    st.text(f"Asked for: {opened_image()}")
+    st.button("Close", on_click=close_image)
     st.button("Run again")
     SECTIONS[section or "Images"](collection, filtered(with_choices(collection.table), Filters(views=views)))
 

@@ -112,7 +112,7 @@ def test_many_films_can_be_gone_through_by_key_and_taken_away(
     assert [one["file"] for one in found] == ["film.png", "broken.png", "=1+1.png"]
     report = taken(page, "All reports as PDF")
     assert len(PdfReader(io.BytesIO(report)).pages) == 3
-    assert "Film 2 of 3" in text_of(report)
+    assert "Image: 2 of 3" in text_of(report)
     assert "broken.png" not in text_of(report)  # a file is often named after the patient
 
 

@@ -39,7 +39,12 @@ DEPLOYMENT = PROJECT / "docs" / "DEPLOYMENT.md"
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("app") / "app.log"
-    with running_app(log, STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL=str(SECONDS_AFTER_TAB)) as address:
+    # The C library gives every freed buffer of an image back at once, so that copies in memory are objects that still live.
+    environment = {
+        "STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": str(SECONDS_AFTER_TAB),
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+    }
+    with running_app(log, **environment) as address:
         yield address
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pypdf import PdfReader
 
 pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
 
@@ -79,16 +78,14 @@ def test_the_threshold_is_set_with_the_keys_and_kept_in_the_address(page: Page, 
     expect(page.get_by_text("At a threshold of")).to_have_text(said)
 
 
-def test_the_report_is_taken_away_as_html_pdf_and_tables(page: Page, address: str) -> None:
+def test_the_report_is_downloaded_as_html_and_tables(page: Page, address: str) -> None:
     page.goto(f"{address}/Model_report")
     page.get_by_text("Take away").click()
     html = taken(page, "Report as HTML").decode()
     assert html.lower().startswith("<!doctype html")
-    pdf = PdfReader(io.BytesIO(taken(page, "Report as PDF")))
-    first = pdf.pages[0].extract_text()
     for title in CHAPTERS.values():
         assert title.replace("?", "") in html
-    assert default_model() in first
+    assert default_model() in html
     archive = zipfile.ZipFile(io.BytesIO(taken(page, "All tables as CSV")))
     assert "figures-at-threshold.csv" in archive.namelist()
     evaluation = json.loads((models_dir() / default_model() / "evaluation.json").read_text(encoding="utf-8"))

@@ -1,13 +1,9 @@
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from covid_core.data.cohort import CohortRules, select_cohort
+from covid_core.data.cohort import select_cohort
 from covid_core.data.filters import (
     IN_COHORT,
     NO_PART,
@@ -16,11 +12,10 @@ from covid_core.data.filters import (
     Filters,
     choices,
     filtered,
-    usable,
     with_choices,
     with_notes,
 )
-from covid_core.data.metadata import COLUMNS, read_metadata
+from covid_core.data.metadata import read_metadata
 from covid_core.errors import DatasetError
 
 TABLE = b"""\
@@ -30,15 +25,6 @@ patientid,sex,age,finding,RT_PCR_positive,view,modality,location,filename,url,li
 2,,65.5,Pneumonia/Viral/SARS,,PA,X-ray,somewhere,c.png,https://two.example/1,CC BY,,100% oxygen
 3,F,,todo,Unclear,PA,CT,,d.png,,CC0,,
 """
-WORDS = st.lists(st.text(max_size=20), max_size=4)
-FILTERS = st.builds(
-    Filters,
-    *[WORDS] * 11,
-    age_from=st.none() | st.floats(),
-    age_to=st.none() | st.floats(),
-    has_file=st.none() | st.booleans(),
-    text=st.text(),
-)
 
 
 @pytest.fixture
@@ -77,6 +63,11 @@ def kept(table: pd.DataFrame, filters: Filters) -> str:
         (Filters(text="  COUGH fever "), "a"),
         (Filters(text="dr. x"), "a"),
         (Filters(text="100%"), "c"),
+        (Filters(text="B.PNG"), "b"),
+        (Filters(text="milan cough"), "ab"),
+        (Filters(text="3"), "d"),
+        (Filters(text="cough " + "x" * 10_000), ""),
+        (Filters(text=" " * 200 + "zebra"), "abcd"),
         (Filters(text=".*"), ""),
         (Filters(findings=["Viral"], sources=["one.example"]), "a"),
     ],
@@ -91,13 +82,6 @@ def test_the_rows_come_without_their_notes_and_get_them_back(table: pd.DataFrame
     noted = with_notes(rows, table)
     assert list(noted["clinical_notes"].fillna("")) == ["Fever and COUGH", "", ""]
     assert list(noted["other_notes"].fillna("")) == ["Seen by Dr. X", "100% oxygen", ""]
-
-
-@pytest.mark.parametrize(("word", "names"), [("B.PNG", "b"), ("milan", "ab"), ("milan cough", "ab"), ("3", "d")])
-def test_words_are_looked_for_in_file_names_patients_and_places_as_well(
-    table: pd.DataFrame, word: str, names: str
-) -> None:
-    assert kept(table, Filters(text=word)) == names
 
 
 def test_files_that_are_there_are_told_from_those_that_are_not() -> None:
@@ -152,13 +136,6 @@ def test_columns_of_the_file_with_the_names_of_ours_are_not_mistaken_for_them() 
     assert choices(table, "country") == ["IT", NOT_GIVEN]
 
 
-def test_what_the_table_cannot_meet_is_taken_out_of_the_filters(table: pd.DataFrame) -> None:
-    asked = Filters(
-        ["Viral", "Martian"], ["PA", "back"], countries=["IT", "ZZ"], parts=["train"], has_file=True, age_to=9
-    )
-    assert usable(table, asked) == Filters(["Viral"], ["PA"], countries=["IT"], age_to=9)
-
-
 def test_the_index_of_the_table_does_not_matter() -> None:
     some = with_choices(
         read_metadata(TABLE).iloc[[3, 0]],
@@ -174,109 +151,6 @@ def test_the_index_of_the_table_does_not_matter() -> None:
 def test_filters_of_an_empty_table_keep_nothing(table: pd.DataFrame) -> None:
     nothing = table.iloc[:0]
     assert kept(nothing, Filters(findings=["Viral"], text="cough", age_from=3)) == ""
-    assert usable(nothing, Filters(findings=["Viral"])) == Filters()
-
-
-@given(filters=FILTERS)
-def test_filters_come_back_from_an_address_as_they_were(filters: Filters) -> None:
-    query = filters.to_query()
-    assert Filters.from_query(query) == filters
-    assert Filters.from_query(query).to_query() == query
-    assert all(values and all(isinstance(value, str) for value in values) for values in query.values())
-
-
-def test_an_address_names_only_what_is_chosen() -> None:
-    assert Filters().to_query() == {}
-    chosen = Filters(findings=["Viral"], labels=["covid"], age_from=40, age_to=65.5, has_file=False, text="dry cough")
-    assert chosen.to_query() == {
-        "finding": ["Viral"],
-        "class": ["covid"],
-        "age_from": ["40"],
-        "age_to": ["65.5"],
-        "file": ["no"],
-        "text": ["dry cough"],
-    }
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        {"age_from": "old", "age_to": ["nan"], "file": "perhaps"},
-        {"age_from": "inf", "age_to": ["-inf"]},
-        {"colour": ["red"], "view": ["", "  "], "text": "   "},
-        {"view": [], "age_from": [], "file": []},
-        {"sex": ["\ud800"], "text": "\udfff"},
-    ],
-)
-def test_nonsense_in_an_address_is_passed_over(nonsense: dict[str, str | list[str]]) -> None:
-    assert Filters.from_query(nonsense) == Filters()
-
-
-@given(st.dictionaries(st.sampled_from(["finding", "age_from", "age_to", "file", "text", "x"]), st.text() | WORDS))
-def test_no_address_is_an_error(query: dict[str, str | list[str]]) -> None:
-    assert Filters.from_query(Filters.from_query(query).to_query()) == Filters.from_query(query)
-
-
-def test_bounds_the_wrong_way_round_and_values_given_twice_are_put_right() -> None:
-    assert Filters.from_query({"age_from": "80", "age_to": "20", "view": ["PA", "PA "]}) == Filters(
-        views=["PA"], age_from=20, age_to=80
-    )
-
-
-def test_a_long_text_is_cut() -> None:
-    assert len(Filters(text="x" * 10_000).text) == 200
-
-
-def generated(rows: int = 100_000) -> pd.DataFrame:
-    """A table whose notes, one of each row alone, are as long as the average of the real ones (440 and 50 letters a row)."""
-    rng = np.random.default_rng(0)
-    words = np.array(["cough", "fever", "dyspnoea", "oxygen", "bilateral", "opacities", "ward", "discharged"])
-    cells = {name: pd.Series([None] * rows, dtype="str") for name in COLUMNS}
-    notes = [" ".join(row) for row in words[rng.integers(0, len(words), (rows, 60))]]
-    cells |= {
-        "patientid": pd.Series([str(number // 2) for number in range(rows)], dtype="str"),
-        "filename": pd.Series([f"{number}.png" for number in range(rows)], dtype="str"),
-        "finding": pd.Series(rng.choice(["Pneumonia/Viral/COVID-19", "Pneumonia", "todo"], rows), dtype="str"),
-        "view": pd.Series(rng.choice(["PA", "AP", "L"], rows), dtype="str"),
-        "sex": pd.Series(rng.choice(["M", "F"], rows), dtype="str"),
-        "modality": pd.Series(rng.choice(["X-ray", "CT"], rows), dtype="str"),
-        "location": pd.Series(rng.choice(["Milan, Italy", "Wuhan, China", "somewhere"], rows), dtype="str"),
-        "license": pd.Series(rng.choice(["CC BY", "CC0"], rows), dtype="str"),
-        "clinical_notes": pd.Series([f"{number} {note}" for number, note in enumerate(notes)], dtype="str"),
-        "age": pd.Series(rng.integers(18, 95, rows).astype(float)),
-        "label": pd.Series(rng.choice(["covid", "non_covid"], rows), dtype="str"),
-        "source": pd.Series(rng.choice(["one.example", "two.example"], rows), dtype="str"),
-    }
-    return pd.DataFrame(cells)
-
-
-def test_a_table_of_100_000_rows_is_filtered_while_one_waits_and_stays_small() -> None:
-    raw = generated()
-    names = [f"{number}.png" for number in range(0, len(raw), 2)]
-    table = with_choices(raw, files=names, exclusions=select_cohort(raw, None, CohortRules()).exclusions)
-    chosen = Filters(
-        ["Viral"],
-        ["PA", "AP"],
-        ["M"],
-        ["X-ray"],
-        ["covid"],
-        ["one.example"],
-        ["IT"],
-        [NOT_GIVEN],
-        ["CC BY"],
-        [IN_COHORT],
-        age_from=30,
-        age_to=60,
-        has_file=True,
-        text="fever cough",
-    )
-    seconds = []
-    for filters in (chosen, Filters(text="fever cough"), Filters(findings=["Pneumonia"]), Filters(age_from=20)):
-        start = time.perf_counter()
-        assert len(filtered(table, filters)) > 0
-        seconds.append(time.perf_counter() - start)
-    assert max(seconds) < 1.5  # 0.3 s is asked for; a busy machine is given five times as much
-    assert table.memory_usage(deep=True).sum() < 400e6
 
 
 def test_the_real_table_is_filtered_to_the_counts_of_an_independent_recount(real_dataset: Path) -> None:

@@ -4,12 +4,11 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import mannwhitneyu, norm
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
-from statsmodels.stats.contingency_tables import mcnemar
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.comparison import Comparison, compare, delong_test, exact_mcnemar
+from covid_core.evaluation.comparison import Comparison, DeLong, compare, delong_test
 
 
 def scored(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,7 +45,7 @@ def two_tables(seed: int = 0, n: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def compared(first: pd.DataFrame, second: pd.DataFrame) -> Comparison:
-    return compare(first, second, thresholds=(0.5, 0.6), n_resamples=200, seed=0)
+    return compare(first, second, n_resamples=200, seed=0)
 
 
 def brute_force(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -64,12 +63,18 @@ def brute_force(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tup
     return areas[0] - areas[1], float(np.sqrt(contrast @ covariance @ contrast))
 
 
+def independent(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
+    """The test with every image its own cluster."""
+    test = delong_test(truth, first, second, np.arange(len(truth)))
+    assert test is not None
+    return test
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_delong_agrees_with_the_matrices_counted_pair_by_pair(seed: int) -> None:
+def test_with_every_image_its_own_patient_it_is_delongs_test_by_his_matrices(seed: int) -> None:
     truth, first, second = scored(seed)
     difference, standard_error = brute_force(truth, first, second)
-    test = delong_test(truth, first, second)
-    assert test is not None
+    test = independent(truth, first, second)
     assert test.standard_error == pytest.approx(standard_error)
     assert test.z == pytest.approx(difference / standard_error)
     assert test.p == pytest.approx(2 * norm.sf(abs(difference / standard_error)))
@@ -80,54 +85,18 @@ def test_delong_gives_the_standard_error_that_is_published_for_hanley_and_mcneil
     # (roctab) an area of 0.8932 and DeLong's standard error of 0.0307. Against a constant score the test is that of one area.
     ratings = np.repeat(np.tile(np.arange(1, 6), 2), [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
     abnormal = np.repeat([False, True], [58, 51])
-    test = delong_test(abnormal, ratings.astype(float), np.zeros(109))
-    assert test is not None
+    test = independent(abnormal, ratings.astype(float), np.zeros(109))
     assert test.z is not None
     assert test.standard_error == pytest.approx(0.0307, abs=5e-5)
     assert 0.5 + test.z * test.standard_error == pytest.approx(0.8932, abs=5e-5)
 
 
-def test_the_difference_is_that_of_the_mann_whitney_statistics() -> None:
-    truth, first, second = scored(3)
-    pairs = truth.sum() * (~truth).sum()
-    areas = [mannwhitneyu(scores[truth], scores[~truth]).statistic / pairs for scores in (first, second)]
-    test = delong_test(truth, first, second)
-    assert test is not None
-    assert test.z is not None
-    assert test.z * test.standard_error == pytest.approx(areas[0] - areas[1])
-
-
-def test_with_every_film_its_own_patient_the_clustered_test_is_the_plain_one() -> None:
-    truth, first, second = scored(1)
-    plain = delong_test(truth, first, second)
-    clustered = delong_test(truth, first, second, clusters=np.arange(truth.size))
-    assert plain is not None
-    assert clustered is not None
-    assert vars(clustered) == pytest.approx(vars(plain))
-
-
 def test_a_second_copy_of_every_film_teaches_the_clustered_test_nothing() -> None:
     truth, first, second = scored(2)
-    once = delong_test(truth, first, second)
     doubled = [np.repeat(values, 2) for values in (truth, first, second)]
     clustered = delong_test(*doubled, clusters=np.repeat(np.arange(truth.size), 2))
-    assert once is not None
     assert clustered is not None
-    assert clustered.standard_error == pytest.approx(once.standard_error)
-
-
-def test_taken_as_independent_copies_narrow_the_error_by_about_the_root_of_two() -> None:
-    # With m films of each class, S/(m - 1)/m becomes 2 S/(2m - 1)/(2m): the variances are as 2m - 1 to m - 1.
-    rng = np.random.default_rng(0)
-    m = 30
-    truth = np.repeat([True, False], m)
-    first, second = rng.normal(size=2 * m) + truth, rng.normal(size=2 * m) + truth
-    doubled = [np.repeat(values, 2) for values in (truth, first, second)]
-    plain = delong_test(*doubled)
-    clustered = delong_test(*doubled, clusters=np.repeat(np.arange(2 * m), 2))
-    assert plain is not None
-    assert clustered is not None
-    assert (clustered.standard_error / plain.standard_error) ** 2 == pytest.approx((2 * m - 1) / (m - 1))
+    assert clustered.standard_error == pytest.approx(independent(truth, first, second).standard_error)
 
 
 def test_patients_with_films_of_both_classes_enter_as_obuchowski_writes_it() -> None:
@@ -154,13 +123,6 @@ def test_patients_with_films_of_both_classes_enter_as_obuchowski_writes_it() -> 
     assert test.standard_error**2 == pytest.approx(s10 / m + s01 / n + 2 * s11 / (m * n))
 
 
-@pytest.mark.parametrize("divided", [(0, 0), (3, 0), (5, 5), (2, 9), (38, 28), (700, 640)])
-def test_mcnemar_agrees_with_statsmodels(divided: tuple[int, int]) -> None:
-    only_first, only_second = divided
-    expected = mcnemar([[10, only_first], [only_second, 7]], exact=True).pvalue if any(divided) else 1.0
-    assert exact_mcnemar(only_first, only_second) == pytest.approx(expected)
-
-
 def test_a_comparison_states_the_figures_of_both_models_on_the_same_films() -> None:
     first, second = two_tables()
     result = compared(first, second.iloc[::-1])
@@ -173,7 +135,6 @@ def test_a_comparison_states_the_figures_of_both_models_on_the_same_films() -> N
     assert result.auc_difference.value == pytest.approx(areas[0] - areas[1])
     assert (result.films, result.n_covid, result.n_non_covid) == (80, truth.sum(), (~truth).sum())
     assert result.patients == first["patientid"].nunique()
-    assert [test.what for test in result.mcnemar] == ["sensitivity", "specificity", "accuracy"]
 
 
 def test_the_interval_of_the_difference_resamples_whole_patients() -> None:
@@ -202,14 +163,6 @@ def test_only_films_that_both_models_read_count() -> None:
     assert compared(first.iloc[:60], second.iloc[20:]).films == 40
 
 
-def test_mcnemar_counts_who_alone_was_right_in_each_class() -> None:
-    truth = np.array([1] * 4 + [0] * 4, bool)
-    first = table_of(truth, [0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.9, 0.9])
-    second = table_of(truth, [0.1, 0.1, 0.7, 0.7, 0.1, 0.1, 0.1, 0.9])
-    counts = {test.what: (test.films, test.only_first, test.only_second) for test in compared(first, second).mcnemar}
-    assert counts == {"sensitivity": (4, 2, 1), "specificity": (4, 0, 1), "accuracy": (8, 2, 2)}
-
-
 def test_groups_of_either_table_bind_films_to_one_cluster() -> None:
     first, second = two_tables(1)
     # By the first table every film is alone, by the second films 0 and 1, 2 and 3, ... belong together.
@@ -217,24 +170,21 @@ def test_groups_of_either_table_bind_films_to_one_cluster() -> None:
     paired = second.assign(group=[str(n // 2) for n in range(80)])
     truth = (first["label"] == "covid").to_numpy()
     scores = [table["probability_covid"].to_numpy() for table in (first, second)]
-    assert compared(alone, paired).delong_clustered == delong_test(truth, *scores, clusters=np.arange(80) // 2)
+    assert compared(alone, paired).delong == delong_test(truth, *scores, clusters=np.arange(80) // 2)
     # Chained over both, 0-1-2-3... are all one: too few clusters for a test, an interval, or a crash.
     chained = alone.assign(group=[str((n + 1) // 2) for n in range(80)])
     result = compared(chained, paired)
-    assert result.delong_clustered is None
+    assert result.delong is None
     assert result.auc_difference is not None
     assert result.auc_difference.lower is None
 
 
 def test_identical_predictions_do_not_differ() -> None:
     first, _ = two_tables()
-    result = compare(first, first, thresholds=(0.5, 0.5), n_resamples=100, seed=0)
-    for test in (result.delong, result.delong_clustered):
-        assert test is not None
-        assert (test.z, test.p, test.standard_error) == (0.0, 1.0, 0.0)
+    result = compare(first, first, n_resamples=100, seed=0)
+    assert result.delong == DeLong(0.0, 1.0, 0.0)
     assert result.auc_difference is not None
     assert result.auc_difference.value == 0.0
-    assert [test.p for test in result.mcnemar] == [1.0, 1.0, 1.0]
 
 
 def test_models_that_rank_alike_do_not_differ_in_area() -> None:
@@ -247,21 +197,16 @@ def test_models_that_rank_alike_do_not_differ_in_area() -> None:
 
 def test_opposite_perfect_models_have_a_difference_but_no_test() -> None:
     truth = np.repeat([True, False], 20)
-    test = delong_test(truth, truth.astype(float), 1.0 - truth)
-    assert test is not None
-    assert (test.z, test.p, test.standard_error) == (None, None, 0.0)
+    assert independent(truth, truth.astype(float), 1.0 - truth) == DeLong(None, None, 0.0)
 
 
 @pytest.mark.parametrize("label", [False, True])
-def test_one_class_alone_leaves_what_needs_no_other(label: bool) -> None:
+def test_one_class_alone_leaves_nothing_to_compare(label: bool) -> None:
     truth = np.full(12, label)
     rng = np.random.default_rng(0)
     result = compared(table_of(truth, rng.random(12)), table_of(truth, rng.random(12)))
     assert (result.auc_first, result.auc_second, result.auc_difference) == (None, None, None)
-    assert (result.within_source_difference, result.delong, result.delong_clustered) == (None, None, None)
-    by_name = {test.what: test.p for test in result.mcnemar}
-    assert by_name["sensitivity" if label else "specificity"] is not None
-    assert by_name["specificity" if label else "sensitivity"] is None
+    assert (result.within_source_difference, result.delong) == (None, None)
 
 
 def test_two_patients_break_nothing() -> None:
@@ -269,7 +214,6 @@ def test_two_patients_break_nothing() -> None:
     first = table_of(truth, [0.9, 0.2, 0.6, 0.7], patients=[0, 0, 1, 1])
     result = compared(first, first.assign(probability_covid=[0.4, 0.5, 0.6, 0.7]))
     assert result.delong is None
-    assert result.delong_clustered is None
     assert result.auc_difference is not None
     assert (result.auc_difference.value, result.auc_difference.lower) == (0.5, None)
 

@@ -1,6 +1,5 @@
 import copy
 import json
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -241,7 +240,7 @@ def test_a_single_film_is_enough_not_to_crash() -> None:
     table = predictions(np.array([True]), np.array([0.9]))
     evaluation = evaluate(table, model="m", threshold=0.5, prevalence=0.5)
     json.dumps(evaluation, allow_nan=False)
-    assert verdict(evaluation).startswith("On 1 test film of 1 patient the model found 1 of 1 COVID-19 film (")
+    assert verdict(evaluation).startswith("On 1 test image of 1 patient the model found 1 of 1 COVID-19 image (")
     summary_lines(evaluation)
 
 
@@ -267,13 +266,6 @@ def test_the_time_of_the_evaluation_is_utc() -> None:
     created = datetime.fromisoformat(evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=10)["created"])
     assert created.utcoffset() is not None
     assert created.utcoffset().total_seconds() == 0
-
-
-def test_two_thousand_resamples_of_seven_hundred_films_take_under_three_seconds() -> None:
-    table = random_predictions(700, 415)
-    begin = time.perf_counter()
-    evaluate(table, model="m", threshold=0.5, n_resamples=2000)
-    assert time.perf_counter() - begin < 3
 
 
 @pytest.mark.parametrize(
@@ -330,12 +322,12 @@ def test_an_evaluation_of_another_schema_or_class_order_is_refused(tmp_path: Pat
 def test_the_summary_shows_both_classes_the_matrix_and_the_main_figures() -> None:
     lines = summary_lines(evaluate(known_predictions(), model="known", threshold=0.5)).splitlines()
     words = [line.split() for line in lines]
-    assert lines[0] == "Model known: 54 test films of 54 patients, covid at P(covid) >= 0.5"
+    assert lines[0] == "Model known: 54 test images of 54 patients, covid at P(covid) >= 0.5"
     assert ["non_covid", "0.50", "0.89", "0.64", "19"] in words
     assert ["covid", "0.90", "0.51", "0.65", "35"] in words
     assert ["non_covid", "17", "2"] in words
     assert ["covid", "17", "18"] in words
-    assert "COVID-19 films: 18 found, 17 missed. Other films: 17 rightly not called, 2 false alarms." in lines
+    assert "COVID-19 images: 18 found, 17 missed. Other images: 17 rightly not called, 2 false alarms." in lines
     at = next(index for index, line in enumerate(lines) if line.startswith("Sensitivity       0.51 (95% CI 0."))
     assert lines[at + 1].startswith("Specificity       0.89 (95% CI 0.")
     assert lines[at + 2].startswith("ROC AUC           0.95 (95% CI 0.")
@@ -345,9 +337,9 @@ def test_the_summary_shows_both_classes_the_matrix_and_the_main_figures() -> Non
 def test_the_verdict_states_hits_false_alarms_and_ranking_in_one_sentence() -> None:
     sentence = verdict(evaluate(known_predictions(), model="known", threshold=0.5))
     assert sentence.startswith(
-        "On 54 test films of 54 patients the model found 18 of 35 COVID-19 films (sensitivity 0.51, 95% CI 0."
+        "On 54 test images of 54 patients the model found 18 of 35 COVID-19 images (sensitivity 0.51, 95% CI 0."
     )
-    assert "raised a false alarm on 2 of 19 films without COVID-19 (specificity 0.89, 95% CI 0." in sentence
+    assert "raised a false alarm on 2 of 19 images without COVID-19 (specificity 0.89, 95% CI 0." in sentence
     assert sentence.endswith("where 0.5 is chance and 1 is perfect.")
     assert "\n" not in sentence
 
@@ -355,7 +347,7 @@ def test_the_verdict_states_hits_false_alarms_and_ranking_in_one_sentence() -> N
 def test_the_verdict_says_when_a_model_cannot_be_told_from_chance() -> None:
     evaluation = copy.deepcopy(evaluate(known_predictions(), model="known", threshold=0.5))
     evaluation["metrics"]["roc_auc"] |= {"value": 0.56, "lower": 0.47, "upper": 0.65}
-    assert "0.56 (95% CI 0.47 to 0.65), which cannot be told from chance" in verdict(evaluation)
+    assert "0.56 (95% CI 0.47 to 0.65), which cannot be distinguished from chance" in verdict(evaluation)
 
 
 def test_recognising_the_publisher_earns_nothing_within_a_source() -> None:
@@ -452,8 +444,8 @@ def test_the_areas_of_a_cross_validation_are_over_pairs_of_one_fold_and_the_pool
 def test_films_of_a_cross_validation_are_called_held_out() -> None:
     table = known_predictions().assign(part="out_of_fold")
     evaluation = evaluate(table, model="known", threshold=0.5, part="out_of_fold", n_resamples=50)
-    words = "54 held-out films (each judged by a model that never saw its patient) of 54 patients"
-    assert verdict(evaluation).startswith(f"On {words} the model found 18 of 35 COVID-19 films")
+    words = "54 held-out images (each judged by a model that never saw its patient) of 54 patients"
+    assert verdict(evaluation).startswith(f"On {words} the model found 18 of 35 COVID-19 images")
     assert summary_lines(evaluation).startswith(f"Model known: {words}, covid at")
 
 

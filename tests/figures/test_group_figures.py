@@ -89,19 +89,6 @@ def test_the_figure_of_all_films_is_a_line_through_the_forest() -> None:
     assert not [one for one in figures.forest(ROWS, MEASURE, None).data if one.mode == "lines"]
 
 
-def test_the_title_of_a_forest_fits_a_plot_that_shares_400_pixels_with_its_names() -> None:
-    title = drawn()["forest"].layout.xaxis.title.text
-    assert title.replace("<br>", " ") == "Sensitivity (share of COVID-19 films), 95% CI"
-    assert max(map(len, title.split("<br>"))) <= 24
-
-
-def test_a_forest_grows_with_its_rows() -> None:
-    thirty = [ForestRow("", f"group {number}", 0.5, 0.4, 0.6, 50, few=False) for number in range(30)]
-    figure = figures.forest(thirty, MEASURE, None)
-    assert figure.layout.height > drawn()["forest"].layout.height + 20 * 24
-    assert len(figure.layout.yaxis.ticktext) == 30  # no heading where there is no group
-
-
 def test_the_name_of_a_group_is_cut_and_never_read_as_html() -> None:
     row = ForestRow("Source", "<b>www.a-long-name-of-a-publisher.org</b>", 0.5, 0.4, 0.6, 50, few=False)
     figure = figures.forest([row], MEASURE, None)
@@ -136,24 +123,10 @@ def test_what_has_no_area_within_a_source_says_so_and_counts_stand_at_the_edge()
     assert texts(figure).count("60") == 1
 
 
-def test_the_axis_of_areas_begins_at_0_4_or_below_the_lowest_bound() -> None:
-    assert list(drawn()["areas"].layout.xaxis.range) == pytest.approx([0.39, 1.01])
-    wide = AreaRow("view", auc(0.5, 0.23, 0.7), None, is_model=False)
-    assert list(figures.areas([*AREAS, wide]).layout.xaxis.range) == pytest.approx([0.19, 1.01])
-    assert set(trace(drawn()["areas"], "chance").x) == {0.5}
-
-
 def test_a_kind_of_area_that_the_model_lacks_is_named_in_the_legend_nonetheless() -> None:
     figure = figures.areas([AreaRow("model", auc(0.8, 0.7, 0.9), None, is_model=True), AREAS[2]])
     named = [one for one in figure.data if one.name == "within a source" and one.showlegend]
     assert [list(one.x) for one in named] == [[None]]
-
-
-def test_a_long_name_of_a_baseline_runs_over_several_lines() -> None:
-    row = AreaRow("source, sex, age, view, image size and file type", auc(0.8, 0.7, 0.9), None, is_model=False)
-    (name,) = figures.areas([row]).layout.yaxis.ticktext
-    assert name.replace("<br>", " ") == row.name
-    assert max(map(len, name.split("<br>"))) <= 22
 
 
 def test_distributions_are_shares_of_each_part_with_its_number_in_the_legend() -> None:

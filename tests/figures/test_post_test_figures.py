@@ -19,7 +19,7 @@ def answer(decision: Decision, in_covid: float, in_others: float, spread: float 
     """An answer whose ratio has an interval of so many times less and more, or none."""
     ratio = in_covid / in_others
     lower, upper = (None, None) if spread is None else (ratio / spread, ratio * spread)
-    return Answer(decision, share(in_covid), share(in_others), Estimate(ratio, lower, upper, "MOVER-R", 100))
+    return Answer(decision, share(in_covid), share(in_others), Estimate(ratio, lower, upper, "patient bootstrap", 100))
 
 
 THREE = (answer("covid", 0.6, 0.1), answer("indeterminate", 0.3, 0.3), answer("non_covid", 0.1, 0.6))
@@ -92,15 +92,16 @@ def test_the_curve_marks_what_the_chosen_prevalence_becomes() -> None:
 
 def test_the_curve_lies_in_its_band_over_a_logarithmic_scale() -> None:
     figure = post_test_curve(read(THREE, "covid", 0.1))
-    no_film, lower, upper, line = figure.data[:4]
+    no_film, band, line = figure.data[:3]
     assert (figure.layout.xaxis.type, list(figure.layout.xaxis.range)) == (
         "log",
         pytest.approx([-3, math.log10(0.9)]),
     )
     np.testing.assert_array_equal(no_film.x, no_film.y)
-    assert (np.asarray(lower.y) < line.y).all()
-    assert (np.asarray(line.y) < upper.y).all()
-    assert (upper.fill, upper.name) == ("tonexty", "95% CI")
+    assert band.name == "95% CI"
+    upper, lower = np.asarray(band.y[line.y.size : -1], float)[::-1], np.asarray(band.y[: line.y.size], float)
+    assert (lower < line.y).all()
+    assert (line.y < upper).all()
 
 
 def test_a_ratio_without_an_interval_has_a_curve_without_a_band() -> None:
@@ -108,12 +109,11 @@ def test_a_ratio_without_an_interval_has_a_curve_without_a_band() -> None:
     assert "95% CI" not in [one.name for one in figure.data]
 
 
-def test_a_ratio_that_is_not_known_has_a_band_and_no_marker() -> None:
-    unknown = Answer("covid", share(0.6), share(0.0), Estimate(None, 2.0, None, "MOVER-R", 100))
+def test_a_ratio_that_is_not_known_has_neither_band_nor_marker() -> None:
+    unknown = Answer("covid", share(0.6), share(0.0), Estimate(None, None, None, "none", 100))
     figure = post_test_curve(read((unknown,), "covid", 0.1))
     assert texts(figure) == []
-    upper = next(one for one in figure.data if one.name == "95% CI" and one.fill)
-    assert (np.asarray(upper.y) == 1).all()
+    assert "95% CI" not in [one.name for one in figure.data]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -15,7 +15,7 @@ SECONDARY = {"SOPClassUID": SecondaryCaptureImageStorage, "Modality": "OT"}
 def refusal(data):
     with pytest.raises(ImageRefusedError) as caught:
         read_film(data)
-    return caught.value
+    return caught.value.refusal
 
 
 def stretched(values):

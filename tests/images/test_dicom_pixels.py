@@ -1,7 +1,6 @@
 """Compressed pixels are read, and pixels that do not fit what their file says of them are refused."""
 
 import io
-import time
 import tracemalloc
 import zlib
 
@@ -253,10 +252,8 @@ def test_a_second_frame_that_the_file_does_not_mention_is_noticed(syntax, frame,
 
 def test_a_jpeg_ls_without_its_end_is_refused_before_its_decoder_sees_it():
     frame = jpeg_lossless_ls(TWELVE_BITS)
-    begin = time.perf_counter()
     refused = refusal(compressed_dicom(TWELVE_BITS, JPEGLSLossless, frame[: len(frame) // 2]))
     assert (refused.reason, "cut short" in refused.message) == ("damaged", True)
-    assert time.perf_counter() - begin < 2
 
 
 def test_a_film_for_which_no_memory_is_left_is_too_large_and_not_damaged(monkeypatch):

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from covid_core.errors import ImageRefusedError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.film import FilmTags
 from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, Screening, SimilarFilm
+from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, Screening, SimilarFilm
 
 CREATED = datetime(2026, 11, 23, 21, 30, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 LATER = datetime(2026, 11, 24, 0, 0, 0, tzinfo=UTC)
@@ -69,7 +68,7 @@ COVID = replace(
     INDETERMINATE, probability_covid=0.9, decision="covid", spread=None, lungs=None, screening=None, similar=()
 )
 OTHER = replace(COVID, label="non_covid", probability_covid=0.1, decision="non_covid")
-NOT_A_CHEST = ImageRefusedError("not_a_chest_xray", "This is unlike the frontal chest X-rays that the model knows.")
+NOT_A_CHEST = ScreenedOut("not_a_chest_xray", "This is unlike the frontal chest X-rays that the model knows.")
 COPY = replace(INDETERMINATE, similar=(SimilarFilm("secret-name.png", "p1", "covid", "", 0.0),))
 REFUSED = FilmResult("leg.png", NOT_A_CHEST)
 ANYWAY = replace(INDETERMINATE, spread=None, screening=Screening(0.9, 0.5, "upright", 0.9, NOT_A_CHEST))

@@ -1,5 +1,8 @@
+import gc
 import io
+import pickle
 import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -9,6 +12,7 @@ from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import decode_file
+from covid_core.images.display import fitted
 from covid_core.images.preparation import prepare
 from covid_core.inference import reading
 from covid_core.inference.prediction import Prediction
@@ -59,7 +63,7 @@ def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
 
 def packed(*files):
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files:
             archive.writestr(name, data)
     return content.getvalue()
@@ -78,6 +82,34 @@ def test_every_film_of_an_archive_has_a_result_of_its_own(predictor, films, tmp_
 def test_an_archive_that_cannot_be_opened_is_refused_as_one(predictor):
     given = given_content("films.zip", b"PK\x03\x04" + b"\0" * 60)
     assert [(one.file, reason(one)) for one in read_all(predictor, given)] == [("films.zip", "bad_archive")]
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "cut"),
+    [(8, 3000, 0), (8, 3000, 2000), pytest.param(200, 7000, 0, marks=pytest.mark.slow)],
+    ids=["blank", "cut short", "200 blank"],
+)
+def test_a_refused_image_leaves_no_pixels_in_memory(predictor, count, side, cut):
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((side, side), np.uint8)).save(content, "PNG")
+    image = content.getvalue()[: len(content.getvalue()) - cut]
+    archive = packed(*((f"{number}.png", image) for number in range(count)))
+    del content, image
+    list(read_all(predictor, given_content("warm up.zip", archive)[:1]))
+    gc.collect()
+    tracemalloc.start()
+    results = list(read_all(predictor, given_content("images.zip", archive)))
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert [reason(one) for one in results] == ["damaged" if cut else "constant"] * count
+    assert kept < 10 * 2**20  # one picture alone has at least 34 MiB
+
+
+def test_a_result_can_be_pickled_whatever_became_of_the_image(predictor, films):
+    for path in (films[0], films[0].with_suffix(".none")):
+        (result,) = read_all(predictor, given_path(path))
+        copy = pickle.loads(pickle.dumps(result))
+        assert (copy.file, type(copy.outcome), reason(copy)) == (result.file, type(result.outcome), reason(result))
 
 
 @pytest.mark.parametrize(
@@ -106,12 +138,28 @@ def test_repairs_are_done_in_the_order_in_which_they_were_asked_for(tmp_path):
     np.testing.assert_array_equal(turned, picture)
 
 
-def test_a_result_keeps_what_the_file_says_and_a_small_picture(predictor, films):
+def test_a_result_keeps_what_the_file_says_and_the_pixels_that_pages_need(predictor, tmp_path, films):
+    large = write_film(tmp_path / "large.png", seed=4, height=1500, width=1000)
+    result = next(read_all(predictor, given_path(large)))
+    assert (result.picture.dtype, max(result.picture.shape)) == (np.uint8, 1024)
+    np.testing.assert_allclose(result.image, fitted(decode_file(large)), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(result.model_input, prepare(decode_file(large), PREPARATION))
     result = next(read_all(predictor, given_path(films[0])))
     assert result.kind == "PNG"
     assert result.thumbnail.dtype == np.uint8
     assert max(result.thumbnail.shape) <= 96
     assert any("small" in warning or "pixels" in warning for warning in result.warnings)  # the film is 150 x 130
+
+
+def test_an_image_that_was_read_before_is_predicted_without_its_file(predictor, films):
+    earlier = next(read_all(predictor, given_path(films[0])))
+
+    def lost() -> bytes:
+        raise ImageRefusedError("missing_file", "It is gone.")
+
+    again = next(read_all(predictor, [Given(earlier.file, lost, anyway=True, earlier=earlier)]))
+    assert again.outcome.probability_covid == earlier.outcome.probability_covid
+    assert reason(next(read_all(predictor, [Given("a.png", lost, earlier=earlier.without_pixels())]))) == "missing_file"
 
 
 def test_what_cannot_be_had_is_refused_with_the_reason_of_whoever_keeps_it(predictor):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_core.errors import ImageRefusedError
+from covid_core.errors import Refusal
 from covid_core.evaluation.calibration import no_calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.film import FilmTags
 from covid_core.images.preparation import Preparation
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, Screening, SimilarFilm
+from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, Screening, SimilarFilm
 from covid_core.inference.results import CSV_COLUMNS, results_csv, results_json, safe_cell, summary_sentence, table_rows
 from covid_core.inference.wording import (
     CHILD,
@@ -43,9 +43,9 @@ THREE_WAY = ThreeWay(0.31, 0.68, coverage=0.9, n_covid=20, n_non_covid=20, fitte
 DECIDED = FilmResult("c.png", Prediction("covid", 0.9, 0.4, HEAT, "covid"))
 LEANS_COVID = FilmResult("d.png", Prediction("covid", 0.62, 0.4, HEAT, "indeterminate"))
 LEANS_OTHER = FilmResult("e.png", Prediction("non_covid", 0.35, 0.4, HEAT, "indeterminate"))
-REFUSED = FilmResult("=1+1.png", ImageRefusedError("damaged", "The image, you see, is damaged."))
+REFUSED = FilmResult("=1+1.png", Refusal("damaged", "The image, you see, is damaged."))
 
-LYING = ImageRefusedError("not_upright", "The film lies on its side.")
+LYING = ScreenedOut("not_upright", "The film lies on its side.")
 ANYWAY_FILM = FilmResult(
     "f.dcm",
     Prediction("covid", 0.9, 0.4, HEAT, spread=(0.7, 0.95), screening=Screening(0.3, 0.2, "turned_right", 0.99, LYING)),

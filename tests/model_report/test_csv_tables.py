@@ -16,14 +16,14 @@ def read(text: str) -> list[list[str]]:
 
 
 def report_of(*names: str) -> Report:
-    tables = [Table(name, "Films", pd.DataFrame({"Class": [f"of {name}"], "Films": ["3"]})) for name in names]
+    tables = [Table(name, "Images", pd.DataFrame({"Class": [f"of {name}"], "Images": ["3"]})) for name in names]
     chapters = tuple(Chapter(f"chapter-{place}", "Part", (table,)) for place, table in enumerate(tables))
     return Report("Report", "", "", (), chapters)
 
 
 def test_columns_come_first_and_the_index_stays_away() -> None:
-    table = pd.DataFrame({"Class": ["COVID-19", 'a "b", c\nd'], "Films": ["471", ""]}, index=[7, 8])
-    assert read(csv_of(table)) == [["Class", "Films"], ["COVID-19", "471"], ['a "b", c\nd', ""]]
+    table = pd.DataFrame({"Class": ["COVID-19", 'a "b", c\nd'], "Images": ["471", ""]}, index=[7, 8])
+    assert read(csv_of(table)) == [["Class", "Images"], ["COVID-19", "471"], ['a "b", c\nd', ""]]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
@@ -48,11 +48,7 @@ def test_the_archive_has_every_table_under_its_name() -> None:
     with zipfile.ZipFile(io.BytesIO(tables_zip(report_of("areas", "roc-2")))) as archive:
         assert archive.namelist() == ["areas.csv", "roc-2.csv"]
         text = archive.read("roc-2.csv").decode("utf-8-sig")
-    assert read(text) == [["Class", "Films"], ["of roc-2", "3"]]
-
-
-def test_the_same_tables_give_the_same_bytes() -> None:
-    assert tables_zip(report_of("areas", "bins")) == tables_zip(report_of("areas", "bins"))
+    assert read(text) == [["Class", "Images"], ["of roc-2", "3"]]
 
 
 def test_two_tables_of_one_name_are_an_error() -> None:

@@ -39,7 +39,7 @@ def words(record: Record, name: str) -> str:
 def test_a_record_holds_the_films_that_the_evaluation_judged(folder: Path) -> None:
     record = record_in(folder)
     assert (record.name, record.version) == ("own", "2000-01-01-00000000")
-    # 40 films each of validation and test, by turns two of each class; the evaluation is of the test part.
+    # 40 images each of validation and test, by turns two of each class; the evaluation is of the test part.
     assert record.predictions["filename"].tolist() == [f"film{number}.png" for number in range(40, 80)]
     assert record.predictions.index.tolist() == list(range(40))
     assert record.films().truth.tolist() == [True, True, False, False] * 10
@@ -70,7 +70,7 @@ def test_a_history_that_cannot_be_read_is_a_sentence_in_the_report(folder: Path,
     replace_file(folder, "history.csv", content)
     record = record_in(folder)
     assert record.history is None
-    said = "The training curves of this model cannot be read. Export it anew with `export`."
+    said = "The training curves of this model cannot be read. Export it again with `export`."
     assert record.history_problem == said
     assert said in words(record, "training")
 
@@ -130,7 +130,7 @@ def too_likely(table: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (one_film_less, r"has 39 films where its evaluation has 40.*evaluate --model own"),
+        (one_film_less, r"has 39 images where its evaluation has 40.*evaluate --model own"),
         (without("probability_covid"), "probability_covid"),
         (without("group", "part"), "group"),
         (other_part, "test"),

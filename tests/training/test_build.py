@@ -111,6 +111,10 @@ def test_every_image_of_the_dataset_is_predicted_once_in_its_fold(predictions: p
         assert predictions[name].tolist() == table[name].tolist()
 
 
+def test_the_predictions_are_kept_beside_the_run_as_well(built: Built) -> None:
+    assert (built.materials.run / "predictions.csv").read_bytes() == (built.folder / "predictions.csv").read_bytes()
+
+
 def test_the_predictions_repeat_no_more_of_the_metadata_than_the_figures_need(predictions: pd.DataFrame) -> None:
     needed = {"filename", "patientid", "label", "part", "group", "source", "fold"}
     assert set(predictions.columns) == {*needed, "probability_raw", "probability_covid"}
@@ -339,7 +343,7 @@ def test_the_card_has_every_section_and_the_figures_of_the_evaluation(built: Bui
     assert {"Model", "Intended use", "Training data", "Training", "Evaluation", "Beyond one number"} <= set(sections)
     assert {"Limitations", "Licences"} <= set(sections)
     area = evaluation["metrics"]["roc_auc"]
-    assert f"{area['value']:.2f} (95% CI {area['lower']:.2f} to {area['upper']:.2f}" in sections["Evaluation"]
+    assert f"| {area['value']:.2f} | {area['lower']:.2f} to {area['upper']:.2f} |" in sections["Evaluation"]
     for title in (
         "hospitals it has never seen",
         "Harmless changes",

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from covid_core.evaluation.further import FurtherTable, further_table, further_tables, markdown_table
+from covid_core.model_report.content import Table
+from covid_core.model_report.tables import optional_table, optional_tables
 
 
 def metric(value: float | None, lower: float | None = None, upper: float | None = None, n: int = 50) -> dict[str, Any]:
@@ -235,39 +236,34 @@ FULL: dict[str, Any] = {
     },
 }
 
-TITLES = {
-    "former": "All of it in one table",
-    "hospitals": "At hospitals it has never seen",
-    "strangers": "Other diseases, normal radiographs and children",
-    "robustness": "Harmless changes of the image",
-    "opacity_map": "The opacity map against radiologists' boxes",
-    "baselines": "Against what can be told without a pixel",
-    "sources": "Source by source",
-    "lungs": "Is it looking at the lungs?",
-    "external": "External films",
-    "three_way": "Three-way decision",
-    "ensemble": "How firm the probability is",
-    "gate": "Is it a frontal chest X-ray?",
-    "calibration": "Calibration, before and after",
-    "operating_point": "The operating point, without its own optimism",
-    "seeds": "Repeated with other folds",
-    "original_protocol": "The original protocol",
-}
+BLOCKS = (
+    *("former", "hospitals", "strangers", "robustness", "opacity_map", "baselines", "sources", "lungs", "external"),
+    *("three_way", "ensemble", "gate", "calibration", "operating_point", "seeds", "original_protocol"),
+)
 
 
-def table_of(evaluation: dict[str, Any], block: str) -> FurtherTable:
-    return next(one for one in further_tables(evaluation) if one.title == TITLES[block])
+def table_of(evaluation: dict[str, Any], block: str) -> Table:
+    found = optional_table(evaluation, block)
+    assert found is not None
+    return found
 
 
 def rows_of(table: pd.DataFrame) -> list[list[str]]:
     return table.to_numpy().tolist()
 
 
-def test_every_block_that_was_measured_has_one_table_those_on_shortcuts_first() -> None:
-    assert [one.title for one in further_tables(FULL)] == list(TITLES.values())
+def test_every_block_that_was_measured_has_one_table_of_text_those_on_shortcuts_first() -> None:
+    found = optional_tables(FULL)
+    assert [one.title for one in found] == [table_of(FULL, block).title for block in BLOCKS]
+    assert len({one.title for one in found}) == len({one.name for one in found}) == len(BLOCKS)
+    for one in found:
+        assert one.note.endswith(".")
+        assert "{" not in one.note
+        assert len(one.table) > 0
+        assert all(isinstance(cell, str) for row in [list(one.table.columns), *rows_of(one.table)] for cell in row)
 
 
-@pytest.mark.parametrize("block", TITLES)
+@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("nothing", ["absent", None, "empty"])
 def test_a_block_that_was_not_measured_has_no_table(block: str, nothing: str | None) -> None:
     evaluation = copy.deepcopy(FULL)
@@ -275,26 +271,17 @@ def test_a_block_that_was_not_measured_has_no_table(block: str, nothing: str | N
         del evaluation[block]
     else:
         evaluation[block] = None if nothing is None else type(FULL[block])()
-    assert [one.title for one in further_tables(evaluation)] == [TITLES[name] for name in TITLES if name != block]
+    assert optional_table(evaluation, block) is None
+    assert len(optional_tables(evaluation)) == len(BLOCKS) - 1
 
 
 def test_an_evaluation_of_the_test_part_alone_has_its_sources_and_its_calibration() -> None:
-    assert [one.title for one in further_tables(BARE)] == [TITLES["sources"], TITLES["calibration"]]
-
-
-def test_every_cell_is_text_every_table_has_rows_and_no_title_comes_twice() -> None:
-    found = further_tables(FULL)
-    assert len({one.title for one in found}) == len(found)
-    for one in found:
-        assert one.note.endswith(".")
-        assert len(one.table) > 0
-        assert all(isinstance(cell, str) for row in rows_of(one.table) for cell in row)
-        assert all(isinstance(name, str) for name in one.table.columns)
+    assert [one.name for one in optional_tables(BARE)] == ["sources", "calibration"]
 
 
 def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_itself() -> None:
     table = table_of(FULL, "baselines").table
-    assert list(table.columns) == ["", "ROC AUC", "ROC AUC over all folds pooled", "ROC AUC within a source"]
+    assert list(table.columns) == ["", "ROC AUC", "ROC AUC, folds pooled", "ROC AUC within a source"]
     assert rows_of(table) == [
         [
             "this model",
@@ -314,7 +301,7 @@ def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_
 
 def test_each_source_has_its_films_and_its_figure_with_and_without_itself() -> None:
     found = table_of(FULL, "sources")
-    assert list(found.table.columns) == ["Source", "Films", "Pairs", "COVID-19", "ROC AUC", "ROC AUC, source left out"]
+    assert list(found.table.columns) == ["Source", "Images", "Pairs", "COVID-19", "ROC AUC", "ROC AUC, source left out"]
     assert rows_of(found.table) == [
         [
             "radiopaedia.org",
@@ -364,7 +351,7 @@ def test_without_a_former_model_no_row_of_one_is_shown() -> None:
     evaluation = copy.deepcopy(FULL)
     del evaluation["hospitals"]["former"], evaluation["former"]
     assert "the former model" not in list(table_of(evaluation, "hospitals").table[""])
-    assert further_table(evaluation, "former") is None
+    assert optional_table(evaluation, "former") is None
 
 
 def test_strangers_are_counted_with_the_share_that_is_called_covid_by_either_model() -> None:
@@ -420,9 +407,9 @@ def test_the_overview_has_every_figure_of_both_models_side_by_side() -> None:
 
 def test_the_gate_is_shown_with_what_it_refuses_warns_of_and_lets_pass_in_silence() -> None:
     found = table_of(FULL, "gate")
-    assert "knows 900 films" in found.note
+    assert "knows 900 images" in found.note
     assert list(found.table.columns) == [
-        *("Films", "n", "Refused", "AUROC", "FPR95", "Right repair offered"),
+        *("Images", "n", "Refused", "AUROC", "FPR95", "Right repair offered"),
         *("Warned of a child", "Called COVID-19, nothing said"),
     ]
     rows = rows_of(found.table)
@@ -439,18 +426,18 @@ def test_the_gate_is_shown_with_what_it_refuses_warns_of_and_lets_pass_in_silenc
 def test_the_ensemble_is_shown_by_how_wide_it_spreads_and_how_often_it_holds_the_operating_point() -> None:
     found = table_of(FULL, "ensemble")
     assert [row[1] for row in rows_of(found.table)] == ["0.21", "0.37", "34%"]
-    for words in ("20 models", "700 films"):
+    for words in ("20 models", "700 images"):
         assert words in found.note
 
 
 def test_the_lungs_are_told_with_their_films_of_each_class() -> None:
     found = table_of(FULL, "lungs")
-    for words in ("416 films", "400 with COVID-19", "16 without", "250 patients"):
+    for words in ("416 images", "400 with COVID-19", "16 without", "250 patients"):
         assert words in found.note
     assert [row[:2] for row in rows_of(found.table)] == [
-        ["the whole film", "0.82 (95% CI 0.72 to 0.87, n = 50)"],
+        ["the whole image", "0.82 (95% CI 0.72 to 0.87, n = 50)"],
         ["the lungs alone", "0.77 (95% CI 0.67 to 0.82, n = 50)"],
-        ["the film without lungs", "0.58 (95% CI 0.48 to 0.63, n = 50)"],
+        ["the image without lungs", "0.58 (95% CI 0.48 to 0.63, n = 50)"],
     ]
 
 
@@ -476,10 +463,10 @@ def test_the_three_way_decision_tells_its_bounds_its_coverage_and_what_is_left_u
     for words in ("from 0.310 to 0.690", "90% coverage"):
         assert words in found.note
     assert [[name, value[:4]] for name, value in rows_of(found.table)] == [
-        ["Covered, all films", "0.91"],
+        ["Covered, all images", "0.91"],
         ["Covered, Not COVID-19", "0.92"],
         ["Covered, COVID-19", "0.89"],
-        ["Indeterminate, all films", "0.31"],
+        ["Indeterminate, all images", "0.31"],
         ["Indeterminate, Not COVID-19", "0.33"],
         ["Indeterminate, COVID-19", "0.28"],
         ["Sensitivity among the decided", "0.86"],
@@ -508,7 +495,7 @@ def test_repetitions_are_told_by_mean_spread_and_extremes_in_the_order_of_the_fi
 
 def test_the_original_protocol_is_told_with_its_note_its_repetitions_and_its_films() -> None:
     found = table_of(FULL, "original_protocol")
-    assert found.note.startswith("For comparison only. 20 repetitions on 444 films. ")
+    assert found.note.startswith("For comparison only. 20 repetitions on 444 images. ")
     assert rows_of(found.table) == [
         ["ROC AUC", "0.85", "0.012", "0.83", "0.88", "not reported"],
         ["Balanced accuracy", "0.78", "0.012", "0.76", "0.81", "0.70"],
@@ -523,14 +510,16 @@ def test_a_figure_without_a_value_says_why() -> None:
 
 def test_a_table_as_markdown_has_a_head_a_rule_and_its_rows() -> None:
     table = pd.DataFrame([{"Seen": "the lungs", "ROC AUC": "0.77"}, {"Seen": "the rest", "ROC AUC": "0.58"}])
-    assert markdown_table(table) == ("| Seen | ROC AUC |\n|---|---|\n| the lungs | 0.77 |\n| the rest | 0.58 |")
+    assert Table("seen", "Seen", table).markdown() == (
+        "| Seen | ROC AUC |\n|---|---|\n| the lungs | 0.77 |\n| the rest | 0.58 |"
+    )
 
 
 def test_a_finding_with_a_bar_in_it_does_not_tear_its_row() -> None:
     evaluation = copy.deepcopy(FULL)
     findings = evaluation["external"]["far"]["by_finding"]
     findings["Mass|Nodule"] = findings.pop("No Finding")  # as NIH ChestX-ray8 writes several findings
-    head, *rows = markdown_table(table_of(evaluation, "external").table).splitlines()
+    head, *rows = table_of(evaluation, "external").markdown().splitlines()
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in (head, *rows)}
     assert bars == {6}
 
@@ -542,32 +531,3 @@ def test_the_operating_point_chosen_elsewhere_stands_beside_the_one_chosen_here(
         ["Specificity", "0.78", "0.74"],
         ["Balanced accuracy", "0.78", "0.74"],
     ]
-
-
-@pytest.mark.parametrize("block", TITLES)
-def test_a_block_can_be_asked_for_by_its_name_and_is_the_same_table(block: str) -> None:
-    found = further_table(FULL, block)
-    assert found is not None
-    same = table_of(FULL, block)
-    assert (found.title, found.note) == (TITLES[block], same.note)
-    pd.testing.assert_frame_equal(found.table, same.table)
-
-
-@pytest.mark.parametrize("block", TITLES)
-@pytest.mark.parametrize("nothing", ["absent", None, "empty"])
-def test_a_block_that_was_not_measured_is_none_when_it_is_asked_for(block: str, nothing: str | None) -> None:
-    evaluation = {name: value for name, value in FULL.items() if name != block}
-    if nothing != "absent":
-        evaluation[block] = None if nothing is None else type(FULL[block])()
-    assert further_table(evaluation, block) is None
-
-
-def test_every_table_there_is_can_be_asked_for_by_name_in_the_same_order() -> None:
-    asked = [further_table(FULL, block) for block in TITLES]
-    assert [one.title for one in asked if one is not None] == [one.title for one in further_tables(FULL)]
-
-
-@pytest.mark.parametrize("block", ["seed_means", "left_out_sources", "subgroups", "cohort", "metrics", "no such block"])
-def test_what_has_no_table_of_its_own_cannot_be_asked_for(block: str) -> None:
-    with pytest.raises(KeyError):
-        further_table({**FULL, block: {"some": "content"}}, block)
