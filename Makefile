@@ -1,5 +1,6 @@
-# make app     the app on http://localhost:8501
-# make test    every check and test
+# make app       the app on http://localhost:8501
+# make test      the checks and the default tier of the tests
+# make test-all  these, and every other test
 # The other targets are what these two are made of.
 
 PYTHON ?= python3
@@ -7,14 +8,21 @@ VENV := .venv
 SERVING_VENV := .venv-serving
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: app test check train-env format benchmark clean
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+
+.PHONY: app test test-all check train-env format benchmark clean
 
 app: $(VENV)/.app
 	COVID_OWN_COMPUTER=1 $(VENV)/bin/python -m streamlit run streamlit_app.py --server.address localhost --server.port 8501 \
 		--server.allowedHosts localhost --server.allowedHosts 127.0.0.1
 
-test: check $(SERVING_VENV)/.done
-	COVID_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" $(VENV)/bin/python -m pytest
+test: check
+	$(PYTEST)
+
+# Property-based tests run again, with more examples.
+test-all: test $(SERVING_VENV)/.done
+	COVID_SERVING_PYTHON="$(CURDIR)/$(SERVING_VENV)/bin/python" \
+		$(PYTEST) -m "slow or hypothesis or (browser and not smoke)" --hypothesis-profile thorough
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .

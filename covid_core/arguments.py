@@ -46,9 +46,7 @@ def build_parser(handlers: Handlers) -> argparse.ArgumentParser:
 
 
 def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
-    fetch = _verb(
-        verbs, handlers, "fetch", "download the COVID-19 Image Data Collection; goes on where it was interrupted"
-    )
+    fetch = _verb(verbs, handlers, "fetch", "download the COVID-19 Image Data Collection; skips complete files")
     fetch.add_argument(
         "--out", type=Path, default=fetched_dir(), help="folder to fill; by default one that the app looks in"
     )
@@ -57,7 +55,7 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     fetch.add_argument(
         "--verify",
         action="store_true",
-        help="compare the files that are here with their checksums, too, and fetch anew those that differ",
+        help="also compare the checksums of files that are here, and download those that differ",
     )
     fetch.add_argument("--url", default=dataset_url(), help="where metadata.csv and images/ are")
     fetch.add_argument(

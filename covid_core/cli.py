@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from covid_core.data.fetch import fetch_dataset
+    from covid_core.data.download import fetch_dataset
     from covid_core.locations import dataset_listing
 
     with _progress("fetching", "file") as progress:
@@ -74,9 +74,8 @@ def _fetch(options: argparse.Namespace) -> int:
             metadata_only=options.metadata_only,
             verify=options.verify,
             progress=progress,
-            in_bytes=progress.in_bytes,
         )
-    print(report.summary())
+    print(f"{options.out}: {report.sentences()[0]}", *report.sentences()[1:], sep="\n")
     return 0
 
 
@@ -445,11 +444,6 @@ class _Bar:
         if self._bar is not None:
             self._bar.total = total or None
             self._bar.update(done - self._bar.n)
-
-    def in_bytes(self) -> None:
-        """Count in kB and MB from here on."""
-        if self._bar is not None:
-            self._bar.unit, self._bar.unit_scale = "B", True
 
 
 @contextmanager

@@ -5,10 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from covid_core.data.prepare import PreparedDataset, prepare_dataset
 from tests.phantom import write_phantom_dataset
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+settings.register_profile("few", max_examples=20, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
+settings.load_profile("few")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +47,9 @@ def real_dataset(shared_dir: Path) -> Path:
     if not (folder / "metadata.csv").is_file():
         pytest.skip(f"the dataset is not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_prepared(real_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """The real dataset, divided by the rules that stand by default. Tests share it and must not change it."""
+    return prepare_dataset(real_dataset, tmp_path_factory.mktemp("real"))

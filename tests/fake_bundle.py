@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from covid_core.data.prepare import read_split
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.evaluation.report import evaluate
@@ -31,7 +32,7 @@ from covid_core.inference.bundle import CHEST_STAGE, write_manifest
 from covid_core.inference.gate import GRID, Gate, save_gate
 from covid_core.labels import CLASS_INDICES
 from covid_core.model_card import model_card
-from covid_core.storage import write_json, write_text
+from covid_core.storage import sha256_of_file, write_json, write_text
 
 SIZE = 64
 THREADS = 2
@@ -218,6 +219,19 @@ def replace_file(folder: Path, name: str, content: bytes) -> None:
     """Replace a file of a bundle and its hash, as an export with other content would."""
     (folder / name).write_bytes(content)
     change_manifest(folder, lambda manifest: manifest["files"].update({name: hashlib.sha256(content).hexdigest()}))
+
+
+def trained_on(folder: Path, dataset: Path, part: str | None = "out_of_fold") -> Path:
+    """Make a bundle one that was trained on a dataset: all of it, judged out of fold, or its train part."""
+    split = read_split(dataset)
+    kept = ["filename", "patientid", "label", "part", "group", "source"]
+    table = split[kept].assign(probability_raw=0.4, probability_covid=0.4)
+    table = table.assign(part=part) if part else table[table["part"] != "train"]
+    table.to_csv(folder / "predictions.csv", index=False)
+    split_sha256 = sha256_of_file(dataset / "split.csv")
+    change_manifest(folder, lambda manifest: manifest["training"]["dataset"].update(split_sha256=split_sha256))
+    replace_file(folder, "predictions.csv", (folder / "predictions.csv").read_bytes())
+    return folder
 
 
 def write_film(path: Path, seed: int, height: int = 150, width: int = 130) -> Path:

@@ -28,13 +28,13 @@ from tests.fake_bundle import (
     add_fake_gate,
     change_manifest,
     start_tensorflow,
+    trained_on,
     write_fake_bundle,
     write_fake_chest_bundle,
     write_film,
 )
 from tests.made_up_collections import write_collections
 from tests.phantom import phantom_film, write_phantom_dataset
-from tests.test_gating import trained_on
 from tests.training.tiny import write_tiny_dataset
 
 VERBS = (
@@ -534,7 +534,7 @@ def test_an_interrupted_verb_that_can_go_on_says_so(capsys, monkeypatch):
     def interrupted(*_arguments, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("covid_core.data.fetch.fetch_dataset", interrupted)
+    monkeypatch.setattr("covid_core.data.download.fetch_dataset", interrupted)
     assert main(["fetch"]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 

@@ -27,8 +27,8 @@ from covid_core.inference.bundle import load_bundle
 from covid_core.inference.gate import load_gate, save_gate, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
-from covid_core.storage import read_json, sha256_of_file, write_json
-from tests.fake_bundle import PREPARATION, replace_file, write_fake_bundle
+from covid_core.storage import read_json
+from tests.fake_bundle import PREPARATION, replace_file, trained_on, write_fake_bundle
 from tests.made_up_collections import write_collections
 from tests.phantom import COLUMNS, phantom_film, write_phantom_dataset
 
@@ -54,20 +54,6 @@ def write_collection(folder: Path) -> Path:
         rows.append({"folder": "images", "license": "CC0"} | known)
     with (folder / "metadata.csv").open("a", encoding="utf-8", newline="") as file:
         csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerows(rows)
-    return folder
-
-
-def trained_on(folder: Path, dataset: Path, part: str | None = "out_of_fold") -> Path:
-    """Make a bundle one that was trained on a dataset: all of it, judged out of fold, or its train part."""
-    split = read_split(dataset)
-    kept = ["filename", "patientid", "label", "part", "group", "source"]
-    table = split[kept].assign(probability_raw=0.4, probability_covid=0.4)
-    table = table.assign(part=part) if part else table[table["part"] != "train"]
-    table.to_csv(folder / "predictions.csv", index=False)
-    manifest = read_json(folder / "bundle.json", DatasetError)
-    manifest["training"]["dataset"]["split_sha256"] = sha256_of_file(dataset / "split.csv")
-    manifest["files"]["predictions.csv"] = sha256_of_file(folder / "predictions.csv")
-    write_json(folder / "bundle.json", manifest)
     return folder
 
 

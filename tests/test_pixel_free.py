@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-pytest.importorskip("sklearn", reason="baselines need requirements-train.txt")
-
 from covid_core.data.prepare import write_split
 from covid_core.errors import ImageRefusedError
 from covid_core.pixel_free import image_facts, pixel_free_baselines

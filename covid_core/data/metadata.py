@@ -1,25 +1,23 @@
-"""`metadata.csv` of the COVID-19 Image Data Collection, in any of its versions, to one typed table.
+"""`metadata.csv` of the COVID-19 Image Data Collection, in any of its versions, as one typed table.
 
-This module reads the table and knows its columns. It does not look at images and leaves no row out: that is the part of
-`covid_core.data.cohort`.
+No row is left out here; that is the part of `covid_core.data.cohort`.
 """
 
+import codecs
+import csv
+import io
 import json
 import re
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]  # of Streamlit's requirements; pandas keeps texts with it
-from numpy.typing import NDArray
 
-from covid_core.data.csv_text import Sheet, open_sheet, row_blocks
 from covid_core.errors import DatasetError
 from covid_core.labels import label_of_finding
 
@@ -42,31 +40,23 @@ COLUMNS = (
 """The named columns of the version with 950 rows."""
 DERIVED_COLUMNS = ("label", "source")
 MOST_UNREADABLE = 1000
-"""Cells without a number that are kept: of a table that writes `56 years` throughout, the first tell enough."""
+"""Cells without a number that are kept: of a table that writes `56 years` throughout, the first show enough."""
 
-# Arrow's own memory pool keeps much of what is freed: with the system's, a process that filters a large table again and again
-# stays smaller, at the same speed (benchmarks/dataset.py). It holds for the whole process.
-pa.set_memory_pool(pa.system_memory_pool())
-
-_MISSING = frozenset({"", "na", "n/a", "nan", "null"})
-_LONGEST_MISSING = max(map(len, _MISSING))
-_MOST_COLUMNS = 1000
-_MODALITIES = frozenset({"x-ray", "ct"})
-_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d{1,2})$")
+_MISSING = ("", "na", "n/a", "nan", "null")
+_DELIMITERS = (",", ";", "\t", "|")
+_MOST_COLUMNS, _MOST_FIELDS = 1000, 2**14  # of a line; spreadsheets fill lines up to the second
+_MOST_CELLS = 4_000_000  # 130,000 rows of the collection's columns
+_MODALITIES = ("x-ray", "ct")
+_DECIMAL_COMMA = r"^([+-]?\d+),(\d{1,2})$"
 _MAX_FILENAME_BYTES = 255  # the limit of every common file system
 _LAST_CONTROL_CHARACTER = 31
 _UNREADABLE = "unreadable_numbers"
 _LONGEST_UNREADABLE = 60  # characters of such a cell that are kept
+_AGAIN = "Save the table as CSV (UTF-8) again."
 
 
 class UnreadableCell(NamedTuple):
-    """A cell of `NUMERIC_COLUMNS` that is not blank and holds no finite number.
-
-    Attributes:
-        row: counted from 0.
-        column: its name.
-        text: what stands there, or how it begins.
-    """
+    """A cell of `NUMERIC_COLUMNS` that is not blank and holds no finite number: its row from 0, column and first characters."""
 
     row: int
     column: str
@@ -75,12 +65,7 @@ class UnreadableCell(NamedTuple):
 
 @dataclass(frozen=True)
 class UnreadableNumbers:
-    """The cells that give a number which cannot be read.
-
-    Attributes:
-        count: how many there are.
-        cells: the first `MOST_UNREADABLE` of them, row by row.
-    """
+    """How many cells hold a number that cannot be read, and the first `MOST_UNREADABLE` of them, row by row."""
 
     count: int = 0
     cells: tuple[UnreadableCell, ...] = ()
@@ -91,36 +76,51 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
 
     The versions differ: the first ones wrote `Patientid` and `clinical notes`, had fewer columns and a flat vocabulary
     of findings. Column names are matched in any case and with blanks for underscores; those without a name are dropped.
-    Semicolons, tabs and bars between the fields are read as well as commas (spreadsheets write them), and so are the usual
-    encodings (see `covid_core.data.csv_text`).
+    Fields may be separated by commas, semicolons, tabs or bars. The text is UTF-8, UTF-16, else Windows-1252 or Latin-1.
 
     Args:
         source: the file, or its content.
 
     Returns:
-        One row per row of the file, in its order, numbered from 0: every one of `COLUMNS` (missing ones all NA), any
-        further named column of the file, and the derived `label` (`covid`, `non_covid`, NA where the finding is
+        One row per row of the file that is not blank, in its order, numbered from 0: every one of `COLUMNS` (missing ones all
+        NA), any other named column of the file, and the derived `label` (`covid`, `non_covid`, NA where the finding is
         missing) and `source` (the domain of `url` in lower case, NA if none). Text is stripped and blanks are NA;
         `NUMERIC_COLUMNS` are float64 and finite (age in years, offset in days since onset or admission). A comma before one
         or two last digits is a decimal one; before three it may part thousands, and the cell is NA as any that is no number;
-        `unreadable_numbers` tells of these.
+        see `unreadable_numbers`.
 
     Raises:
-        DatasetError: the content is no such table; the sentence says why.
+        DatasetError: the content is no such table; the sentence says why and what to do.
     """
-    sheet = open_sheet(_content(source), lambda cells: "filename" in _column_names(cells), ", ".join(REQUIRED_COLUMNS))
-    names = _column_names(sheet.header)
+    text = _decoded(_content(source)).lstrip(" \r\n")
+    if not text or text.isspace():
+        raise DatasetError("The table is empty. Choose the metadata.csv of the dataset.")
+    if "\0" in text:
+        raise DatasetError("This is a binary file, such as an image or a workbook, or a damaged text. " + _AGAIN)
+    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    delimiter = _checked_delimiter(header)
+    if max(text.count("\n"), text.count("\r")) * max(len(COLUMNS), len(header.split(delimiter))) > _MOST_CELLS:
+        raise DatasetError(
+            f"The table is too large: at most {_MOST_CELLS:,} cells are read. Leave rows or columns out."
+        )
+    cells = _cells(text, delimiter)
+    names = _column_names(cells.iloc[0].tolist())
     _check_names(names)
-    columns, unreadable, rows = _columns(sheet, names)
-    for name in (*COLUMNS, *DERIVED_COLUMNS):
-        columns.setdefault(name, _nothing(name, rows))
-    table = pd.DataFrame(columns)
-    _check_patients(table)
-    further = [name for name in columns if name not in {*COLUMNS, *DERIVED_COLUMNS}]
-    table = table[[*COLUMNS, *further, *DERIVED_COLUMNS]]
-    if unreadable.count:
+    named = [position for position, name in enumerate(names) if name]
+    cells = cells.iloc[1:, named].set_axis([names[position] for position in named], axis="columns")
+    cells = cells.apply(_cleaned).dropna(how="all").reset_index(drop=True)
+    if cells.empty:
+        raise DatasetError("The table has a header but no rows. Choose the metadata.csv of the dataset.")
+    _check_no_row_in_a_cell(cells, delimiter, len(names), names.index("modality"))
+    _check_patients(cells)
+    other = [name for name in cells.columns if name not in COLUMNS]
+    table = cells.reindex(columns=[*COLUMNS, *other]).astype("str")
+    unreadable = _make_numeric(table)
+    table["label"] = _derived(table["finding"], label_of_finding)
+    table["source"] = _derived(table["url"], _domain)
+    if unreadable:
         # As one text: pandas copies it deeply with each table made of this one, and Arrow writes it beside each that is shown.
-        table.attrs[_UNREADABLE] = json.dumps([unreadable.count, unreadable.cells])
+        table.attrs[_UNREADABLE] = json.dumps([len(unreadable), sorted(unreadable)[:MOST_UNREADABLE]])
     return table
 
 
@@ -178,6 +178,72 @@ def _content(source: Path | bytes) -> bytes:
         raise DatasetError(f"{source} cannot be read: {cause.strerror or cause}.") from cause
 
 
+def _decoded(data: bytes) -> str:
+    """The text of a table.
+
+    What is UTF-8 but for a few bytes is refused: read as Windows-1252, each letter with an accent would become two others.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings: tuple[str, ...] = ("utf-16",)
+    elif b"\0" in data[:2]:
+        encodings = ("utf-16-be",) if data[0] == 0 else ("utf-16-le",)
+    else:
+        encodings = ("utf-8-sig", "cp1252", "latin-1")
+    for encoding in encodings:
+        try:
+            return data.decode(encoding).removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            if encoding == "utf-8-sig":
+                _check_no_damaged_utf8(data)
+    raise DatasetError(f"The table begins as UTF-16 but is damaged. {_AGAIN}")
+
+
+def _check_no_damaged_utf8(data: bytes) -> None:
+    """Refuse what begins with the mark of UTF-8, or has more of its multi-byte characters than bytes that belong to none."""
+    text = data.decode("utf-8", "replace")
+    strays = text.count("\ufffd")
+    if data.startswith(codecs.BOM_UTF8) or len(re.findall(r"[^\x00-\x7f]", text)) > 2 * strays:
+        line = len(text[: text.index("\ufffd") + 1].splitlines())
+        raise DatasetError(
+            f"Line {line} holds a character that is damaged or of another encoding than the rest, UTF-8. Correct it. {_AGAIN}"
+        )
+
+
+def _checked_delimiter(header: str) -> str:
+    for mark in _DELIMITERS:
+        fields = header.split(mark)
+        names = _column_names([field.strip().strip('"') for field in fields])
+        if "filename" in names:
+            named = len(list(filter(None, names)))
+            if named > _MOST_COLUMNS or len(fields) > _MOST_FIELDS:
+                raise DatasetError(
+                    f"The table has {named:,} columns; at most {_MOST_COLUMNS:,} are read. Keep those of the collection "
+                    f"({len(COLUMNS)}) and those that you need."
+                )
+            return mark
+    raise DatasetError(
+        f"This is not the table of the collection: its first line must name the columns {', '.join(REQUIRED_COLUMNS)}, "
+        f"separated by commas. Received: {header[:60]!r}"
+    )
+
+
+def _cells(text: str, delimiter: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(io.StringIO(text), sep=delimiter, header=None, dtype=str, na_filter=False)
+    except ValueError as cause:  # such as pandas' ParserError
+        reason = str(cause).rpartition("C error: ")[2].strip()
+        raise DatasetError(
+            f"The table cannot be read: {reason}. Put text that holds a delimiter in double quotes, and see that each of these "
+            "is closed."
+        ) from cause
+
+
+def _cleaned(column: "pd.Series[str]") -> "pd.Series[str]":
+    """Stripped texts; NA where nothing is given."""
+    column = column.str.strip()
+    return column.mask(column.str.lower().isin(_MISSING))
+
+
 def _column_names(header: list[str]) -> list[str]:
     """Bring the names of a header to those of `COLUMNS`; a column without a name (or pandas' word for one) is ''."""
     known = {name.lower(): name for name in COLUMNS}
@@ -187,79 +253,33 @@ def _column_names(header: list[str]) -> list[str]:
 
 
 def _check_names(names: list[str]) -> None:
-    counted = Counter(name for name in names if name)
-    missing = [name for name in REQUIRED_COLUMNS if name not in counted]
+    counts = Counter(filter(None, names))
+    missing = [name for name in REQUIRED_COLUMNS if name not in counts]
     if missing:
         raise DatasetError(
             f"The table lacks the columns {', '.join(missing)}. Choose the metadata.csv of the COVID-19 Image Data "
             "Collection, or name the columns as it does."
         )
-    repeated = sorted(name for name, count in counted.items() if count > 1)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
-        raise DatasetError(f"The table has the columns {_first_of(repeated)} more than once. Keep one of each.")
-    if len(counted) > _MOST_COLUMNS:
-        raise DatasetError(
-            f"The table has {len(counted):,} columns; at most {_MOST_COLUMNS:,} are read. Keep those of the collection "
-            f"({len(COLUMNS)}) and those that you need."
-        )
+        raise DatasetError(f"The table has the columns {', '.join(repeated[:5])} more than once. Keep one of each.")
 
 
-def _first_of(names: list[str], most: int = 5) -> str:
-    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+def _check_no_row_in_a_cell(cells: pd.DataFrame, delimiter: str, width: int, modality: int) -> None:
+    """Refuse a cell that holds a row of the table, as happens where a double quote is closed some rows later."""
+    for name in cells.columns:
+        for row, cell in cells.loc[cells[name].str.contains(r"[\r\n]", na=False), name].items():
+            for line in cell.splitlines()[1:]:
+                fields = next(csv.reader([line[: csv.field_size_limit()]], delimiter=delimiter), [])
+                if len(fields) == width and fields[modality].strip().lower() in _MODALITIES:
+                    raise DatasetError(
+                        f"Row {int(str(row)) + 1} of the table holds other rows in column {name}: a double quote is not closed "
+                        "there. Close it, or remove it."
+                    )
 
 
-def _columns(sheet: Sheet, names: list[str]) -> tuple[dict[str, "pd.Series[Any]"], UnreadableNumbers, int]:
-    """The named columns with those derived of them, the numbers that cannot be read, and how many rows there are.
-
-    No more than a block of rows is held as lists.
-    """
-    least = 1 + max(names.index(name) for name in REQUIRED_COLUMNS)
-    modality = names.index("modality")
-    grown = {name: _growing(name) for name in names if name}
-    grown |= {derived: _Texts() for source, (derived, _) in _DERIVED.items() if source in grown}
-    rows = 0
-    for block in row_blocks(sheet, names, least, lambda cells: cells[modality].strip().lower() in _MODALITIES):
-        rows += len(block)
-        for name, cells in zip(names, zip(*block, strict=True), strict=True):
-            if name:
-                cleaned = list(map(_clean, cells))
-                grown[name].extend(cleaned)
-                if name in _DERIVED:
-                    derived, function = _DERIVED[name]
-                    grown[derived].extend([function(cell) for cell in cleaned])
-    if not rows:
-        raise DatasetError("The table has a header but no rows. Choose the metadata.csv of the dataset.")
-    unreadable = _unreadable((name, column) for name, column in grown.items() if isinstance(column, _Numbers))
-    return {name: grown.pop(name).column() for name in list(grown)}, unreadable, rows
-
-
-class _Texts:
-    """A column as it grows, in the very memory that Arrow reads it from.
-
-    Joined of pieces it would be held twice, and each choice of rows from a column in pieces would join them anew.
-    """
-
-    def __init__(self) -> None:
-        self._text = bytearray()
-        self._lengths = array("q")
-
-    def extend(self, texts: Sequence[str]) -> None:
-        """Add rows; an empty text stands for NA."""
-        encoded = [text.encode() for text in texts]
-        self._text += b"".join(encoded)
-        self._lengths.extend(map(len, encoded))
-
-    def column(self) -> "pd.Series[str]":
-        """All rows, which share the memory of this object: nothing may be added any more."""
-        lengths = np.frombuffer(self._lengths, np.int64)
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        given = np.packbits(lengths > 0, bitorder="little")
-        buffers = [pa.py_buffer(part) for part in (ends, self._text, given)]
-        return pd.Series(pd.array(pa.LargeStringArray.from_buffers(len(lengths), *buffers), dtype="str"))
-
-
-def _check_patients(table: pd.DataFrame) -> None:
-    nameless = table.index[table["patientid"].isna()]
+def _check_patients(cells: pd.DataFrame) -> None:
+    nameless = cells.index[cells["patientid"].isna()]
     if len(nameless):
         raise DatasetError(
             f"{len(nameless)} rows of the table have no patientid (the first is row {nameless[0] + 1}). Images are "
@@ -267,73 +287,25 @@ def _check_patients(table: pd.DataFrame) -> None:
         )
 
 
-class _Numbers:
-    """A column of numbers as it grows.
-
-    Attributes:
-        unreadable: rows that are not blank and hold no finite number.
-        first_unreadable: the first `MOST_UNREADABLE` of them, and what stands there.
-    """
-
-    def __init__(self) -> None:
-        self.unreadable = 0
-        self.first_unreadable: list[tuple[int, str]] = []
-        self._pieces: list[NDArray[np.float64]] = []
-        self._rows = 0
-
-    def extend(self, texts: Sequence[str]) -> None:
-        """Add rows; what is no finite number stands for NA."""
-        points = np.array([_DECIMAL_COMMA.sub(r"\1.\2", text) for text in texts], object)
-        numbers = np.asarray(pd.to_numeric(points, errors="coerce"), np.float64)
-        finite = np.isfinite(numbers)
-        self._pieces.append(np.where(finite, numbers, np.nan))
-        odd = len(texts) - texts.count("") - int(finite.sum())
-        if odd:
-            places = [place for place, fine in enumerate(finite.tolist()) if texts[place] and not fine]
-            kept = places[: MOST_UNREADABLE - len(self.first_unreadable)]
-            self.first_unreadable += [(self._rows + place, texts[place][:_LONGEST_UNREADABLE]) for place in kept]
-        self.unreadable += odd
-        self._rows += len(texts)
-
-    def column(self) -> "pd.Series[float]":
-        """All rows."""
-        return pd.Series(np.concatenate(self._pieces))
+def _make_numeric(table: pd.DataFrame) -> list[UnreadableCell]:
+    """Turn `NUMERIC_COLUMNS` into float64 in place, and return the cells that are not blank and hold no finite number."""
+    unreadable = []
+    for name in NUMERIC_COLUMNS:
+        numbers = pd.to_numeric(table[name].str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True), errors="coerce")
+        numbers = numbers.astype("float64").replace([np.inf, -np.inf], np.nan)
+        odd = table.loc[numbers.isna() & table[name].notna(), name]
+        unreadable += [UnreadableCell(int(str(row)), name, text[:_LONGEST_UNREADABLE]) for row, text in odd.items()]
+        table[name] = numbers
+    return unreadable
 
 
-def _unreadable(columns: Iterable[tuple[str, _Numbers]]) -> UnreadableNumbers:
-    count, cells = 0, []
-    for name, numbers in columns:
-        count += numbers.unreadable
-        cells += [UnreadableCell(row, name, text) for row, text in numbers.first_unreadable]
-    return UnreadableNumbers(count, tuple(sorted(cells)[:MOST_UNREADABLE]))
+def _derived(column: "pd.Series[str]", function: Callable[[str], str | None]) -> "pd.Series[str]":
+    values = {value: function(value) for value in column.dropna().unique()}
+    return column.map(values).astype("str")
 
 
-def _growing(name: str) -> _Texts | _Numbers:
-    return _Numbers() if name in NUMERIC_COLUMNS else _Texts()
-
-
-def _nothing(name: str, rows: int) -> "pd.Series[Any]":
-    """A column that the table does not have."""
-    blank = _growing(name)
-    blank.extend([""] * rows)
-    return blank.column()
-
-
-def _clean(cell: str) -> str:
-    cell = cell.strip()
-    return "" if len(cell) <= _LONGEST_MISSING and cell.lower() in _MISSING else cell
-
-
-def _label(finding: str) -> str:
-    return label_of_finding(finding) or ""
-
-
-def _domain(url: str) -> str:
+def _domain(url: str) -> str | None:
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(url).hostname
     except ValueError:  # such as an unbalanced bracket
-        return ""
-
-
-_DERIVED = {"finding": ("label", _label), "url": ("source", _domain)}
-"""What is worked out of a column, and its name."""
+        return None

@@ -293,8 +293,9 @@ def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache
     def follow(what: str, done: int, total: int) -> None:
         bar.progress(done / total, f"{done} of {total} images {what}")
 
-    fingerprints = pictures_of(collection).fingerprints
-    films = read_films(images, names, partial(follow, "read"), fingerprints, partial(follow, "compared"))
+    films = read_films(
+        images, names, partial(follow, "read"), pictures_of(collection).fingerprints, partial(follow, "compared")
+    )
     with cache.lock:
         cache.films = films
     _note_reading(None)

@@ -16,7 +16,7 @@ from covid_core.errors import CovidCoreError, DatasetError
 from covid_core.locations import METADATA_NAME, dataset_dir, own_computer
 from covid_core.storage import sha256_of_bytes
 from covid_core.ui.collection import EXPLORED, OpenCollection
-from covid_core.ui.fetch_panel import fetch_buttons, run_fetch, say_how_it_ended
+from covid_core.ui.download_panel import fetch_buttons, run_fetch, say_how_it_ended
 from covid_core.ui.frame import plain, problem
 
 _FOLDER, _UPLOADS, _OWN_TABLE = "folder_of_collection", "uploads_taken_away", "table_of_visitor"

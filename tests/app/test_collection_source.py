@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import fetch_transfer
+from covid_core.data import download
 from covid_core.data.metadata import read_metadata
 from covid_core.errors import DatasetError
-from covid_core.ui.fetch_panel import time_left
+from covid_core.ui.download_panel import time_left
 from tests.app.conftest import METADATA, texts
 
 SHORT = "\n".join(METADATA.splitlines()[:3]) + "\n"
@@ -38,7 +38,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COVID_OWN_COMPUTER", "COVID_DATASET_URL", "COVID_DATASET_LISTING"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(fetch_transfer, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_the_table_alone_is_fetched_at_a_press_and_the_page_goes_on_with_it(tmp_
     app = press(opened(), "fetch_table")
     assert not app.exception
     assert f"2 rows; own False; folder {tmp_path / 'no dataset'}; images None" in texts(app)
-    assert "1 files fetched, 0 were here already. Nothing was compared with checksums" in said(app)
+    assert "1 file downloaded, 0 already here. No checksum was compared" in said(app)
     assert not [button for button in app.button if button.key == "stop_fetch"]
     assert said(app.run()) == ""
 
@@ -271,10 +271,10 @@ def test_the_whole_archive_is_fetched_and_compared(
     app = press(opened(), "fetch_archive")
     assert not app.exception
     assert f"images {tmp_path / 'no dataset' / 'images'}" in texts(app)
-    assert "2 of those fetched were compared with their checksums" in said(app)
-    assert "The server does not have 1 of the files" in said(app)
+    assert "2 files match their checksum" in said(app)
+    assert "Not on the server: 1:" in said(app)
     assert (tmp_path / "no dataset" / "images" / "a.png").read_bytes() == b"film " * 1000
-    assert "Go on with the images" in labels(app)
+    assert "Resume the images" in labels(app)
 
 
 @pytest.mark.usefixtures("no_dataset")

@@ -31,6 +31,8 @@ def page() -> None:
     st.button("Close", on_click=close_image)
     st.button("Run again")
     SECTIONS[section or "Images"](collection, filtered(with_choices(collection.table), Filters(views=views)))
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    st.text(f"Runs: {st.session_state['runs']}")
 
 
 if __name__ == "__main__":

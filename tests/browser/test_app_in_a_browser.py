@@ -4,39 +4,23 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Page, expect
 from pydicom import dcmread
 from pypdf import PdfReader
-
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, Page, expect
 
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import headline
 from covid_core.locations import default_model, models_dir
-from tests.browser.app_server import CHROMIUM
+from tests.browser.pages import download, wait_until_idle
 from tests.real_films import chest_film, leg_film, sample
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-PATIENCE_MS = 30_000
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(PATIENCE_MS)
-    yield page
-    page.close()
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
@@ -51,13 +35,6 @@ def open_predict(page: Page, address: str, *films: Path) -> None:
     page.locator("input[type=file]").set_input_files(films)
 
 
-def taken(page: Page, label: str, *, exact: bool = True) -> bytes:
-    """The content of what a download button gives."""
-    with page.expect_download() as download:
-        page.get_by_role("button", name=label, exact=exact).first.click()
-    return Path(download.value.path()).read_bytes()
-
-
 def open_downloads(page: Page) -> None:
     page.get_by_role("tab", name="Report and downloads").click()
 
@@ -67,27 +44,29 @@ def text_of(pdf: bytes) -> str:
     return " ".join(" ".join(one.extract_text() for one in PdfReader(io.BytesIO(pdf)).pages).split())
 
 
+@pytest.mark.smoke
 def test_an_uploaded_film_is_answered_with_what_the_model_says_of_it(address: str, page: Page, film: Path) -> None:
     prediction = Predictor(load_bundle(models_dir() / default_model())).predict(decode_file(film))
     open_predict(page, address, film)
     heading = page.get_by_role("heading", name=headline(prediction), exact=True)
-    expect(heading).to_be_visible(timeout=PATIENCE_MS)
+    expect(heading).to_be_visible()
     expect(page.get_by_text(f"{prediction.probability_covid:.3f}").first).to_be_visible()
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     page.get_by_role("radio", name="Heat map").click()
-    expect(page.get_by_alt_text(re.compile("the model's heat map"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's heat map"))).to_be_visible()
     below = heading.bounding_box()
     assert below is not None
     assert below["y"] < 800, "the answer stands below the fold"
 
 
+@pytest.mark.smoke
 def test_a_broken_film_is_refused_in_place_and_the_others_are_read(
     address: str, page: Page, film: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(film.read_bytes()[:2000])
     open_predict(page, address, broken, film)
-    expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible()
     expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible()
     expect(page.get_by_text(re.compile("1 (called COVID-19|called not COVID-19|indeterminate)")).first).to_be_visible()
 
@@ -99,18 +78,18 @@ def test_many_films_can_be_gone_through_by_key_and_taken_away(
     broken.write_bytes(film.read_bytes()[:2000])
     named.write_bytes(film.read_bytes())
     open_predict(page, address, film, broken, named)
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     page.keyboard.press("n")
-    expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible()
     page.keyboard.press("p")
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
-    rows = list(csv.DictReader(io.StringIO(taken(page, "Table as CSV").decode("utf-8-sig"))))
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
+    rows = list(csv.DictReader(io.StringIO(download(page, "Table as CSV").decode("utf-8-sig"))))
     assert [(row["file"], row["status"]) for row in rows] == [
         *(("film.png", "ok"), ("broken.png", "refused"), ("'=1+1.png", "ok"))
     ]
-    found = json.loads(taken(page, "JSON"))
+    found = json.loads(download(page, "JSON"))
     assert [one["file"] for one in found] == ["film.png", "broken.png", "=1+1.png"]
-    report = taken(page, "All reports as PDF")
+    report = download(page, "All reports as PDF")
     assert len(PdfReader(io.BytesIO(report)).pages) == 3
     assert "Image: 2 of 3" in text_of(report)
     assert "broken.png" not in text_of(report)  # a file is often named after the patient
@@ -120,13 +99,13 @@ def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
     address: str, page: Page, film: Path
 ) -> None:
     open_predict(page, address, film)
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     open_downloads(page)
-    assert "Patient" not in text_of(taken(page, "Report as PDF"))
+    assert "Patient" not in text_of(download(page, "Report as PDF"))
     page.get_by_role("textbox", name="Patient, to be printed on the PDF").fill("Ada Example")
     page.get_by_role("button", name="Use this name").click()
     expect(page.get_by_text("The PDF names: Ada Example")).to_be_visible()
-    words = text_of(taken(page, "Report as PDF"))
+    words = text_of(download(page, "Report as PDF"))
     assert "Ada Example" in words
     assert "not a medical device" in words.lower()
 
@@ -134,50 +113,49 @@ def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
 def test_a_dicom_film_goes_back_as_dicom_in_its_own_study(address: str, page: Page) -> None:
     source = dcmread(sample("RG1_J2KI"), stop_before_pixels=True)
     open_predict(page, address, sample("RG1_J2KI"))
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     expect(page.get_by_text(str(source.PatientName).split("^")[0])).to_have_count(0)
     open_downloads(page)
     for label, modality in (("Overlay as DICOM", source.Modality), ("Reading as DICOM report", "SR")):
-        made = dcmread(io.BytesIO(taken(page, label)))
+        made = dcmread(io.BytesIO(download(page, label)))
         assert made.StudyInstanceUID == source.StudyInstanceUID
         assert made.SOPInstanceUID != source.SOPInstanceUID
         assert made.Modality in {modality, "OT", "SR"}
 
 
+@pytest.mark.smoke
 def test_what_is_no_chest_film_is_refused_and_is_marked_when_it_is_predicted_anyway(
     address: str, page: Page, tmp_path: Path
 ) -> None:
     leg = tmp_path / "leg.png"
     Image.fromarray(leg_film()).save(leg)
     open_predict(page, address, leg)
-    expect(page.get_by_text("is unlike the frontal chest X-rays that the model knows").first).to_be_visible(
-        timeout=PATIENCE_MS
-    )
+    expect(page.get_by_text("is unlike the frontal chest X-rays that the model knows").first).to_be_visible()
     page.get_by_role("button", name="Predict anyway").click()
-    expect(page.get_by_text("Predicted anyway").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Predicted anyway").first).to_be_visible()
     open_downloads(page)
-    assert "PREDICTED ANYWAY" in text_of(taken(page, "Report as PDF"))
-    assert json.loads(taken(page, "Result as JSON"))[0]["gate"] == "predicted anyway"
+    assert "PREDICTED ANYWAY" in text_of(download(page, "Report as PDF"))
+    assert json.loads(download(page, "Result as JSON"))[0]["gate"] == "predicted anyway"
 
 
 def test_a_film_that_lies_on_its_side_is_turned_with_one_click(address: str, page: Page, tmp_path: Path) -> None:
     turned = tmp_path / "turned.png"
     Image.fromarray(chest_film(1)).transpose(Image.Transpose.ROTATE_90).save(turned)
     open_predict(page, address, turned)
-    page.get_by_role("button", name="Turn right").first.click(timeout=PATIENCE_MS)
-    expect(page.get_by_text("the film was turned right")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Turn right").first.click()
+    expect(page.get_by_text("the film was turned right")).to_be_visible()
+    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     page.get_by_role("button", name="As uploaded").click()
-    expect(page.get_by_text("lies on its side").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("lies on its side").first).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["", "Predict", "Dataset", "Model_report"])
-def test_every_page_opens_by_its_own_address_and_says_that_it_is_for_research_only(
-    address: str, page: Page, path: str
-) -> None:
+@pytest.mark.smoke
+def test_every_page_opens_by_its_own_address_and_says_that_it_is_for_research_only(address: str, page: Page) -> None:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(f"{address}/{path}")
-    expect(page.get_by_text("Not a medical device").first).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_test_id("stException")).to_have_count(0)
+    for path in ("", "Predict", "Dataset", "Model_report"):
+        page.goto(f"{address}/{path}")
+        expect(page.get_by_text("Not a medical device").first).to_be_visible()
+        wait_until_idle(page)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
     assert not problems

@@ -2,23 +2,16 @@
 
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from covid_core.data.prepare import prepare_dataset
-from tests.browser.app_server import CHROMIUM, running_app
+from tests.browser.conftest import NewPage
+from tests.browser.pages import location, tick, wait_until, wait_until_idle, wait_until_still
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-PATIENCE_MS = 30_000
+pytestmark = pytest.mark.browser
 COUNTS = re.compile(r"\d+ (of \d+ )?images?, \d+ patient")
 
 
@@ -29,51 +22,39 @@ def rows(phantom_dataset: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, phantom_dataset: Path) -> Iterator[str]:
-    scratch = tmp_path_factory.mktemp("dataset app")
-    environment = {"COVID_DATASET_DIR": str(phantom_dataset), "COVID_CACHE_DIR": str(scratch / "cache")}
-    with running_app(scratch / "app.log", **environment) as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
-    page.set_default_timeout(PATIENCE_MS)
-    yield page
-    page.close()
-
-
-def href(page: Page) -> str:
-    """The address as the page knows it; Playwright's own lags behind changes that scripts make."""
-    return str(page.evaluate("location.href"))
-
-
 def counted(page: Page) -> str:
     """The line that says how much is left, once the page rests."""
     page.get_by_text(COUNTS).first.wait_for()
-    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0, timeout=PATIENCE_MS)
+    wait_until_idle(page)
     return page.get_by_text(COUNTS).first.inner_text()
 
 
-def open_further_filters(page: Page) -> None:
+def open_more_filters(page: Page) -> None:
     page.get_by_role("button", name="More filters").click()
-    page.wait_for_timeout(1_500)  # until they have unfolded: a list that is opened before closes again
+    wait_until_still(page.get_by_role("combobox", name="Cohort").first)
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Choose an option of one of the lists of filters."""
-    asked = page.get_by_role("combobox", name=label).first
-    asked.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)  # a list closes when what it stands in scrolls
-    asked.click()
-    page.get_by_role("option", name=option, exact=True).click()
+    """Choose an option of one of the lists of filters, which close when the page around them moves."""
+    filters = page.get_by_role("combobox", name=label).first
+    wanted = page.get_by_role("option", name=option, exact=True)
+
+    def is_chosen() -> bool:
+        if not wanted.is_visible():
+            filters.click()
+        try:
+            wanted.click(timeout=2_000)
+        except Error:  # the list closed under the pointer
+            return False
+        return True
+
+    wait_until(page, is_chosen)
     page.keyboard.press("Escape")
 
 
+@pytest.mark.smoke
 def test_a_filter_is_in_the_address_and_a_fresh_visitor_finds_it_set(
-    page: Page, browser: Browser, address: str, rows: list[dict[str, str]]
+    page: Page, new_page: NewPage, address: str, rows: list[dict[str, str]]
 ) -> None:
     page.goto(f"{address}/Dataset")
     assert counted(page).startswith(f"{len(rows)} images")
@@ -86,15 +67,13 @@ def test_a_filter_is_in_the_address_and_a_fresh_visitor_finds_it_set(
     page.wait_for_function("() => location.search.includes('view=PA')")
     page.get_by_role("radio", name="Table").click()
     page.wait_for_function("() => location.search.includes('section=Table')")
-    visitor = browser.new_page(viewport={"width": 400, "height": 800})
-    visitor.set_default_timeout(PATIENCE_MS)
-    visitor.goto(href(page))
+    visitor = new_page(viewport={"width": 400, "height": 800})
+    visitor.goto(location(page))
     assert counted(visitor) == counted(page)
     expect(visitor.get_by_role("radio", name="Table")).to_be_checked()
     visitor.get_by_role("button", name="Clear all filters").click()
     expect(visitor.get_by_text(COUNTS).first).to_contain_text(f"{len(rows)} images")
     assert counted(page).startswith(f"{len(frontal)} of")  # the other tab keeps its own
-    visitor.close()
 
 
 def test_the_back_button_closes_an_image(page: Page, address: str) -> None:
@@ -110,7 +89,7 @@ def test_the_back_button_closes_an_image(page: Page, address: str) -> None:
 def test_a_choice_stays_while_the_rules_change(page: Page, address: str) -> None:
     page.goto(f"{address}/Dataset?section=Cohort")
     counted(page)
-    open_further_filters(page)
+    open_more_filters(page)
     choose(page, "Cohort", "used")
     page.wait_for_function("() => location.search.includes('cohort=used')")
     before = counted(page)
@@ -120,12 +99,12 @@ def test_a_choice_stays_while_the_rules_change(page: Page, address: str) -> None
     expect(page.get_by_text(COUNTS).first).not_to_have_text(before)
     more = counted(page)
     assert int(more.split()[0]) > int(before.split()[0])
-    open_further_filters(page)
+    open_more_filters(page)
     choose(page, "Cohort", "left out: no X-ray")
     page.wait_for_function("() => location.search.includes('X-ray')")
     expect(page.get_by_text(COUNTS).first).not_to_have_text(more)
     assert int(counted(page).split()[0]) > int(more.split()[0])
-    assert "cohort=used" in href(page)
+    assert "cohort=used" in location(page)
 
 
 def test_no_table_gives_a_file_with_formulas_away(page: Page, address: str) -> None:
@@ -146,15 +125,15 @@ def test_a_name_that_streamlit_would_make_a_picture_of_stays_a_name(page: Page, 
     page.locator("input[type=file]").set_input_files(table)
     expect(page.get_by_text(COUNTS).first).to_contain_text("1 image, 1 patient")
     page.get_by_role("radio", name="Table").click()
-    box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 18, box["y"] + 35 + 17)
+    page.get_by_role("button", name="All 1 rows as CSV").wait_for()
+    tick(page, 0)
     heading = page.get_by_role("dialog").get_by_text("The only image of patient")
     assert heading.inner_text().replace("\u2060", "") == f"The only image of patient {odd}."
 
 
+@pytest.mark.smoke
 def test_an_image_opens_from_the_gallery_has_an_address_and_is_closed(
-    page: Page, browser: Browser, address: str
+    page: Page, new_page: NewPage, address: str
 ) -> None:
     page.goto(f"{address}/Dataset?section=Images&view=PA")
     counted(page)
@@ -162,20 +141,19 @@ def test_an_image_opens_from_the_gallery_has_an_address_and_is_closed(
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_alt_text(re.compile("^Chest X-ray")).first).to_be_visible()
     page.wait_for_function("() => location.search.includes('film=')")
-    visitor = browser.new_page()
-    visitor.set_default_timeout(PATIENCE_MS)
-    visitor.goto(href(page))
+    visitor = new_page()
+    visitor.goto(location(page))
     expect(visitor.get_by_role("dialog").get_by_text("All fields and notes")).to_be_visible()
-    visitor.close()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     page.wait_for_function("() => !location.search.includes('film=')")
-    assert "view=PA" in href(page)
+    assert "view=PA" in location(page)
     page.get_by_role("radio", name="Overview").click()
     counted(page)
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+@pytest.mark.smoke
 def test_a_cohort_is_split_and_its_record_is_the_one_that_prepare_writes(
     page: Page, address: str, phantom_dataset: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The gallery and the table in Chromium: what opens an image, how fast a page is there, and that names stay names."""
+"""The gallery and the table in Chromium: what opens an image, and that names stay names."""
 
 import csv
 import io
@@ -8,20 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
 
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
-
-from tests.app.conftest import png
-from tests.browser.app_server import CHROMIUM, running_app
+from tests.browser.app_server import running_app
+from tests.browser.pages import a_run, download, run_again, tick, wait_until_idle, without_complaints
 from tests.phantom import phantom_film
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-PATIENCE_MS = 30_000
+pytestmark = pytest.mark.browser
 HOSTILE = ["<img src=x onerror=document.title='caught'>.png", "**bold** _and_ `code`.png", "\"quoted\" & 'more'.png"]
 MISSING = "missing.png"
 LEAVING = "../secret.png"
@@ -48,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerow([number, number % 9, finding, "PA" if number % 3 == 0 else "AP", "X-ray", name])
         if name not in {MISSING, LEAVING}:
             file = folder / "images" / name
-            file.write_bytes(png(np.roll(film, 2 * number, axis=1)))
+            Image.fromarray(np.roll(film, 2 * number, axis=1)).save(file, "PNG")
             os.utime(file, (1, 1))  # the store relies on a time of change that is not quite new only
     (folder / "metadata.csv").write_text(table.getvalue(), encoding="utf-8")
     return folder
@@ -63,37 +57,21 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """An empty page; no test may leave an error in the console or ask another host for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    problems: list[str] = []
-    requests: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            problems.append(message.text)
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    yield page
-    context.close()
-    assert not problems
-    assert not [url for url in requests if not url.startswith((address, "data:", f"blob:{address}"))]
+def page(page: Page, address: str) -> Iterator[Page]:
+    with without_complaints(page, address):
+        yield page
 
 
 def show_gallery(page: Page, address: str, query: str = "") -> None:
     page.goto(f"{address}/?section=Images{query}")
     page.wait_for_function(PAINTED)
+    wait_until_idle(page)
 
 
 def show_table(page: Page, address: str) -> None:
     page.goto(f"{address}/?section=Table")
-    # The table is drawn on a canvas; its rows are there for those who cannot see it.
-    page.locator("[data-testid=stDataFrame] [role=row]").nth(2).wait_for(state="attached")
-    page.wait_for_timeout(500)
+    page.get_by_role("button", name="All 180 rows as CSV").wait_for()
+    wait_until_idle(page)
 
 
 def tiles(page: Page) -> Locator:
@@ -116,16 +94,10 @@ def asked_for(page: Page, name: str | None) -> None:
     expect(page.get_by_text(f"Asked for: {name}", exact=True)).to_be_visible()
 
 
-def settled(page: Page) -> None:
-    page.wait_for_timeout(400)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-
-
-def tick(page: Page, row: int) -> None:
-    """Tick the box before a row, the first being 0; the header and each row are 35 pixels high."""
-    box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 18, box["y"] + 35 * (row + 1) + 17)
+def close(page: Page) -> None:
+    page.get_by_role("button", name="Close").click()
+    asked_for(page, None)
+    wait_until_idle(page)
 
 
 def test_a_click_asks_for_the_image(page: Page, address: str) -> None:
@@ -140,10 +112,8 @@ def test_the_same_image_can_be_opened_again_and_is_not_opened_by_itself(page: Pa
     for _ in range(2):
         tiles(page).nth(6).click()
         asked_for(page, NAMES[6])
-        page.get_by_role("button", name="Close").click()
-        asked_for(page, None)
-        page.get_by_role("button", name="Run again").click()
-        settled(page)
+        close(page)
+        run_again(page)
         asked_for(page, None)
 
 
@@ -176,7 +146,7 @@ def test_tab_enters_the_grid_once_arrows_move_in_it_and_enter_opens(page: Page, 
     assert focused(page) == NAMES[across]
     page.keyboard.press("Enter")
     asked_for(page, NAMES[across])
-    settled(page)
+    wait_until_idle(page)
     assert focused(page) == NAMES[across]
 
 
@@ -242,10 +212,8 @@ def test_ticking_a_row_opens_it_and_it_stays_closed_once_it_is_closed(page: Page
     show_table(page, address)
     tick(page, 5)
     asked_for(page, NAMES[5])
-    page.get_by_role("button", name="Close").click()
-    asked_for(page, None)
-    page.get_by_role("button", name="Run again").click()
-    settled(page)
+    close(page)
+    run_again(page)
     asked_for(page, None)
 
 
@@ -254,16 +222,14 @@ def test_the_same_row_can_be_ticked_again(page: Page, address: str) -> None:
     for _ in range(2):
         tick(page, 5)
         asked_for(page, NAMES[5])
-        page.get_by_role("button", name="Close").click()
-        asked_for(page, None)
-        settled(page)
+        close(page)
 
 
 def test_the_row_that_is_ticked_is_opened_whatever_the_order(page: Page, address: str) -> None:
     show_table(page, address)
     page.get_by_role("combobox", name="Sort by").click()
-    page.get_by_role("option", name="File name").click()
-    settled(page)
+    with a_run(page):
+        page.get_by_role("option", name="File name").click()
     tick(page, 4)
     # By hand: a quote, an asterisk, `<`, then film 0, film 1, …; the name with `..` begins with a dot, after the asterisk.
     asked_for(page, "film 0.png")
@@ -271,7 +237,5 @@ def test_the_row_that_is_ticked_is_opened_whatever_the_order(page: Page, address
 
 def test_the_table_is_taken_away_as_a_file(page: Page, address: str) -> None:
     show_table(page, address)
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="All 180 rows as CSV").click()
-    text = Path(waiting.value.path()).read_text(encoding="utf-8-sig")
+    text = download(page, "All 180 rows as CSV").decode("utf-8-sig")
     assert [row["filename"] for row in csv.DictReader(io.StringIO(text))] == NAMES

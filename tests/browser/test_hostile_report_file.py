@@ -8,21 +8,15 @@ from unicodedata import normalize
 import pandas as pd
 import pypdf
 import pytest
-
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
 from covid_core import figures
 from covid_core.model_report.content import Chapter, Chart, Report, Table, Words
 from covid_core.model_report.html import report_html
-from tests.browser.app_server import CHROMIUM
+from tests.browser.conftest import NewPage
+from tests.browser.pages import without_complaints
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-PATIENCE_MS = 30_000
+pytestmark = pytest.mark.browser
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
 WIDE = pd.DataFrame({f"Column {number}": ["-0.25", "=1+1"] for number in range(14)})
 FOLDED = pd.DataFrame({"Name": ["within the folded table", HOSTILE], "Value": ["1", "2"]})
@@ -53,32 +47,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, offline=True)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, file: Path) -> Iterator[Page]:
-    """The file opened; no test may leave an error in the console or ask for anything but the file."""
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    problems: list[str] = []
-    requests: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            problems.append(message.text)
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(file.as_uri())
-    expect(page.locator(".chart .main-svg").first).to_be_visible()
-    yield page
-    assert not problems
-    assert not [url for url in requests if not url.startswith((file.as_uri(), "data:", "blob:"))]
+def page(new_page: NewPage, file: Path) -> Iterator[Page]:
+    """The file opened without a network."""
+    page = new_page(offline=True)
+    with without_complaints(page, file.as_uri(), kinds=("error", "warning")):
+        page.goto(file.as_uri())
+        expect(page.locator(".chart .main-svg").first).to_be_visible()
+        yield page
 
 
 def test_every_chart_is_drawn(page: Page) -> None:

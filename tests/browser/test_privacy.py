@@ -6,15 +6,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator, Page, Route, expect
 
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
-
-from tests.browser.app_server import CHROMIUM, PROJECT, running_app
+from tests.browser.app_server import PROJECT, running_app
+from tests.browser.conftest import NewPage
 from tests.browser.evidence import (
     copies_in_memory,
     encodings,
@@ -25,47 +24,26 @@ from tests.browser.evidence import (
     open_files,
     process_at,
 )
+from tests.browser.pages import wait_until, wait_until_idle
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.skipif(sys.platform != "linux", reason="looks into the memory and the open files of a process"),
 ]
-PATIENCE_MS = 60_000
-SECONDS_AFTER_TAB = 3
 DEPLOYMENT = PROJECT / "docs" / "DEPLOYMENT.md"
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("app") / "app.log"
-    # The C library gives every freed buffer of an image back at once, so that copies in memory are objects that still live.
-    environment = {
-        "STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": str(SECONDS_AFTER_TAB),
-        "MALLOC_MMAP_THRESHOLD_": "65536",
-    }
-    with running_app(log, **environment) as address:
-        yield address
-
-
-@pytest.fixture
-def visitor(browser: Browser) -> Iterator[BrowserContext]:
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        context.set_default_timeout(PATIENCE_MS)
-        yield context
-
-
-def predict_page(visitor: BrowserContext, address: str) -> Page:
-    page = visitor.new_page()
+def open_predict(page: Page, address: str) -> Page:
     page.goto(f"{address}/Predict")
-    expect(page.locator("input[type=file]")).to_be_attached(timeout=PATIENCE_MS)
+    expect(page.locator("input[type=file]")).to_be_attached()
+    wait_until_idle(page)
     return page
 
 
 def upload(page: Page, name: str, content: bytes) -> None:
     """Upload one film, and wait until the page is done with it."""
     page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
-    expect(answered(page, name)).to_be_visible(timeout=PATIENCE_MS)
+    expect(answered(page, name)).to_be_visible()
     wait_until_idle(page)
 
 
@@ -74,29 +52,20 @@ def answered(page: Page, name: str) -> Locator:
     return page.get_by_test_id("stText").filter(has_text=re.compile(f"^{re.escape(name)}$"))
 
 
-def wait_until_idle(page: Page) -> None:
-    """Wait until no run of the page goes on; one that was just asked for may not have begun."""
-    app = page.get_by_test_id("stApp")
-    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE_MS)
-
-
 def new_mark(kind: str) -> str:
     return kind + secrets.token_hex(12)
 
 
-def test_an_upload_of_ten_megabytes_is_read_by_an_app_that_can_write_no_file(
-    address: str, visitor: BrowserContext
-) -> None:
+def test_an_upload_of_ten_megabytes_is_read_by_an_app_that_can_write_no_file(address: str, page: Page) -> None:
     content = film_png(colour=True, compressed=False)
     assert len(content) > 10_000_000
-    page = predict_page(visitor, address)
-    wait_until_idle(page)
+    open_predict(page, address)
     with no_file_may_grow(process_at(address)):
         upload(page, "large.png", content)
         expect(page.get_by_test_id("stFileUploader").get_by_text("large.png")).to_be_visible()
 
 
-def test_nothing_of_an_upload_is_written_or_logged_even_for_debugging(browser: Browser, tmp_path: Path) -> None:
+def test_nothing_of_an_upload_is_written_or_logged_even_for_debugging(new_page: NewPage, tmp_path: Path) -> None:
     home, temporary, log = tmp_path / "home", tmp_path / "tmp", tmp_path / "app.log"
     home.mkdir()
     temporary.mkdir()
@@ -108,15 +77,11 @@ def test_nothing_of_an_upload_is_written_or_logged_even_for_debugging(browser: B
         f"{marks['NAME']} broken.png": film_png(marks["TEXT"], marks["PIXELS"], compressed=False)[:2_000_000],
     }
     start = time.time()
-    with (
-        running_app(log, HOME=str(home), TMPDIR=str(temporary), STREAMLIT_LOGGER_LEVEL="debug") as address,
-        browser.new_context(accept_downloads=True) as visitor,
-    ):
-        visitor.set_default_timeout(PATIENCE_MS)
+    with running_app(log, HOME=str(home), TMPDIR=str(temporary), STREAMLIT_LOGGER_LEVEL="debug") as address:
         process = process_at(address)
         downloads = 0
         for name, content in films.items():
-            page = predict_page(visitor, address)
+            page = open_predict(new_page(), address)
             upload(page, name, content)
             downloads += use_the_page(page, marks["TYPED"])
             assert not [content for content in open_files(process) if any(needle in content for needle in needles)]
@@ -138,11 +103,11 @@ def use_the_page(page: Page, patient: str) -> int:
     for tab in tabs or [None]:
         if tab is not None:
             tab.click()
-        for field in page.get_by_role("textbox").all():
-            if field.is_visible() and field.is_editable():
+        for field in page.get_by_role("textbox", name="Patient").all():
+            if field.is_visible():
                 field.fill(patient)
                 field.press("Enter")
-                page.wait_for_timeout(500)
+                expect(page.get_by_text(f"The PDF names: {patient}")).to_be_visible()
                 wait_until_idle(page)
         for button in page.get_by_test_id("stDownloadButton").get_by_role("button").all():
             if button.is_visible():
@@ -161,23 +126,20 @@ def holds(path: Path, needles: Sequence[bytes]) -> bool:
     return any(needle in content for needle in needles)
 
 
-def test_a_film_leaves_the_memory_with_its_tab_and_with_its_page(address: str, visitor: BrowserContext) -> None:
+def test_a_film_leaves_the_memory_with_its_tab_and_with_its_page(address: str, new_page: NewPage) -> None:
     process = process_at(address)
+    waiting = new_page()
     for leave in (close_tab, open_another_page, replace_film):
         pixels = new_mark("PIXELS")
         content = film_png(pixels=pixels, compressed=False)
         # The first bytes of a file may stay a while in a buffer of the network, so those in the middle are looked for.
         traces = (content[1_500_000:1_500_064], pixels.encode())
-        page = predict_page(visitor, address)
+        page = open_predict(new_page(), address)
         upload(page, "film.png", content)
         assert copies_in_memory(process, *traces), "the film was not found where it must be"
         leave(page)
-        deadline = time.monotonic() + SECONDS_AFTER_TAB + 30
-        while copies_in_memory(process, *traces):
-            assert time.monotonic() < deadline, f"{leave.__name__}: the film is still in memory"
-            time.sleep(0.5)
-        if not page.is_closed():
-            page.close()
+        wait_until(waiting, lambda traces=traces: not copies_in_memory(process, *traces))
+        page.close()
 
 
 def close_tab(page: Page) -> None:
@@ -186,36 +148,34 @@ def close_tab(page: Page) -> None:
 
 def open_another_page(page: Page) -> None:
     page.get_by_role("link", name="Model report").first.click()
-    expect(page.get_by_role("heading", name="Model report")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name="Model report")).to_be_visible()
     wait_until_idle(page)
 
 
 def replace_film(page: Page) -> None:
     """Remove the film and upload another one; Streamlit itself holds what was removed until the next run."""
     page.get_by_test_id("stFileUploader").get_by_role("button", name=re.compile("^Remove")).first.click()
-    expect(page.get_by_test_id("stText")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("stText")).to_have_count(0)
     wait_until_idle(page)
     upload(page, "another.png", film_png())
 
 
-@pytest.mark.parametrize("who", ["two tabs of one visitor", "two visitors"])
-def test_what_one_uploads_never_shows_elsewhere(address: str, browser: Browser, who: str) -> None:
+@pytest.mark.parametrize("who", ["two tabs of one visitor", pytest.param("two visitors", marks=pytest.mark.smoke)])
+def test_what_one_uploads_never_shows_elsewhere(address: str, new_page: NewPage, who: str) -> None:
     name, film = f"{new_mark('same')}.png", film_png()
-    with browser.new_context() as first_visitor, browser.new_context() as second_visitor:
-        mine = predict_page(first_visitor, address)
-        other = predict_page(first_visitor if who.startswith("two tabs") else second_visitor, address)
-        upload(mine, name, film)
-        wait_until_idle(other)
-        assert name not in other.content()
-        upload(other, name, film[:20_000])
-        damaged = re.compile("damaged|cut short", re.IGNORECASE)
-        expect(other.get_by_text(damaged).first).to_be_visible(timeout=PATIENCE_MS)
-        # A new run of the first tab.
-        mine.reload()
-        wait_until_idle(mine)
-        upload(mine, name, film)
-        expect(mine.get_by_text(damaged)).to_have_count(0)
-        expect(other.get_by_text(damaged).first).to_be_visible()
+    mine = open_predict(new_page(), address)
+    other = open_predict(mine.context.new_page() if who.startswith("two tabs") else new_page(), address)
+    upload(mine, name, film)
+    wait_until_idle(other)
+    assert name not in other.content()
+    upload(other, name, film[:20_000])
+    damaged = re.compile("damaged|cut short", re.IGNORECASE)
+    expect(other.get_by_text(damaged).first).to_be_visible()
+    # A new run of the first tab.
+    open_predict(mine, address)
+    upload(mine, name, film)
+    expect(mine.get_by_text(damaged)).to_have_count(0)
+    expect(other.get_by_text(damaged).first).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -225,8 +185,8 @@ def test_what_one_uploads_never_shows_elsewhere(address: str, browser: Browser, 
         "$x$ :red[hi] `code` :material/home: <svg onload=alert(2)> &amp; ~~gone~~.png",
     ],
 )
-def test_the_name_of_a_file_shows_as_it_is_and_does_nothing(address: str, visitor: BrowserContext, name: str) -> None:
-    page = predict_page(visitor, address)
+def test_the_name_of_a_file_shows_as_it_is_and_does_nothing(address: str, page: Page, name: str) -> None:
+    open_predict(page, address)
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
     film = film_png()
@@ -236,7 +196,7 @@ def test_the_name_of_a_file_shows_as_it_is_and_does_nothing(address: str, visito
     wait_until_idle(page)
     files = [{"name": name, "mimeType": "image/png", "buffer": content} for content in (film, film[:20_000])]
     page.locator("input[type=file]").set_input_files(files)
-    expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible()
     wait_until_idle(page)
     assert_nothing_is_rendered_of_names(page)
     assert not alerts
@@ -256,29 +216,37 @@ def recommended_headers() -> dict[str, str]:
     return dict(lines)
 
 
-def test_every_page_works_under_the_recommended_headers(address: str, browser: Browser) -> None:
+@pytest.mark.smoke
+def test_every_page_works_under_the_recommended_headers(address: str, new_page: NewPage) -> None:
     headers = recommended_headers()
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     # Chromium takes an answer that the test hands on as one from elsewhere, and would not let it call the app here.
-    with browser.new_context(permissions=["local-network-access"]) as visitor:
-        page = visitor.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        broken: list[str] = []
-        page.on("console", lambda message: broken.append(message.text) if "Security Policy" in message.text else None)
-        page.on("pageerror", lambda error: broken.append(str(error)))
-
-        def with_headers(route: Route) -> None:
-            answer = route.fetch()
-            route.fulfill(response=answer, headers={**answer.headers, **headers})
-
-        page.route("**/*", with_headers)
+    page = new_page(permissions=["local-network-access"])
+    broken: list[str] = []
+    page.on("console", lambda message: broken.append(message.text) if "Security Policy" in message.text else None)
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    with answers_changed(page, headers):
         for path in ("", "Dataset", "Model_report", "Predict"):
             page.goto(f"{address}/{path}")
-            expect(page.get_by_text("Not a medical device").first).to_be_visible(timeout=PATIENCE_MS)
+            expect(page.get_by_text("Not a medical device").first).to_be_visible()
             wait_until_idle(page)
             expect(page.get_by_test_id("stException")).to_have_count(0)
         upload(page, "film.png", film_png())
-        use_the_page(page, "")
-        # A request may still be under way; its handler would fail when the page closes.
+        use_the_page(page, "Ada")
+    assert broken == []
+
+
+@contextmanager
+def answers_changed(page: Page, headers: dict[str, str]) -> Iterator[None]:
+    """Let every answer that the page gets have these headers as well."""
+
+    def with_headers(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers={**answer.headers, **headers})
+
+    page.route("**/*", with_headers)
+    try:
+        yield
+    finally:
+        # A request may still be under way when the page closes; its handler would fail and, with it, whatever runs next.
         page.unroute_all(behavior="ignoreErrors")
-        assert broken == []

@@ -8,29 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Page
 
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, Page
-
-from covid_core.inference.bundle import load_bundle
-from covid_core.locations import default_model, models_dir
 from covid_core.model_report.content import Report
 from covid_core.model_report.html import report_html
-from covid_core.model_report.record import read_record
-from covid_core.model_report.whole import asked_by_default, whole_report
-from tests.browser.app_server import CHROMIUM
+from tests.browser.conftest import NewPage
+from tests.browser.pages import without_complaints
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
+pytestmark = pytest.mark.browser
 WHITE = (255, 255, 255)
-
-
-@pytest.fixture(scope="module")
-def report() -> Report:
-    return whole_report(asked_by_default(read_record(load_bundle(models_dir() / default_model()))))
+ALL_KINDS = ("error", "warning", "info", "log", "debug")
 
 
 @pytest.fixture(scope="module")
@@ -47,46 +34,37 @@ def taken(page: Page, kind: str, name: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [pytest.param(1280, "light", marks=pytest.mark.smoke), (400, "dark")])
 def test_the_report_opens_offline_and_gives_its_tables_and_pictures(
-    browser: Browser, report: Report, file: Path, width: int, scheme: str
+    new_page: NewPage, report: Report, file: Path, width: int, scheme: str
 ) -> None:
-    complaints: list[str] = []
-    requests: list[str] = []
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(file.as_uri())
+    page = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    with without_complaints(page, "file:", kinds=ALL_KINDS):
+        page.goto(file.as_uri())
+        charts = [chart.name for chapter in report.chapters for chart in chapter.charts()]
+        for name in charts:
+            page.locator(f"#chart-{name} .main-svg").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
-    charts = [chart.name for chapter in report.chapters for chart in chapter.charts()]
-    for name in charts:
-        page.locator(f"#chart-{name} .main-svg").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+        table = next(table for chapter in report.chapters for table in chapter.tables() if not table.folded)
+        saved, content = taken(page, "csv", table.name)
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        assert saved == f"{table.name}.csv"
+        assert rows == [list(table.table.columns), *table.table.to_numpy().tolist()]
 
-    table = next(table for chapter in report.chapters for table in chapter.tables() if not table.folded)
-    saved, content = taken(page, "csv", table.name)
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    assert saved == f"{table.name}.csv"
-    assert rows == [list(table.table.columns), *table.table.to_numpy().tolist()]
+        saved, content = taken(page, "png", charts[0])
+        picture = Image.open(io.BytesIO(content))
+        assert (saved, picture.format, picture.width) == (f"{charts[0]}.png", "PNG", 2 * 760)
+        assert picture.convert("RGB").getpixel((0, 0)) == WHITE
 
-    saved, content = taken(page, "png", charts[0])
-    picture = Image.open(io.BytesIO(content))
-    assert (saved, picture.format, picture.width) == (f"{charts[0]}.png", "PNG", 2 * 760)
-    assert picture.convert("RGB").getpixel((0, 0)) == WHITE
-
-    saved, content = taken(page, "svg", charts[0])
-    assert saved == f"{charts[0]}.svg"
-    assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
-    assert re.search(rb"rgb\(255, 255, 255\)", content)
-
-    assert complaints == []
-    assert [address for address in requests if not address.startswith(("file:", "data:", "blob:"))] == []
-    page.close()
+        saved, content = taken(page, "svg", charts[0])
+        assert saved == f"{charts[0]}.svg"
+        assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+        assert re.search(rb"rgb\(255, 255, 255\)", content)
 
 
-def test_on_paper_folded_tables_are_open(browser: Browser, file: Path) -> None:
-    page = browser.new_page(viewport={"width": 400, "height": 900})
+def test_on_paper_folded_tables_are_open(new_page: NewPage, file: Path) -> None:
+    page = new_page(viewport={"width": 400, "height": 900})
     page.goto(file.as_uri())
     folded = page.locator("details:not([open])")
     before = folded.count()
@@ -94,4 +72,3 @@ def test_on_paper_folded_tables_are_open(browser: Browser, file: Path) -> None:
     assert (before > 0, folded.count()) == (True, 0)
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert folded.count() == before
-    page.close()

@@ -1,75 +1,40 @@
 """The film viewer in Chromium: what each control does, what stays, and what never happens."""
 
 import io
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-
-pytest.importorskip("playwright", reason="browser tests need requirements-dev.txt")
-
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from covid_core.inference.explanation import overlay
-from tests.browser.app_server import CHROMIUM, PROJECT, _wait_until_healthy
+from tests.browser.app_server import running_app
+from tests.browser.pages import run_again, wait_until, without_complaints
 from tests.browser.viewer_page import BOX, FIRST_ALT, OTHER_ALT, film, heat
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-]
-PATIENCE_MS = 30_000
+pytestmark = pytest.mark.browser
 Grey = NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/viewer_page.py"]
-    options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
-    with (tmp_path_factory.mktemp("viewer") / "app.log").open("wb") as log:
-        app = subprocess.Popen([*command, *options], cwd=PROJECT, stdout=log, stderr=log)
-        try:
-            _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", app)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            app.terminate()
-            app.wait(timeout=30)
+    with running_app(tmp_path_factory.mktemp("viewer") / "app.log", "tests/browser/viewer_page.py") as address:
+        yield address
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page with its first film on show; no test may leave an error in the console or ask another host for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    problems: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            problems.append(message.text)
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    requests: list[str] = []
-    page.goto(address)
-    loaded(page, FIRST_ALT)
-    yield page
-    context.close()
-    assert not problems
-    assert not [url for url in requests if not url.startswith((address, "data:", f"blob:{address}"))]
+def page(page: Page, address: str) -> Iterator[Page]:
+    """The page with its first film on show."""
+    with without_complaints(page, address):
+        page.goto(address)
+        loaded(page, FIRST_ALT)
+        yield page
 
 
 def loaded(page: Page, alt: str) -> None:
-    expect(page.get_by_role("img", name=alt, exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("img", name=alt, exact=True)).to_be_visible()
     page.wait_for_function(
         "() => document.querySelector('[data-testid=stBidiComponentIsolated]')"
         ".shadowRoot.querySelector('.film').naturalWidth > 0"
@@ -124,10 +89,9 @@ def next_film(page: Page) -> None:
     loaded(page, OTHER_ALT)
 
 
-def run_again(page: Page) -> None:
-    page.get_by_role("button", name="Run again").click()
-    page.wait_for_timeout(500)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+def scrolled(page: Page) -> float:
+    """How far the page is scrolled down, pixels."""
+    return float(page.get_by_test_id("stMain").evaluate("main => main.scrollTop"))
 
 
 def test_the_film_is_seen_whole_and_above_the_fold(page: Page) -> None:
@@ -255,18 +219,17 @@ def test_a_double_click_zooms_to_its_place_and_back(page: Page) -> None:
 def test_the_wheel_scrolls_the_page_until_the_film_is_clicked(page: Page) -> None:
     x, y = centre(page)
     page.mouse.move(x, y)
-    page.mouse.wheel(0, -300)
-    page.wait_for_timeout(200)
-    assert factor(page) == "100%"
+    for turn, is_there in ((200, lambda: scrolled(page) == 200), (-200, lambda: scrolled(page) == 0)):
+        page.mouse.wheel(0, turn)
+        wait_until(page, is_there)
+        assert factor(page) == "100%"
     page.mouse.click(x, y)
     page.mouse.wheel(0, -300)
     expect(page.locator(".factor")).to_have_text("182%")  # e ** 0.6
     page.mouse.wheel(0, 900)
     expect(page.locator(".factor")).to_have_text("100%")
-    top = film_box(page)["y"]
     page.mouse.wheel(0, 100)
-    page.wait_for_timeout(500)
-    assert film_box(page)["y"] < top
+    wait_until(page, lambda: scrolled(page) > 0)
 
 
 def test_two_fingers_zoom(page: Page) -> None:
@@ -387,8 +350,7 @@ def test_the_page_scrolls_to_the_film_when_another_one_is_opened_from_further_do
     assert film_box(page)["y"] < 0
     button.click()
     loaded(page, OTHER_ALT)
-    page.wait_for_timeout(500)
-    assert film_box(page)["y"] >= 0
+    wait_until(page, lambda: film_box(page)["y"] >= 0)
 
 
 def test_the_text_for_the_blind_is_an_attribute_and_never_markup(page: Page) -> None:
@@ -410,22 +372,21 @@ def test_tab_goes_from_the_film_through_every_control(page: Page) -> None:
 
 def test_the_arrows_scroll_the_page_while_the_film_is_whole(page: Page) -> None:
     frame(page).focus()
-    top = film_box(page)["y"]
     for _ in range(3):
         page.keyboard.press("ArrowDown")
-    page.wait_for_timeout(500)
-    assert film_box(page)["y"] < top
+    wait_until(page, lambda: scrolled(page) > 0)
 
 
 def test_on_a_phone_everything_fits_the_width(page: Page) -> None:
     page.set_viewport_size({"width": 400, "height": 800})
-    page.wait_for_timeout(500)
     for control in (
         frame(page),
         page.get_by_role("button", name="Reset"),
         page.get_by_role("slider", name="Brightness"),
     ):
-        box = control.bounding_box()
-        assert box is not None
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 400
+        wait_until(page, lambda control=control: is_within(control, 400))
+
+
+def is_within(element: Locator, width: float) -> bool:
+    box = element.bounding_box()
+    return box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width

@@ -38,6 +38,7 @@ def lungs() -> NDArray[np.bool_]:
 def page() -> None:
     """The viewer beside a few widgets."""
     st.set_page_config(layout="wide")
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     left, right = st.columns(2)
     with right:
         number = st.number_input("Film number", 1, 9, key="number")
@@ -54,6 +55,8 @@ def page() -> None:
         hot = heat(number) if with_heat and not with_lungs else None
         mask = lungs() if with_lungs else None
         film_viewer(film(number), hot, BOX, key="viewer", alt=alt, lungs=mask, seek=True)
+    with right:
+        st.text(f"Runs: {st.session_state['runs']}")
 
 
 def _next() -> None:

@@ -36,7 +36,7 @@ from covid_core.data.countries import COUNTRIES, country_name, country_of
         ("Port Moresby, Papua New Guinea", "PG"),
     ],
 )
-def test_a_country_is_told_by_its_name_or_by_a_place_in_it(location: str, code: str) -> None:
+def test_a_country_follows_from_its_name_or_by_a_place_in_it(location: str, code: str) -> None:
     assert country_of(location) == code
 
 
@@ -62,7 +62,7 @@ def test_a_country_is_told_by_its_name_or_by_a_place_in_it(location: str, code: 
         "CA",
     ],
 )
-def test_no_country_is_told_rather_than_a_wrong_one(location: str) -> None:
+def test_no_country_rather_than_a_wrong_one(location: str) -> None:
     assert country_of(location) is None
 
 
@@ -82,10 +82,10 @@ def test_a_country_has_a_name_and_an_unknown_code_is_its_own() -> None:
     assert (country_name("IT"), country_name("ZZ")) == ("Italy", "ZZ")
 
 
-def test_the_country_at_the_end_of_a_real_location_is_the_one_told(real_dataset: Path) -> None:
+def test_the_country_at_the_end_of_a_real_location_is_the_one_found(real_dataset: Path) -> None:
     locations = pd.read_csv(real_dataset / "metadata.csv")["location"].dropna()
-    told = {place: country_of(place) for place in locations.unique()}
-    assert [place for place, code in told.items() if code is None] == ["RIPAS Hospital, Brunei, New Zealand"]
+    found = {place: country_of(place) for place in locations.unique()}
+    assert [place for place, code in found.items() if code is None] == ["RIPAS Hospital, Brunei, New Zealand"]
     for name, code in (
         ("Italy", "IT"),
         ("Spain", "ES"),
@@ -94,5 +94,5 @@ def test_the_country_at_the_end_of_a_real_location_is_the_one_told(real_dataset:
         ("Australia", "AU"),
     ):
         rows = locations[locations.str.strip().str.endswith(name)]
-        assert set(rows.map(told)) == {code}
-        assert int((locations.map(told) == code).sum()) == len(rows)
+        assert set(rows.map(found)) == {code}
+        assert int((locations.map(found) == code).sum()) == len(rows)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from covid_core.data.folds import lay_out_fold, make_folds, read_folds, write_folds
-from covid_core.data.prepare import prepare_dataset, read_split
+from covid_core.data.prepare import PreparedDataset, prepare_dataset, read_split
 from covid_core.errors import DatasetError
 
 
@@ -59,9 +59,8 @@ def test_folds_that_do_not_fit_are_refused(prepared: Path, tmp_path: Path, chang
         read_folds(tmp_path / "folds.csv", prepared)
 
 
-def test_the_committed_folds_are_those_of_the_real_dataset(real_dataset: Path, tmp_path: Path) -> None:
-    prepare_dataset(real_dataset, tmp_path)
+def test_the_committed_folds_are_those_of_the_real_dataset(real_prepared: PreparedDataset) -> None:
     committed = Path(__file__).resolve().parents[2] / "models" / "folds.csv"
-    folds = read_folds(committed, tmp_path)
+    folds = read_folds(committed, real_prepared.out_dir)
     assert len(folds) == 672
-    pd.testing.assert_frame_equal(folds, make_folds(tmp_path), check_dtype=False)
+    pd.testing.assert_frame_equal(folds, make_folds(real_prepared.out_dir), check_dtype=False)

@@ -61,13 +61,6 @@ def test_text_is_stripped_and_blanks_are_missing() -> None:
     assert pd.isna(row["sex"])
 
 
-def test_numbers_that_cannot_be_read_are_missing() -> None:
-    content = MINIMAL.replace("filename\n", "filename,age,offset\n").replace("a.png", "a.png,elderly,-3.5")
-    row = read_metadata(content.encode()).iloc[0]
-    assert pd.isna(row["age"])
-    assert row["offset"] == -3.5
-
-
 NUMBERS = """\
 patientid,finding,view,modality,filename,age,offset,temperature,sex
 1,SARS,PA,X-ray,a.png,56 years,3,NA,M
@@ -112,12 +105,6 @@ def test_of_a_long_text_where_a_number_was_to_be_the_beginning_is_kept() -> None
     assert cell.text == ("old " * 10_000)[:60]
 
 
-def test_rows_are_counted_on_through_the_blocks_that_a_long_table_is_read_in() -> None:
-    rows = "".join(f"{n},SARS,PA,X-ray,{n}.png,{'odd' if n in {1023, 1024, 3000} else n}\n" for n in range(3500))
-    found = unreadable_numbers(read_metadata(f"patientid,finding,view,modality,filename,offset\n{rows}".encode()))
-    assert [cell.row for cell in found.cells] == [1023, 1024, 3000]
-
-
 @pytest.mark.parametrize(
     ("url", "source"),
     [
@@ -131,46 +118,6 @@ def test_the_source_is_the_domain_of_the_address(url: str, source: str | None) -
     content = MINIMAL.replace("filename\n", "filename,url\n").replace("a.png", f"a.png,{url}")
     found = read_metadata(content.encode())["source"][0]
     assert found == source if source else pd.isna(found)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-def test_every_usual_encoding_is_read(encoding: str) -> None:
-    content = MINIMAL.replace("filename\n", "filename,location\n").replace("a.png", "a.png,Málaga")
-    assert read_metadata(content.encode(encoding))["location"][0] == "Málaga"
-
-
-@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_other_delimiters_are_read(delimiter: str) -> None:
-    assert read_metadata(MINIMAL.replace(",", delimiter).encode())["filename"].tolist() == ["a.png", "b.png"]
-
-
-def test_windows_line_ends_blank_lines_and_quoted_line_breaks_are_read() -> None:
-    content = (
-        MINIMAL.replace("filename\n", "filename,clinical_notes\n").replace("a.png", 'a.png,"one\ntwo"') + "\n,,,,,\n"
-    )
-    table = read_metadata(content.replace("\n", "\r\n").encode())
-    assert len(table) == 2
-    assert table["clinical_notes"][0].split() == ["one", "two"]
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "empty"),
-        (b" \n ", "empty"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
-        (b"\xff\xfea", "UTF-16"),
-        (b"hello world\n1\n", "hello world"),
-        (b"patientid,filename\n1,a.png\n", "finding, view, modality"),
-        (b"patientid,finding,view,modality,filename\n", "no rows"),
-        (b"patientid,finding,view,view,modality,filename\n1,x,PA,PA,X-ray,a.png\n", "view more than once"),
-        (b"patientid,finding,view,modality,filename\n1,x,PA,X-ray,a.png,b,c\n", "Row 1 of the table has 7 fields"),
-        (b"patientid,finding,view,modality,filename\n,x,PA,X-ray,a.png\n", "no patientid"),
-    ],
-)
-def test_what_is_no_such_table_is_refused_with_a_sentence(content: bytes, sentence: str) -> None:
-    with pytest.raises(DatasetError, match=sentence):
-        read_metadata(content)
 
 
 def test_a_missing_table_is_refused_with_its_path(tmp_path: Path) -> None:

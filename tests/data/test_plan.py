@@ -71,6 +71,7 @@ def test_the_plan_is_byte_for_byte_what_prepare_writes(
     assert planned(phantom_dataset, films, rules) == written(phantom_dataset, tmp_path, rules)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [RULES[0], RULES[2]])
 def test_the_real_plan_is_byte_for_byte_what_prepare_writes(
     real_dataset: Path, real_films: ReadFilms, tmp_path: Path, rules: PlanRules
@@ -78,6 +79,7 @@ def test_the_real_plan_is_byte_for_byte_what_prepare_writes(
     assert planned(real_dataset, real_films, rules) == written(real_dataset, tmp_path, rules)
 
 
+@pytest.mark.slow
 def test_the_real_flow_has_the_published_counts(real_dataset: Path, real_films: ReadFilms) -> None:
     cohort = select_cohort(read_metadata(real_dataset / "metadata.csv"), real_dataset / "images")
     plan = plan_split(cohort, real_films)

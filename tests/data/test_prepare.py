@@ -209,11 +209,6 @@ def test_an_altered_record_is_refused(out_dir: Path, change: object, sentence: s
         read_split(out_dir)
 
 
-@pytest.fixture(scope="module")
-def real_prepared(real_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
-    return prepare_dataset(real_dataset, tmp_path_factory.mktemp("real"))
-
-
 def test_the_real_split_is_sound(real_prepared: PreparedDataset) -> None:
     part = read_split(real_prepared.out_dir).set_index("filename")["part"]
     assert real_prepared.overlap == Overlap(0, 0)

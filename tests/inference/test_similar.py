@@ -3,7 +3,7 @@ import pytest
 
 from covid_core.inference.gate import signature
 from covid_core.inference.similar import COPY_DISTANCE, similar_films, similar_to_known, was_fitted_on
-from tests.inference.test_gate import film_map, some_gate
+from tests.inference.gate_samples import film_map, some_gate
 
 FILM = film_map(strange=0.02)
 """The second of the films that the gate knows."""

@@ -12,8 +12,6 @@ import pytest
 from PIL import Image
 from sklearn.metrics import recall_score, roc_auc_score
 
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
 from covid_core.card_text import card_sections
 from covid_core.data.folds import read_folds
 from covid_core.data.prepare import read_split
@@ -32,10 +30,7 @@ from tests.training.chest import NETWORKS, RECIPE, SIZE, tiny_networks, write_ma
 from tests.training.conftest import MadeRun
 
 # Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FORMER_THRESHOLD = 0.4
 
@@ -400,6 +395,7 @@ def write_former(folder: Path, images: pd.DataFrame) -> tuple[Path, dict[str, fl
     return folder, probability
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_model_and_a_former_model_stands_beside_it(
     built: Built, images: pd.DataFrame, evaluation: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -2,16 +2,13 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
-import keras
 
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import Preparation
@@ -437,7 +434,6 @@ def test_the_reader_comes_back_from_its_file(reader, images, tmp_path) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.slow
 def test_the_exported_reader_agrees_with_keras_in_all_its_outputs(reader, heads_of_all, images, tmp_path) -> None:
     write_litert(reader, tmp_path / "model.tflite")
     np.savez(tmp_path / "head.npz", **head_weights(reader))

@@ -2,12 +2,9 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
-
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
-import keras
 
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import Preparation

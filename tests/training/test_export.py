@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
 from covid_core.errors import TrainingError
 from covid_core.images.preparation import prepare_files
 from covid_core.inference.network import Network

@@ -1,9 +1,6 @@
+import keras
 import numpy as np
 import pytest
-
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
-import keras
 
 from covid_core.training.layers import Coordinates, LungWeighting
 

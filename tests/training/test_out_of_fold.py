@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
 from covid_core.data.lungs import LungMasks
 from covid_core.data.split import assign_folds
 from covid_core.evaluation.calibration import fit_platt

@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
 from covid_core.training.pipeline import (
     augmentation_layers,
     balanced_class_weights,

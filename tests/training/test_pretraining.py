@@ -6,14 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
-import keras
 
 from covid_core.data.collections import SOURCES
 from covid_core.errors import DatasetError, TrainingError
@@ -150,7 +147,6 @@ def names(table: pd.DataFrame) -> pd.Series:
     return table["path"].map(lambda path: Path(path).name)
 
 
-@pytest.mark.slow
 def test_the_dataset_comes_first_and_copies_of_judged_images_are_not_there(chest_run: MadeRun) -> None:
     images = chest_run.run.images
     cohort = images["source"] == "cohort"
@@ -165,7 +161,6 @@ def test_the_dataset_comes_first_and_copies_of_judged_images_are_not_there(chest
     assert line == f"{len(collected) - 2} images; 2 left out as copies of images that are judged"
 
 
-@pytest.mark.slow
 def test_the_inputs_are_the_images_squashed_and_stretched(chest_run: MadeRun) -> None:
     inputs = chest_run.run.array("inputs")
     paths = chest_run.run.images["path"]
@@ -179,7 +174,6 @@ def test_the_inputs_are_the_images_squashed_and_stretched(chest_run: MadeRun) ->
         assert np.abs(inputs[row].astype(float) - expected).max() <= 1
 
 
-@pytest.mark.slow
 def test_the_share_of_each_cell_in_a_box_is_kept_beside_the_image_and_turned_with_it(chest_run: MadeRun) -> None:
     images = chest_run.run.images
     plain, mirrored = (chest_run.run.array(f"opacities-{name}") for name in ("plain", "mirrored"))
@@ -198,7 +192,6 @@ def test_the_share_of_each_cell_in_a_box_is_kept_beside_the_image_and_turned_wit
         assert not np.array_equal(moved, plain)
 
 
-@pytest.mark.slow
 def test_the_frozen_blocks_see_the_image_its_mirror_image_and_each_copy(chest_run: MadeRun) -> None:
     run = chest_run.run
     with tiny_networks():
@@ -211,7 +204,6 @@ def test_the_frozen_blocks_see_the_image_its_mirror_image_and_each_copy(chest_ru
     assert not np.array_equal(run.array("lower-0"), run.array("lower-1"))
 
 
-@pytest.mark.slow
 def test_every_network_is_trained_for_its_epochs_and_the_loss_falls(chest_run: MadeRun) -> None:
     for network in TWO_NETWORKS:
         history = pd.read_csv(chest_run.run.folder / network.name / "history.csv")
@@ -230,14 +222,12 @@ def weights_of(run: ChestRun, network: LeftOut) -> list[np.ndarray]:
         return [np.asarray(one) for one in load_network(run, network).upper.get_weights()]
 
 
-@pytest.mark.slow
 def test_each_network_learned_something_of_its_own_and_the_frozen_blocks_are_shared(chest_run: MadeRun) -> None:
     served, other = (weights_of(chest_run.run, network) for network in TWO_NETWORKS)
     assert [one.shape for one in served] == [one.shape for one in other]
     assert any(not np.array_equal(one, two) for one, two in zip(served, other, strict=True))
 
 
-@pytest.mark.slow
 def test_a_run_that_is_opened_has_the_size_it_was_made_with(chest_run: MadeRun) -> None:
     opened = open_run(chest_run.run.folder)
     assert opened.recipe == RECIPE
@@ -264,7 +254,6 @@ def files_of(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(chest_run: MadeRun) -> None:
     before = files_of(chest_run.run.folder)
     lines: list[str] = []
@@ -274,7 +263,6 @@ def test_a_finished_run_is_not_trained_again(chest_run: MadeRun) -> None:
     pd.testing.assert_frame_equal(again.images, chest_run.run.images)
 
 
-@pytest.mark.slow
 def test_a_run_of_another_recipe_is_refused_and_left_as_it_is(chest_run: MadeRun) -> None:
     before = files_of(chest_run.run.folder)
     for changed in (replace(RECIPE, epochs=3), replace(RECIPE, preparation=Preparation(size=96, border_crop=0.0))):
@@ -364,7 +352,6 @@ def test_a_run_stopped_again_and_again_ends_with_the_weights_of_one_that_was_not
     assert files_of(out / served.name) == done
 
 
-@pytest.mark.slow
 @ENDS_WITH_OPEN_FILES
 def test_a_run_stopped_before_its_weights_were_written_trains_no_epoch_twice(
     chest_run: MadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -384,7 +371,6 @@ def test_a_run_stopped_before_its_weights_were_written_trains_no_epoch_twice(
     assert pd.read_csv(run.folder / SERVED / "history.csv")["epoch"].tolist() == [0, 1]
 
 
-@pytest.mark.slow
 def test_a_copy_is_not_the_image_itself(chest_run: MadeRun) -> None:
     run = chest_run.run
     first = run.array("lower-0")[0].astype(np.float32)

@@ -1,12 +1,9 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
-
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
-import keras
 
 from covid_core.errors import TrainingError
 from covid_core.training.runtime import Runtime, configure, package_versions, source_commit

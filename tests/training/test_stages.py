@@ -5,13 +5,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
-
-pytest.importorskip("tensorflow", reason="training needs requirements-train.txt")
-
-import keras
 
 from covid_core.errors import TrainingError
 from covid_core.images import preparation
