@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -256,9 +256,8 @@ def _measurements(data: AuditInput) -> Found:
 
 def _dates(data: AuditInput) -> Found:
     today = pd.Period(datetime.now(UTC).date(), "D")
-    what = {}
-    labels = data.table["label"].to_dict()
-    for row, text in data.table["date"].dropna().items():
+    what, dated = {}, data.table[data.table["date"].notna()]
+    for row, text, label in zip(dated.index, dated["date"], dated["label"], strict=True):
         period, problem = parse_date(text), ""
         if period is None:
             continue
@@ -266,11 +265,11 @@ def _dates(data: AuditInput) -> Found:
             problem = "is in the future"
         elif period.asfreq("D", "end") < FIRST_X_RAY:
             problem = "is before the first X-ray"
-        elif labels[row] == COVID and period.asfreq("D", "end") < FIRST_COVID:
+        elif label == COVID and period.asfreq("D", "end") < FIRST_COVID:
             problem = "is before the first case of COVID-19"
         if problem:
             what[row] = f"{text} {problem}"
-    return Found(_texts(what))  # type: ignore[arg-type]
+    return Found(_texts(what))
 
 
 def _unclear_dates(data: AuditInput) -> Found:
@@ -301,13 +300,12 @@ def _stated(values: "pd.Series[str]") -> "pd.Series[str]":
 
 
 def _findings(data: AuditInput) -> Found:
-    what: dict[Any, str] = {}
-    misspelt = False
-    labels = data.table["label"].to_dict()
-    for row, finding in data.table["finding"].dropna().items():
+    what, misspelt = {}, False
+    given = data.table[data.table["finding"].notna()]
+    for row, finding, label in zip(given.index, given["finding"], given["label"], strict=True):
         unknown = [part for part in finding_components(finding) if part.lower() not in KNOWN_FINDINGS]
         if unknown:
-            lost = labels[row] != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)
+            lost = label != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)
             what[row] = f"finding: {', '.join(unknown)}" + (" (counts as Not COVID-19)" if lost else "")
             misspelt |= lost
     more = "Some look like COVID-19: write COVID-19." if misspelt else ""

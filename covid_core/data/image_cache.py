@@ -158,12 +158,13 @@ class ImageCache:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._bytes is None:
             self._bytes = sum(path.stat().st_size for path in folder.glob(_CONTENTS))
-        self._bytes += sum(map(len, contents.values()))
-        if self._bytes > self._max_bytes:
+        added = sum(map(len, contents.values()))
+        if self._bytes + added > self._max_bytes:
             for path in (folder / _INDEX_NAME, *folder.glob(_CONTENTS)):
                 path.unlink(missing_ok=True)
             self._index.clear()
             self._bytes = 0
+        self._bytes += added
         for name, data in contents.items():
             with written_aside(folder / name[:2] / name) as aside:
                 aside.write_bytes(data)

@@ -80,16 +80,13 @@ def failures(record: Record) -> tuple[Item, ...]:
 def error_table(wrong: pd.DataFrame) -> pd.DataFrame:
     """Wrongly called images, rows of `covid_core.evaluation.mistakes.mistakes`, as text with what is known of each."""
     return pd.DataFrame(
-        [
-            {
-                "File": row["filename"],
-                "Error": row["kind"],
-                "P(COVID-19)": f"{row['probability_covid']:.2f}",
-                "Confidence": f"{row['confidence']:.0%}",
-                "Known": describe(row),
-            }
-            for row in wrong.to_dict("records")
-        ]
+        {
+            "File": wrong["filename"],
+            "Error": wrong["kind"],
+            "P(COVID-19)": wrong["probability_covid"].map("{:.2f}".format),
+            "Confidence": wrong["confidence"].map("{:.0%}".format),
+            "Known": [describe(row) for row in wrong.to_dict("records")],
+        }
     )
 
 
