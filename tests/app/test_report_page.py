@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from covid_core.locations import models_dir
-from covid_core.model_report.whole import CHAPTERS
+from covid_core.paths import models_dir
+from covid_core.report.build import CHAPTERS
 from tests.app.conftest import METADATA, OpenPage, film_png, texts
 from tests.fake_bundle import change_manifest, replace_file
 
