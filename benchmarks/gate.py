@@ -7,7 +7,7 @@ python benchmarks/gate.py --model models/mobilenetv2-chest --dataset dataset --c
     [--collections DIR] [--hospitals DIR...]
 
 Photographs (and drawings, micrographs, a sky) are those of scikit-image and scikit-learn, other DICOM objects those of pydicom
-and pydicom-data (CT, MR, ultrasound, nuclear medicine, a leg), documents are drawn here; CT slices and lateral films are those of
+and pydicom-data (CT, MR, ultrasound, nuclear medicine, a leg), documents are drawn here; CT slices and lateral images are those of
 the collection. A folder of `--hospitals` with a `labels.csv` counts by source, hospital group and finding. Rewrites the bundle's
 `gate.npz`, `evaluation.json`, `MODEL_CARD.md` and `bundle.json`, and prints the figures as tables.
 """
@@ -37,7 +37,7 @@ from covid_core.training.gate_figures import Picture, pictures_by_kind, write_ga
 
 PAGES = 30
 _DOCUMENTS = ("page.png", "text.png")  # of scikit-image
-_CHEST_FILMS = ("RG1_",)  # of pydicom-data, a PA film: no negative
+_CHEST_FILMS = ("RG1_",)  # of pydicom-data, a PA image: no negative
 _WORDS = [
     "film",
     "chest",
@@ -89,7 +89,7 @@ def pages() -> Iterator[GreyImage]:
 
 
 def other_dicoms() -> Iterator[GreyImage]:
-    """The pictures in the packages' DICOM files that are large enough, each once; what is no chest film is all that they are."""
+    """The pictures in the packages' DICOM files that are large enough, each once; what is no chest X-ray is all that they are."""
     seen: set[bytes] = set()
     data = find_spec("data_store")
     folders = [Path(str(pydicom.__file__)).parent / "data" / "test_files"]
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument(
         "--collections", type=Path, help="folder of collections: adults of other hospitals, and children"
     )
-    parser.add_argument("--hospitals", type=Path, nargs="+", default=[], help="folders of upright frontal chest films")
+    parser.add_argument("--hospitals", type=Path, nargs="+", default=[], help="folders of upright frontal chest X-rays")
     options = parser.parse_args()
     started = time.monotonic()
 

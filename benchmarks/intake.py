@@ -49,7 +49,7 @@ def examiner() -> Callable[[bytes], object]:
 
 
 def films_of(path: Path) -> Iterator[Callable[[], bytes]]:
-    """The films in a file: itself, or the members of an archive; each call gives a content or raises `ImageRefusedError`."""
+    """The images in a file: itself, or the members of an archive; each call gives a content or raises `ImageRefusedError`."""
     from covid_core.images.archive import is_archive, members  # noqa: PLC0415
     from covid_core.images.decode import read_limited  # noqa: PLC0415
 
@@ -61,7 +61,7 @@ def films_of(path: Path) -> Iterator[Callable[[], bytes]]:
 
 
 def outcomes(path: Path, examine: Callable[[bytes], object]) -> Iterator[str]:
-    """Say of each film in a file whether it is accepted, why it is refused, or that it crashed."""
+    """Say of each image in a file whether it is accepted, why it is refused, or that it crashed."""
     from covid_core.errors import ImageRefusedError, Refusal  # noqa: PLC0415
 
     try:

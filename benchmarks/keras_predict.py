@@ -1,6 +1,6 @@
-"""The plain Keras way to classify one film, for comparison: load the model, predict, print.
+"""The plain Keras way to classify one image, for comparison: load the model, predict, print.
 
-python benchmarks/keras_predict.py models/mobilenetv2-chest film.png
+python benchmarks/keras_predict.py models/mobilenetv2-chest X-ray.png
 """
 
 import sys

@@ -1,11 +1,11 @@
-"""How fast thumbnails and fingerprints of 10,000 films are made, and how fast they are there again.
+"""How fast thumbnails and fingerprints of 10,000 images are made, and how fast they are there again.
 
     python benchmarks/pictures.py [--films 10000] [--folder FOLDER]
 
-Draws films (`tests/phantom.py`) of varied sizes into a temporary folder, half PNG and half JPEG, and reads them with an empty
+Draws images (`tests/phantom.py`) of varied sizes into a temporary folder, half PNG and half JPEG, and reads them with an empty
 store, again with nothing changed, and again with some changed and some new. Each run is a process of its own, so that its time
 holds the opening of the store, and its peak memory is its own. With `--folder` the same of a folder's own files, which are
-neither changed nor written. Prints the result; the one of drawn films is written to benchmarks/pictures.json.
+neither changed nor written. Prints the result; the one of drawn images is written to benchmarks/pictures.json.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=10_000, help="to draw")
-    parser.add_argument("--folder", type=Path, help="of other films, to be read instead")
+    parser.add_argument("--folder", type=Path, help="of other images, to be read instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         store = Path(scratch) / "cache"
@@ -129,7 +129,7 @@ def _pages(films: Path, store: Path) -> dict[str, float]:
 
 
 def _drawn_films() -> Iterator[bytes]:
-    """The contents of ever new films: drawn chests, each in another cut, size and grain."""
+    """The contents of ever new images: drawn chests, each in another cut, size and grain."""
     rng = np.random.default_rng(0)
     templates = [phantom_film(rng, ("covid", "non_covid")[number % 2], 640) for number in range(_TEMPLATES)]
     with ThreadPoolExecutor() as executor:

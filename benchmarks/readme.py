@@ -39,8 +39,8 @@ METRICS = ("within_source_auc", "roc_auc", "sensitivity", "specificity", "balanc
 
 
 def results() -> str:
-    """The table of results on held-out films, one row a model."""
-    head = f"| model | held-out films (patients) | {' | '.join(TITLES[name] for name in METRICS)} |"
+    """The table of results on held-out images, one row a model."""
+    head = f"| model | held-out images (patients) | {' | '.join(TITLES[name] for name in METRICS)} |"
     lines = [head, "|---" * (len(METRICS) + 2) + "|"]
     for name in MODELS:
         evaluation = _evaluation_of(name)
@@ -119,12 +119,12 @@ def serving() -> str:
     measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "serving.json").read_text())
     one, many = measured["one_film"], measured["many_films"]
     return (
-        f"Measured on {measured['machine']}, one film being a {measured['film']}:\n\n"
-        "| one film, whole process (median) | `predict` | Keras | ratio |\n|---|---:|---:|---:|\n"
+        f"Measured on {measured['machine']}, one image being a {measured['film']}:\n\n"
+        "| one image, whole process (median) | `predict` | Keras | ratio |\n|---|---:|---:|---:|\n"
         f"| time | {one['predict_seconds']:.2f} s | {one['keras_seconds']:.1f} s | {one['times_faster']:.0f} times faster |\n"
         f"| peak memory | {one['predict_peak_mib']:.0f} MiB | {one['keras_peak_mib']:.0f} MiB "
         f"| {one['times_less_memory']:.0f} times less |\n\n"
-        f"In one process: {many['films_per_second']:.0f} films a second over {many['films']} films; "
+        f"In one process: {many['films_per_second']:.0f} images a second over {many['films']} images; "
         f"{many['network_share']:.0%} of the time is the network."
     )
 
@@ -152,7 +152,7 @@ def dataset() -> str:
         f"{table['filter_slowest_milliseconds']}), in a process of at most {table['peak_mib']} MiB. On the page the counts are "
         f"right {page['filter_median_milliseconds']} ms after a filter is chosen (median; slowest: "
         f"{page['filter_slowest_milliseconds']}; Chromium on the same {films['cores']} cores); the whole server had at most "
-        f"{page['server_peak_mib']} MiB. Thumbnails and fingerprints of {films['films']:,} drawn films "
+        f"{page['server_peak_mib']} MiB. Thumbnails and fingerprints of {films['films']:,} drawn images "
         f"({films['films_megabytes'] / 1e3:.1f} GB) are made in {films['first_seconds']:.0f} s, are there again after "
         f"{films['second_seconds']:.1f} s, and after {films['changed_seconds']:.1f} s with {films['changed']} of them changed "
         f"and {films['added']} added. A page of {films['page']} thumbnails takes the server {films['page_milliseconds']:.0f} ms."
@@ -169,7 +169,7 @@ def training() -> str:
     )
     lines = [f"| {name} | {anew:.2f} s | {once:.2f} s | {anew / once:.1f} |" for name, anew, once in rows]
     return (
-        f"Measured on {measured['machine']}, TensorFlow {measured['tensorflow']}: {measured['films']} films of the training part "
+        f"Measured on {measured['machine']}, TensorFlow {measured['tensorflow']}: {measured['films']} images of the training part "
         f"({measured['files_mib']:.0f} MiB, median {measured['median_megapixels']:.2f} megapixels), "
         f"input {side} x {side} pixels, batches of {measured['batch_size']}, median of {measured['runs']}:\n\n"
         "| | anew each time | once | ratio |\n|---|---:|---:|---:|\n" + "\n".join(lines)
@@ -180,7 +180,7 @@ def experiments() -> str:
     """The table of cross-validations, the default model first, then what the same folds give without a pixel."""
     paths = [one for one in sorted((PROJECT / "docs" / "experiments").glob("*.json")) if one.name != HEADS]
     named = {DEFAULT: _evaluation_of(DEFAULT), **{path.stem: json.loads(path.read_text()) for path in paths}}
-    lines = ["| recipe or baseline | films (patients) | ROC AUC | within a source |", "|---|---|---|---|"]
+    lines = ["| recipe or baseline | images (patients) | ROC AUC | within a source |", "|---|---|---|---|"]
     for name, evaluation in named.items():
         lines.append(f"| **{name}** | {_counted(evaluation)} | {_aucs(evaluation['metrics'])} |")
     default = named[DEFAULT]

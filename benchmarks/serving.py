@@ -2,10 +2,10 @@
 
     make benchmark        or        python benchmarks/serving.py
 
-1. One film, whole process: `predict` against the plain Keras way, in turn, median of 5 pairs: wall time and peak memory.
-2. 200 films (10 different ones) in one process: films a second, and the share of the time that is the network itself.
+1. One image, whole process: `predict` against the plain Keras way, in turn, median of 5 pairs: wall time and peak memory.
+2. 200 images (10 different ones) in one process: images a second, and the share of the time that is the network itself.
 
-Writes benchmarks/serving.json, from which the README's table is made. The films are RG1 of the package pydicom-data with other
+Writes benchmarks/serving.json, from which the README's table is made. The images are RG1 of the package pydicom-data with other
 margins, 1024 pixels a side, so that anyone measures the same work.
 """
 
@@ -49,7 +49,7 @@ class Cost:
 
 
 # Starts a command, waits for it and prints what it took. It imports next to nothing, because on Linux the peak memory
-# of a process begins at that of its parent, and ours holds NumPy and films.
+# of a process begins at that of its parent, and ours holds NumPy and images.
 LAUNCHER = """
 import os, sys, time
 start = time.perf_counter()
@@ -112,11 +112,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=models_dir() / default_model(), help="bundle")
     parser.add_argument("--runs", type=int, default=5, help="pairs of processes")
-    parser.add_argument("--films", type=int, default=200, help="films of the throughput measurement")
+    parser.add_argument("--films", type=int, default=200, help="images of the throughput measurement")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         drawn = []
-        for index in range(DRAWN):  # making a film takes longer than reading it
+        for index in range(DRAWN):  # making an image takes longer than reading it
             path = Path(folder) / f"film{index}.png"
             Image.fromarray(chest_film(index, FILM_SIZE)).save(path)
             drawn.append(path)

@@ -1,10 +1,10 @@
-"""What training saves by decoding each film once. Needs the training environment.
+"""What training saves by decoding each image once. Needs the training environment.
 
 python -m covid_core prepare --dataset data/covid-chestxray-dataset --out dataset
 python benchmarks/training.py --dataset dataset
 
 The input of one epoch, augmented, with no training step behind it: every file decoded and prepared anew in each epoch, against
-films decoded once and kept in memory. In turn, median of 3 pairs: the first epoch, in which both decode, and the second.
+images decoded once and kept in memory. In turn, median of 3 pairs: the first epoch, in which both decode, and the second.
 
 Writes benchmarks/training.json, from which docs/EXPERIMENTS.md gets its table. Both pipelines have the threads, batch size,
 augmentation and deterministic kernels of a training run. Every file is read once beforehand, so that no disk is measured. This
@@ -68,7 +68,7 @@ def plain_batches(paths: list[Path], labels: NDArray[np.int64], recipe: Recipe) 
 
 
 def kept_batches(paths: list[Path], labels: NDArray[np.int64], recipe: Recipe) -> tf.data.Dataset:
-    """The films decoded once, as `train` does it."""
+    """The images decoded once, as `train` does it."""
     films = prepare_files(paths, recipe.preparation)
     return training_batches(
         films, labels, batch_size=recipe.batch_size, augmentation=recipe.augmentation, seed=recipe.seed
@@ -122,7 +122,7 @@ def rounded(value: float) -> float:
 
 
 def drawn(dataset: Path, films: int) -> pd.DataFrame:
-    """Films of the training part, drawn at random from a fixed seed: rows of `split.csv`."""
+    """Images of the training part, drawn at random from a fixed seed: rows of `split.csv`."""
     table = read_split(dataset)
     table = table[table["part"] == "train"]
     if not FEWEST_FILMS <= films <= len(table):
@@ -134,7 +134,7 @@ def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=PROJECT / "dataset", help="a folder written by `prepare`")
-    parser.add_argument("--films", type=int, default=300, help="films of the training part")
+    parser.add_argument("--films", type=int, default=300, help="images of the training part")
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured")
     options = parser.parse_args()
     recipe = Recipe()

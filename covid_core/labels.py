@@ -22,7 +22,7 @@ MISSING_FINDINGS = frozenset({"todo", "unknown"})
 NO_FINDING = "no finding"
 _COVID_COMPONENT = "covid-19"
 PREVALENCE = 0.5
-"""The share of covid films that every probability assumes."""
+"""The share of covid images that every probability assumes."""
 THRESHOLD = 0.5
 """Of a calibrated probability, where a model has no operating point of its own."""
 
@@ -63,5 +63,5 @@ def label_of_finding(finding: str | None) -> Label | None:
 
 
 def is_no_finding(finding: str | None) -> bool:
-    """Tell whether the reader of the film saw nothing abnormal (`No Finding`): a label of the image, not the patient."""
+    """Tell whether the reader of the image saw nothing abnormal (`No Finding`): a label of the image, not the patient."""
     return tuple(part.lower() for part in finding_components(finding)) == (NO_FINDING,)

@@ -1,12 +1,12 @@
-"""Take the pictures of the documentation anew: the app in Chromium, with NEMA's sample films of the package pydicom-data.
+"""Take the pictures of the documentation anew: the app in Chromium, with NEMA's sample images of the package pydicom-data.
 
 python docs/screenshots.py            docs/predict.png; each state of Predict, section of Dataset and chapter of the report in
                                       docs/screenshots/
     --only NAME                       those of them whose names begin so
 python docs/screenshots.py --all DIR  every page, wide and narrow, light and dark, into DIR, to be looked at
 
-The first shows no film of an installed dataset: they carry their own licences and do not belong into the repository. What counts
-and draws the dataset is shown over the installed one, its films are drawn ones (tests/phantom.py).
+The first shows no image of an installed dataset: they carry their own licences and do not belong into the repository. What counts
+and draws the dataset is shown over the installed one, its images are drawn ones (tests/phantom.py).
 """
 
 import argparse
@@ -50,11 +50,11 @@ class State:
     """A state of the Predict page.
 
     Attributes:
-        films: what is uploaded.
+        images: what is uploaded.
         size: of the window, pixels.
         scheme: `light` or `dark`.
         whole: whether the picture shows what is below the fold as well.
-        act: what is done once the films are read.
+        act: what is done once the images are read.
     """
 
     films: list[Path]
@@ -65,13 +65,13 @@ class State:
 
 
 def states(folder: Path) -> Iterator[tuple[str, State]]:
-    """The states, each with the name of its picture; films that must be made are put into a folder."""
+    """The states, each with the name of its picture; images that must be made are put into a folder."""
     chest = [sample("RG1_J2KI")]
     leg, turned, broken = folder / "leg.png", folder / "turned.png", folder / "cut short.png"
     Image.fromarray(leg_film(1024)).save(leg)
     Image.fromarray(np.rot90(chest_film(1, 1024)).copy()).save(turned)
     broken.write_bytes(leg.read_bytes()[:20_000])
-    series = [folder / f"film {number}.png" for number in range(1, 5)]
+    series = [folder / f"image {number}.png" for number in range(1, 5)]
     for number, path in enumerate(series, start=1):
         Image.fromarray(chest_film(number, 1024)).save(path)
 
@@ -87,7 +87,7 @@ def states(folder: Path) -> Iterator[tuple[str, State]]:
     yield "one-film-heat-map", State(chest, act=lambda page: page.get_by_role("radio", name="Heat map").click())
     yield "one-film-dark", State(chest, scheme="dark")
     yield "one-film-narrow", State(chest, size=NARROW, whole=True)
-    yield "similar-films", State(chest, whole=True, act=tab("Similar films"))
+    yield "similar-films", State(chest, whole=True, act=tab("Similar images"))
     yield "downloads", State(chest, whole=True, act=tab("Report and downloads"))
     yield "many-films", State([*series, broken, leg], whole=True)
     yield "refused", State([leg])
@@ -98,7 +98,7 @@ def states(folder: Path) -> Iterator[tuple[str, State]]:
 
 
 def open_page(browser: Browser, address: str, size: tuple[int, int], scheme: str, films: list[Path]) -> Page:
-    """Open a page in a fresh session, upload the films if there are any, and wait until it rests."""
+    """Open a page in a fresh session, upload the images if there are any, and wait until it rests."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     page.goto(address)
     page.get_by_text("Not a medical device").first.wait_for(timeout=60_000)
@@ -128,7 +128,7 @@ def prepared(page: Page) -> Page:
 
 
 def first_film(folder: Path) -> str:
-    """The name of the first film of a dataset."""
+    """The name of the first image of a dataset."""
     return str(read_metadata(folder / METADATA_NAME)["filename"].iloc[0])
 
 
@@ -188,7 +188,7 @@ def main() -> None:
     """Parse and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", type=Path, metavar="DIR", help="every page in every form")
-    parser.add_argument("--film", type=Path, nargs="*", default=[], help="films to upload; default: a sample film")
+    parser.add_argument("--film", type=Path, nargs="*", default=[], help="images to upload; default: a sample image")
     parser.add_argument("--only", default="", metavar="NAME", help="pictures whose names begin so; default: all")
     options = parser.parse_args()
     STATES.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Upload films; see what the model says of each, how firmly, where it looked, and what that means for a patient."""
+"""Upload images; see what the model says of each, how firmly, where it looked, and what that means for a patient."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from covid_core.inference.results import summary_sentence, table_rows
 from covid_core.inference.wording import OPACITIES_CAPTION, heat_sentences, opacities_sentence
 
 OPACITIES, HEAT = "Opacities", "Heat map"
-# Pixels of the window's height that the film leaves to the title, the uploader, its own controls and the footer.
+# Pixels of the window's height that the image leaves to the title, the uploader, its own controls and the footer.
 CLEARANCE = 440
 
 ui.page("Predict", keeps_uploads=True)
@@ -23,7 +23,7 @@ with upload_column:
         "Frontal chest X-rays (PNG, JPEG, DICOM, or ZIP)", accept_multiple_files=True, key="films"
     )
     if not uploads:
-        st.caption("Films stay in memory for your session; they are not stored, logged or passed on.")
+        st.caption("Images stay in memory for your session; they are not stored, logged or passed on.")
 predictor = ui.predictor_of(bundle)
 if predictor is None:
     st.stop()
@@ -50,7 +50,7 @@ with picture_column:
         # The viewer keeps its settings by key: inverted by hand, a negative would be one again once it is repaired.
         key = "repaired" if result.repairs else "uploaded"
         if isinstance(result.outcome, Refusal):
-            ui.film_viewer(picture, None, None, key=key, alt="The film that was refused", clearance=CLEARANCE)
+            ui.film_viewer(picture, None, None, key=key, alt="The image that was refused", clearance=CLEARANCE)
         else:
             box = bundle.preparation.crop_box(picture.shape[1], picture.shape[0])
             opacities = result.outcome.opacities
@@ -59,7 +59,7 @@ with picture_column:
                     st.segmented_control("Overlay", (OPACITIES, HEAT), default=OPACITIES, key="overlay") or OPACITIES
                 )
             shown = opacities if opacities is not None and layer == OPACITIES else result.outcome.heat
-            alt = f"The film, with the model's {layer.lower()} over it"
+            alt = f"The image, with the model's {layer.lower()} over it"
             ui.film_viewer(picture, shown, box, key=key, alt=alt, clearance=CLEARANCE, layer=layer)
     st.text(result.file)
     if isinstance(result.outcome, Prediction):
@@ -78,7 +78,7 @@ if isinstance(result.outcome, Refusal):
         ui.downloads_of_one(film, result, bundle)
     st.stop()
 
-meaning, similar, reports = st.tabs(["What does this mean for my patient?", "Similar films", "Report and downloads"])
+meaning, similar, reports = st.tabs(["What does this mean for my patient?", "Similar images", "Report and downloads"])
 with meaning:
     ui.meaning(result.outcome, ui.evaluation_of(bundle))
 with similar:

@@ -6,7 +6,7 @@ from covid_core import ui
 
 ui.page(
     "Dataset",
-    "The COVID-19 Image Data Collection (Cohen et al., 2020): what is in it, which films a model uses, and what to doubt.",
+    "The COVID-19 Image Data Collection (Cohen et al., 2020): what is in it, which images a model uses, and what to doubt.",
 )
 collection = ui.choose_collection()
 if collection is None:

@@ -37,7 +37,7 @@ from covid_core.report.model_card import model_card
 SIZE = 64
 THREADS = 2
 OUTPUT_BIAS = -1.1
-"""Brings the films of `write_film` to both sides of 0.5."""
+"""Brings the images of `write_film` to both sides of 0.5."""
 MEMBERS = 5
 """Of the ensemble of a chest bundle."""
 PATTERN_THRESHOLD, OPACITY_THRESHOLD, OPACITY_ERROR = 0.4, 0.5, 0.11
@@ -59,7 +59,7 @@ def start_tensorflow() -> None:
 
 
 def tiny_classifier() -> Any:
-    """A Keras classifier with fixed weights, whose P(covid) differs from film to film."""
+    """A Keras classifier with fixed weights, whose P(covid) differs from image to image."""
     start_tensorflow()
     import keras
 
@@ -125,7 +125,7 @@ def write_fake_bundle(
 
     Args:
         folder: is made; its name becomes the model's name.
-        threshold: P(covid) from which a film is called covid.
+        threshold: P(covid) from which an image is called covid.
         calibration: from the network's output to P(covid).
         three_way: its three-way decision; a bundle without one has no such key.
 
@@ -249,7 +249,7 @@ def _fixed_weights(shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
 
 
 def _random_weights(shapes: list[tuple[int, ...]], seed: int) -> list[np.ndarray]:
-    """Weights from NumPy, which are the same whatever Keras' initialisers do; large enough that films differ."""
+    """Weights from NumPy, which are the same whatever Keras' initialisers do; large enough that images differ."""
     rng = np.random.default_rng(seed)
     fan_in = [np.prod(shape[:-1]) if len(shape) > 1 else 100 for shape in shapes]
     weights = [rng.normal(0, np.sqrt(8 / fan), shape) for shape, fan in zip(shapes, fan_in, strict=True)]
@@ -281,7 +281,7 @@ def _model_files(model: Any) -> dict[str, bytes]:
 
 
 def _predictions(calibration: Calibration) -> pd.DataFrame:
-    """Invented predictions of 40 films each of the validation and test parts, two films a patient."""
+    """Invented predictions of 40 images each of the validation and test parts, two images a patient."""
     rng = np.random.default_rng(5)
     number = np.arange(80)
     covid = number % 4 < 2

@@ -1,4 +1,4 @@
-"""Records of models that nobody trained: an evaluation of made-up predictions, as of a user with forty films."""
+"""Records of models that nobody trained: an evaluation of made-up predictions, as of a user with forty images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ MANIFEST: Mapping[str, Any] = {
 
 
 def forty_films(films_of_a_patient: int = 2, **columns: Any) -> pd.DataFrame:
-    """Predictions of 20 films of each class, by turns two of each, that overlap; `columns` replace or add some."""
+    """Predictions of 20 images of each class, by turns two of each, that overlap; `columns` replace or add some."""
     number = np.arange(40)
     covid = number % 4 < 2
     raw = 1 / (1 + np.exp(-np.random.default_rng(3).normal(np.where(covid, 1.0, -1.0), 1.2)))
@@ -46,7 +46,7 @@ def forty_films(films_of_a_patient: int = 2, **columns: Any) -> pd.DataFrame:
 
 
 def scored(probability: Any) -> pd.DataFrame:
-    """The forty films with this P(covid): a number, or one a film."""
+    """The forty images with this P(covid): a number, or one a image."""
     return forty_films(probability_raw=probability, probability_covid=probability)
 
 

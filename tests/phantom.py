@@ -86,19 +86,19 @@ SOURCES = ("https://radiopaedia.org/cases/1", "https://www.eurorad.org/case/2", 
 def write_phantom_dataset(folder: Path, *, n_patients: int = 24, seed: int = 0, size: int = 160) -> Path:
     """Write `metadata.csv` and `images/` with everything that trips people up in the real dataset, once each.
 
-    `n_patients` ordinary patients (ids from 1, odd ones covid, even ones non_covid; one to three films each), and then:
+    `n_patients` ordinary patients (ids from 1, odd ones covid, even ones non_covid; one to three images each), and then:
 
     - `missing`, `broken`: the file is not there; is no image.
     - `ct`, `lateral`, `todo`, `unknown`: a CT slice; a view `L`; no finding.
-    - `resolved`: a COVID-19 film and a `No Finding` film.
-    - `copy`, `pale`: the first film of patient 1 (covid), the same bytes; that of patient 2 (non_covid), brighter.
+    - `resolved`: a COVID-19 image and a `No Finding` image.
+    - `copy`, `pale`: the first image of patient 1 (covid), the same bytes; that of patient 2 (non_covid), brighter.
     - `volume`: a CT volume of folder `volumes`, without file.
 
     Args:
         folder: becomes the dataset folder.
         n_patients: ordinary patients, at least 2.
         seed: the same seed gives the same pictures and table.
-        size: side of the films, pixels.
+        size: side of the images, pixels.
 
     Returns:
         `folder`.

@@ -1,4 +1,4 @@
-"""Real films for tests, from the package pydicom-data: RG1 is a frontal chest film (PA), RG3 a leg (NEMA WG-04 samples)."""
+"""Real images for tests, from the package pydicom-data: RG1 is a frontal chest X-ray (PA), RG3 a leg (NEMA WG-04 samples)."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -22,14 +22,14 @@ def sample(name: str) -> Path:
 
 
 def leg_film(size: int = 512) -> NDArray[np.uint8]:
-    """A film of a leg, uint8 (size, size), for what is no chest; its file says so, its pixels alone do not."""
+    """An image of a leg, uint8 (size, size), for what is no chest; its file says so, its pixels alone do not."""
     pixels = dcmread(sample("RG3_J2KI")).pixel_array.astype(np.float32)
     grey = np.rint(255 * (1 - pixels / pixels.max())).astype(np.uint8)  # MONOCHROME1
     return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def chest_film(seed: int = 0, size: int = 512) -> NDArray[np.uint8]:
-    """A frontal chest film, uint8 (size, size); each seed gives it other margins, as if it were another exposure."""
+    """A frontal chest X-ray, uint8 (size, size); each seed gives it other margins, as if it were another exposure."""
     film = _chest()
     left, top, right, bottom = np.random.default_rng(seed).integers(0, 24, 4) if seed else (0, 0, 0, 0)
     height, width = film.shape

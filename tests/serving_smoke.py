@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
         assert not app.exception, f"{page}: {app.exception}"
         if "Predict" in page:
             app.file_uploader[0].upload("film.png", film.read_bytes(), "image/png").run()
-            assert not app.exception, f"{page} with a film: {app.exception}"
+            assert not app.exception, f"{page} with an image: {app.exception}"
         print(f"{page} runs")
 
 

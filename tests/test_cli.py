@@ -61,7 +61,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """A film whose picture has no faults."""
+    """An image whose picture has no faults."""
     path = tmp_path_factory.mktemp("films") / "film.png"
     Image.fromarray(phantom_film(np.random.default_rng(3), "covid", 512)).save(path)
     return path
@@ -550,7 +550,7 @@ def test_a_verb_whose_packages_are_not_installed_names_the_file_that_lists_them(
 def test_what_speaks_against_relying_on_a_film_is_said_after_its_class(bundle, tmp_path, capsys):
     film = write_film(tmp_path / "small.png", seed=1)  # 130 pixels wide
     assert main(["predict", str(film), "--model", str(bundle)]) == 0
-    assert "\n  Caution    : The film is only 130 pixels" in capsys.readouterr().out
+    assert "\n  Caution    : The image is only 130 pixels" in capsys.readouterr().out
     main(["predict", "--json", str(film), "--model", str(bundle)])
     assert "130 pixels" in json.loads(capsys.readouterr().out)["warnings"][0]
 

@@ -1,4 +1,4 @@
-"""The gate of a bundle with a tiny network, fitted on synthetic films; the network is untrained, so no gate is good here."""
+"""The gate of a bundle with a tiny network, fitted on synthetic images; the network is untrained, so no gate is good here."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ LATERALS = 14
 
 
 def write_collection(folder: Path) -> Path:
-    """The phantom collection with lateral films: of seven patients, two each, squeezed to half their width."""
+    """The phantom collection with lateral images: of seven patients, two each, squeezed to half their width."""
     write_phantom_dataset(folder, n_patients=24, size=96)
     rng = np.random.default_rng(8)
     rows = []
@@ -315,7 +315,7 @@ def write_films(folder: Path, seeds: range) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def block(bundle, fitted, dataset, tmp_path_factory):
-    """Judged with pictures of noise, films from elsewhere with a copy among them, and a file that is no picture."""
+    """Judged with pictures of noise, images from elsewhere with a copy among them, and a file that is no picture."""
     folder = tmp_path_factory.mktemp("elsewhere")
     noise = [np.random.default_rng(seed).random((80, 80), np.float32) for seed in range(6)]
     elsewhere = [*write_films(folder / "films", range(12)), split_image_paths(dataset)[3]]
@@ -457,7 +457,7 @@ def test_forty_films_of_one_class_are_enough(tmp_path):
 def test_too_few_films_or_patients_are_refused_with_a_sentence(tmp_path, films, patients):
     dataset = one_class_dataset(tmp_path / "small", films, patients)
     folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
-    with pytest.raises(TrainingError, match=f"Received: {films} films of {patients} patients.*works without a gate"):
+    with pytest.raises(TrainingError, match=f"Received: {films} images of {patients} patients.*works without a gate"):
         fit_gate(load_bundle(folder), dataset)
 
 

@@ -42,7 +42,7 @@ N = 80
 
 
 def write_prepared(folder: Path, source: np.ndarray, kinds: np.ndarray) -> tuple[Path, pd.DataFrame]:
-    """A prepared dataset of 80 black films, every second one covid, two of a patient; and folds for it."""
+    """A prepared dataset of 80 black images, every second one covid, two of a patient; and folds for it."""
     covid = np.arange(N) % 4 < 2
     pictures = folder / "pictures"
     pictures.mkdir()

@@ -1,4 +1,4 @@
-"""Of whom the films are, from a prepared dataset, from a collection, and from both."""
+"""Of whom the images are, from a prepared dataset, from a collection, and from both."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def evaluation() -> dict[str, Any]:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """What `prepare` leaves of the forty films: their table and their (empty) files; every film is of a woman of 50."""
+    """What `prepare` leaves of the forty images: their table and their (empty) files; every image is of a woman of 50."""
     folder = tmp_path / "dataset"
     for row in FILMS.itertuples():
         film = folder / "split" / row.part / row.label / row.filename
@@ -37,7 +37,7 @@ def dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
-    """A table that names the forty films and one more: every film is of a man, the age is known of none."""
+    """A table that names the forty images and one more: every image is of a man, the age is known of none."""
     folder = tmp_path / "collection"
     folder.mkdir()
     columns = "patientid,sex,age,finding,RT_PCR_positive,view,modality,filename,url"

@@ -73,7 +73,7 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         "--ambiguous",
         choices=("drop", "non_covid", "covid"),
         default="drop",
-        help="No Finding films of patients with COVID-19",
+        help="No Finding images of patients with COVID-19",
     )
     prepare.add_argument("--no-supine", action="store_true", help="never add AP Supine views")
     prepare.add_argument(
@@ -153,7 +153,7 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         "--dataset",
         type=Path,
         default=None,
-        help="the prepared dataset of a bundle: counts its cohort, and leaves out external films that are copies of its films",
+        help="the prepared dataset of a bundle: counts its cohort, and leaves out external images that are copies of its images",
     )
     _add_collection(evaluate, "for subgroups")
     _add_stage(evaluate)
@@ -209,11 +209,11 @@ def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:
         verbs,
         handlers,
         "gate",
-        "give a bundle a gate: it refuses what is no frontal chest X-ray, and finds similar films",
+        "give a bundle a gate: it refuses what is no frontal chest X-ray, and finds similar images",
     )
     gate.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
     gate.add_argument("--dataset", type=Path, default=Path("dataset"), help="the prepared dataset it was trained on")
-    _add_collection(gate, "for its lateral films and CT slices")
+    _add_collection(gate, "for its lateral images and CT slices")
     gate.add_argument(
         "--collections", type=Path, default=None, help="folder of collections: adults of other hospitals, and children"
     )
@@ -222,7 +222,7 @@ def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:
         type=Path,
         nargs="+",
         default=(),
-        help="folders of frontal chest films from elsewhere, that should pass",
+        help="folders of frontal chest X-rays from elsewhere, that should pass",
     )
 
 
@@ -231,7 +231,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", choices=("mobilenetv2", "resnet50"), default="mobilenetv2", help="network")
     parser.add_argument("--epochs", type=_whole(1), default=15, help="most epochs of the initial training")
     parser.add_argument("--finetune-epochs", type=_whole(1), default=15, help="most epochs of the fine-tuning")
-    parser.add_argument("--batch-size", type=_whole(1), default=32, help="films a step")
+    parser.add_argument("--batch-size", type=_whole(1), default=32, help="images a step")
     parser.add_argument("--size", type=_whole(32, 1024), default=224, help="side of the input, pixels")
 
 
@@ -252,23 +252,23 @@ def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         verbs,
         handlers,
         "predict",
-        "classify films (PNG, JPEG or DICOM, or ZIP files of them); exit code 1 if any is refused",
+        "classify images (PNG, JPEG or DICOM, or ZIP files of them); exit code 1 if any is refused",
     )
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="film, or ZIP file of films")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image, or ZIP file of images")
     predict.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
     predict.add_argument(
         "--repair",
         choices=tuple(REPAIR_TITLES),
         action="append",
         default=[],
-        help="put the films right first; give it again for another repair",
+        help="put the images right first; give it again for another repair",
     )
     predict.add_argument(
         "--anyway",
         action="store_true",
         help="predict what the gate refuses as no frontal chest X-ray; marked in the output",
     )
-    predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused film has one, too")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused image has one, too")
 
 
 def _add_report(verbs: "Verbs", handlers: Handlers) -> None:
@@ -294,9 +294,9 @@ def _add_report(verbs: "Verbs", handlers: Handlers) -> None:
         "--prevalence",
         type=_share,
         default=None,
-        help="share of COVID-19 among those who are read; by default that of the films judged",
+        help="share of COVID-19 among those who are read; by default that of the images judged",
     )
-    _add_collection(report, "to describe the films that are called wrongly")
+    _add_collection(report, "to describe the images that are called wrongly")
 
 
 def _share(text: str) -> float:

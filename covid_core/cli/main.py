@@ -84,7 +84,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from covid_core.dataset.prepare import prepare_dataset, summary_lines
 
     rules = CohortRules(ambiguous=options.ambiguous, include_supine=not options.no_supine)
-    with _progress("reading films, then comparing them", "film") as progress:
+    with _progress("reading images, then comparing them", "film") as progress:
         prepared = prepare_dataset(
             options.dataset,
             options.out,
@@ -276,7 +276,7 @@ def _export(options: argparse.Namespace) -> int:
     parity = bundle.manifest["parity"]
     print(
         f"written: {bundle.folder} (version {bundle.version}); "
-        f"LiteRT agrees with Keras on {parity['films']} films to {parity['max_abs_difference']:.1e}"
+        f"LiteRT agrees with Keras on {parity['films']} images to {parity['max_abs_difference']:.1e}"
     )
     return 0
 

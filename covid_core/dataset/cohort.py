@@ -32,7 +32,7 @@ class CohortRules:
     Attributes:
         ambiguous: what becomes of a `No Finding` image of a patient who has COVID-19 elsewhere in the table: left out,
             kept as it is labelled, or counted as covid.
-        include_supine: whether `AP Supine` films are added where a class is lacking.
+        include_supine: whether `AP Supine` images are added where a class is lacking.
     """
 
     ambiguous: Ambiguous = "drop"

@@ -1,8 +1,8 @@
-"""What the collection says of films by their file names: the columns that subgroups and links need beside predictions.
+"""What the collection says of images by their file names: the columns that subgroups and links need beside predictions.
 
 Reads `metadata.csv` and, where it is there, the severity scores of the annotations. Knows no model, and opens no image.
 
-Severity is the extent of lung involvement, 0 (none) to 8 (all of both lungs), the mean of three readers, given for 94 films
+Severity is the extent of lung involvement, 0 (none) to 8 (all of both lungs), the mean of three readers, given for 94 images
 (J. P. Cohen et al., Predicting COVID-19 Pneumonia Severity on Chest X-ray with Deep Learning, Cureus 12 (2020) e9448).
 """
 
@@ -29,7 +29,7 @@ _TEXT_COLUMNS = ("finding", "view", "sex", "rt_pcr", "url")
 
 
 def described(filenames: Sequence[str], collection: Path) -> pd.DataFrame:
-    """Describe films by what the collection's tables say of them.
+    """Describe images by what the collection's tables say of them.
 
     Args:
         filenames: n file names, in any order; one that the table does not name gets a row of NA.
@@ -70,7 +70,7 @@ def is_web_address(url: object) -> bool:
 
 
 def severity_scores(path: Path) -> dict[str, float]:
-    """Read the severity of every film that has a score.
+    """Read the severity of every image that has a score.
 
     Args:
         path: `SEVERITY_NAME` within the collection.

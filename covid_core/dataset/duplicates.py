@@ -3,17 +3,17 @@
 This module reads and compares pictures. It knows nothing of patients, labels or parts.
 
 Measured on the 672 images of the default cohort of the dataset, every pair near a limit looked at by eye. 20 pairs under
-different patient ids belong together: 14 are one picture saved twice, five are one film published twice (other
+different patient ids belong together: 14 are one picture saved twice, five are one image published twice (other
 brightness, arrows drawn in, or cropped), and one shows the same person on another day.
 
 - Whole pictures at 64 x 64, correlated: the 14 have 0.9999 or more; the others 0.957 to 0.966, but the cropped one 0.875,
-  among hundreds of unrelated pairs. The next highest are films of different people, 0.927.
+  among hundreds of unrelated pairs. The next highest are images of different people, 0.927.
 - The inner part of one picture against windows of the other at several positions and scales, large-scale brightness
   removed ("match"): 18 of the 20 have 0.964 or more, the cropped one 0.985. The other two, with arrows and of another day,
-  have 0.900 and 0.908; the highest of films of different people is 0.918.
+  have 0.900 and 0.908; the highest of images of different people is 0.918.
 
 Hence the two rules of `Limits`: they find all 20 and nothing else across patient ids, and five pairs within one patient,
-who shares a group anyway. Of 60 of the films, cropped at random by up to 5, 10 and 15 % at every side, 95, 92 and 72 % are
+who shares a group anyway. Of 60 of the images, cropped at random by up to 5, 10 and 15 % at every side, 95, 92 and 72 % are
 found again. Mirrored and rotated copies are not looked for.
 """
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 THUMBNAIL_SIZE = 64
 MAX_WORKERS = 4
-"""Films decoded at a time; one may take 200 MB."""
+"""Images decoded at a time; one may take 200 MB."""
 _INNER = 44  # side of the compared inner part, thumbnail pixels
 _CELLS = 24  # a window is compared at this many cells a side
 _SCALES = (1.0, 0.955, 0.91, 0.865, 0.82)  # a window's side in units of the inner part's
@@ -187,7 +187,7 @@ def whole_correlations(thumbnails: FloatArray, others: FloatArray) -> FloatArray
 
 
 def matcher(thumbnails: FloatArray) -> Callable[[int, NDArray[np.intp]], FloatArray]:
-    """Prepare to match windows of a picture with the inner part of others, so that a film finds the crop that was cut from it.
+    """Prepare to match windows of a picture with the inner part of others, so that an image finds the crop that was cut from it.
 
     Args:
         thumbnails: float32 (n, 64, 64).

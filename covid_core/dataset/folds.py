@@ -1,6 +1,6 @@
 """Folds for cross-validation: fixed once, kept in a file, and each laid out as a prepared dataset of its own.
 
-The test part of fold k holds the films of fold k; the others are divided into train and val, grouped and stratified as
+The test part of fold k holds the images of fold k; the others are divided into train and val, grouped and stratified as
 everywhere. So training and evaluation need not know that they run inside a cross-validation.
 """
 
@@ -14,11 +14,11 @@ from covid_core.errors import DatasetError
 from covid_core.files import written_aside
 
 VAL_SHARE = 0.15
-"""Of the films outside the held-out fold, for early stopping and calibration."""
+"""Of the images outside the held-out fold, for early stopping and calibration."""
 
 
 def make_folds(dataset: Path, n_folds: int = 5, seed: int = 0) -> pd.DataFrame:
-    """Assign every film of a prepared dataset to a fold; its patient and its duplicates come along.
+    """Assign every image of a prepared dataset to a fold; its patient and its duplicates come along.
 
     Returns:
         Columns `filename` and `fold` (0 to `n_folds` - 1), in the order of `split.csv`.
@@ -40,7 +40,7 @@ def read_folds(path: Path, dataset: Path) -> pd.DataFrame:
     """Read folds and check that they fit a dataset.
 
     Raises:
-        DatasetError: the file cannot be read, does not name each film of the dataset once, or divides a patient or duplicates.
+        DatasetError: the file cannot be read, does not name each image of the dataset once, or divides a patient or duplicates.
     """
     try:
         folds = pd.read_csv(path, dtype={"filename": "str", "fold": "int64"})[["filename", "fold"]]
@@ -49,11 +49,11 @@ def read_folds(path: Path, dataset: Path) -> pd.DataFrame:
     table = read_split(dataset).merge(folds, on="filename", how="left", validate="one_to_one")
     if table["fold"].isna().any() or len(table) != len(folds):
         raise DatasetError(
-            f"{path} does not name the films of {dataset}. Prepare the dataset as it was, or name another --folds file "
+            f"{path} does not name the images of {dataset}. Prepare the dataset as it was, or name another --folds file "
             "to make new ones."
         )
     if len(table[["group", "fold"]].drop_duplicates()) > table["group"].nunique():
-        raise DatasetError(f"{path} divides films of one patient, or duplicates, between folds.")
+        raise DatasetError(f"{path} divides images of one patient, or duplicates, between folds.")
     return folds
 
 
@@ -65,7 +65,7 @@ def lay_out_fold(dataset: Path, folds: pd.DataFrame, fold: int, out: Path, seed:
         folds: as `read_folds` gives them.
         fold: the one held out.
         out: gets `split/` and `split.csv`.
-        seed: of the division of the other films into train and val.
+        seed: of the division of the other images into train and val.
     """
     table = read_split(dataset)
     sources = [split_image_path(dataset, row) for _, row in table.iterrows()]

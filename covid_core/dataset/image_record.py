@@ -125,7 +125,7 @@ class FilmRecord:
         fields: what is given, in the order of the table's columns, without the notes.
         not_given: the titles of the columns that are blank.
         notes: long texts, whole.
-        films: all images of the patient that have a file name, this one among them: by day, those without one last, then in
+        images: all images of the patient that have a file name, this one among them: by day, those without one last, then in
             the order of the table.
         unnamed: rows of the patient without a file name, which cannot be opened.
         kind: as of `PatientFilm`.

@@ -1,7 +1,7 @@
-"""A folder of labelled films from elsewhere: `labels.csv` beside `images/`, as the auxiliary and external collections come.
+"""A folder of labelled images from elsewhere: `labels.csv` beside `images/`, as the auxiliary and external collections come.
 
 Columns of `labels.csv`: `filename`; `finding`, free text; `label`, a class name or blank where the source gives none; and, if the
-films come from several collections, `source`.
+images come from several collections, `source`.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ COLUMNS = ("filename", "finding", "label")
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Films with their labels, row by row.
+    """Images with their labels, row by row.
 
     Attributes:
         name: the folder's.
         table: `COLUMNS`, text, empty where the source says nothing.
         paths: the image files.
-        sources: the collections that the films come from, where the table names them.
-        copies: how many films were left out since they are (almost) the same picture as a film elsewhere.
+        sources: the collections that the images come from, where the table names them.
+        copies: how many images were left out since they are (almost) the same picture as an image elsewhere.
     """
 
     name: str
@@ -41,7 +41,7 @@ class LabelledFolder:
     copies: int = 0
 
     def __repr__(self) -> str:
-        return f"LabelledFolder({self.name!r}, {len(self.paths)} films)"
+        return f"LabelledFolder({self.name!r}, {len(self.paths)} images)"
 
 
 def read_labelled_folder(folder: Path) -> LabelledFolder:
@@ -58,7 +58,7 @@ def read_labelled_folder(folder: Path) -> LabelledFolder:
     except (OSError, ValueError, KeyError) as cause:
         raise DatasetError(f"{path} is not a table with the columns {', '.join(COLUMNS)}: {cause}.") from cause
     if table.empty:
-        raise DatasetError(f"{path} has no films.")
+        raise DatasetError(f"{path} has no images.")
     unknown = sorted(set(table["label"]) - {*CLASSES, ""})
     if unknown:
         raise DatasetError(f"{path}: labels must be {', '.join(CLASSES)} or blank. Received: {', '.join(unknown)}")
@@ -71,18 +71,18 @@ def read_labelled_folder(folder: Path) -> LabelledFolder:
 
 
 def select(folder: LabelledFolder, rows: ArrayLike) -> LabelledFolder:
-    """Some films of a folder, by a bool for each."""
+    """Some images of a folder, by a bool for each."""
     chosen = np.asarray(rows, np.bool_)
     paths = tuple(path for path, kept in zip(folder.paths, chosen, strict=True) if kept)
     return replace(folder, table=folder.table[chosen].reset_index(drop=True), paths=paths)
 
 
 def without_copies(folder: LabelledFolder, others: Sequence[Fingerprint]) -> LabelledFolder:
-    """Leave out the films that are (almost) the same picture as one of some others; collections copy from each other.
+    """Leave out the images that are (almost) the same picture as one of some others; collections copy from each other.
 
     Args:
-        folder: the films.
-        others: of the films that must not be among them (`covid_core.dataset.duplicates.fingerprint_files`).
+        folder: the images.
+        others: of the images that must not be among them (`covid_core.dataset.duplicates.fingerprint_files`).
     """
     count = len(folder.paths)
     pairs = duplicate_pairs([*fingerprint_files(folder.paths), *others])

@@ -1,8 +1,8 @@
-"""Lung masks of the dataset's annotations, as arrays beside the films they were drawn on.
+"""Lung masks of the dataset's annotations, as arrays beside the images they were drawn on.
 
-Two sets are read, as upstream keeps them: `semantic_masks_v7labs_lungs.zip` (drawn, one mask a film, named as the film) and
-`lungVAE-masks/STEM_mask.png` (Selvan et al. 2020, https://arxiv.org/abs/2005.10052) for films that the first lacks. Most of
-the films they cover show COVID-19, so *having* a mask gives the label away: only what a model predicts for every film alike
+Two sets are read, as upstream keeps them: `semantic_masks_v7labs_lungs.zip` (drawn, one mask an image, named as the image) and
+`lungVAE-masks/STEM_mask.png` (Selvan et al. 2020, https://arxiv.org/abs/2005.10052) for images that the first lacks. Most of
+the images they cover show COVID-19, so *having* a mask gives the label away: only what a model predicts for every image alike
 may be used to tell the classes apart.
 """
 
@@ -39,11 +39,11 @@ _INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the 
 
 @dataclass(frozen=True)
 class LungMasks:
-    """Masks of n films.
+    """Masks of n images.
 
     Attributes:
         inside: bool (n, size, size), true in a lung; all false where there is no mask.
-        covered: bool (n,), which films have one.
+        covered: bool (n,), which images have one.
     """
 
     inside: NDArray[np.bool_]
@@ -55,10 +55,10 @@ class LungMasks:
 
 @dataclass(frozen=True)
 class LungMask:
-    """Where the lungs of one film are.
+    """Where the lungs of one image are.
 
     Attributes:
-        inside: bool (h, w), true in a lung. Of another size than the film as a rule, but of the same part of it.
+        inside: bool (h, w), true in a lung. Of another size than the image as a rule, but of the same part of it.
         drawn: whether it was drawn by hand; otherwise a network estimated it.
     """
 
@@ -67,12 +67,12 @@ class LungMask:
 
 
 def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> LungMasks:
-    """Read the masks of some films.
+    """Read the masks of some images.
 
     Args:
         annotations: the dataset's folder of that name.
-        filenames: n names of films.
-        size: side of the masks, pixels; they are brought to a square as the films are.
+        filenames: n names of images.
+        size: side of the masks, pixels; they are brought to a square as the images are.
 
     Raises:
         DatasetError: there are no masks in the folder, or one cannot be read.
@@ -98,14 +98,14 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
 
 
 def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
-    """Read the mask of one film; the drawn one, if it has both.
+    """Read the mask of one image; the drawn one, if it has both.
 
     Args:
         annotations: the dataset's folder of that name; it may be missing.
-        filename: name of the film, or any other text.
+        filename: name of the image, or any other text.
 
     Returns:
-        The mask; None where the film has none.
+        The mask; None where the image has none.
 
     Raises:
         DatasetError: the mask, or the file that may hold it, cannot be read.
@@ -114,13 +114,13 @@ def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
     data = _drawn(annotations / DRAWN_NAME, stem).get(stem)
     if data is not None:
         return LungMask(_mask(data, None, filename), drawn=True)
-    # Compared by name, never joined to a path: the name of a film may be any text of a table.
+    # Compared by name, never joined to a path: the name of an image may be any text of a table.
     estimated = _estimated(annotations).get(stem)
     return None if estimated is None else LungMask(_mask(_content(estimated), None, filename), drawn=False)
 
 
 def _estimated(annotations: Path) -> dict[str, Path]:
-    """Stem of the film -> file of its mask."""
+    """Stem of the image -> file of its mask."""
     return {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
 
 
@@ -132,7 +132,7 @@ def _content(path: Path) -> bytes:
 
 
 def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
-    """Stem of the film -> content of its mask; of one film or of all."""
+    """Stem of the image -> content of its mask; of one image or of all."""
     if not path.is_file():
         return {}
     try:

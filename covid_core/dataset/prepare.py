@@ -138,7 +138,7 @@ def readable_cohort(cohort: Cohort, films: ReadFilms) -> Cohort:
 
     Args:
         cohort: as `select_cohort` gives it with a folder of images.
-        films: at least all images of the cohort.
+        images: at least all images of the cohort.
 
     Raises:
         DatasetError: an image of the cohort was not read.
@@ -158,7 +158,7 @@ def plan_split(cohort: Cohort, films: ReadFilms, fractions: Sequence[float] = FR
 
     Args:
         cohort: as `select_cohort` gives it with a folder of images.
-        films: at least all images of the cohort; more of them change nothing.
+        images: at least all images of the cohort; more of them change nothing.
         fractions: shares of train, val and test.
         seed: of the split.
 

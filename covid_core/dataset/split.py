@@ -94,18 +94,18 @@ def assign_folds(table: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> "pd.Se
 
 
 def hold_out(table: pd.DataFrame, share: float, seed: int = 0) -> "pd.Series[bool]":
-    """Choose the films of one part of a given size, stratified by class and grouped.
+    """Choose the images of one part of a given size, stratified by class and grouped.
 
     Args:
         table: with columns `label` and `group`.
-        share: of the films, in (0, 1).
-        seed: the same seed gives the same films.
+        share: of the images, in (0, 1).
+        seed: the same seed gives the same images.
 
     Returns:
         Whether each row is chosen, on the table's index.
 
     Raises:
-        DatasetError: the chosen films or the others would lack a class.
+        DatasetError: the chosen images or the others would lack a class.
     """
     chosen = pd.Series(_allocate(table, np.array([1 - share, share]), seed), index=table.index)
     _check_classes(table, chosen, range(2))

@@ -22,9 +22,9 @@ _ONSET_EDGES = (0, 3, 7, 14, 21, 28)
 OUTCOMES = {
     "survival": "Survived",
     "went_icu": "Went to the ICU",
-    "in_icu": "In the ICU at the film",
+    "in_icu": "In the ICU at the image",
     "intubated": "Intubated at any time",
-    "intubation_present": "Intubated at the film",
+    "intubation_present": "Intubated at the image",
     "extubated": "Extubated later",
     "needed_supplemental_O2": "Needed oxygen",
 }
@@ -225,7 +225,7 @@ def images_by_country(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cohort_sentence(cohort: pd.DataFrame) -> str:
-    """Count a cohort: its images and patients by class; a patient with films of both classes counts in both."""
+    """Count a cohort: its images and patients by class; a patient with images of both classes counts in both."""
     parts = []
     for name in CLASSES:
         rows = cohort[cohort["label"] == name]

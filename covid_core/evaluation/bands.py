@@ -13,7 +13,7 @@ Curves = Callable[[FloatArray], FloatArray]
 """A curve of weighted observations: weights float64 (b, n) -> float64 (b, g), a row of NaN where it is undefined."""
 
 LEVEL = 0.95
-_CLOSE = 1e-9  # 58 of 200 films are at 0.29, whatever the last digit says
+_CLOSE = 1e-9  # 58 of 200 images are at 0.29, whatever the last digit says
 
 
 def roc_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
@@ -23,7 +23,7 @@ def roc_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
     further false positives, the value is the top of that step.
 
     Returns:
-        None where a class has no film; the bounds are NaN below `MIN_GROUPS` patients of either class.
+        None where a class has no image; the bounds are NaN below `MIN_GROUPS` patients of either class.
     """
     if not films.has_both_classes():
         return None
@@ -38,10 +38,10 @@ def pr_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
 
     The value is the precision at the highest threshold that has the recall: steps, as in average precision. A straight line
     between two points would promise a precision that no threshold has (J. Davis and M. Goadrich, ICML 2006, 233). The
-    precision holds at the prevalence of the films, and each resample has its own.
+    precision holds at the prevalence of the images, and each resample has its own.
 
     Returns:
-        None where a class has no film; the bounds are NaN below `MIN_GROUPS` patients of either class.
+        None where a class has no image; the bounds are NaN below `MIN_GROUPS` patients of either class.
     """
     if not films.has_both_classes():
         return None
@@ -52,7 +52,7 @@ def pr_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
 
 
 def band_note(films: Films) -> str | None:
-    """The sentence on why a band of these films is missing, or too narrow; None where there is nothing to say."""
+    """The sentence on why a band of these images is missing, or too narrow; None where there is nothing to say."""
     patients = _patients(films)
     return few_groups(patients) if patients < MIN_GROUPS else caution(patients)
 
@@ -65,8 +65,8 @@ def resampled_band(
     Args:
         x: the grid (g,).
         curves: the curve as a function of the observations' weights.
-        films: what the curve rests on; it compares the classes.
-        groups: (n,), the group of each observation; None where the observations are the films.
+        images: what the curve rests on; it compares the classes.
+        groups: (n,), the group of each observation; None where the observations are the images.
         n_resamples: at least 1.
         seed: of the random numbers.
 
@@ -118,7 +118,7 @@ def _precision_at(films: Films, weights: FloatArray, recalls: FloatArray) -> Flo
 
 
 def _at_or_above_thresholds(films: Films, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Weight of the covid films and of the others at or above each distinct probability, falling: float64 (b, k) each."""
+    """Weight of the covid images and of the others at or above each distinct probability, falling: float64 (b, k) each."""
     order = np.argsort(-films.probability, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(films.probability[order]) != 0, True))
     truth, ordered = films.truth[order], weights[:, order]

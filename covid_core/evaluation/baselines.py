@@ -31,12 +31,12 @@ BASELINES: dict[str, tuple[str, ...]] = {
         "file_type",
     ),
 }
-"""What each baseline may know of a film: columns of `split.csv`; `width` and `height` in pixels, `file_type` a name."""
+"""What each baseline may know of an image: columns of `split.csv`; `width` and `height` in pixels, `file_type` a name."""
 _NUMBERS = frozenset({"age", "log width", "log height", "aspect ratio"})
 
 
 def pixel_free_predictions(table: pd.DataFrame, folds: ArrayLike, columns: tuple[str, ...]) -> NDArray[np.float64]:
-    """P(covid) of every film from some columns of the table, by a model that never saw its fold.
+    """P(covid) of every image from some columns of the table, by a model that never saw its fold.
 
     The model is a logistic regression (L2, C = 1, classes weighted equally) on one-hot categories, missing being one of
     them, and on standardised numbers with an indicator of those missing.

@@ -30,11 +30,11 @@ class Calibration:
 
     Attributes:
         method: `none` leaves the raw output as it is, `platt` takes logistic(slope * logit(raw) + intercept).
-        slope: above 0, so that the order of the films stays.
+        slope: above 0, so that the order of the images stays.
         intercept: log odds at a raw output of 0.5.
-        prevalence: the share of covid films the probability assumes, in (0, 1); None for method `none`, where it is
+        prevalence: the share of covid images the probability assumes, in (0, 1); None for method `none`, where it is
             unknown.
-        fitted_on: which films it was fitted on, in words.
+        fitted_on: which images it was fitted on, in words.
         n: how many these were.
         note: why the method is `none` although a fit was asked for, else None.
     """
@@ -106,19 +106,19 @@ def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: floa
     Source: J. Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin Classifiers
     (1999), with his smoothed targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2). The classes are weighted to `prevalence`,
     whatever their shares in the data: those of a collection of published cases are those of no hospital. (The smoothed
-    targets pull towards 0.5, the rarer class more; with 30 films or more a class, the prevalence is off by at most 0.03.)
+    targets pull towards 0.5, the rarer class more; with 30 images or more a class, the prevalence is off by at most 0.03.)
 
     With equally common classes (0.5), and as far as the calibration holds, the threshold 0.5 is the one that maximises
     Youden's J = sensitivity + specificity - 1: there the two classes' densities are equal.
 
     Args:
-        probability_raw: float (n,) in [0, 1], on films the model was not trained on.
+        probability_raw: float (n,) in [0, 1], on images the model was not trained on.
         labels: bool or 0/1 (n,), true for covid.
-        prevalence: share of covid films the result shall assume, in (0, 1).
-        fitted_on: which films these are, in words.
+        prevalence: share of covid images the result shall assume, in (0, 1).
+        fitted_on: which images these are, in words.
 
     Returns:
-        A calibration of method `platt`, or `none` with a note where a class has no film, all outputs are the same, or
+        A calibration of method `platt`, or `none` with a note where a class has no image, all outputs are the same, or
         the curve would fall (a slope of 0 or below would turn the model's order around).
     """
     truth, raw = labels_and_probability(labels, probability_raw, "probability_raw")
@@ -126,7 +126,7 @@ def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: floa
         raise ValueError(f"`prevalence` must be in (0, 1). Received: {prevalence}")
     n, positives = truth.size, int(truth.sum())
     if positives in {0, n}:
-        return no_calibration(fitted_on=fitted_on, n=n, note="Not calibrated: a class has no film.")
+        return no_calibration(fitted_on=fitted_on, n=n, note="Not calibrated: a class has no image.")
     logits = logit(raw)
     if np.ptp(logits) < _MIN_SPREAD:
         return no_calibration(fitted_on=fitted_on, n=n, note="Not calibrated: the model's outputs are all the same.")
@@ -136,7 +136,9 @@ def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: floa
     ).tolist()
     if not 0 < slope < _MAX_SLOPE:
         return no_calibration(
-            fitted_on=fitted_on, n=n, note="Not calibrated: on these films a higher output does not mean more COVID-19."
+            fitted_on=fitted_on,
+            n=n,
+            note="Not calibrated: on these images a higher output does not mean more COVID-19.",
         )
     return Calibration("platt", slope, intercept, prevalence, fitted_on, n)
 
@@ -146,7 +148,7 @@ def class_weights(labels: ArrayLike, prevalence: float | None) -> FloatArray:
 
     Args:
         labels: bool (n,) with both classes present.
-        prevalence: in (0, 1); None weighs every film 1.
+        prevalence: in (0, 1); None weighs every image 1.
 
     Returns:
         float64 (n,), summing to n.
@@ -156,20 +158,20 @@ def class_weights(labels: ArrayLike, prevalence: float | None) -> FloatArray:
         return np.ones(truth.size)
     share = float(truth.mean())
     if share in {0.0, 1.0}:
-        raise ValueError("Films of one class alone cannot be weighted to a prevalence.")
+        raise ValueError("Images of one class alone cannot be weighted to a prevalence.")
     return np.asarray(np.where(truth, prevalence / share, (1 - prevalence) / (1 - share)), np.float64)
 
 
 def brier_score(labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None) -> float | None:
-    """The mean squared difference of probability and outcome: 0 is perfect, 0.25 is what 0.5 for all films gives.
+    """The mean squared difference of probability and outcome: 0 is perfect, 0.25 is what 0.5 for all images gives.
 
     Args:
         labels: bool or 0/1 (n,), true for covid.
         probability: P(covid), float (n,) in [0, 1].
-        prevalence: what the probabilities assume; the classes are weighted to it. None takes the films as they are.
+        prevalence: what the probabilities assume; the classes are weighted to it. None takes the images as they are.
 
     Returns:
-        A value in [0, 1], None without films or where one class alone was to be weighted.
+        A value in [0, 1], None without images or where one class alone was to be weighted.
     """
     truth, values = labels_and_probability(labels, probability)
     if not _can_be_weighted(truth, prevalence):
@@ -202,21 +204,21 @@ class ReliabilityBin:
 def reliability_bins(
     labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None, n_bins: int = N_BINS
 ) -> list[ReliabilityBin]:
-    """Compare probability and outcome in bins of (nearly) equally many films.
+    """Compare probability and outcome in bins of (nearly) equally many images.
 
     Equal counts, not equal widths: the probabilities of a small part crowd together, and bins of equal width would
-    hold two films here and fifty there. Equal probabilities stay in one bin, so there may be fewer bins than asked
+    hold two images here and fifty there. Equal probabilities stay in one bin, so there may be fewer bins than asked
     for.
 
     Args:
         labels: bool or 0/1 (n,), true for covid.
         probability: P(covid), float (n,) in [0, 1].
-        prevalence: what the probabilities assume; shares, means and bounds are weighted to it. None takes the films as
+        prevalence: what the probabilities assume; shares, means and bounds are weighted to it. None takes the images as
             they are.
         n_bins: number of bins asked for.
 
     Returns:
-        The bins that hold films, probabilities rising; none where one class alone was to be weighted.
+        The bins that hold images, probabilities rising; none where one class alone was to be weighted.
     """
     truth, values = labels_and_probability(labels, probability)
     if not _can_be_weighted(truth, prevalence):
@@ -244,9 +246,9 @@ def reliability_bins(
 
 
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
-    """The mean distance of predicted and observed share over the bins, weighted by their films; None without bins.
+    """The mean distance of predicted and observed share over the bins, weighted by their images; None without bins.
 
-    It is biased upwards on few films: chance alone separates the two in a bin of ten.
+    It is biased upwards on few images: chance alone separates the two in a bin of ten.
     """
     if not bins:
         return None
@@ -266,10 +268,10 @@ def calibration_line(
     Args:
         labels: bool or 0/1 (n,), true for covid.
         probability: P(covid), float (n,) in [0, 1].
-        prevalence: what the probabilities assume; the classes are weighted to it. None takes the films as they are.
+        prevalence: what the probabilities assume; the classes are weighted to it. None takes the images as they are.
 
     Returns:
-        Intercept and slope; None where a class has no film, or no probability lies among those of the other class
+        Intercept and slope; None where a class has no image, or no probability lies among those of the other class
         (separated classes, constant probabilities): the slope is then infinite or anything.
     """
     truth, values = labels_and_probability(labels, probability)
@@ -280,7 +282,7 @@ def calibration_line(
 def weighted_calibration_line(
     labels: NDArray[np.bool_], probability: FloatArray, weights: FloatArray, *, prevalence: float | None
 ) -> tuple[FloatArray, FloatArray]:
-    """`calibration_line` for many weightings of the same films.
+    """`calibration_line` for many weightings of the same images.
 
     Args:
         labels: bool (n,).
@@ -305,7 +307,7 @@ def weighted_calibration_line(
 
 
 def _classes_overlap(labels: NDArray[np.bool_], logits: FloatArray, weights: FloatArray) -> NDArray[np.bool_]:
-    """Tell which weightings (b, n) leave a film of each class above one of the other: only these have a finite slope."""
+    """Tell which weightings (b, n) leave an image of each class above one of the other: only these have a finite slope."""
     covid, other = weights[:, labels] > 0, weights[:, ~labels] > 0
     return _above(logits[labels], covid, logits[~labels], other) & _above(logits[~labels], other, logits[labels], covid)
 
@@ -324,9 +326,9 @@ def _can_be_weighted(labels: NDArray[np.bool_], prevalence: float | None) -> boo
 
 
 def _shifted(share: float | None, prevalence: float, target: float | None) -> float:
-    """A share of covid among films of one prevalence, as it would be at another (Bayes' rule on the odds)."""
+    """A share of covid among images of one prevalence, as it would be at another (Bayes' rule on the odds)."""
     if share is None:
-        raise ValueError("A bin without films has no share.")
+        raise ValueError("A bin without images has no share.")
     if target is None:
         return share
     covid, other = share * target / prevalence, (1 - share) * (1 - target) / (1 - prevalence)

@@ -27,24 +27,24 @@ def cohort_block(
     """The block `cohort` of `evaluation.json`.
 
     Args:
-        split: as of `read_split`: one row a film with `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`,
+        split: as of `read_split`: one row an image with `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`,
             `view`, `sex`, `age` and `source` there are.
         flow: the steps of `flow.json`; empty where there is none.
         overlap: as `flow.json` recorded it, None where there is none; not copied, but held against what is counted here.
-        folds: the fold of each film on the index of `split`, for a model whose predictions are out of fold; else None.
+        folds: the fold of each image on the index of `split`, for a model whose predictions are out of fold; else None.
 
     Returns:
         - `flow`: [{`FLOW_KEYS`}], in order.
         - `parts`: [{`name`, `images`, `patients`, `covid`, `non_covid`}], the last two in images; the parts are `train`,
-          `val` and `test`, or `fold 0` and so on. Parts without films are left out.
-        - `overlap`: {`patients`, `duplicates`} that stand in more than one part: patients, and sets of films with the same
+          `val` and `test`, or `fold 0` and so on. Parts without images are left out.
+        - `overlap`: {`patients`, `duplicates`} that stand in more than one part: patients, and sets of images with the same
           content or (almost) the same picture. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
         - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, every part in each;
           those that the split does not tell are absent.
         - `note`: sentences on how to read it, or None.
 
     Raises:
-        EvaluationError: the split has no film or lacks a column, a step of the flow lacks a number, or a film has no fold.
+        EvaluationError: the split has no image or lacks a column, a step of the flow lacks a number, or an image has no fold.
     """
     _check(split, flow, folds)
     part = split["part"].astype("str") if folds is None else "fold " + folds.astype("int64").astype("str")
@@ -63,14 +63,14 @@ def cohort_block(
 def _check(split: pd.DataFrame, flow: Sequence[Mapping[str, Any]], folds: "pd.Series[Any] | None") -> None:
     lacking = [name for name in _REQUIRED if name not in split.columns]
     if lacking or split.empty:
-        what = f"lacks the columns {', '.join(lacking)}" if lacking else "has no film"
+        what = f"lacks the columns {', '.join(lacking)}" if lacking else "has no image"
         raise EvaluationError(f"The split {what}. Prepare the dataset again.")
     if folds is None:
         strange = sorted(set(split["part"].astype("str")) - set(PARTS))
         if strange:
             raise EvaluationError(f"A part must be one of {', '.join(PARTS)}. Received: {strange[0]!r}")
     elif not folds.index.equals(split.index) or folds.isna().any():
-        raise EvaluationError("The folds do not name the fold of every film of the split. Use the folds made for it.")
+        raise EvaluationError("The folds do not name the fold of every image of the split. Use the folds made for it.")
     for number, step in enumerate(flow, start=1):
         absent = [key for key in FLOW_KEYS if key not in step]
         if absent:
@@ -94,9 +94,9 @@ def _overlap(split: pd.DataFrame, part: "pd.Series[str]") -> dict[str, int | Non
 
 
 def _pictures(split: pd.DataFrame) -> "pd.Series[Any] | None":
-    """What names the picture of each film: the number of its duplicates, or else its content; None if neither is known.
+    """What names the picture of each image: the number of its duplicates, or else its content; None if neither is known.
 
-    A film whose content stands under a number elsewhere gets that number, so that a number that was lost divides nothing.
+    An image whose content stands under a number elsewhere gets that number, so that a number that was lost divides nothing.
     """
     content = split["sha256"].astype("str").where(split["sha256"].notna()) if "sha256" in split.columns else None
     if "duplicate" not in split.columns:
@@ -129,7 +129,7 @@ def _note(
     counted: Mapping[str, int | None], recorded: Mapping[str, int] | None, n_parts: int, *, cross_validated: bool
 ) -> str | None:
     if cross_validated:
-        return f"Cross-validated in {n_parts} folds: every film is development and test in turn."
+        return f"Cross-validated in {n_parts} folds: every image is development and test in turn."
     known = {name: count for name, count in counted.items() if count is not None}
     if recorded is not None and any(recorded.get(name) != count for name, count in known.items()):
         return (

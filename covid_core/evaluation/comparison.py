@@ -41,7 +41,7 @@ class Comparison:
     """Two models on the same images. Differences are first - second.
 
     Attributes:
-        films: images that both have read.
+        images: images that both have read.
         patients: patients they are of, by the first table.
         n_covid: images with COVID-19 by the reference standard.
         n_non_covid: the others.
@@ -66,18 +66,18 @@ class Comparison:
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed: int) -> Comparison:
-    """Compare two models on the films that both have, by file name.
+    """Compare two models on the images that both have, by file name.
 
     Args:
-        first: one row a held-out film with `filename`, `patientid`, `group`, `label` and `probability_covid`; `source` may be
+        first: one row a held-out image with `filename`, `patientid`, `group`, `label` and `probability_covid`; `source` may be
             missing.
-        second: likewise; patients and sources are taken from the first. The numbers of the groups may differ: films that
+        second: likewise; patients and sources are taken from the first. The numbers of the groups may differ: images that
             share a patient or a group in the first table, or a group in the second, are one cluster.
         n_resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
 
     Raises:
-        EvaluationError: a table is not fit for it, no film is in both, or the labels of a film differ.
+        EvaluationError: a table is not fit for it, no image is in both, or the labels of an image differ.
     """
     left, right = _common(checked_table(first, PAIRED_COLUMNS), checked_table(second, PAIRED_COLUMNS))
     one, two = films_of(left), films_of(right)
@@ -109,7 +109,7 @@ def delong_test(truth: BoolArray, first: FloatArray, second: FloatArray, cluster
         clusters: (n,), the cluster (patient) of each image.
 
     Returns:
-        The test; a difference of 0 at every film is z = 0 and p = 1. None below `MIN_GROUPS` clusters of either class, or
+        The test; a difference of 0 at every image is z = 0 and p = 1. None below `MIN_GROUPS` clusters of either class, or
         where the clusters leave no variance above 0.
     """
     if not truth.any() or truth.all():
@@ -133,19 +133,19 @@ def delong_test(truth: BoolArray, first: FloatArray, second: FloatArray, cluster
 
 
 def _common(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The films that both have, in the order of the first."""
+    """The images that both have, in the order of the first."""
     left, right = first.set_index("filename"), second.set_index("filename")
     common = left.index[left.index.isin(right.index)]
     if common.empty:
         raise EvaluationError(
-            "The two models have no held-out film in common. Choose two models that were evaluated on the same dataset. "
-            f"Received: {len(first)} and {len(second)} films"
+            "The two models have no held-out image in common. Choose two models that were evaluated on the same dataset. "
+            f"Received: {len(first)} and {len(second)} images"
         )
     left, right = left.loc[common], right.loc[common]
     differing = common[(left["label"] != right["label"]).to_numpy()]
     if not differing.empty:
         raise EvaluationError(
-            f"The reference standard differs between the two models for {len(differing)} of {len(common)} films, the first is "
+            f"The reference standard differs between the two models for {len(differing)} of {len(common)} images, the first is "
             f"{differing[0]}. Evaluate both models on the same dataset."
         )
     return left, right
@@ -162,7 +162,7 @@ def _linked(*groupings: NDArray[np.str_]) -> NDArray[np.str_]:
 
 
 def _areas(films: Films, other: FloatArray, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
-    """The areas of both models and their differences; none of them where a class has no film."""
+    """The areas of both models and their differences; none of them where a class has no image."""
     if not films.has_both_classes():
         return {}
     truth, sources = films.truth, films.sources
@@ -185,9 +185,9 @@ def _areas(films: Films, other: FloatArray, *, n_resamples: int, seed: int) -> d
 
 
 def _placements(truth: BoolArray, scores: FloatArray) -> FloatArray:
-    """The structural components (n,): the share of the films of the other class that each film is on the right side of.
+    """The structural components (n,): the share of the images of the other class that each image is on the right side of.
 
-    A tie counts half. The mean over the films of either class is the area under the ROC curve.
+    A tie counts half. The mean over the images of either class is the area under the ROC curve.
     """
     placements = np.empty(truth.size)
     for of_class in (truth, ~truth):

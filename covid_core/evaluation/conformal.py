@@ -7,7 +7,7 @@ calibration set were, and for no others. NumPy only, as it also serves.
 
 Sources: V. Vovk, A. Gammerman and G. Shafer, Algorithmic Learning in a Random World (2005), section 4.5; M. Sadinle, J. Lei and
 L. Wasserman, JASA 114 (2019) 223, for the coverage by class; A. N. Angelopoulos and S. Bates, arXiv:2107.07511, for the
-correction for a finite number of films.
+correction for a finite number of images.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ Decision = Literal["non_covid", "covid", "indeterminate"]
 INDETERMINATE: Literal["indeterminate"] = "indeterminate"
 DECISIONS: tuple[Decision, ...] = (COVID, INDETERMINATE, NON_COVID)
 COVERAGE = 0.90
-_ROUNDING = 1e-9  # (1 - 0.9) * 10 is 0.9999999999999998 in binary numbers; it means one film
+_ROUNDING = 1e-9  # (1 - 0.9) * 10 is 0.9999999999999998 in binary numbers; it means one image
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class ThreeWay:
             raise EvaluationError(f"A three-way decision has a coverage in (0, 1). Received: {self.coverage}")
 
     def decide(self, probability: float) -> Decision:
-        """Decide on one film by its P(covid) in [0, 1]."""
+        """Decide on one image by its P(covid) in [0, 1]."""
         return cast(Decision, str(self.decide_all([probability])[0]))
 
     def decide_all(self, probability: ArrayLike) -> NDArray[np.str_]:
-        """Decide on many films.
+        """Decide on many images.
 
         Args:
             probability: P(covid), values in [0, 1], of any shape.
@@ -73,8 +73,8 @@ class ThreeWay:
     def holding(self, threshold: float) -> "ThreeWay":
         """The decision with its bounds moved apart as far as it takes to hold the threshold of the two-class call.
 
-        Both come from the same films by different rules, so that the threshold may lie a hair outside. Then a film between the
-        two would be called one class and decided to be the other. More indeterminate films never lower the coverage.
+        Both come from the same images by different rules, so that the threshold may lie a hair outside. Then an image between the
+        two would be called one class and decided to be the other. More indeterminate images never lower the coverage.
         """
         return replace(self, lower=min(self.lower, threshold), upper=max(self.upper, threshold))
 
@@ -103,23 +103,23 @@ class ThreeWay:
 
 
 def fit_three_way(
-    labels: ArrayLike, probability: ArrayLike, coverage: float = COVERAGE, *, fitted_on: str = "held-out films"
+    labels: ArrayLike, probability: ArrayLike, coverage: float = COVERAGE, *, fitted_on: str = "held-out images"
 ) -> ThreeWay:
-    """Find from which to which probability a film is left undecided.
+    """Find from which to which probability an image is left undecided.
 
-    With t_covid the bound of the covid films and t_non that of the others (see `_bounds`), covid is in the set of a film with
-    P >= t_covid, non_covid in that of a film with P <= t_non. Between the two lies a set of both classes where t_covid <=
+    With t_covid the bound of the covid images and t_non that of the others (see `_bounds`), covid is in the set of an image with
+    P >= t_covid, non_covid in that of an image with P <= t_non. Between the two lies a set of both classes where t_covid <=
     t_non, and an empty one where t_covid > t_non, which only a model that tells the classes apart better than the coverage
     asks for can have; either is indeterminate.
 
     Args:
         labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1], on films the model was not trained on.
-        coverage: share of the films of each class whose set shall hold that class, in (0, 1).
-        fitted_on: which films these are, in words.
+        probability: P(covid), float (n,) in [0, 1], on images the model was not trained on.
+        coverage: share of the images of each class whose set shall hold that class, in (0, 1).
+        fitted_on: which images these are, in words.
 
     Returns:
-        The decision; `lower` 0 and `upper` 1, so that every film is indeterminate, where a class has fewer films than the
+        The decision; `lower` 0 and `upper` 1, so that every image is indeterminate, where a class has fewer images than the
         coverage needs (9 for 0.90).
     """
     truth, values = labels_and_probability(labels, probability)
@@ -138,17 +138,17 @@ def cross_fitted_coverage(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure what a three-way decision keeps of its promise on films that it was not fitted on.
+    """Measure what a three-way decision keeps of its promise on images that it was not fitted on.
 
-    The films of each fold are decided by a decision fitted on the other folds. A film is covered when its set holds its
+    The images of each fold are decided by a decision fitted on the other folds. An image is covered when its set holds its
     class: a set of both classes covers, an empty one does not, though both are called indeterminate. Intervals come from
     resampling patients with the decisions as they are.
 
     Args:
         labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1], each by a model that never saw the film.
-        folds: (n,), the fold of each film.
-        groups: (n,), the patient of each film; the films of one must share a fold.
+        probability: P(covid), float (n,) in [0, 1], each by a model that never saw the image.
+        folds: (n,), the fold of each image.
+        groups: (n,), the patient of each image; the images of one must share a fold.
         coverage: as of `fit_three_way`.
         n_resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -195,9 +195,9 @@ def cross_fitted_coverage(
 
 
 def _bounds(truth: NDArray[np.bool_], values: NDArray[np.float64], coverage: float) -> tuple[float, float]:
-    """The lowest P that keeps covid in the set, and the highest that keeps non_covid; (0, 1) with too few films.
+    """The lowest P that keeps covid in the set, and the highest that keeps non_covid; (0, 1) with too few images.
 
-    Of n films of a class, a further one scores below the k-th lowest with a probability of at most k / (n + 1): k is the
+    Of n images of a class, a further one scores below the k-th lowest with a probability of at most k / (n + 1): k is the
     largest that keeps this at 1 - coverage.
     """
     if not 0 < coverage < 1:
@@ -216,10 +216,10 @@ def _measured_shares(
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Of films (n,), the share that is something (n,): name -> estimate as plain values."""
+    """Of images (n,), the share that is something (n,): name -> estimate as plain values."""
 
     def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        with np.errstate(invalid="ignore"):  # NaN where no film of a resample counts
+        with np.errstate(invalid="ignore"):  # NaN where no image of a resample counts
             return {name: (weights @ (hit & films)) / (weights @ films) for name, (hit, films) in shares.items()}
 
     estimates = intervals.cluster_bootstrap(statistics, patients, n_resamples=n_resamples, seed=seed)
@@ -257,6 +257,6 @@ def _check_folds(fold: NDArray[Any], patients: NDArray[np.str_], n: int) -> None
     torn = [patient for patient in np.unique(patients) if np.unique(fold[patients == patient]).size > 1]
     if torn:
         raise EvaluationError(
-            f"The films of a patient must share a fold, or the coverage is flattered. Received: {len(torn)} patients with "
-            f"films in several folds, the first is {torn[0]}"
+            f"The images of a patient must share a fold, or the coverage is flattered. Received: {len(torn)} patients with "
+            f"images in several folds, the first is {torn[0]}"
         )

@@ -15,7 +15,7 @@ from covid_core.evaluation.predictions import Films
 
 FloatArray = NDArray[np.float64]
 
-_CLOSE = 1e-12  # rounding of the shift must not decide on a film that lies on a threshold
+_CLOSE = 1e-12  # rounding of the shift must not decide on an image that lies on a threshold
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class DecisionCurve:
 
 
 def decision_curve(films: Films, *, prevalence: float, n_resamples: int, seed: int) -> DecisionCurve | None:
-    """The net benefit of acting on the films whose probability is at least the threshold probability.
+    """The net benefit of acting on the images whose probability is at least the threshold probability.
 
     With w = pt / (1 - pt), the net benefit is sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * w.
-    Source: A. J. Vickers and E. B. Elkin, Med. Decis. Making 26 (2006) 565; the share of the films that are covid is replaced
-    by the prevalence of choice, as films were collected by class. It is held in the resampling of patients: it is not
-    estimated from the films.
+    Source: A. J. Vickers and E. B. Elkin, Med. Decis. Making 26 (2006) 565; the share of the images that are covid is replaced
+    by the prevalence of choice, as images were collected by class. It is held in the resampling of patients: it is not
+    estimated from the images.
 
     Args:
-        films: their probabilities are first brought from the prevalence they assume (`films.prevalence`, None for that of
-            the films) to the chosen one, by Bayes' rule.
+        images: their probabilities are first brought from the prevalence they assume (`films.prevalence`, None for that of
+            the images) to the chosen one, by Bayes' rule.
         prevalence: of those the model would be used on, in (0, 1).
         n_resamples: at least 1.
         seed: of the random numbers.
 
     Returns:
-        None where a class has no film, as there is no sensitivity or no specificity.
+        None where a class has no image, as there is no sensitivity or no specificity.
 
     Raises:
         ValueError: the prevalence is not in (0, 1).
@@ -92,14 +92,14 @@ def useful_range(curve: DecisionCurve) -> list[tuple[float, float]]:
 
 
 def shifted(films: Films, prevalence: float) -> FloatArray:
-    """The probabilities of the films as they would be at another prevalence: their odds times the ratio of the prior odds.
+    """The probabilities of the images as they would be at another prevalence: their odds times the ratio of the prior odds.
 
     Args:
-        films: of both classes, or with a known prevalence.
+        images: of both classes, or with a known prevalence.
         prevalence: in (0, 1).
 
     Returns:
-        float64 (n,) in [0, 1]; the order of the films stays.
+        float64 (n,) in [0, 1]; the order of the images stays.
     """
     return shifted_by(films.probability, films.assumed_prevalence(), prevalence)
 

@@ -55,7 +55,7 @@ def all_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estim
 def threshold_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """Those of `all_metrics` that depend on the call (`CALL_METRICS`), in their order and with the same values and bounds.
 
-    Fast enough for a slider: the films of a group are counted once, and only groups are resampled.
+    Fast enough for a slider: the images of a group are counted once, and only groups are resampled.
     """
     cell = 2 * films.truth.astype(np.int64) + films.called  # of a confusion matrix laid flat
     names, cells = intervals.totals_by_group(films.groups, np.eye(4)[cell])
@@ -139,7 +139,7 @@ def _calibration_error(films: Films) -> Estimate:
 
 
 def honest(name: str, estimate: Estimate, films: Films) -> Estimate:
-    """Hold a bootstrap estimate of the metric `name` to the films it rests on, and say why it is undefined."""
+    """Hold a bootstrap estimate of the metric `name` to the images it rests on, and say why it is undefined."""
     bases = _bases(name, films)
     estimate = intervals.resting_on(
         estimate,
@@ -152,7 +152,7 @@ def honest(name: str, estimate: Estimate, films: Films) -> Estimate:
 
 
 def _bases(name: str, films: Films) -> list[NDArray[np.bool_]]:
-    """The films a metric rests on: one mask (n,), or one for each class where it compares them."""
+    """The images a metric rests on: one mask (n,), or one for each class where it compares them."""
     single = {
         "sensitivity": films.truth,
         "specificity": ~films.truth,
@@ -174,11 +174,11 @@ def _undefined_note(name: str, films: Films) -> str:
     if not films.has_both_classes():
         return _one_class_note(films)
     if name == "within_source_auc":
-        return "Not defined: no source has films of both classes."
+        return "Not defined: no source has images of both classes."
     if name in _CALIBRATION_LINE:
         return "Not defined: the probabilities separate the classes, or are all the same."
     return "Not defined: its denominator is 0."
 
 
 def _one_class_note(films: Films) -> str:
-    return f"Not defined: there is no {NON_COVID if films.truth.all() else COVID} film."
+    return f"Not defined: there is no {NON_COVID if films.truth.all() else COVID} image."

@@ -4,14 +4,14 @@ Knows the predictions table, not the model behind it. The content, schema 3 (eve
 figure is undefined, with the reason beside it):
 
 - `schema`: 3. `model`, `part`: names. `created`: UTC, ISO 8601.
-- `classes`: the class order. `positive_class`: `covid`. `threshold`: a film is called covid at or above it.
-- `counts`: `images`, `patients`, `prevalence` (share of covid films), `by_class` {class: {`images`, `patients`}}.
+- `classes`: the class order. `positive_class`: `covid`. `threshold`: an image is called covid at or above it.
+- `counts`: `images`, `patients`, `prevalence` (share of covid images), `by_class` {class: {`images`, `patients`}}.
 - `confusion_matrix`: rows reference standard, columns call, in class order: [[TN, FP], [FN, TP]].
 - `classification_report`: {class: {`precision`, `recall`, `f1`, `support`}}, in class order.
 - `metrics`: {name: metric} for the names in `METRICS`. A metric is {`value`, `lower`, `upper`, `method`, `n`,
-  `undefined`, `note`}; bounds are 95 %. `method` is `patient bootstrap` (films of a patient are not independent, so
+  `undefined`, `note`}; bounds are 95 %. `method` is `patient bootstrap` (images of a patient are not independent, so
   patients are resampled), `Wilson, patients as the unit` for a share of exactly 0 or 1 (its resamples do not differ),
-  or `none`. `n` is the number of films the figure rests on, `undefined` the number of resamples left out.
+  or `none`. `n` is the number of images the figure rests on, `undefined` the number of resamples left out.
   AUCs of a cross-validation (predictions with a column `fold`) are over the pairs of one fold; `pooled_auc` is over all.
 - `roc`: {`fpr`, `tpr`, `thresholds`} or null; the first threshold is null: none is so high.
 - `reliability`: {`prevalence`, `ece`, `binning`, `bins` [{`low`, `high`, `predicted`, `observed`, `lower`, `upper`,
@@ -20,7 +20,7 @@ figure is undefined, with the reason beside it):
 - `calibration`: {`before`, `after`}, each {`brier`, `ece`, `intercept`, `slope`}: of the raw output, read as if it were
   a probability, and of the calibrated one.
 - `sources`: [{`source`, `films`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
-  `MIN_SOURCE_FILMS` films that has both classes, the largest first; `pairs` are those of a covid and another film.
+  `MIN_SOURCE_FILMS` images that has both classes, the largest first; `pairs` are those of a covid and another image.
 - `bootstrap`: {`unit`, `resamples`, `seed`, `level`}.
 - `note`: a sentence on what limits the whole report, or null.
 
@@ -35,21 +35,21 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   entry a repetition of the cross-validation; `seed_means`: {name: {`mean`, `sd`, `lowest`, `highest`}} over them.
 - `operating_point`: {`value`, `rule`, `method`, `across_folds`}; the last holds the metrics `sensitivity`, `specificity` and
   `balanced_accuracy` with the threshold for each fold chosen on the other folds.
-- `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of films judged by heads
-  that saw no film of their source.
-- `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same films seen `whole`, `lungs_only` and
+- `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of images judged by heads
+  that saw no image of their source.
+- `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
   `lungs_out`: {`roc_auc` metric, `within_source_auc` metric}} (`protocols.paired_metrics`).
 - `external`: {name of a set: {`images`, `patients` or null, `by_finding`: {finding: {`n`, `called_covid`, and
-  `specificity`, `sensitivity` where there are such films, metrics of method `Wilson`}}, `roc_auc` or null, `labelled` {class:
-  films}, `copies_left_out`}} (`protocols.shares_by_finding`).
+  `specificity`, `sensitivity` where there are such images, metrics of method `Wilson`}}, `roc_auc` or null, `labelled` {class:
+  images}, `copies_left_out`}} (`protocols.shares_by_finding`).
 - `original_protocol`: {`repetitions`, `images`, `note`, and for `balanced_accuracy`, `sensitivity`, `specificity` and
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
 - `gate`: what the gate refuses, of what it should and of what it should not (`covid_core.training.gate_figures`).
 - `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
-  an ensemble on films that no member saw.
-- `subgroups`: figures of parts of the films by sex, age, view, source, RT-PCR and severity (`covid_core.evaluation.subgroups`).
-- `cohort`: the flow from the table to the films, what parts or folds share, and what they are made of
+  an ensemble on images that no member saw.
+- `subgroups`: figures of parts of the images by sex, age, view, source, RT-PCR and severity (`covid_core.evaluation.subgroups`).
+- `cohort`: the flow from the table to the images, what parts or folds share, and what they are made of
   (`covid_core.evaluation.cohort_figures`).
 """
 
@@ -111,7 +111,7 @@ FURTHER_BLOCKS = (
 )
 """The blocks that `evaluate` does not make."""
 MIN_SOURCE_FILMS = 10
-"""A source with fewer films gets no figure of its own."""
+"""A source with fewer images gets no figure of its own."""
 
 _KEYS = (
     "model",
@@ -146,13 +146,13 @@ def evaluate(
     """Turn the predictions on one part into an evaluation.
 
     Args:
-        predictions: one row a film with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
-            linked by duplicate films) and is what the bootstrap resamples.
+        predictions: one row an image with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
+            linked by duplicate images) and is what the bootstrap resamples.
         model: name of the model.
         threshold: in [0, 1].
         part: the value of column `part` to report on.
         prevalence: the prevalence that `probability_covid` assumes (`Calibration.prevalence`): reliability and Brier
-            score are weighted to it. None takes the films as they are.
+            score are weighted to it. None takes the images as they are.
         n_resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -160,7 +160,7 @@ def evaluate(
         The content of `evaluation.json`; see the module's docstring.
 
     Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or a film occurs twice.
+        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
     """
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
@@ -185,7 +185,7 @@ def evaluate(
         "reliability": {
             "prevalence": prevalence,
             "ece": found["ece"].value,
-            "binning": f"up to {calibration.N_BINS} bins of equally many films",
+            "binning": f"up to {calibration.N_BINS} bins of equally many images",
             "bins": [asdict(one) for one in bins],
         },
         "calibration": {
@@ -227,12 +227,12 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
 
 
 def held_out_films(evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None) -> Films:
-    """The films that an evaluation judged.
+    """The images that an evaluation judged.
 
     Args:
         evaluation: as of `evaluate`.
         predictions: the table that it was made from.
-        threshold: from which a film is called covid; that of the evaluation for None.
+        threshold: from which an image is called covid; that of the evaluation for None.
 
     Raises:
         EvaluationError: the predictions cannot be evaluated.
@@ -256,12 +256,12 @@ def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: in
     """The block `sources` of a table of predictions, whatever its parts.
 
     Args:
-        predictions: one row a film with `filename`, `patientid`, `group`, `label`, `source` and `probability_covid`.
+        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `source` and `probability_covid`.
         n_resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Raises:
-        EvaluationError: columns or values are missing or wrong, or a film occurs twice.
+        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     table = checked_table(predictions, (*PAIRED_COLUMNS, "source"), may_be_blank=("source",))
     return _within_sources(films_of(table), n_resamples=n_resamples, seed=seed)
@@ -352,10 +352,10 @@ def _note(films: Films, part: str) -> str | None:
     if not films.has_both_classes():
         present, absent = (COVID, NON_COVID) if films.truth.all() else (NON_COVID, COVID)
         words = part_in_words(part)
-        return f"The {words} films are only {present}: what compares the classes is undefined without {absent} films."
+        return f"The {words} images are only {present}: what compares the classes is undefined without {absent} images."
     scarce = [name for name, count in _counts(films)["by_class"].items() if count["patients"] < intervals.FEW_GROUPS]
     if scarce:
         each = " each" if len(scarce) > 1 else ""
         which = " and those ".join("with COVID-19" if name == COVID else "without COVID-19" for name in scarce)
-        return f"The films {which} come from fewer than {intervals.FEW_GROUPS} patients{each}: every figure is rough."
+        return f"The images {which} come from fewer than {intervals.FEW_GROUPS} patients{each}: every figure is rough."
     return None

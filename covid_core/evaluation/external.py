@@ -15,7 +15,7 @@ from covid_core.labels import COVID, NON_COVID
 
 _FINDING_COLUMNS = ("filename", "finding", "label", "probability_covid")
 _NOT_STATED = "not stated"
-_INDEPENDENT = "Films are taken as independent of each other."
+_INDEPENDENT = "Images are taken as independent of each other."
 
 
 def repeated_summary(rows: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
@@ -39,19 +39,19 @@ def repeated_summary(rows: Sequence[Mapping[str, float | None]]) -> dict[str, di
 
 
 def shares_by_finding(table: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
-    """Count the calls on films of another set, by what their table says was found.
+    """Count the calls on images of another set, by what their table says was found.
 
     Args:
-        table: one row a film with `filename`, `finding`, `label` (a class, or blank where the finding is neither) and
+        table: one row an image with `filename`, `finding`, `label` (a class, or blank where the finding is neither) and
             `probability_covid`.
-        threshold: a film is called covid at or above it, in [0, 1].
+        threshold: an image is called covid at or above it, in [0, 1].
 
     Returns:
-        finding -> `n`, `called_covid` (films of any label) and, of those that have the label, `sensitivity` of covid and
+        finding -> `n`, `called_covid` (images of any label) and, of those that have the label, `sensitivity` of covid and
         `specificity` of non_covid, metrics with Wilson's interval; the most frequent finding first.
 
     Raises:
-        EvaluationError: columns or values are missing or wrong, or a film occurs twice.
+        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     blank = {name: table[name].replace("", None) for name in ("finding", "label") if name in table.columns}
     table = checked_table(table.assign(**blank), _FINDING_COLUMNS, may_be_blank=("finding", "label"))
@@ -64,19 +64,19 @@ def shares_by_finding(table: pd.DataFrame, threshold: float) -> dict[str, dict[s
 
 
 def paired_metrics(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """What rests on pairs of a covid and another film alone: no threshold, no calibration.
+    """What rests on pairs of a covid and another image alone: no threshold, no calibration.
 
     Args:
-        predictions: one row a film with `filename`, `patientid`, `group`, `label`, `probability_covid`; without `source`
+        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `probability_covid`; without `source`
             the figure within a source is undefined.
         n_resamples: of the bootstrap.
-        seed: of the bootstrap; the same films with the same seed are resampled alike, whatever was predicted of them.
+        seed: of the bootstrap; the same images with the same seed are resampled alike, whatever was predicted of them.
 
     Returns:
         `roc_auc` and `within_source_auc`, metrics as of `report.evaluate`.
 
     Raises:
-        EvaluationError: columns or values are missing or wrong, or a film occurs twice.
+        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     films = films_of(checked_table(predictions, PAIRED_COLUMNS))
     found = estimates.area_metrics(films, n_resamples=n_resamples, seed=seed)

@@ -92,7 +92,7 @@ def cluster_bootstrap(
 ) -> dict[str, Estimate]:
     """Percentile intervals from resampling whole groups (patients) with replacement.
 
-    Films of one patient resemble each other; resampling films would treat them as independent and give intervals that
+    Images of one patient resemble each other; resampling images would treat them as independent and give intervals that
     are too narrow. Source: C. M. Field and A. H. Welsh, J. R. Statist. Soc. B 69 (2007) 369; percentile interval as
     in Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
@@ -146,7 +146,7 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArr
 
 
 def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.str_], FloatArray]:
-    """Add up the rows of each group, so that a resample of groups need not go back to the films.
+    """Add up the rows of each group, so that a resample of groups need not go back to the images.
 
     Args:
         groups: (n,), the group of each row.
@@ -166,9 +166,9 @@ def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, lev
 
     Args:
         estimate: what the bootstrap gave.
-        n: films the figure rests on.
+        n: images the figure rests on.
         patients: patients it rests on; where it compares the classes, those of the class that has fewer.
-        is_share: whether it is a share of films. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
+        is_share: whether it is a share of images. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
             with patients as the unit.
         level: confidence in (0, 1).
 
@@ -187,7 +187,7 @@ def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, lev
             lower=by_patient.lower,
             upper=by_patient.upper,
             method=WILSON_PATIENTS,
-            note=f"All films agree; the interval is that of {patients} independent patients.",
+            note=f"All images agree; the interval is that of {patients} independent patients.",
         )
     return replace(estimate, note=estimate.note or caution(patients))
 
@@ -224,7 +224,7 @@ def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, 
     defined = draws[np.isfinite(draws)]
     undefined = int(draws.size - defined.size)
     if not np.isfinite(value):
-        return _without_interval(value, n, "It is not defined for these films.", undefined)
+        return _without_interval(value, n, "It is not defined for these images.", undefined)
     if 2 * undefined > draws.size:
         reason = f"No interval: the figure is undefined in {undefined} of {draws.size} resamples."
         return _without_interval(value, n, reason, undefined)

@@ -1,4 +1,4 @@
-"""Logistic regression with weights by Newton's method, for many weightings of the same films at once.
+"""Logistic regression with weights by Newton's method, for many weightings of the same images at once.
 
 A resample of the bootstrap is a weighting, so one call fits them all.
 """
@@ -14,7 +14,7 @@ _CLIP = 1e-6  # a float32 sigmoid saturates at 1 - 6e-8; beyond this a logit car
 _MAX_STEPS = 100
 _MAX_HALVINGS = 30
 _GRADIENT = 1e-9  # for each unit of weight: the fit is done
-_ROUNDING = 1e-12  # of a sum over films
+_ROUNDING = 1e-12  # of a sum over images
 _RIDGE = 1e-12  # keeps the Hessian of a saturated fit solvable
 
 

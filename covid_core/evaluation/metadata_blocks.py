@@ -24,10 +24,10 @@ def whom_blocks(
     """Measure the blocks `subgroups` and `cohort`.
 
     Args:
-        predictions: one row a film, as of `predictions.csv`.
+        predictions: one row an image, as of `predictions.csv`.
         evaluation: of these predictions, as of `covid_core.evaluation.evaluate.evaluate`.
         dataset: the prepared dataset the model was trained on; None where it is not at hand, and there is no `cohort`.
-        collection: the folder with metadata.csv that it was prepared from, which knows more of the films than the dataset.
+        collection: the folder with metadata.csv that it was prepared from, which knows more of the images than the dataset.
 
     Returns:
         The blocks that could be measured; none where neither folder is given.
@@ -54,7 +54,7 @@ def whom_blocks(
 
 
 def _with_description(predictions: pd.DataFrame, split: pd.DataFrame | None, collection: Path | None) -> pd.DataFrame:
-    """The predictions, and beside each what the collection says of the film, else the split."""
+    """The predictions, and beside each what the collection says of the image, else the split."""
     names = predictions["filename"].tolist()
     sources = [] if collection is None else [described(names, collection)]
     if split is not None:
@@ -64,7 +64,7 @@ def _with_description(predictions: pd.DataFrame, split: pd.DataFrame | None, col
 
 
 def _first_known(name: str, sources: Sequence[pd.DataFrame]) -> "pd.Series[Any]":
-    """A column of the first table that has a value, film by film."""
+    """A column of the first table that has a value, image by image."""
     known = pd.Series(pd.NA, index=sources[0].index, dtype="object")
     for source in sources:
         if name in source.columns:

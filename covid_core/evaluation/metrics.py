@@ -29,16 +29,16 @@ class ClassScores:
 
 
 def is_called(probability_covid: ArrayLike, threshold: float) -> BoolArray:
-    """Tell which films are called covid: those with `probability_covid` (n,) at or above the threshold."""
+    """Tell which images are called covid: those with `probability_covid` (n,) at or above the threshold."""
     return np.asarray(probability_covid, np.float64) >= threshold
 
 
 def confusion_matrix(labels: ArrayLike, called: ArrayLike) -> NDArray[np.int64]:
-    """Count films by reference standard and call.
+    """Count images by reference standard and call.
 
     Args:
         labels: bool or 0/1 (n,); true for covid by the reference standard.
-        called: bool or 0/1 (n,); true for films called covid.
+        called: bool or 0/1 (n,); true for images called covid.
 
     Returns:
         int64 (2, 2); rows are the reference standard, columns the call, both in class order: `[[TN, FP], [FN, TP]]`.
@@ -56,7 +56,7 @@ def rates(matrix: ArrayLike) -> dict[str, FloatArray]:
         matrix: counts or weights (..., 2, 2) as of `confusion_matrix`.
 
     Returns:
-        name -> float64 (...), NaN where undefined. F1 of a class without films is undefined, of a class that is never
+        name -> float64 (...), NaN where undefined. F1 of a class without images is undefined, of a class that is never
         called right it is 0.
     """
     counts = np.asarray(matrix, np.float64)
@@ -93,7 +93,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
 
 
 def weighted_roc_auc(labels: BoolArray, scores: FloatArray, weights: FloatArray) -> FloatArray:
-    """`roc_auc` for many weightings of the same films.
+    """`roc_auc` for many weightings of the same images.
 
     Args:
         labels: bool (n,).
@@ -112,7 +112,7 @@ def weighted_roc_auc(labels: BoolArray, scores: FloatArray, weights: FloatArray)
 def weighted_within_source_auc(
     labels: BoolArray, scores: FloatArray, sources: NDArray[np.str_], weights: FloatArray
 ) -> FloatArray:
-    """ROC AUC over the pairs of a covid and another film that come from one source, pooled over the sources.
+    """ROC AUC over the pairs of a covid and another image that come from one source, pooled over the sources.
 
     A model that recognises the publisher earns nothing here: within a pair it is the same. Sources with one class give no
     pair, and a source counts by how many pairs it gives.
@@ -147,7 +147,7 @@ def weighted_average_precision(labels: BoolArray, scores: FloatArray, weights: F
 
 
 def weighted_confusion(labels: BoolArray, called: BoolArray, weights: FloatArray) -> FloatArray:
-    """`confusion_matrix` for many weightings (b, n) of the same films: float64 (b, 2, 2)."""
+    """`confusion_matrix` for many weightings (b, n) of the same images: float64 (b, 2, 2)."""
     cell = 2 * labels.astype(np.int64) + called
     return (weights @ np.eye(4)[cell]).reshape(-1, 2, 2)
 
@@ -202,7 +202,7 @@ def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 
 
 def _tied_blocks(labels: BoolArray, scores: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The weight of covid and of other films at each distinct score, rising: float64 (b, k) each."""
+    """The weight of covid and of other images at each distinct score, rising: float64 (b, k) each."""
     if not scores.size:
         return np.zeros((len(weights), 0)), np.zeros((len(weights), 0))
     order = np.argsort(scores, kind="stable")

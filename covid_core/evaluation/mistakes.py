@@ -1,7 +1,7 @@
 """The images a model calls wrongly, most confident first.
 
 Confidence is the distance of P(covid) from the threshold as a share of the room there is on its side: (p - t) / (1 - t) for a
-false alarm, (t - p) / t for a missed film. It is 0 at the threshold and 1 at certainty on both sides; the plain distance
+false alarm, (t - p) / t for a missed image. It is 0 at the threshold and 1 at certainty on both sides; the plain distance
 would rank one kind above the other wherever the threshold is not 0.5.
 """
 
@@ -21,21 +21,21 @@ KINDS = (MISSED, FALSE_ALARM)
 
 
 def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.DataFrame:
-    """List the films that are called wrongly.
+    """List the images that are called wrongly.
 
     Args:
-        predictions: one row a film with `filename`, `label`, `part`, `probability_covid`, and any further columns.
+        predictions: one row an image with `filename`, `label`, `part`, `probability_covid`, and any further columns.
         part: the value of column `part` to report on.
-        threshold: a film is called covid at or above it, in [0, 1].
+        threshold: an image is called covid at or above it, in [0, 1].
 
     Returns:
         The columns of `predictions`, then `kind` (one of `KINDS`), `confidence` (in [0, 1]; the rule is in the module's
-        docstring) and `subgroup_column(group)` for every grouping that the predictions tell: the group of the film, named
-        among all films of the part, NA where it has none. The most confident first, then by file name, numbered from 0;
-        no rows where no film is called wrongly.
+        docstring) and `subgroup_column(group)` for every grouping that the predictions tell: the group of the image, named
+        among all images of the part, NA where it has none. The most confident first, then by file name, numbered from 0;
+        no rows where no image is called wrongly.
 
     Raises:
-        EvaluationError: columns, the part, values or the threshold are missing or wrong, or a film occurs twice.
+        EvaluationError: columns, the part, values or the threshold are missing or wrong, or an image occurs twice.
     """
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
@@ -60,8 +60,8 @@ def chosen(
     Args:
         mistakes: as of the function of that name.
         kind: one of `KINDS`; None keeps both.
-        group: one of `groups_of(mistakes)`, given together with `name`; None keeps all films.
-        name: of the group; one that no mistake has leaves no row. A film is in a group as in `subgroups.in_group`: false
+        group: one of `groups_of(mistakes)`, given together with `name`; None keeps all images.
+        name: of the group; one that no mistake has leaves no row. An image is in a group as in `subgroups.in_group`: false
             alarms are in every group of `RT-PCR` and in none of `Severity`.
     """
     if kind is not None and kind not in KINDS:
@@ -85,7 +85,7 @@ def groups_of(mistakes: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def subgroup_column(group: str) -> str:
-    """The column of the mistakes that names the group of each film within a grouping."""
+    """The column of the mistakes that names the group of each image within a grouping."""
     return f"subgroup: {group}"
 
 

@@ -32,22 +32,22 @@ def choose_operating_point(
 
     Source of the second: W. J. Youden, Cancer 3 (1950) 32: the maximum of J = sensitivity + specificity - 1; of equal ones
     the lowest threshold, which misses less. Thresholds lie midway between neighbouring distinct probabilities, so that no
-    film is exactly on one.
+    image is exactly on one.
 
     Args:
         labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1], each by a model that never saw the film (out of fold).
+        probability: P(covid), float (n,) in [0, 1], each by a model that never saw the image (out of fold).
         sensitivity: what is asked for, in (0, 1].
         least_specificity: what must be left for it, in [0, 1].
 
     Raises:
-        EvaluationError: a class has no film, or all probabilities are the same.
+        EvaluationError: a class has no image, or all probabilities are the same.
     """
     truth, values = labels_and_probability(labels, probability)
     covid, other = int(truth.sum()), int((~truth).sum())
     if not covid or not other:
         raise EvaluationError(
-            f"An operating point needs films of both classes. Received: {covid} covid, {other} others"
+            f"An operating point needs images of both classes. Received: {covid} covid, {other} others"
         )
     distinct = np.unique(values)
     if distinct.size == 1:
@@ -55,11 +55,11 @@ def choose_operating_point(
             f"No threshold lies between probabilities that are all the same. Received: {distinct[0]:g}"
         )
     thresholds = (distinct[:-1] + distinct[1:]) / 2
-    # Films above each threshold, counted by rank: a midpoint of neighbours in floating point may be one of them.
+    # Images above each threshold, counted by rank: a midpoint of neighbours in floating point may be one of them.
     found = covid - np.searchsorted(np.sort(values[truth]), distinct[:-1], side="right")
     spared = np.searchsorted(np.sort(values[~truth]), distinct[:-1], side="right")
     enough = np.flatnonzero(found / covid >= sensitivity)
-    left = spared[enough[-1]] / other if enough.size else 0.0  # with no such threshold, every film would be called
+    left = spared[enough[-1]] / other if enough.size else 0.0  # with no such threshold, every image would be called
     rule: Rule = "sensitivity" if enough.size and left >= least_specificity else "youden"
     asked = f"a sensitivity of at least {sensitivity:.2f}"
     if rule == "sensitivity":
@@ -75,5 +75,5 @@ def choose_operating_point(
     return OperatingPoint(
         value=float(thresholds[best]),
         rule=rule,
-        method=f"{why}; {measured} on the out-of-fold predictions of {truth.size} films that it was chosen on",
+        method=f"{why}; {measured} on the out-of-fold predictions of {truth.size} images that it was chosen on",
     )

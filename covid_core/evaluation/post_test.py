@@ -81,8 +81,8 @@ class Reading:
     """What an answer means at a prevalence.
 
     Attributes:
-        answer: the model's answer to the film.
-        prevalence: the probability of COVID-19 before the film, in (0, 1).
+        answer: the model's answer to the image.
+        prevalence: the probability of COVID-19 before the image, in (0, 1).
         probability: the one after it, in [0, 1]; bounds from those of the likelihood ratio, the prevalence being taken as it is.
         people: the same in whole numbers.
     """
@@ -133,7 +133,7 @@ def read(answers: Sequence[Answer], decision: Decision, prevalence: float) -> Re
 
     Args:
         answers: all of the model's.
-        decision: the one that the film got.
+        decision: the one that the image got.
         prevalence: the share of people like the patient who have COVID-19, in (0, 1).
 
     Raises:
@@ -141,7 +141,7 @@ def read(answers: Sequence[Answer], decision: Decision, prevalence: float) -> Re
     """
     if not 0 < prevalence < 1:
         raise EvaluationError(
-            f"A prevalence lies between 0 and 1: at either end a film changes nothing. Received: {prevalence}"
+            f"A prevalence lies between 0 and 1: at either end an image changes nothing. Received: {prevalence}"
         )
     found = [answer for answer in answers if answer.decision == decision]
     if not found:

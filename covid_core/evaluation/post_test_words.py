@@ -28,7 +28,7 @@ def prevalence_choices(cohort: float) -> tuple[float, ...]:
     """The choices of a prevalence in rising order, with that of the cohort in its place.
 
     Args:
-        cohort: the share of the films with COVID-19 where the model was judged, in (0, 1). A choice that would be labelled
+        cohort: the share of the images with COVID-19 where the model was judged, in (0, 1). A choice that would be labelled
             alike gives way to it.
     """
     return tuple(sorted([cohort, *(choice for choice in PREVALENCES if percent(choice) != percent(cohort))]))
@@ -62,7 +62,7 @@ def ratio_in_words(answer: Answer) -> str:
 
 
 def probability_in_words(reading: Reading) -> str:
-    """The probability after the film: `6.5% (95% CI 5% to 9%)`, or what of it is known."""
+    """The probability after the image: `6.5% (95% CI 5% to 9%)`, or what of it is known."""
     return _with_interval(reading.probability, percent)
 
 
@@ -88,7 +88,7 @@ def natural_frequency_sentences(reading: Reading) -> tuple[str, ...]:
 
 
 def accuracy_sentence(answers: Sequence[Answer]) -> str:
-    """Say how often films of either class get each answer, with intervals: what all the rest is made of."""
+    """Say how often images of either class get each answer, with intervals: what all the rest is made of."""
     if len(answers) == 2:  # noqa: PLR2004
         sensitivity, specificity = (_with_interval(one, percent) for one in (answers[0].in_covid, answers[1].in_others))
         return f"Sensitivity {sensitivity}, specificity {specificity}."
@@ -96,11 +96,11 @@ def accuracy_sentence(answers: Sequence[Answer]) -> str:
         ", ".join(f"{_CALLED[one.decision]} {_with_interval(getattr(one, side), percent)}" for one in answers)
         for side in ("in_covid", "in_others")
     )
-    return f"Films with COVID-19 are called: {ill}. Other films: {well}."
+    return f"Images with COVID-19 are called: {ill}. Other images: {well}."
 
 
 def elsewhere_sentence(evaluation: Mapping[str, Any]) -> str | None:
-    """Say how often the model was right on films of publishers that it had not seen; None where that was not measured."""
+    """Say how often the model was right on images of publishers that it had not seen; None where that was not measured."""
     shares = [
         [figures[name]["value"] for name in ("sensitivity", "specificity")]
         for figures in (evaluation.get("left_out_sources"), evaluation["metrics"])
@@ -110,9 +110,9 @@ def elsewhere_sentence(evaluation: Mapping[str, Any]) -> str | None:
         return None
     (right, specificity), (usual, usual_specificity) = shares
     return (
-        f"At the operating point alone, as if it always decided, the model found {percent(right)} of the films with COVID-19 "
+        f"At the operating point alone, as if it always decided, the model found {percent(right)} of the images with COVID-19 "
         f"from publishers that it had not seen, instead of {percent(usual)}, and gave a false alarm on "
-        f"{percent(1 - specificity)} of the others, instead of {percent(1 - usual_specificity)}: at another hospital a film is "
+        f"{percent(1 - specificity)} of the others, instead of {percent(1 - usual_specificity)}: at another hospital an image is "
         "likely to tell less than this."
     )
 
@@ -131,7 +131,7 @@ def curve_words(reading: Reading) -> str:
     """Say what the curve over the prevalence shows, for those who do not see it."""
     called = _called(reading.answer.decision)
     return (
-        f"Curve of the probability of COVID-19 after a film that is {called}, over the prevalence from 0.1% to 90%: at "
+        f"Curve of the probability of COVID-19 after an image that is {called}, over the prevalence from 0.1% to 90%: at "
         f"{percent(reading.prevalence)} it is {probability_in_words(reading)}."
     )
 
@@ -172,13 +172,13 @@ def _little_told(reading: Reading) -> str:
     found = reading.answer.likelihood_ratio
     ratio = f"likelihood ratio {ratio_in_words(reading.answer)}".replace(" (", ", ").rstrip(")")
     if found.value is None:
-        return "How much such a film tells is not known."
+        return "How much such an image tells is not known."
     if found.lower is None or found.upper is None or found.lower <= 1 <= found.upper:
         return (
-            f"Such films are about as common with COVID-19 as without ({ratio}): take the probability to be what it was before "
-            "the film."
+            f"Such images are about as common with COVID-19 as without ({ratio}): take the probability to be what it was before "
+            "the image."
         )
-    return f"Such films are {'more' if found.value > 1 else 'less'} common with COVID-19 than without ({ratio})."
+    return f"Such images are {'more' if found.value > 1 else 'less'} common with COVID-19 than without ({ratio})."
 
 
 def _called(decision: Decision) -> str:

@@ -12,7 +12,7 @@ from covid_core.labels import CLASSES, COVID
 
 REQUIRED_COLUMNS = ("filename", "patientid", "group", "label", "part", "probability_raw", "probability_covid")
 PAIRED_COLUMNS = ("filename", "patientid", "group", "label", "probability_covid")
-"""What suffices where films are only ranked: no threshold, no calibration, no part."""
+"""What suffices where images are only ranked: no threshold, no calibration, no part."""
 _PROBABILITIES = ("probability_raw", "probability_covid")
 
 
@@ -26,7 +26,7 @@ class Films:
         groups: what never crosses parts (a patient, or several linked by duplicate images).
         patients: the patient.
         sources: where the image comes from; empty where that is not known.
-        prevalence: the share of covid films that `probability` assumes, None for that of the films themselves.
+        prevalence: the share of covid images that `probability` assumes, None for that of the images themselves.
         folds: of a cross-validation, whose models' scores are not compared with each other; None where one model judged all.
     """
 
@@ -41,26 +41,26 @@ class Films:
 
     @property
     def source_strata(self) -> NDArray[np.str_]:
-        """Source and fold: the films that are compared within a source; empty where the source is not known."""
+        """Source and fold: the images that are compared within a source; empty where the source is not known."""
         if self.folds is None:
             return self.sources
         joined: NDArray[np.str_] = np.where(self.sources == "", "", self.folds + np.str_(" ") + self.sources)
         return joined
 
     def has_both_classes(self) -> bool:
-        """Tell whether there are covid films and others."""
+        """Tell whether there are covid images and others."""
         return bool(self.truth.any()) and not bool(self.truth.all())
 
     def assumed_prevalence(self) -> float:
-        """The share of covid films that `probability` assumes."""
+        """The share of covid images that `probability` assumes."""
         return float(self.truth.mean()) if self.prevalence is None else self.prevalence
 
     def paired_sources(self) -> list[str]:
-        """The sources that have films of both classes."""
+        """The sources that have images of both classes."""
         return sorted((set(self.sources[self.truth].tolist()) & set(self.sources[~self.truth].tolist())) - {""})
 
     def of_source(self, source: str) -> "Films":
-        """The films of one source."""
+        """The images of one source."""
         here: NDArray[np.bool_] = self.sources == source
         names = ("truth", "called", "probability", "groups", "patients", "sources")
         kept = {name: getattr(self, name)[here] for name in names}
@@ -77,13 +77,13 @@ def checked_table(
     """Give back the rows of a part of the predictions, if figures can be made of them.
 
     Args:
-        predictions: one row a film.
+        predictions: one row a image.
         columns: what it must have, `filename`, `label` and `probability_covid` among them.
         part: the value of column `part` to keep; None keeps all rows.
         may_be_blank: the columns that may have empty values.
 
     Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or a film occurs twice.
+        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
     """
     missing = [name for name in columns if name not in predictions.columns]
     if missing:
@@ -93,9 +93,9 @@ def checked_table(
     table = predictions if part is None else predictions[predictions["part"] == part]
     if part is not None and table.empty:
         parts = sorted(predictions["part"].dropna().astype(str).unique())
-        raise EvaluationError(f"The predictions have no film of part {part!r}. Parts: {', '.join(parts) or 'none'}.")
+        raise EvaluationError(f"The predictions have no image of part {part!r}. Parts: {', '.join(parts) or 'none'}.")
     if table.empty:
-        raise EvaluationError("The predictions have no film. Received: an empty table")
+        raise EvaluationError("The predictions have no image. Received: an empty table")
     for name in columns:
         if name not in may_be_blank and table[name].isna().any():
             raise EvaluationError(f"Column {name} of the predictions has {int(table[name].isna().sum())} empty values.")
@@ -104,7 +104,7 @@ def checked_table(
         raise EvaluationError(f"Labels must be among {', '.join(CLASSES)}. Received: {', '.join(map(repr, unknown))}")
     repeated = table.loc[table["filename"].duplicated(), "filename"]
     if not repeated.empty:
-        raise EvaluationError(f"{len(repeated)} films occur more than once, the first is {repeated.iloc[0]}.")
+        raise EvaluationError(f"{len(repeated)} images occur more than once, the first is {repeated.iloc[0]}.")
     for name in _PROBABILITIES:
         if name in columns and not table[name].between(0, 1).all():
             raise EvaluationError(f"Column {name} of the predictions has values outside [0, 1].")
@@ -112,7 +112,7 @@ def checked_table(
 
 
 def films_of(table: pd.DataFrame, *, threshold: float = 0.5, prevalence: float | None = None) -> Films:
-    """Take the films out of a checked table with `patientid` and `group`; column `source` may be missing.
+    """Take the images out of a checked table with `patientid` and `group`; column `source` may be missing.
 
     What needs no call may leave the threshold as it is.
     """

@@ -45,10 +45,10 @@ def published_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
     ours = {
         "Model": f"{evaluation['model']} (this model)",
         "Tested on": films_in_words(evaluation),
-        "Reference standard": "the finding given by the source of the film; not every case is confirmed by RT-PCR",
+        "Reference standard": "the finding given by the source of the image; not every case is confirmed by RT-PCR",
         "Figure": "; ".join(f"{title} {described(evaluation['metrics'][name])}" for name, title in _FIGURES.items()),
         "Comparable?": (
-            "The row to compare with. Within a source, films of one publisher are compared with each other only, so that "
+            "The row to compare with. Within a source, images of one publisher are compared with each other only, so that "
             "recognising the publisher earns nothing."
         ),
     }

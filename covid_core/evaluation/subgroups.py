@@ -3,7 +3,7 @@
 The definitions (`GROUPINGS`, `names_of`, `in_group`) also serve the cohort's distributions and the list of mistakes.
 
 A blank value is a group of its own, never left out. A grouping is missing where its column is, or where the column is blank
-for every film it is about: it then tells no films apart. Groups overlap between groupings, and within `RT-PCR`.
+for every image it is about: it then tells no images apart. Groups overlap between groupings, and within `RT-PCR`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
 SUBGROUP_METRICS = ("sensitivity", "specificity", "balanced_accuracy", "roc_auc")
 FEW_FILMS = 20
-"""Below this many films of a class, a row is flagged; a source with fewer films has no row of its own."""
+"""Below this many images of a class, a row is flagged; a source with fewer images has no row of its own."""
 
 AGE_BANDS = ((0, "under 40"), (40, "40 to 59"), (60, "60 to 79"), (80, "80 and over"))
 """Lowest age in years, inclusive, and name; a band ends where the next begins."""
@@ -44,15 +44,15 @@ Names = Callable[[pd.DataFrame], "pd.Series[Any]"]
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way to tell films apart.
+    """One way to tell images apart.
 
     Attributes:
         column: of the predictions, that it reads.
-        names: table -> the name of the group of each film, on the table's index; NA for films that have none. It must see
-            all films of a part, as a small source is known only among the others.
+        names: table -> the name of the group of each image, on the table's index; NA for images that have none. It must see
+            all images of a part, as a small source is known only among the others.
         order: the names in the order they are shown; empty for the largest group first.
-        non_covid: what becomes of films without COVID-19: `named` as the others, `shared` by all groups (what is asked is
-            how these films are told from each kind of COVID-19 film), or `none`: the groups have no such film.
+        non_covid: what becomes of images without COVID-19: `named` as the others, `shared` by all groups (what is asked is
+            how these images are told from each kind of COVID-19 image), or `none`: the groups have no such image.
     """
 
     column: str
@@ -73,22 +73,22 @@ def subgroup_block(
     """The block `subgroups` of `evaluation.json`.
 
     Args:
-        predictions: one row a film with `filename`, `patientid`, `group`, `label`, `part`, `probability_covid`, and whichever
+        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `part`, `probability_covid`, and whichever
             of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`) and `severity` (0 to 8) are known.
         part: the value of column `part` to report on.
-        threshold: a film is called covid at or above it, in [0, 1].
+        threshold: an image is called covid at or above it, in [0, 1].
         prevalence: the prevalence that `probability_covid` assumes; none of these figures depends on it.
         n_resamples: of the bootstrap over the patients of a group.
         seed: of the bootstrap, the same for every group.
 
     Returns:
         Rows in a fixed order, by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `films`,
-        `patients`, `covid`, `non_covid` (films), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`, None
-        with its note where undefined. `few` says that a figure rests on fewer than `FEW_FILMS` films of a class; a class
-        without any film does not count, its figures are None. A group without films has no row.
+        `patients`, `covid`, `non_covid` (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`, None
+        with its note where undefined. `few` says that a figure rests on fewer than `FEW_FILMS` images of a class; a class
+        without any image does not count, its figures are None. A group without images has no row.
 
     Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or a film occurs twice.
+        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
     """
     table = checked_table(predictions, (*PAIRED_COLUMNS, "part"), part=part)
     rows = []
@@ -112,7 +112,7 @@ def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accu
         metric: one of `SUBGROUP_METRICS`.
 
     Returns:
-        The rows; of equal ones, that with more films first. Rows with `few` keep their place: hiding them would hide where
+        The rows; of equal ones, that with more images first. Rows with `few` keep their place: hiding them would hide where
         nothing is known.
     """
     if metric not in SUBGROUP_METRICS:
@@ -126,7 +126,7 @@ def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accu
 
 
 def is_told(table: pd.DataFrame, group: str) -> bool:
-    """Tell whether the table has the column of a grouping, and a value for some film that the grouping is about."""
+    """Tell whether the table has the column of a grouping, and a value for some image that the grouping is about."""
     grouping = GROUPINGS[group]
     if grouping.column not in table.columns:
         return False
@@ -135,10 +135,10 @@ def is_told(table: pd.DataFrame, group: str) -> bool:
 
 
 def names_of(table: pd.DataFrame, group: str) -> "pd.Series[Any]":
-    """The name of the group that each film belongs to, NA for none, on the table's index.
+    """The name of the group that each image belongs to, NA for none, on the table's index.
 
     Args:
-        table: all films of a part, with the grouping's column and `label`.
+        table: all images of a part, with the grouping's column and `label`.
         group: a key of `GROUPINGS`.
     """
     grouping = GROUPINGS[group]
@@ -147,7 +147,7 @@ def names_of(table: pd.DataFrame, group: str) -> "pd.Series[Any]":
 
 
 def ordered_names(names: "pd.Series[Any]", group: str) -> list[str]:
-    """The groups that have films: in the grouping's own order, or the largest first; what is not known comes last.
+    """The groups that have images: in the grouping's own order, or the largest first; what is not known comes last.
 
     Args:
         names: as of `names_of`.
@@ -158,13 +158,13 @@ def ordered_names(names: "pd.Series[Any]", group: str) -> list[str]:
 
 
 def in_group(names: "pd.Series[Any]", labels: "pd.Series[Any]", group: str, name: str) -> NDArray[np.bool_]:
-    """Tell which films make up one group: bool (n,).
+    """Tell which images make up one group: bool (n,).
 
     Args:
         names: as of `names_of`.
-        labels: the label of each film.
+        labels: the label of each image.
         group: a key of `GROUPINGS`.
-        name: of the group; where the grouping shares films without COVID-19, they belong to it as well.
+        name: of the group; where the grouping shares images without COVID-19, they belong to it as well.
     """
     belongs = (names == name).fillna(False).to_numpy(np.bool_)
     if GROUPINGS[group].non_covid == "shared":
@@ -208,10 +208,10 @@ def _weighted(films: Films, weights: NDArray[np.float64]) -> dict[str, NDArray[n
 
 
 def _honest(name: str, estimate: Estimate, films: Films, grouping: Grouping) -> Estimate:
-    """Hold a metric to the films it rests on, and say why it is undefined."""
+    """Hold a metric to the images it rests on, and say why it is undefined."""
     estimate = estimates.honest(name, estimate, films)
     if estimate.value is None and grouping.non_covid == "none":
-        return replace(estimate, note=f"Not defined: only films with {CLASS_TITLES[COVID]} are in this grouping.")
+        return replace(estimate, note=f"Not defined: only images with {CLASS_TITLES[COVID]} are in this grouping.")
     return estimate
 
 

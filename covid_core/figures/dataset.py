@@ -1,4 +1,4 @@
-"""Counts of films as plotly figures: bars, bars made of the classes, and the flow of a cohort."""
+"""Counts of images as plotly figures: bars, bars made of the classes, and the flow of a cohort."""
 
 import textwrap
 from collections.abc import Mapping, Sequence

@@ -40,7 +40,7 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
     counts = evaluation["counts"]["by_class"]
     if points is None:
-        say(figure, in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no film."))
+        say(figure, in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no image."))
     else:
         _chance(figure, (0, 1), "chance")
         if band is not None:
@@ -53,8 +53,8 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
             f"operating point {evaluation['threshold']:.2f}",
             ("false alarms", "sensitivity"),
         )
-    figure.update_xaxes(title=f"1 - specificity (share of {counts[NON_COVID]['images']} other films)", range=_SHARES)
-    figure.update_yaxes(title=f"Sensitivity (share of {counts[COVID]['images']} COVID-19 films)", range=_SHARES)
+    figure.update_xaxes(title=f"1 - specificity (share of {counts[NON_COVID]['images']} other images)", range=_SHARES)
+    figure.update_yaxes(title=f"Sensitivity (share of {counts[COVID]['images']} COVID-19 images)", range=_SHARES)
     return framed(figure, height=400)
 
 
@@ -68,9 +68,9 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
     figure, metrics, counts = go.Figure(), evaluation["metrics"], evaluation["counts"]
     precision = metrics["pr_auc"]
     if precision["value"] is None:
-        say(figure, in_lines(precision["note"] or "No curve: a class has no film."))
+        say(figure, in_lines(precision["note"] or "No curve: a class has no image."))
     elif band is None:
-        say(figure, in_lines("No curve: the predictions on the single films are missing."))
+        say(figure, in_lines("No curve: the predictions on the single images are missing."))
     else:
         _chance(figure, (counts["prevalence"],) * 2, f"chance {counts['prevalence']:.2f}")
         draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
@@ -89,20 +89,20 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
             f"operating point {evaluation['threshold']:.2f}",
             ("recall", "precision"),
         )
-    figure.update_xaxes(title=f"Recall (share of {counts['by_class'][COVID]['images']} COVID-19 films)", range=_SHARES)
-    figure.update_yaxes(title=f"Precision (share of films called<br>COVID-19, n = {counts['images']})", range=_SHARES)
+    figure.update_xaxes(title=f"Recall (share of {counts['by_class'][COVID]['images']} COVID-19 images)", range=_SHARES)
+    figure.update_yaxes(title=f"Precision (share of images called<br>COVID-19, n = {counts['images']})", range=_SHARES)
     return framed(figure, height=400)
 
 
 def score_histogram(
     probabilities: NDArray[np.float64], labels: NDArray[np.bool_], threshold: float, shipped: float | None = None
 ) -> go.Figure:
-    """Draw how many films got which probability, those with COVID-19 upwards and the others downwards.
+    """Draw how many images got which probability, those with COVID-19 upwards and the others downwards.
 
     Mirrored rather than overlaid: where the classes mix, two see-through colours would make a third that stands for none.
 
     Args:
-        probabilities: P(covid) of each film, float64 (n,) in [0, 1].
+        probabilities: P(covid) of each image, float64 (n,) in [0, 1].
         labels: True for covid, bool (n,).
         threshold: the operating point in [0, 1].
         shipped: that of the model, dotted, where it is another one.
@@ -120,7 +120,7 @@ def score_histogram(
             name=f"{CLASS_TITLES[label]} (n = {int(chosen.sum())})",
             marker={"color": CLASS_COLOURS[label]},
             hovertemplate=(
-                "%{customdata[0]} films, %{customdata[1]:.2f} to %{customdata[2]:.2f}"
+                "%{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}"
                 f"<extra>{CLASS_TITLES[label]}</extra>"
             ),
         )
@@ -130,13 +130,13 @@ def score_histogram(
         draw_operating_point(figure, threshold, name="chosen")
         draw_operating_point(figure, shipped, name="the model's own", dash="dot")
     if not labels.size:
-        say(figure, "No film.")
+        say(figure, "No image.")
     highest = max(*most.values(), 1)
     ticks = _count_ticks(highest)
     figure.update_layout(barmode="overlay", bargap=0.05)
-    figure.update_xaxes(title=f"P(COVID-19), calibrated (n = {labels.size} films)", range=_SHARES)
+    figure.update_xaxes(title=f"P(COVID-19), calibrated (n = {labels.size} images)", range=_SHARES)
     figure.update_yaxes(
-        title="Films in each of 20 bins",
+        title="Images in each of 20 bins",
         # The side of a rare class is as high as it needs to be and never so low that it is lost.
         range=[sign * (most[label] + 0.1 * highest) for label, sign in ((NON_COVID, -1), (COVID, 1))],
         tickvals=ticks,
@@ -162,11 +162,11 @@ def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) 
         }
         title = in_one_line(name, _LONGEST_NAME)
         title = title if position else f"<b>{title}</b>"
-        _roc_line(figure, points, f"{title}<br>AUC {with_interval(auc)}, n = {auc['n']} films", look)
+        _roc_line(figure, points, f"{title}<br>AUC {with_interval(auc)}, n = {auc['n']} images", look)
     if not curves:
         say(figure, "No model has a ROC curve.")
-    figure.update_xaxes(title="1 - specificity (share of the other films)", range=_SHARES)
-    figure.update_yaxes(title="Sensitivity (share of COVID-19 films)", range=_SHARES)
+    figure.update_xaxes(title="1 - specificity (share of the other images)", range=_SHARES)
+    figure.update_yaxes(title="Sensitivity (share of COVID-19 images)", range=_SHARES)
     # The legend may take more than the half of the height that plotly grants it, else six models would have to be scrolled.
     return framed(figure, height=350 + 38 * max(len(curves), 1)).update_layout(
         legend_maxheight=1.0, legend_traceorder="reversed"

@@ -43,8 +43,8 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
             # An annotation takes the theme's text colour; a heatmap's own text would not know the page behind it.
             text = f"<b>{count}</b><br>{part:.0%}" if sum(counts) else "<b>0</b>"
             figure.add_annotation(x=column, y=row, text=text, showarrow=False, font={"size": 16})
-    figure.update_xaxes(title="Called (films)", showgrid=False)
-    figure.update_yaxes(title="Reference standard (films)", autorange="reversed", showgrid=False)
+    figure.update_xaxes(title="Called (images)", showgrid=False)
+    figure.update_yaxes(title="Reference standard (images)", autorange="reversed", showgrid=False)
     return framed(figure, height=320)
 
 
@@ -89,7 +89,7 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] = ()) -> go.Figure:
-    """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its films.
+    """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its images.
 
     Args:
         evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
@@ -109,12 +109,12 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
             name="before calibration",
             marker={"color": NEUTRAL, "size": 9, "symbol": "circle-open"},
             hovertemplate=(
-                "before calibration: %{customdata[0]} films, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
+                "before calibration: %{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
                 "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
             ),
         )
     if not bins:
-        say(figure, "No bins: a class has no film.")
+        say(figure, "No bins: a class has no image.")
     else:
         most = max(one["n"] for one in bins)
         figure.add_scatter(
@@ -128,15 +128,15 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
                 "color": ACCENT,
             },
             mode="markers",
-            name=f"films in bins, 95% CI; ECE {content['ece']:.2f}",
+            name=f"images in bins, 95% CI; ECE {content['ece']:.2f}",
             marker={"color": ACCENT, "size": [6 + 8 * (one["n"] / most) ** 0.5 for one in bins]},
             hovertemplate=(
-                "%{customdata[0]} films, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
+                "%{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
                 "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
             ),
         )
     weighted = content["prevalence"]
-    films = f"n = {evaluation['counts']['images']} films"
+    films = f"n = {evaluation['counts']['images']} images"
     figure.update_xaxes(title=f"Predicted P(COVID-19) ({films})", range=[-0.02, 1.02])
     figure.update_yaxes(
         title="Observed share of COVID-19" + ("" if weighted is None else f"<br>(weighted to {weighted:.0%})"),

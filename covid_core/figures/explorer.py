@@ -33,7 +33,7 @@ _NAME_SIZE = (75, 14)  # degrees that a name takes at 400 px
 
 
 def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
-    """Draw the findings as areas within areas; one that holds films of both classes is grey, the others have their colour.
+    """Draw the findings as areas within areas; one that holds images of both classes is grey, the others have their colour.
 
     Args:
         hierarchy: as `finding_hierarchy` gives it.

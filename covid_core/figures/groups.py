@@ -59,8 +59,8 @@ def forest(
 
     Args:
         rows: the groups; neighbours that share a `group` stand under its heading.
-        measure: what the figure is, with its unit, e.g. `Sensitivity (share of COVID-19 films)`.
-        reference: the figure of all films, a vertical line; None for no line.
+        measure: what the figure is, with its unit, e.g. `Sensitivity (share of COVID-19 images)`.
+        reference: the figure of all images, a vertical line; None for no line.
         limits: of the horizontal axis.
     """
     slots = _slots(rows)
@@ -71,7 +71,7 @@ def forest(
             x=[reference, reference],
             y=[-0.5, lowest],
             mode="lines",
-            name=f"all films {reference:.2f}",
+            name=f"all images {reference:.2f}",
             line={"color": NEUTRAL, "dash": "dash"},
             hoverinfo="skip",
         )
@@ -88,7 +88,7 @@ def forest(
         title=in_lines(f"{measure}, 95% CI", _MEASURE_LINE), range=[limits[0] - margin, limits[1] + margin]
     )
     figure.update_yaxes(
-        title="Group (n = its films)",
+        title="Group (n = its images)",
         range=[lowest, -1.5],
         tickvals=list(range(len(slots))),
         ticktext=[_forest_name(slot) for slot in slots],
@@ -99,7 +99,7 @@ def forest(
 
 
 def areas(rows: Sequence[AreaRow]) -> go.Figure:
-    """Draw the ROC AUC of models and of baselines without pixels on one axis, over all films and within a source.
+    """Draw the ROC AUC of models and of baselines without pixels on one axis, over all images and within a source.
 
     Args:
         rows: from top to bottom, the model first.
@@ -127,7 +127,7 @@ def areas(rows: Sequence[AreaRow]) -> go.Figure:
         tickformat=".1f",
     )
     figure.update_yaxes(
-        title="Told by (n = its films)",
+        title="Told by (n = its images)",
         range=[len(rows) - 0.5, -0.75],
         tickvals=list(range(len(rows))),
         ticktext=[f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)],
@@ -215,7 +215,7 @@ def _forest_points(figure: go.Figure, placed: Sequence[tuple[int, ForestRow]], f
         mode="markers",
         opacity=0.75 if few else 1,
         cliponaxis=False,
-        name="† few films" if few else "group",
+        name="† few images" if few else "group",
         showlegend=few,
         marker={
             "color": ACCENT,
@@ -227,7 +227,7 @@ def _forest_points(figure: go.Figure, placed: Sequence[tuple[int, ForestRow]], f
             [in_one_line(row.name, 80), with_interval(metric), row.n]
             for (_, row), metric in zip(defined, metrics, strict=True)
         ],
-        hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} films<extra></extra>",
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} images<extra></extra>",
     )
 
 
@@ -252,12 +252,12 @@ def _area_points(figure: go.Figure, rows: Sequence[AreaRow], which: Literal["poo
             y=[position + offset for position, *_ in chosen] or [0],
             error_x=_intervals([metric for *_, metric in chosen], colour),
             mode="markers",
-            name="over all films" if pooled else "within a source",
+            name="over all images" if pooled else "within a source",
             legendgroup=which,
             showlegend=is_model,
             marker={"color": colour, "size": 12 if is_model else 9, "symbol": "circle" if pooled else "diamond"},
             customdata=[[in_lines(row.name), with_interval(metric), metric["n"]] for _, row, metric in chosen],
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} films"
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} images"
             "<extra>%{fullData.name}</extra>",
         )
 

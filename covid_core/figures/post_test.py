@@ -16,7 +16,7 @@ _CALLED = {COVID: "Called COVID-19", NON_COVID: "Called not COVID-19", INDETERMI
 
 
 def people_bars(reading: Reading) -> go.Figure:
-    """Draw people as bars, one for each answer, made of those who have COVID-19 and the others; the film's answer is in bold.
+    """Draw people as bars, one for each answer, made of those who have COVID-19 and the others; the image's answer is in bold.
 
     Args:
         reading: as of `covid_core.evaluation.post_test.read`.
@@ -50,7 +50,7 @@ def people_bars(reading: Reading) -> go.Figure:
 
 
 def post_test_curve(reading: Reading) -> go.Figure:
-    """Draw the probability after the film over the one before it, with its interval; the chosen prevalence is marked.
+    """Draw the probability after the image over the one before it, with its interval; the chosen prevalence is marked.
 
     Args:
         reading: as of `covid_core.evaluation.post_test.read`.
@@ -62,7 +62,7 @@ def post_test_curve(reading: Reading) -> go.Figure:
         x=points.x,
         y=points.x,
         mode="lines",
-        name="no film",
+        name="no image",
         line={"color": NEUTRAL, "dash": "dot"},
         hoverinfo="skip",
     )
@@ -84,7 +84,7 @@ def post_test_curve(reading: Reading) -> go.Figure:
         tickvals=_TICKS,
         ticktext=[percent(tick).rstrip("%") for tick in _TICKS],
     )
-    figure.update_yaxes(title="After the film (%)", range=[0, 1.02], tickvals=[0, 0.5, 1], ticktext=["0", "50", "100"])
+    figure.update_yaxes(title="After the image (%)", range=[0, 1.02], tickvals=[0, 0.5, 1], ticktext=["0", "50", "100"])
     return framed(figure, height=220)
 
 

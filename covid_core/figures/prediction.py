@@ -14,13 +14,13 @@ def probability_scale(
     indeterminate: tuple[float, float] | None = None,
     spread: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Draw one film's probability on a bar from 0 to 1, split where the call changes.
+    """Draw one image's probability on a bar from 0 to 1, split where the call changes.
 
     Args:
         probability: P(covid) in [0, 1].
         threshold: the operating point in [0, 1].
-        indeterminate: the lowest and the highest probability of an indeterminate film, hatched and named in a legend;
-            None where every film is called.
+        indeterminate: the lowest and the highest probability of an indeterminate image, hatched and named in a legend;
+            None where every image is called.
         spread: between which probabilities an ensemble lies, drawn as a bar with ends and named in a legend; None where there is
             none.
     """
@@ -51,9 +51,11 @@ def probability_scale(
         _hatch(figure, lower, upper)
     if spread is not None:
         _span(figure, *spread)
-    figure.add_annotation(**_over(probability, f"<b>this film {probability:.2f}</b>"), y=0.75, yanchor="bottom")
+    figure.add_annotation(**_over(probability, f"<b>this image {probability:.2f}</b>"), y=0.75, yanchor="bottom")
     figure.add_annotation(**_over(threshold, f"operating point {threshold:.2f}"), y=-0.75, yanchor="top")
-    figure.update_xaxes(title="P(COVID-19), calibrated (1 film)", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(
+        title="P(COVID-19), calibrated (1 image)", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
+    )
     figure.update_yaxes(visible=False, range=[-1.9, 1.9], fixedrange=True)
     return framed(figure, height=150)
 
@@ -80,12 +82,12 @@ def _hatch(figure: go.Figure, lower: float, upper: float) -> None:
         hovertemplate="%{fullData.name}<extra></extra>",
         showlegend=True,
     )
-    # A click on the legend would hide the only thing that says that a film is not called.
+    # A click on the legend would hide the only thing that says that an image is not called.
     figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False)
 
 
 def _span(figure: go.Figure, lower: float, upper: float) -> None:
-    """Draw a bar with ends behind a scale's film, which need not lie within it."""
+    """Draw a bar with ends behind a scale's image, which need not lie within it."""
     figure.add_scatter(
         x=[lower, upper],
         y=[0, 0],

@@ -21,16 +21,16 @@ def decision_curve(
     """Draw the net benefit over the threshold probability (Vickers and Elkin 2006) beside treating all and none.
 
     Args:
-        model: net benefit of the model, true positives per film, with its bounds, over the threshold probability; None where
+        model: net benefit of the model, true positives per image, with its bounds, over the threshold probability; None where
             it is not defined.
-        treat_all: net benefit of calling every film COVID-19, float64 (g,) over `model.x`.
+        treat_all: net benefit of calling every image COVID-19, float64 (g,) over `model.x`.
         prevalence: share of COVID-19 that the net benefit assumes, the most it can be.
         threshold: the operating point in [0, 1].
-        n: films.
+        n: images.
     """
     figure = go.Figure()
     if model is None:
-        say(figure, "No curve: a class has no film.")
+        say(figure, "No curve: a class has no image.")
     else:
         _strategy(figure, model.x, treat_all, "call all COVID-19", "dash")
         _strategy(figure, model.x, np.zeros_like(model.x), "call none", "dot")
@@ -49,7 +49,7 @@ def decision_curve(
     )
     # Calling all falls without end as the threshold rises; what matters lies between nothing and the prevalence.
     figure.update_yaxes(
-        title=f"Net benefit (true positives per film,<br>less weighted false alarms; n = {n})",
+        title=f"Net benefit (true positives per image,<br>less weighted false alarms; n = {n})",
         range=[-0.15 * prevalence, 1.1 * prevalence],
     )
     return framed(figure, height=360)
@@ -62,10 +62,10 @@ def predictive_values(ppv: Band, npv: Band, *, chosen: float, n: int) -> go.Figu
     rarely that low at once.
 
     Args:
-        ppv: share of films called COVID-19 that are, over the prevalence in (0, 1); bounds may be NaN.
-        npv: share of films called not COVID-19 that are not, likewise.
+        ppv: share of images called COVID-19 that are, over the prevalence in (0, 1); bounds may be NaN.
+        npv: share of images called not COVID-19 that are not, likewise.
         chosen: the prevalence in (0, 1) that is marked.
-        n: films that sensitivity and specificity rest on.
+        n: images that sensitivity and specificity rest on.
     """
     figure = go.Figure()
     figure.add_scatter(

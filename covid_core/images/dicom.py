@@ -31,7 +31,7 @@ _RADIOGRAPHS = {ComputedRadiographyImageStorage, DigitalXRayImageStorageForPrese
 _RADIOGRAPH_MODALITIES = {"CR", "DX", "DR", "RG"}
 _CAPTURE_MODALITIES = _RADIOGRAPH_MODALITIES | {"", "OT", "SC", "HC"}  # captures of CT, MR and so on name those
 # Defined terms of other body parts (PS3.16 annex L), split into words, and words that speak for a chest: ribs and heart are
-# seen on a film of it. A value that has neither, such as PORTABLE, is left to the gate.
+# seen on an image of it. A value that has neither, such as PORTABLE, is left to the gate.
 _OTHER_PART = re.compile(
     r"\b(ABDOM\w+|ANKLE|ARMS?|BREASTS?|CALCANEUS|CALF|CERVICAL|CLAVICLE|COCCYX|ELBOW|EXTREMITY|EYE|FACE|FACIAL|FEMUR|FINGER"
     r"|FOOT\w*|FOREARM|HAND\w*|HEAD\w*|HIPS?|HUMERUS|JAW|KIDNEYS?|KNEES?|KUB|LEGS?|LIMB|LUMBAR|MANDIBLE|MAXILLA|MOUTH|NASAL"
@@ -41,7 +41,7 @@ _OTHER_PART = re.compile(
 _CHEST = re.compile(r"\b(CHEST\w*|THORAX|TORAX|LUNGS?|RIBS?|HEART)\b")
 _LATERAL = re.compile(r"\b([LR]L|[LR]?T?LAT|LATERAL|SAGITTAL)\b")
 _OBLIQUE = re.compile(r"\b([LR][ALP]O|OBL|OBLIQUE)\b")
-_LYING_ON_SIDE = "DECUB"  # lateral decubitus is a frontal film of a patient who lies on the side
+_LYING_ON_SIDE = "DECUB"  # lateral decubitus is a frontal image of a patient who lies on the side
 _FRONTAL_MEANINGS = {"POSTERO-ANTERIOR": "PA", "ANTERO-POSTERIOR": "AP"}
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _IN_A_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1}
@@ -82,8 +82,8 @@ def _check_object(header: Header) -> None:
     if kind == DigitalXRayImageStorageForProcessing:
         raise ImageRefusedError(
             "unsupported_object",
-            "This is a detector's raw data (a digital X-ray for processing), not the film that is looked at.",
-            "Give the film for presentation of the same exposure.",
+            "This is a detector's raw data (a digital X-ray for processing), not the image that is looked at.",
+            "Give the image for presentation of the same exposure.",
         )
     if kind in _RADIOGRAPHS or (not kind and modality in _RADIOGRAPH_MODALITIES):
         return

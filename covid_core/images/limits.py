@@ -1,4 +1,4 @@
-"""What every film must fulfil, whatever its file: neither too large nor too small, of the shape of a film, and not blank."""
+"""What every image must fulfil, whatever its file: neither too large nor too small, of the shape of an image, and not blank."""
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.types import MAX_ASPECT, MAX_BYTES, MAX_PIXELS, MIN_SIDE, GreyImage
@@ -40,7 +40,7 @@ def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageRefusedError(
             "bad_shape",
-            f"The image is {width} x {height} pixels: more than {MAX_ASPECT:g} times as long as wide is no film of a chest.",
+            f"The image is {width} x {height} pixels: more than {MAX_ASPECT:g} times as long as wide is no image of a chest.",
         )
 
 

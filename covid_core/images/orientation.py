@@ -1,4 +1,4 @@
-"""A film that lies wrong, put right: turned by quarters, or its greys inverted."""
+"""An image that lies wrong, put right: turned by quarters, or its greys inverted."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -94,7 +94,7 @@ def prepare_files(
     Args:
         paths: n image files.
         settings: what the model was, or will be, trained with.
-        progress: called with (done, total) after each film.
+        progress: called with (done, total) after each image.
 
     Returns:
         uint8 (n, size, size), in the order of `paths`.

@@ -1,11 +1,11 @@
-"""What speaks against relying on a film's picture: too few pixels, an empty border, greys that are lost, blur, compression.
+"""What speaks against relying on an image's picture: too few pixels, an empty border, greys that are lost, blur, compression.
 
-Knows the picture only: not whether it is a chest, how it lies or what a model says of it. A warning never stops a film.
+Knows the picture only: not whether it is a chest, how it lies or what a model says of it. A warning never stops a image.
 
-The limits lie where few films of the cohort do, and those were looked at. Measured with `measure` on the 672 films of the
+The limits lie where few images of the cohort do, and those were looked at. Measured with `measure` on the 672 images of the
 prepared dataset, most of which its distributor had reduced to at most 1024 pixels a side:
 
-                 0.5%      1%      2%     50%     98%     99%   99.5%   limit  films beyond
+                 0.5%      1%      2%     50%     98%     99%   99.5%   limit  images beyond
     shorter_side  203     227     272     800    1072    1330    1498     224             7
     border          0       0       0       0   0.105   0.227   0.317    0.20            10
     contrast    0.229   0.246   0.257   0.616   0.912   0.954   0.996    0.25             9
@@ -15,7 +15,7 @@ prepared dataset, most of which its distributor had reduced to at most 1024 pixe
     smoothness    2.7     4.1     4.7    12.3    23.3    27.1    29.3      25             8
     blockiness   1.01    1.01    1.01    1.30    2.12    2.37    2.77     2.5             7
 
-58 of the films have at least one warning. Every fifth film, spoilt on purpose: a Gaussian blur with a standard deviation of
+58 of the images have at least one warning. Every fifth image, spoilt on purpose: a Gaussian blur with a standard deviation of
 1.5/448 of the shorter side (0.75 pixels of a model's input) is found in 98%, one of 1/448 in 72%, of 0.5/448 in 2%; JPEG
 quality 10 in 99%, 20 in 83%, 30 in 47%; 16 shades in all. Blocks are not found in a picture that was resized after it was
 compressed, nor blur under noise.
@@ -30,18 +30,18 @@ from PIL import Image
 from covid_core.images.types import GreyImage
 
 SMALLEST_SIDE = 224
-"""Pixels: the side of a model's input. From a smaller film the resizing invents pixels, as it can find no detail in it."""
+"""Pixels: the side of a model's input. From a smaller image the resizing invents pixels, as it can find no detail in it."""
 LARGEST_BORDER = 0.20
 LEAST_CONTRAST = 0.25
 LARGEST_CLIPPED = 0.05
-"""The share of the middle of the film that is black, or white."""
+"""The share of the middle of the image that is black, or white."""
 FEWEST_SHADES = 0.5
 GREATEST_SMOOTHNESS = 25.0
 GREATEST_BLOCKINESS = 2.5
 
-_SAMPLED_SIDE = 256  # greys are counted on every k-th pixel: at least this many a side, 1 ms whatever the film's size
+_SAMPLED_SIDE = 256  # greys are counted on every k-th pixel: at least this many a side, 1 ms whatever the image's size
 _CONSTANT = 0.03  # a line whose middle 90% of pixels differ by less is border; text on it is fewer pixels than that
-_MIDDLE, _HEART = 0.15, 0.25  # cut off at each side of the film, so that corners and letters do not count
+_MIDDLE, _HEART = 0.15, 0.25  # cut off at each side of the image, so that corners and letters do not count
 _BLUR_SIDE = 2 * SMALLEST_SIDE  # twice what a model reads: what is lost here begins to be lost for it
 _COARSE = 8  # pixels at that size
 _BLOCK = 8  # side of a JPEG block, pixels (ITU-T T.81)
@@ -52,7 +52,7 @@ _FLAT = 1e-10  # mean square of a step: below a hundredth of an 8-bit grey
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of a picture. The greys are those of the middle of the film, without its border.
+    """What was measured of a picture. The greys are those of the middle of the image, without its border.
 
     Attributes:
         shorter_side: of the whole picture, pixels.
@@ -108,56 +108,56 @@ def quality_warnings(image: GreyImage) -> tuple[str, ...]:
         image: float32 (height, width) in [0, 1].
 
     Returns:
-        A sentence or two for each fault that is found, the gravest first; none for most films.
+        A sentence or two for each fault that is found, the gravest first; none for most images.
     """
     found = measure(image)
     faults = (
         (
             found.shorter_side < SMALLEST_SIDE,
-            f"The film is only {found.shorter_side} pixels on its shorter side and the model reads {SMALLEST_SIDE}, so detail is "
+            f"The image is only {found.shorter_side} pixels on its shorter side and the model reads {SMALLEST_SIDE}, so detail is "
             "missing. Export it in its full size.",
         ),
         (
             found.smoothness > GREATEST_SMOOTHNESS,
-            "The film is blurred: the finest detail that the model reads is missing. Export the original, or check whether the "
+            "The image is blurred: the finest detail that the model reads is missing. Export the original, or check whether the "
             "patient moved.",
         ),
         (
             found.contrast < LEAST_CONTRAST,
-            f"The film is flat: it uses only {found.contrast:.0%} of the range from black to white. Export it with a narrower "
+            f"The image is flat: it uses only {found.contrast:.0%} of the range from black to white. Export it with a narrower "
             "window.",
         ),
         (
             found.white > LARGEST_CLIPPED,
-            f"{found.white:.0%} of the middle of the film is plain white, and what lies there cannot be seen. Export it with a "
+            f"{found.white:.0%} of the middle of the image is plain white, and what lies there cannot be seen. Export it with a "
             "wider window, or check the exposure.",
         ),
         (
             found.black > LARGEST_CLIPPED,
-            f"{found.black:.0%} of the middle of the film is plain black, and what lies there cannot be seen. Export it with a "
+            f"{found.black:.0%} of the middle of the image is plain black, and what lies there cannot be seen. Export it with a "
             "wider window, or check the exposure.",
         ),
         (
             found.shades < FEWEST_SHADES,
-            f"{1 - found.shades:.0%} of the shades of grey are missing: the film was saved with too few of them. Export it as a "
+            f"{1 - found.shades:.0%} of the shades of grey are missing: the image was saved with too few of them. Export it as a "
             "greyscale picture with 8 bits or more.",
         ),
         (
             found.blockiness > GREATEST_BLOCKINESS,
-            "The film is strongly compressed, and the squares left by that may hide or imitate fine patterns. Export it with "
+            "The image is strongly compressed, and the squares left by that may hide or imitate fine patterns. Export it with "
             "less compression.",
         ),
         (
             found.border > LARGEST_BORDER,
-            f"{found.border:.0%} of the picture is empty border, so that the model sees the chest smaller than on other films. "
-            "Crop the picture to the film.",
+            f"{found.border:.0%} of the picture is empty border, so that the model sees the chest smaller than on other images. "
+            "Crop the picture to the image.",
         ),
     )
     return tuple(sentence for is_found, sentence in faults if is_found)
 
 
 def _film(sample: GreyImage) -> tuple[slice, slice]:
-    """Rows and columns that hold the film; everything where nothing stands out."""
+    """Rows and columns that hold the image; everything where nothing stands out."""
     found = []
     for axis in (1, 0):
         low, high = np.percentile(sample, [5, 95], axis=axis)

@@ -20,14 +20,14 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 64
 """A side shorter than this holds no readable chest."""
 MAX_ASPECT = 3.0
-"""Longer side over shorter side; a film of a chest has at most about 1.5, one with a wide border about 2."""
+"""Longer side over shorter side; an image of a chest has at most about 1.5, one with a wide border about 2."""
 MAX_BYTES = 50 * 2**20
 """The same limit as the app's upload."""
 
 
 @dataclass(frozen=True)
 class FilmTags:
-    """What a file says of its film; None where it says nothing.
+    """What a file says of its image; None where it says nothing.
 
     Attributes:
         view: view position as in the file, such as `PA` or `AP` (DICOM 0018,5101).
@@ -46,12 +46,12 @@ class FilmTags:
 
 @dataclass(frozen=True)
 class Film:
-    """A film as it was read.
+    """An image as it was read.
 
     Attributes:
         image: float32 (height, width) in [0, 1], upright, black is 0.
         kind: of the file, told from its content.
-        tags: what the file says of the film.
+        tags: what the file says of the image.
         warnings: sentences on what the file itself says against relying on it, such as burned-in annotations.
     """
 

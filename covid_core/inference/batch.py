@@ -1,6 +1,6 @@
-"""Films as they are given, in files or archives, to results: read, repaired, judged and predicted.
+"""Images as they are given, in files or archives, to results: read, repaired, judged and predicted.
 
-Whatever is given ends in exactly one result, a prediction or a refusal; one bad film never stops the others.
+Whatever is given ends in exactly one result, a prediction or a refusal; one bad image never stops the others.
 """
 
 from collections import deque
@@ -29,13 +29,13 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Given:
-    """A film that was given, a file or a member of an archive, and what is asked for it.
+    """An image that was given, a file or a member of an archive, and what is asked for it.
 
     Attributes:
         name: as the user knows it.
         content: gives the content; raises `ImageRefusedError` where it cannot be had.
-        repairs: what to do to the film before it is read, in order.
-        anyway: predict the film even if the gate refuses it.
+        repairs: what to do to the image before it is read, in order.
+        anyway: predict the image even if the gate refuses it.
         earlier: a result by the same model after the same repairs: if it holds the model's input, nothing is decoded.
     """
 
@@ -47,9 +47,9 @@ class Given:
 
 
 def given_content(name: str, data: bytes) -> list[Given]:
-    """The films in a file that is in memory: itself, or the members of a ZIP file.
+    """The images in a file that is in memory: itself, or the members of a ZIP file.
 
-    An archive that cannot be opened counts as one film, which is refused.
+    An archive that cannot be opened counts as one image, which is refused.
     """
     if not is_archive(data):
         return [Given(name, lambda: data)]
@@ -60,7 +60,7 @@ def given_content(name: str, data: bytes) -> list[Given]:
 
 
 def given_path(path: Path) -> list[Given]:
-    """The films in a file on disk; see `given_content`. Anything but an archive is read when its turn comes."""
+    """The images in a file on disk; see `given_content`. Anything but an archive is read when its turn comes."""
     try:
         with path.open("rb") as file:
             packed = is_archive(file.read(4))
@@ -75,7 +75,7 @@ def given_path(path: Path) -> list[Given]:
 
 
 def open_film(given: Given) -> Film:
-    """Read a film and repair it.
+    """Read an image and repair it.
 
     Raises:
         ImageRefusedError: it cannot be read.
@@ -85,13 +85,13 @@ def open_film(given: Given) -> Film:
 
 
 def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[FilmResult]:
-    """Read and predict films in their order.
+    """Read and predict images in their order.
 
     A few are decoded ahead while the network runs; the pictures of no more than `WORKERS` are in memory at a time.
 
     Args:
         predictor: serves the model.
-        films: what was given.
+        images: what was given.
 
     Yields:
         The result of each.
@@ -113,7 +113,7 @@ def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[FilmResul
 
 @dataclass(frozen=True)
 class _Opened:
-    """A film that was read, as far as its result needs it: the picture itself may be large, and is let go."""
+    """An image that was read, as far as its result needs it: the picture itself may be large, and is let go."""
 
     given: Given
     prepared: ModelInput

@@ -5,7 +5,7 @@
     head.npz             what stands behind the pooling, for the exact Grad-CAM: two dense layers or two linear questions
     model.keras          to go on training from
     class_indices.json   the class order
-    gate.npz             where there is one: what tells a frontal chest X-ray from other pictures, and finds similar films
+    gate.npz             where there is one: what tells a frontal chest X-ray from other pictures, and finds similar images
     evaluation.json, predictions.csv, history.csv, MODEL_CARD.md
 
 A bundle is read only when every hash matches and the class order is ours. The keys of `bundle.json`: schema, name, version,
@@ -56,11 +56,11 @@ class Bundle:
         name: its name, that of its folder when it was exported.
         version: date of the export and the beginning of the served model's hash.
         preparation: how a picture becomes the model's input.
-        threshold: P(covid) from which a film is called covid, on the calibrated scale, in [0, 1].
+        threshold: P(covid) from which an image is called covid, on the calibrated scale, in [0, 1].
         threshold_method: how it was chosen, one sentence.
         calibration: from the model's output to the probability that is shown.
         manifest: the whole content of `bundle.json`.
-        three_way: between which probabilities a film is indeterminate; None for a bundle that decides between two
+        three_way: between which probabilities an image is indeterminate; None for a bundle that decides between two
             classes only. It always holds the threshold, see `ThreeWay.holding`.
         pattern_threshold: P(pattern) from which a pattern of pneumonia is reported; None for a bundle that is not asked.
         opacity_threshold: of the opacity map, from which a cell counts as affected; None for a bundle without one.

@@ -1,4 +1,4 @@
-"""Why: the exact Grad-CAM of P(covid), without gradients, and its drawing over the film.
+"""Why: the exact Grad-CAM of P(covid), without gradients, and its drawing over the image.
 
 Knows the feature map that a network gives and the head behind its pooling, not how either was trained. Behind global average
 pooling, `p = mean(A)` over the cells of the feature map A, the derivative of the logit with respect to a cell is that with
@@ -102,7 +102,7 @@ def load_head(path: Path) -> Head:
 
 
 def grad_cam(features: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
-    """Where the film raised P(covid).
+    """Where the image raised P(covid).
 
     Args:
         features: float32 (h, w, c), the feature map before pooling.
@@ -120,12 +120,12 @@ def grad_cam(features: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
 def overlay(
     image: GreyImage, heat: NDArray[np.float32], box: tuple[int, int, int, int], opacity: float = 0.45
 ) -> NDArray[np.uint8]:
-    """Draw the heat over the film. Where there is no heat the film shows unchanged.
+    """Draw the heat over the image. Where there is no heat the image shows unchanged.
 
     Args:
         image: float32 (height, width) in [0, 1].
         heat: float32 (h, w) in [0, 1].
-        box: the part of the film that the model saw: left, top, right, bottom, pixels.
+        box: the part of the image that the model saw: left, top, right, bottom, pixels.
         opacity: of the hottest place, in [0, 1].
 
     Returns:
@@ -141,10 +141,10 @@ def overlay(
 
 
 def heat_layer(heat: NDArray[np.float32], finer: int = 8) -> NDArray[np.uint8]:
-    """The heat as a picture of its own, to be stretched over the part of the film that the model saw.
+    """The heat as a picture of its own, to be stretched over the part of the image that the model saw.
 
-    Laid over the film with an opacity it gives what `overlay` draws: the same colours, and where there is no heat the film.
-    Against `overlay` on 5 films at 1024 pixels and an opacity of 0.9, stretched linearly, 8 times finer than 14 x 14 cells
+    Laid over the image with an opacity it gives what `overlay` draws: the same colours, and where there is no heat the image.
+    Against `overlay` on 5 images at 1024 pixels and an opacity of 0.9, stretched linearly, 8 times finer than 14 x 14 cells
     were at most 4 of 255 levels off in 99.9% of the pixels, 4 times finer 12, in 17 and 6 kB of PNG.
 
     Args:

@@ -1,6 +1,6 @@
 """DICOM out for DICOM in: the heat map as a Secondary Capture image, and the result as a structured report.
 
-Both are filed with the study of the film: the patient and the study are taken over from its file, and go nowhere else. Of the
+Both are filed with the study of the image: the patient and the study are taken over from its file, and go nowhere else. Of the
 file only the elements named here are read, never its pixels. Values of the file are never passed to a library that may put
 them into a warning or an error.
 
@@ -77,7 +77,7 @@ class DicomExportError(CovidCoreError):
 
 @dataclass(frozen=True)
 class _Source:
-    """The film's file, as far as it is read.
+    """The image's file, as far as it is read.
 
     Attributes:
         values: keyword -> value as text, of the elements that have a value of the right form.
@@ -90,7 +90,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Export:
-    """What both objects are made of: the result, the film's file, the model, and the time in the file's own time zone."""
+    """What both objects are made of: the result, the image's file, the model, and the time in the file's own time zone."""
 
     result: FilmResult
     prediction: Prediction
@@ -99,7 +99,7 @@ class _Export:
     made: datetime
 
     def uid(self, role: str, content: str) -> str:
-        """A new UID, the same for the same film, model, time, role and content."""
+        """A new UID, the same for the same image, model, time, role and content."""
         film, model = self.source.values["SOPInstanceUID"], model_hash(self.bundle)
         return _uid(film, self.bundle.name, self.bundle.version, model, self.made.isoformat(), role, content)
 
@@ -107,12 +107,12 @@ class _Export:
 def secondary_capture(
     source: bytes, rgb: NDArray[np.uint8], result: FilmResult, bundle: Bundle, created: datetime
 ) -> bytes:
-    """Make a Secondary Capture image of a film with its heat map, in the study of the film.
+    """Make a Secondary Capture image of an image with its heat map, in the study of the image.
 
     Args:
-        source: the DICOM file that the film was read from.
+        source: the DICOM file that the image was read from.
         rgb: uint8 (height, width, 3), without text of its own.
-        result: what became of the film.
+        result: what became of the image.
         bundle: the model that the result comes from.
         created: when the object is made, with its offset from UTC.
 
@@ -120,7 +120,7 @@ def secondary_capture(
         A DICOM file, Explicit VR Little Endian, not compressed. The same input gives the same bytes.
 
     Raises:
-        DicomExportError: the film was refused, or its file does not say which study it belongs to.
+        DicomExportError: the image was refused, or its file does not say which study it belongs to.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:  # noqa: PLR2004  height, width and three colours
         raise ValueError(f"`rgb` must be uint8 (height, width, 3). Received: {rgb.dtype} {rgb.shape}")
@@ -146,13 +146,13 @@ def secondary_capture(
 
 
 def structured_report(source: bytes, result: FilmResult, bundle: Bundle, created: datetime) -> bytes:
-    """Make a Comprehensive SR of a result, a measurement report (TID 1500) on the film, in the study of the film.
+    """Make a Comprehensive SR of a result, a measurement report (TID 1500) on the image, in the study of the image.
 
     It is partial, preliminary and not verified: nobody has read it who answers for it.
 
     Args:
-        source: the DICOM file that the film was read from.
-        result: what became of the film.
+        source: the DICOM file that the image was read from.
+        result: what became of the image.
         bundle: the model that the result comes from.
         created: when the object is made, with its offset from UTC.
 
@@ -160,7 +160,7 @@ def structured_report(source: bytes, result: FilmResult, bundle: Bundle, created
         A DICOM file, Explicit VR Little Endian. The same input gives the same bytes.
 
     Raises:
-        DicomExportError: the film was refused, or its file does not say which study it belongs to.
+        DicomExportError: the image was refused, or its file does not say which study it belongs to.
     """
     export = _export(source, result, bundle, created)
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
@@ -200,7 +200,7 @@ def check_source(source: bytes) -> None:
 
 def _export(source: bytes, result: FilmResult, bundle: Bundle, created: datetime) -> _Export:
     if not isinstance(result.outcome, Prediction):
-        raise DicomExportError("A refused film has no result that could be filed. Choose a film that was predicted.")
+        raise DicomExportError("A refused image has no result that could be filed. Choose an image that was predicted.")
     if created.utcoffset() is None:
         raise ValueError(f"`created` must know its offset from UTC. Received: {created!r}")
     film = _read(source)
@@ -277,13 +277,13 @@ def _describe_capture(image: "Dataset", export: _Export) -> None:
     image.BodyPartExamined = "CHEST"
     image.ConversionType = "WSD"
     image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = _date_and_time(export.made)
-    derivation = f"Heat map (Grad-CAM) of {bundle.name}, version {bundle.version}, drawn over the film."
+    derivation = f"Heat map (Grad-CAM) of {bundle.name}, version {bundle.version}, drawn over the image."
     parts = (derivation, heat_sentences(prediction, bundle), repairs_sentence(export.result.repairs) or "")
     image.DerivationDescription = " ".join(parts).strip()[:_LONGEST_TEXT]
     comments = " ".join([*chief_sentences(prediction, bundle), *further_cautions(export.result)])
     image.ImageComments = comments[:_LONGEST_COMMENT]
     image.SourceImageSequence = [_reference(export.source)]
-    if "BurnedInAnnotation" in values:  # the overlay adds none; where the film's file does not say, neither does this
+    if "BurnedInAnnotation" in values:  # the overlay adds none; where the image's file does not say, neither does this
         image.BurnedInAnnotation = values["BurnedInAnnotation"]
     if export.source.lossy:  # once lost is lost: PS3.3, C.7.6.1.1.5
         image.LossyImageCompression = "01"
@@ -305,7 +305,7 @@ def _reference(source: _Source) -> "Dataset":
 
 
 def _evidence(source: _Source) -> "Dataset":
-    """The film as highdicom wants it: where it is, without the patient."""
+    """The image as highdicom wants it: where it is, without the patient."""
     from pydicom.dataset import Dataset
 
     film = Dataset()
@@ -325,7 +325,7 @@ def _file_of(made: Any, export: _Export) -> bytes:
 
     values = export.source.values
     for keyword in (*_ALWAYS, *(keyword for keyword in _IF_KNOWN if keyword in values)):
-        # Unchecked, as a check that fails would put the value into a warning; it is as it was in the film's file.
+        # Unchecked, as a check that fails would put the value into a warning; it is as it was in the image's file.
         value, representation = values.get(keyword, ""), dictionary_VR(keyword)
         made.add(DataElement(Tag(keyword), representation, value, validation_mode=IGNORE))
     made.InstanceCreationDate, made.InstanceCreationTime = _date_and_time(export.made)

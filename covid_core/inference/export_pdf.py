@@ -163,8 +163,8 @@ def further_cautions(result: FilmResult) -> list[str]:
 
 
 def anyway_sentence(refusal: Refusal) -> str:
-    """Mark a film that was predicted although the gate refused it."""
-    return f"{ANYWAY.upper()}: the gate refused this film ({refusal.reason}). {refusal.message}"
+    """Mark an image that was predicted although the gate refused it."""
+    return f"{ANYWAY.upper()}: the gate refused this image ({refusal.reason}). {refusal.message}"
 
 
 def model_hash(bundle: Bundle) -> str:

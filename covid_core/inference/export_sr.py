@@ -1,4 +1,4 @@
-"""The content of a structured report on a film: what is measured, what is decided, and the sentences that belong to it.
+"""The content of a structured report on an image: what is measured, what is decided, and the sentences that belong to it.
 
 Sources: DICOM PS3.16, TID 1500 (measurement report), 1501 (measurement group, which may be extended) and 4019 (algorithm). Knows
 nothing of patients, studies and files.
@@ -74,16 +74,16 @@ def chief_sentences(prediction: Prediction, bundle: Bundle) -> list[str]:
 
 
 def report_sentences(result: FilmResult, bundle: Bundle, created: datetime) -> list[str]:
-    """All that a report says in words, from what must not be missed to the limits; none of it names the film or the patient.
+    """All that a report says in words, from what must not be missed to the limits; none of it names the image or the patient.
 
     Args:
-        result: of a film that was predicted.
+        result: of an image that was predicted.
         bundle: the model that the result comes from.
         created: when the report is made, with its offset from UTC.
     """
     prediction, repairs = result.outcome, repairs_sentence(result.repairs)
     if not isinstance(prediction, Prediction):
-        raise TypeError(f"`result` must be of a film that was predicted. Received: {prediction!r}")
+        raise TypeError(f"`result` must be of an image that was predicted. Received: {prediction!r}")
     return [
         *chief_sentences(prediction, bundle),
         *further_cautions(result),
@@ -105,13 +105,13 @@ def measurement_report(
     observation: str,
     reader: str,
 ) -> "MeasurementReport":
-    """Lay a result out as a measurement report (TID 1500) with one measurement group, that of the film as a whole.
+    """Lay a result out as a measurement report (TID 1500) with one measurement group, that of the image as a whole.
 
     Args:
         prediction: what the model says.
         bundle: the model.
         sentences: what is said in words, a comment each.
-        film: SOP class and SOP instance UID of the image that the result is on.
+        image: SOP class and SOP instance UID of the image that the result is on.
         observation: UID of what is observed.
         reader: UID of the observer, which is this program with this model.
     """
@@ -125,7 +125,7 @@ def measurement_report(
         ),
     )
     group = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(uid=observation, identifier="COVID-19 on the film"),
+        tracking_identifier=sr.TrackingIdentifier(uid=observation, identifier="COVID-19 on the image"),
         algorithm_id=sr.AlgorithmIdentification(
             name=bundle.name,
             version=bundle.version,

@@ -2,17 +2,17 @@
 
 `covid_core.training.gate` fits a gate. Two checks, each with a limit of its own:
 
-- whether it is a frontal chest film at all: the mean distance to the `NEIGHBOURS` nearest of the films the gate knows (Sun et al.
-  2022, https://arxiv.org/abs/2204.06507), of features averaged over the film, their signed square roots taken and scaled to
+- whether it is a frontal chest X-ray at all: the mean distance to the `NEIGHBOURS` nearest of the images the gate knows (Sun et al.
+  2022, https://arxiv.org/abs/2204.06507), of features averaged over the image, their signed square roots taken and scaled to
   length 1 (Perronnin et al. 2010, https://doi.org/10.1007/978-3-642-15561-1_11);
 - how it lies: a multinomial logistic regression on the same features averaged over the fields of a grid, as a mean over the whole
-  film does not tell left from right.
+  image does not tell left from right.
 
 A third look, by a logistic regression on the same features, tells whether it may be a child's chest: that is no reason to refuse,
 but the user is warned, as the model is made for adults.
 
-A film that is refused for its pose is looked at once more as it would be after the repair, and the repair is offered only if the
-film then passes: so a photograph is not told to turn round.
+An image that is refused for its pose is looked at once more as it would be after the repair, and the repair is offered only if the
+image then passes: so a photograph is not told to turn round.
 """
 
 import io
@@ -36,13 +36,13 @@ from covid_core.labels import CLASSES
 FloatArray = NDArray[np.float32]
 TextArray = NDArray[np.str_]
 Look = Callable[[tuple[Repair, ...]], FloatArray]
-"""Gives what the network makes of the film after repairs: a feature map, float32 (h, w, c)."""
+"""Gives what the network makes of the image after repairs: a feature map, float32 (h, w, c)."""
 
 GRID = 3
-"""Fields along a side. With 2, 7% of the lateral films passed the last layer of MobileNetV2, with 3 it was 4%."""
+"""Fields along a side. With 2, 7% of the lateral images passed the last layer of MobileNetV2, with 3 it was 4%."""
 NEIGHBOURS = 5
 MAX_REPAIRS = 2
-"""A film may be a negative that lies on its side; each of the two repairs is offered in its turn."""
+"""An image may be a negative that lies on its side; each of the two repairs is offered in its turn."""
 POSES: tuple[Pose, ...] = get_args(Pose)
 
 REPAIRS: dict[Pose, Repair] = {
@@ -51,22 +51,22 @@ REPAIRS: dict[Pose, Repair] = {
     "turned_right": "turn_left",
     "negative": "invert",
 }
-"""What brings a film right that lies in this pose."""
+"""What brings an image right that lies in this pose."""
 
 _NOT_A_CHEST = "This is unlike the frontal chest X-rays that the model knows."
 _REASONS: dict[Pose, str] = {"negative": "negative", "lateral": "lateral"}  # of the others: not_upright
 _SENTENCES: dict[Pose, str] = {
-    "upside_down": "The film stands upside down.",
-    "turned_left": "The film lies on its side.",
-    "turned_right": "The film lies on its side.",
-    "negative": "The film is a negative: air is white and bone is black.",
-    "lateral": "This looks like a lateral film.",
+    "upside_down": "The image stands upside down.",
+    "turned_left": "The image lies on its side.",
+    "turned_right": "The image lies on its side.",
+    "negative": "The image is a negative: air is white and bone is black.",
+    "lateral": "This looks like a lateral image.",
 }
 _DOUBTFUL_SENTENCES: dict[Pose, str] = {
-    "negative": "The film may be a negative, with air white and bone black.",
-    "lateral": "This may be a lateral film.",
+    "negative": "The image may be a negative, with air white and bone black.",
+    "lateral": "This may be a lateral image.",
 }
-_DOUBTFUL_SENTENCE = "It is not clear which way up the film is."
+_DOUBTFUL_SENTENCE = "It is not clear which way up the image is."
 _AXES = {
     "references": "nc",
     "filenames": "n",
@@ -92,15 +92,15 @@ class Gate:
     """A fitted gate; its attributes are the arrays of `gate.npz`.
 
     Attributes:
-        references: the films it knows, pooled: float32 (n, c), each of length 1. The file has them in half precision.
-        filenames, patientids, labels, sources: text (n,), of these films; a source is a domain, or empty.
-        fitted: bool (n,), the films that the model was fitted on.
-        limit: distance beyond which a film is no frontal chest film, float32 (1,).
+        references: the images it knows, pooled: float32 (n, c), each of length 1. The file has them in half precision.
+        filenames, patientids, labels, sources: text (n,), of these images; a source is a domain, or empty.
+        fitted: bool (n,), the images that the model was fitted on.
+        limit: distance beyond which an image is no frontal chest X-ray, float32 (1,).
         pose_kernel: float32 (fields * c, p), fields being the square of the grid.
         pose_bias: float32 (p,).
         poses: text (p,), `upright` first.
-        upright_limit: P(upright) below which a film is refused, float32 (1,).
-        lateral_limit: distance up to which a film can be a lateral chest film, float32 (1,); 0 where the gate knows none.
+        upright_limit: P(upright) below which an image is refused, float32 (1,).
+        lateral_limit: distance up to which an image can be a lateral chest X-ray, float32 (1,); 0 where the gate knows none.
         child_kernel, child_bias: of the logistic regression that tells children, float32 (fields * c,) and (1,).
         child_limit: P(child) from which the user is warned, float32 (1,); above 1 where the gate knows no children.
 
@@ -127,7 +127,7 @@ class Gate:
     def __post_init__(self) -> None:
         _check_arrays(self)
         if self.references.shape[0] < NEIGHBOURS:
-            raise ValueError(f"at least {NEIGHBOURS} films are needed. Received: {len(self.references)}")
+            raise ValueError(f"at least {NEIGHBOURS} images are needed. Received: {len(self.references)}")
         if self.poses[0] != "upright" or len(set(self.poses)) < len(self.poses) or not set(self.poses) <= set(POSES):
             raise ValueError(
                 f"`poses` must begin with upright and name each pose once. Received: {self.poses.tolist()}"
@@ -148,14 +148,14 @@ class Gate:
         return isqrt(len(self.pose_kernel) // self.channels)
 
     def screen(self, features: FloatArray, look: Look) -> Screening:
-        """Judge a film.
+        """Judge a image.
 
         Args:
             features: float32 (h, w, c), what the network makes of it.
-            look: likewise of the film after repairs; called for a film that seems to lie wrong only, at most `MAX_REPAIRS` times.
+            look: likewise of the image after repairs; called for an image that seems to lie wrong only, at most `MAX_REPAIRS` times.
 
         Returns:
-            The screening, with the refusal set for a film that is refused; it names the repair that would let the film pass.
+            The screening, with the refusal set for an image that is refused; it names the repair that would let the image pass.
         """
         return self.screen_signature(
             signature(features, self.grid), lambda repairs: signature(look(repairs), self.grid)
@@ -172,13 +172,13 @@ class Gate:
         return replace(seen.screening, refusal=refusal)
 
     def strangeness(self, film: FloatArray) -> float:
-        """How far a `signature` is from passing, whatever for: at least 0, and above 1 where the film is refused."""
+        """How far a `signature` is from passing, whatever for: at least 0, and above 1 where the image is refused."""
         seen = self._read(film)
         lying = (1 - seen.upright) / (1 - float(self.upright_limit[0]))
         return max(seen.screening.distance / float(self.limit[0]), lying)
 
     def distances(self, film: FloatArray) -> FloatArray:
-        """From a `signature` to each film that the gate knows: float32 (n,) in [0, 2]."""
+        """From a `signature` to each image that the gate knows: float32 (n,) in [0, 2]."""
         # Not `@`: with other work on both cores its threads waited 10 ms for each other, where this takes below 1.
         alike = np.einsum("nc,c->n", self.references, unit(film[0]))
         away: FloatArray = np.sqrt(np.maximum(2 - 2 * alike, 0))
@@ -201,7 +201,7 @@ class Gate:
         return bool(seen.screening.distance <= self.limit[0] and seen.upright >= self.upright_limit[0])
 
     def _refused_for_pose(self, seen: "_Seen", look: Look) -> ScreenedOut | None:
-        """Why a film that may not be upright is refused; None for what is no chest film."""
+        """Why an image that may not be upright is refused; None for what is no chest X-ray."""
         pose, screening = seen.other_pose, seen.screening
         reason, repair = _REASONS.get(pose, "not_upright"), REPAIRS.get(pose)
         if repair is not None and self._passes_after(repair, look):
@@ -226,7 +226,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the two checks give of a film: the probability of each pose, and its distance beside the limit."""
+    """What the two checks give of an image: the probability of each pose, and its distance beside the limit."""
 
     probabilities: dict[Pose, float]
     distance: float
@@ -276,10 +276,10 @@ def unit(values: FloatArray) -> FloatArray:
 
 
 def repaired_input(film: ModelInput, repairs: Sequence[Repair]) -> ModelInput:
-    """Repair a film that is prepared already, uint8 (size, size).
+    """Repair an image that is prepared already, uint8 (size, size).
 
     The preparation treats all sides alike and stretches black as it does white, so this is what the repaired picture would have
-    become, to within one grey level (measured on 200 films).
+    become, to within one grey level (measured on 200 images).
     """
     for repair in repairs:
         film = 255 - film if repair == "invert" else np.rot90(film, QUARTERS_LEFT[repair])

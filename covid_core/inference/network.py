@@ -16,7 +16,7 @@ _MAPS = 2  # channels of the output that holds lungs and opacities
 
 
 class NetworkOutput(NamedTuple):
-    """What the network gives of one film.
+    """What the network gives of one image.
 
     Attributes:
         answers: P(covid), not calibrated; then, of a network that is asked two questions, P(pattern of pneumonia),
@@ -36,10 +36,10 @@ class NetworkOutput(NamedTuple):
 
 
 class Network:
-    """The network of a bundle: uint8 film in, P(covid) and the evidence for it out.
+    """The network of a bundle: uint8 image in, P(covid) and the evidence for it out.
 
     Attributes:
-        size: side of the film it takes, pixels.
+        size: side of the image it takes, pixels.
         channels: of the feature map it gives.
     """
 
@@ -63,10 +63,10 @@ class Network:
         self._outputs = {kind: output["index"] for kind, output in outputs.items()}
 
     def invoke(self, film: ModelInput) -> NetworkOutput:
-        """Run the network on one film.
+        """Run the network on one image.
 
         Args:
-            film: uint8 (size, size).
+            image: uint8 (size, size).
         """
         with self._lock:
             self._interpreter.set_tensor(self._input, film[None, ..., None].astype(np.float32))

@@ -1,4 +1,4 @@
-"""What a model says of one film, and what became of a film that was given: plain data, shared by serving, exports and pages."""
+"""What a model says of one image, and what became of an image that was given: plain data, shared by serving, exports and pages."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,7 +18,7 @@ RANGE_SHARE = 0.95
 Pattern = Literal["none", "covid", "other"]
 """What the radiograph leans to: no pattern of pneumonia, that of COVID-19, or another one."""
 Pose = Literal["upright", "upside_down", "turned_left", "turned_right", "negative", "lateral"]
-"""How a film lies: `turned_left` was turned a quarter anticlockwise and wants to be turned clockwise."""
+"""How an image lies: `turned_left` was turned a quarter anticlockwise and wants to be turned clockwise."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class ScreenedOut(Refusal):
 
 @dataclass(frozen=True)
 class Screening:
-    """What the gate says of a film: whether it is a frontal chest X-ray, and how it lies.
+    """What the gate says of an image: whether it is a frontal chest X-ray, and how it lies.
 
     Attributes:
-        distance: from the films the gate knows, see `covid_core.inference.gate`.
-        limit: beyond it a film is refused.
-        pose: how the film lies, as far as the gate can tell.
+        distance: from the images the gate knows, see `covid_core.inference.gate`.
+        limit: beyond it an image is refused.
+        pose: how the image lies, as far as the gate can tell.
         pose_probability: of that pose, in [0, 1].
-        refusal: what the film is refused for; None for a film that passes.
+        refusal: what the image is refused for; None for an image that passes.
         child: whether it looks like a child's chest.
     """
 
@@ -55,7 +55,7 @@ class Screening:
 
 @dataclass(frozen=True)
 class SimilarFilm:
-    """A film that the model was fitted on and that looks like the one that is read.
+    """An image that the model was fitted on and that looks like the one that is read.
 
     Attributes:
         filename: in the collection; its other fields are in the collection's own table, where that is installed.
@@ -74,23 +74,23 @@ class SimilarFilm:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one film.
+    """What a model says of one image.
 
     Attributes:
         label: the class it is called.
         probability_covid: calibrated P(covid), in [0, 1].
-        threshold: P(covid) from which a film is called covid.
+        threshold: P(covid) from which an image is called covid.
         heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
         decision: the label, or `indeterminate`, by the bundle's three-way decision; None where it has none.
         spread: lower and upper end of the middle `RANGE_SHARE` of the bundle's ensemble, calibrated, in [0, 1]; None where it has
-            none, and for a film that the gate refuses.
+            none, and for an image that the gate refuses.
         pattern: what the radiograph leans to, in step with the label; None for a bundle that does not tell other patterns.
         probability_pattern: P(pattern of pneumonia), in [0, 1]; None likewise.
         opacities: float32 (h, w) in [0, 1], where radiologists would mark an opacity; None where the network gives none.
         affected: the share of the lungs that lies in cells with an opacity, in [0, 1]; None likewise.
         lungs: float32 (h, w) in [0, 1], the share of each cell of `heat` that is lung; None where the network gives none.
-        screening: what the gate says; its `refusal` is set for a film that is predicted anyway. None without a gate.
-        similar: the most similar films that the model was fitted on, nearest first.
+        screening: what the gate says; its `refusal` is set for an image that is predicted anyway. None without a gate.
+        similar: the most similar images that the model was fitted on, nearest first.
     """
 
     label: Label
@@ -120,7 +120,7 @@ class Prediction:
 
     @property
     def anyway(self) -> ScreenedOut | None:
-        """What the film would have been refused for, had it not been asked to be predicted anyway."""
+        """What the image would have been refused for, had it not been asked to be predicted anyway."""
         return None if self.screening is None else self.screening.refusal
 
 

@@ -1,4 +1,4 @@
-"""A film to a prediction: preparation, network, calibration, operating point and evidence, as one bundle fixes them."""
+"""An image to a prediction: preparation, network, calibration, operating point and evidence, as one bundle fixes them."""
 
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ class Predictor:
     """Serves one bundle; safe to call from many threads.
 
     Raises:
-        BundleError: the network cannot be loaded, takes films of another size than the bundle prepares, or gives a feature
+        BundleError: the network cannot be loaded, takes images of another size than the bundle prepares, or gives a feature
             map that the head does not fit.
     """
 
@@ -35,7 +35,7 @@ class Predictor:
         self.network = Network(bundle.file("model.tflite"))
         if self.network.size != bundle.preparation.size:
             raise BundleError(
-                f"{bundle.folder} prepares films of {bundle.preparation.size} pixels a side, its network takes "
+                f"{bundle.folder} prepares images of {bundle.preparation.size} pixels a side, its network takes "
                 f"{self.network.size}. Export it anew."
             )
         self._head = load_head(bundle.file("head.npz"))
@@ -84,7 +84,7 @@ class Predictor:
         )
 
     def _look(self, film: ModelInput, repairs: tuple[Repair, ...]) -> NDArray[np.float32]:
-        """The feature map of a film after repairs."""
+        """The feature map of an image after repairs."""
         return self.network.invoke(repaired_input(film, repairs)).features
 
     def _evidence(self, given: NetworkOutput, label: Label) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What a model says of one film or of many, as rows for a table, as a sentence and as CSV.
+"""What a model says of one image or of many, as rows for a table, as a sentence and as CSV.
 
-Knows predictions and refusals, not where the films come from. The names of the files are the user's: nothing here reads them
+Knows predictions and refusals, not where the images come from. The names of the files are the user's: nothing here reads them
 as anything but text, and in the CSV none of them can become a formula.
 """
 
@@ -47,11 +47,11 @@ CSV_COLUMNS = (
 
 
 def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | float | None]]:
-    """The results as people read them, one row a film, numbered from 1.
+    """The results as people read them, one row an image, numbered from 1.
 
     Returns:
         Rows with `Number`, `Film` (a small picture as a data address), `File`, `Class`, `P(COVID-19)` in [0, 1], `Status` and
-        `Reason`; None for what a film has not.
+        `Reason`; None for what an image has not.
     """
     return [
         {"Number": number, "Film": _picture(one.thumbnail), "File": one.file, **_cells(one.outcome)}
@@ -60,16 +60,16 @@ def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | floa
 
 
 def summary_sentence(results: Sequence[FilmResult]) -> str:
-    """Count the results, such as `5 films: 2 called COVID-19, 2 called not COVID-19, 1 refused`, in a sentence.
+    """Count the results, such as `5 images: 2 called COVID-19, 2 called not COVID-19, 1 refused`, in a sentence.
 
-    A model with a three-way decision has its indeterminate films counted by themselves, and in neither class.
+    A model with a three-way decision has its indeterminate images counted by themselves, and in neither class.
     """
     predictions = [one.outcome for one in results if isinstance(one.outcome, Prediction)]
     counts = Counter(one.decision or one.label for one in predictions)
     parts = [f"{counts[COVID]} called COVID-19", f"{counts[NON_COVID]} called not COVID-19"]
     if any(one.decision for one in predictions):
         parts.append(f"{counts[INDETERMINATE]} indeterminate")
-    films = f"{len(results)} film" + ("" if len(results) == 1 else "s")
+    films = f"{len(results)} image" + ("" if len(results) == 1 else "s")
     anyway = sum(one.anyway is not None for one in predictions)
     if anyway:
         parts[-1] += f" ({anyway} of the calls {ANYWAY})"
@@ -77,10 +77,10 @@ def summary_sentence(results: Sequence[FilmResult]) -> str:
 
 
 def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
-    """Lay the results out as CSV with `CSV_COLUMNS`, one row a film, classes by their names in `CLASSES`.
+    """Lay the results out as CSV with `CSV_COLUMNS`, one row an image, classes by their names in `CLASSES`.
 
     Args:
-        results: one for each film.
+        results: one for each image.
         bundle: the model they come from.
 
     Returns:
@@ -95,7 +95,7 @@ def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
 
 
 def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
-    """A result as plain values under the names of `CSV_COLUMNS`: numbers as numbers, None for what a film has not."""
+    """A result as plain values under the names of `CSV_COLUMNS`: numbers as numbers, None for what an image has not."""
     outcome = one.outcome
     record: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
     record |= {"file": one.file, "model": bundle.name, "version": bundle.version, "view": one.tags.view}
@@ -125,7 +125,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _warnings(one: FilmResult) -> list[str]:
-    """The cautions of a result; that a film was predicted anyway stands in columns of its own."""
+    """The cautions of a result; that an image was predicted anyway stands in columns of its own."""
     outcome = one.outcome
     if isinstance(outcome, Prediction) and outcome.screening is not None:
         outcome = replace(outcome, screening=replace(outcome.screening, refusal=None))
@@ -166,13 +166,13 @@ def _cells(outcome: Prediction | Refusal) -> dict[str, str | float | None]:
 
 
 def results_json(results: Sequence[FilmResult], bundle: Bundle, created: datetime) -> bytes:
-    """Lay the results out as JSON: a list with an object for each film, null for what it has not.
+    """Lay the results out as JSON: a list with an object for each image, null for what it has not.
 
     An object has what `predict --json` prints (the class as `label`), the columns of the CSV, and with what and when it was made:
     `created` (ISO 8601, with the offset from UTC), `software` and `model_sha256` of the network that serves.
 
     Args:
-        results: one for each film.
+        results: one for each image.
         bundle: the model they come from.
         created: when the list is made, with its offset from UTC.
 

@@ -1,4 +1,4 @@
-"""The films that a model was fitted on and that look most like the one that is read.
+"""The images that a model was fitted on and that look most like the one that is read.
 
 Alike in the features of the served network, by the distance of `covid_core.inference.gate`; nothing here says that the patients
 have the same disease.
@@ -15,37 +15,37 @@ from covid_core.labels import Label
 
 SHOWN = 5
 COPY_DISTANCE = 0.1
-"""A film nearer than this is the same picture, or can hardly be told from it. Measured on the cohort with the features of two
+"""An image nearer than this is the same picture, or can hardly be told from it. Measured on the cohort with the features of two
 models: the same picture from two web sites is at most 0.074 away, a copy saved as JPEG of quality 90 at most 0.072; of the other
-films of one patient the nearest is 0.12 away, of those of two patients 0.16. Copies that were made much smaller or were cropped
+images of one patient the nearest is 0.12 away, of those of two patients 0.16. Copies that were made much smaller or were cropped
 are often further away than this, and are not recognised."""
 
 
 def similar_films(features: FloatArray, gate: Gate, count: int = SHOWN) -> tuple[SimilarFilm, ...]:
-    """Find the nearest films that the model was fitted on.
+    """Find the nearest images that the model was fitted on.
 
     Args:
-        features: float32 (h, w, c), what the network makes of the film.
-        gate: knows the films.
+        features: float32 (h, w, c), what the network makes of the image.
+        gate: knows the images.
         count: how many to find.
 
     Returns:
-        The films, nearest first; fewer where the model was fitted on fewer.
+        The images, nearest first; fewer where the model was fitted on fewer.
     """
     return _nearest(gate.distances(signature(features, gate.grid)), gate.fitted, gate, count)
 
 
 def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHOWN) -> tuple[SimilarFilm, ...] | None:
-    """Find the films nearest to one that the gate knows itself; no picture is read for it.
+    """Find the images nearest to one that the gate knows itself; no picture is read for it.
 
     Args:
-        filename: of the film, which is not among those that are found.
-        patientid: of its patient, so that another film of the same name is not taken for it.
-        gate: knows the films.
+        filename: of the image, which is not among those that are found.
+        patientid: of its patient, so that another image of the same name is not taken for it.
+        gate: knows the images.
         count: how many to find.
 
     Returns:
-        As `similar_films`; None where the gate does not know the film.
+        As `similar_films`; None where the gate does not know the image.
     """
     itself = _known(filename, patientid, gate)
     if not itself.any():
@@ -56,19 +56,19 @@ def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHO
 
 
 def was_fitted_on(filename: str, patientid: str, gate: Gate) -> bool | None:
-    """Whether the model was fitted on a film; None where the gate does not know the film."""
+    """Whether the model was fitted on an image; None where the gate does not know the image."""
     itself = _known(filename, patientid, gate)
     return bool(gate.fitted[itself].any()) if itself.any() else None
 
 
 def _known(filename: str, patientid: str, gate: Gate) -> NDArray[np.bool_]:
-    """Which of the gate's films this one is, bool (n,)."""
+    """Which of the gate's images this one is, bool (n,)."""
     itself: NDArray[np.bool_] = (gate.filenames == filename) & (gate.patientids == patientid)
     return itself
 
 
 def _nearest(distances: FloatArray, searched: NDArray[np.bool_], gate: Gate, count: int) -> tuple[SimilarFilm, ...]:
-    """The nearest of the films that are searched, all (n,) as the gate's."""
+    """The nearest of the images that are searched, all (n,) as the gate's."""
     order = np.argsort(np.where(searched, distances, np.inf), kind="stable")
     nearest = order[: min(count, int(searched.sum()))]
     return tuple(

@@ -1,4 +1,4 @@
-"""What a model says of a film, in words: the same sentences on the page, on the command line and in the reports.
+"""What a model says of an image, in words: the same sentences on the page, on the command line and in the reports.
 
 The names of files are the user's and stand in none of these sentences.
 """
@@ -14,9 +14,9 @@ from covid_core.labels import CLASS_TITLES, COVID
 
 INDETERMINATE_TITLE = "Indeterminate"
 ANYWAY = "predicted anyway"
-"""How a film is marked, wherever it is shown or exported, that was predicted although the gate refuses it."""
+"""How an image is marked, wherever it is shown or exported, that was predicted although the gate refuses it."""
 _LEAST_AFFECTED = 0.005
-_FAR = "Of a picture that is unlike its films the model knows nothing, and still gives a number."
+_FAR = "Of a picture that is unlike its images the model knows nothing, and still gives a number."
 PATTERN_TITLES: dict[Pattern, str] = {
     "none": "No pattern of pneumonia",
     "covid": "COVID-19 pattern",
@@ -31,12 +31,12 @@ NOT_HEALTHY = "Not COVID-19 does not mean healthy: other kinds of pneumonia are 
 
 
 def headline(prediction: Prediction) -> str:
-    """Say in a word or two what a film is called."""
+    """Say in a word or two what an image is called."""
     return INDETERMINATE_TITLE if prediction.decision == INDETERMINATE else CLASS_TITLES[prediction.label]
 
 
 def key_numbers(prediction: Prediction) -> str:
-    """Give the numbers of a prediction, in Markdown; an indeterminate film has no call to be confident of."""
+    """Give the numbers of a prediction, in Markdown; an indeterminate image has no call to be confident of."""
     probability = f"P(COVID-19) **{prediction.probability_covid:.3f}**"
     if prediction.decision == INDETERMINATE:
         return probability
@@ -44,7 +44,7 @@ def key_numbers(prediction: Prediction) -> str:
 
 
 def indeterminate_range(three_way: ThreeWay) -> str:
-    """Say where a film is indeterminate, as a clause.
+    """Say where an image is indeterminate, as a clause.
 
     Both classes are kept there even where the fit kept neither (see `fit_three_way`): that can only raise the coverage.
     """
@@ -52,16 +52,16 @@ def indeterminate_range(three_way: ThreeWay) -> str:
 
 
 def indeterminate_sentence(prediction: Prediction, three_way: ThreeWay) -> str:
-    """Say what it means that a film is indeterminate, and on which side of the operating point it lies all the same."""
+    """Say what it means that an image is indeterminate, and on which side of the operating point it lies all the same."""
     leaning = "to" if prediction.label == COVID else "away from"
     return (
-        f"The model can rule out neither class: {indeterminate_range(three_way)}. This film leans {leaning} COVID-19."
+        f"The model can rule out neither class: {indeterminate_range(three_way)}. This image leans {leaning} COVID-19."
     )
 
 
 def scale_words(prediction: Prediction, three_way: ThreeWay | None) -> str:
     """Say what the scale of a prediction shows, for those who do not see it."""
-    words = f"Scale from 0 to 1: this film at {prediction.probability_covid:.2f}, operating point at {prediction.threshold:.2f}"
+    words = f"Scale from 0 to 1: this image at {prediction.probability_covid:.2f}, operating point at {prediction.threshold:.2f}"
     if prediction.spread is not None and prediction.anyway is None:
         words += f", ensemble from {prediction.spread[0]:.2f} to {prediction.spread[1]:.2f}"
     if three_way is not None:
@@ -70,7 +70,7 @@ def scale_words(prediction: Prediction, three_way: ThreeWay | None) -> str:
 
 
 def spread_sentence(prediction: Prediction) -> str | None:
-    """Say how firm the probability is; None where there is no ensemble, or the film is predicted anyway."""
+    """Say how firm the probability is; None where there is no ensemble, or the image is predicted anyway."""
     if prediction.spread is None or prediction.anyway is not None:
         return None
     low, high = prediction.spread
@@ -97,12 +97,12 @@ def opacities_sentence(prediction: Prediction, bundle: Bundle) -> str | None:
 
 
 def lungs_sentence(prediction: Prediction) -> str | None:
-    """Say how much of the heat lies in the lungs, beside how much of the film they are; None without a lung map or heat."""
+    """Say how much of the heat lies in the lungs, beside how much of the image they are; None without a lung map or heat."""
     inside = prediction.heat_in_lungs
     if inside is None or prediction.lungs is None:
         return None
     area = float(prediction.lungs.mean())
-    return f"{inside:.0%} of the heat lies in the lungs, which are {area:.0%} of the film by the model's own lung map."
+    return f"{inside:.0%} of the heat lies in the lungs, which are {area:.0%} of the image by the model's own lung map."
 
 
 def grave_cautions(prediction: Prediction) -> list[str]:
@@ -114,7 +114,7 @@ def grave_cautions(prediction: Prediction) -> list[str]:
         found.append(f"{ANYWAY.capitalize()}: {prediction.anyway.message} {_FAR}")
     if prediction.similar and prediction.similar[0].distance < COPY_DISTANCE:
         found.append(
-            "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."
+            "The model was fitted on this very image or a copy of it, so the result says nothing of how good it is."
         )
     return found
 
@@ -131,7 +131,7 @@ def assumption(bundle: Bundle) -> str:
     if prevalence is None:
         return "The probability is the model's own and is not calibrated: take it as a score, not as a chance."
     return (
-        f"The probability assumes that {prevalence:.0%} of the films show COVID-19. Where it is rarer, COVID-19 is less likely "
+        f"The probability assumes that {prevalence:.0%} of the images show COVID-19. Where it is rarer, COVID-19 is less likely "
         "than the number says."
     )
 
@@ -139,12 +139,12 @@ def assumption(bundle: Bundle) -> str:
 def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
     """Say what the heat map of a prediction is, and what it is not."""
     if not prediction.heat.any():
-        return "Nothing in the film raised the probability of COVID-19, so there is no heat to show."
-    caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this film."
+        return "Nothing in the image raised the probability of COVID-19, so there is no heat to show."
+    caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this image."
     if bundle.manifest.get("stage") == CHEST_STAGE:
         caption += " This model weighs the lungs more by design: heat on the lungs is no evidence of disease."
     if bundle.preparation.border_crop:
-        caption += " The border of the film is not shown to the model."
+        caption += " The border of the image is not shown to the model."
     return caption
 
 
@@ -154,10 +154,10 @@ def heat_sentences(prediction: Prediction, bundle: Bundle) -> str:
 
 
 def repairs_sentence(repairs: Sequence[Repair]) -> str | None:
-    """Say what was done to a film before it was read; None where nothing was."""
+    """Say what was done to an image before it was read; None where nothing was."""
     if not repairs:
         return None
-    return f"Before it was read, the film was {', then '.join(REPAIR_TITLES[repair] for repair in repairs)}."
+    return f"Before it was read, the image was {', then '.join(REPAIR_TITLES[repair] for repair in repairs)}."
 
 
 def joined(*sentences: str | None) -> str:

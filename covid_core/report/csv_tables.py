@@ -11,7 +11,7 @@ from covid_core.report.document import Report, Table
 from covid_core.text import safe_cell
 
 CSV_ENCODING = "utf-8-sig"
-"""With the mark that spreadsheets recognise UTF-8 by, as the results of the films have it."""
+"""With the mark that spreadsheets recognise UTF-8 by, as the results of the images have it."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NUMBER = r"[+-]?\d+(\.\d+)?%?"
 _RANGE = rf"{_NUMBER} to {_NUMBER}"

@@ -38,7 +38,7 @@ def held_out_words(past: Record, film: FilmRecord, fitted: bool | None) -> HeldO
 
     Args:
         past: of the model.
-        film: the image; one of another patient that has the same file name is another image.
+        image: the image; one of another patient that has the same file name is another image.
         fitted: whether the served model was fitted on it; None where nobody knows.
     """
     rows = past.predictions

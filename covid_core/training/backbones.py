@@ -104,7 +104,7 @@ def freeze_lower(model: keras.Model, share: float) -> None:
 
     A frozen batch normalisation layer normalises with the statistics it has, in training as in use. Calling the backbone with
     `training=False` is not enough: `fit` passes `training=True` down and that wins (Keras 3.15, `Functional.call`). With
-    batches of 32 films, statistics that are learned on the side left the model useless outside of training: in a trial the
+    batches of 32 images, statistics that are learned on the side left the model useless outside of training: in a trial the
     training AUC was 0.94 where the validation AUC was 0.65.
     """
     layers = backbone_of(model).layers

@@ -1,8 +1,8 @@
-"""Patient-grouped cross-validation of a recipe: an out-of-fold prediction for every film of the cohort.
+"""Patient-grouped cross-validation of a recipe: an out-of-fold prediction for every image of the cohort.
 
     python -m covid_core crossval --dataset dataset --weights FILE --out runs/crossval
 
-Each fold is a run of its own, `runs/crossval/fold-K/`, trained, calibrated on its validation films and evaluated on the
+Each fold is a run of its own, `runs/crossval/fold-K/`, trained, calibrated on its validation images and evaluated on the
 fold it never saw, by the same code as a single run. It goes on where it was interrupted.
 """
 
@@ -90,7 +90,7 @@ def cross_validate(
 
 
 def _one_fold(folder: Path, recipe: Recipe, last_stage: Stage, weights_file: Path | None) -> pd.DataFrame:
-    """Bring the run of one fold to its end and give its predictions on the films that were held out."""
+    """Bring the run of one fold to its end and give its predictions on the images that were held out."""
     run_folder = folder / "run"
     finished = _finished_stages(run_folder, recipe)
     if "initial" not in finished:

@@ -27,11 +27,11 @@ def load_trained(path: Path) -> keras.Model:
 
 
 def predict_films(model: keras.Model, films: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """P(covid) of prepared films.
+    """P(covid) of prepared images.
 
     Args:
         model: a classifier of `covid_core.training.backbones`, or a reader of `covid_core.training.chest_heads`.
-        films: uint8 (n, size, size).
+        images: uint8 (n, size, size).
 
     Returns:
         float64 (n,) in [0, 1], as the model gives it, not calibrated.
@@ -45,7 +45,7 @@ def predict_films(model: keras.Model, films: NDArray[np.uint8]) -> NDArray[np.fl
 
 
 def write_litert(model: keras.Model, path: Path) -> None:
-    """Write the model as LiteRT float32 for one film at a time.
+    """Write the model as LiteRT float32 for one image at a time.
 
     A classifier's outputs are P(covid) (1, 1) and the feature map before pooling (1, h, w, c); a chest reader's are its own. The
     converter does not keep their order: `covid_core.inference.network` tells them apart by their shapes.

@@ -1,16 +1,16 @@
-"""Fits the gate of a finished bundle on the films of its dataset. How good it is measures `covid_core.training.gate_figures`.
+"""Fits the gate of a finished bundle on the images of its dataset. How good it is measures `covid_core.training.gate_figures`.
 
-Nothing is drawn or downloaded for it: the films of the cohort are turned and inverted, the lateral films of the collection, where
-it is at hand, are the rest. The limits come from films judged by stand-ins that knew no film of their patient:
+Nothing is drawn or downloaded for it: the images of the cohort are turned and inverted, the lateral images of the collection, where
+it is at hand, are the rest. The limits come from images judged by stand-ins that knew no image of their patient:
 
 - distance: the 99th percentile over the cohort;
-- or, if that is more, the 98th percentile of any other hospital, its films judged without any film of it;
+- or, if that is more, the 98th percentile of any other hospital, its images judged without any image of it;
 - P(upright): the 1st percentile, and 0.5 at most. Where the poses are told apart well, as by the default model, all but a few
-  films lie far above 0.5, and a limit up there would refuse the films of other hospitals for nothing: 3% of 300 films of the NIH
-  and 19% of 400 films of children. At 0.5 it is one of the NIH's, which does stand on its head.
+  images lie far above 0.5, and a limit up there would refuse the images of other hospitals for nothing: 3% of 300 images of the NIH
+  and 19% of 400 images of children. At 0.5 it is one of the NIH's, which does stand on its head.
 
 What was chosen was chosen on the default model with the auxiliary and the pretraining collection, never with the external ones:
-signed square roots (98% of the upside-down films are beyond the limit of the distance alone; 81% by plain features, and
+signed square roots (98% of the upside-down images are beyond the limit of the distance alone; 81% by plain features, and
 standardised ones let 97% of the CT slices pass), the whole feature map, and the grid and cost of the pose model.
 """
 
@@ -41,13 +41,13 @@ from covid_core.paths import IMAGES_NAME, METADATA_NAME
 
 MIN_FILMS = 20
 FOLDS = 5
-"""Of patients, for what judges the films that a gate is fitted on; a gate needs at least so many patients."""
+"""Of patients, for what judges the images that a gate is fitted on; a gate needs at least so many patients."""
 MIN_LATERALS = 10
-"""With fewer lateral films, or of fewer than `FOLDS` patients, the gate knows no lateral pose."""
+"""With fewer lateral images, or of fewer than `FOLDS` patients, the gate knows no lateral pose."""
 REFUSED_SHARE = 0.01
-"""Of the cohort's films, by each of the two checks."""
+"""Of the cohort's images, by each of the two checks."""
 REFUSED_ELSEWHERE = 0.02
-"""Of the films of any other hospital, by the distance."""
+"""Of the images of any other hospital, by the distance."""
 HIGHEST_UPRIGHT_LIMIT = 0.5
 PER_HOSPITAL = 40
 CHILDREN = 600
@@ -56,7 +56,7 @@ WARNED_SHARE = 0.01
 LEAST_CHILD_LIMIT = 0.5
 COST = 0.01
 """C of the logistic regression, on standardised features. Between 0.001 and 0.01 nothing changes for the default model; of the
-features of MobileNetV2's last layer 0.01 recognises more lateral films (96% against 91%)."""
+features of MobileNetV2's last layer 0.01 recognises more lateral images (96% against 91%)."""
 LATERAL_VIEW = "L"
 
 POSED: dict[Pose, tuple[Repair, ...]] = {
@@ -66,7 +66,7 @@ POSED: dict[Pose, tuple[Repair, ...]] = {
     "turned_right": ("turn_right",),
     "negative": ("invert",),
 }
-"""What brings an upright film into each pose."""
+"""What brings an upright image into each pose."""
 _TURNS: tuple[tuple[Repair, ...], ...] = ((), ("turn_left",), ("turn_around",), ("turn_right",))
 
 Say = Callable[[str], None]
@@ -79,11 +79,11 @@ def silent(_line: str) -> None:
 
 
 class Signatures:
-    """The signatures of films, as they are and after repairs; each is computed once.
+    """The signatures of images, as they are and after repairs; each is computed once.
 
     Args:
         network: of the bundle.
-        films: uint8 (n, size, size).
+        images: uint8 (n, size, size).
     """
 
     def __init__(self, network: Network, films: NDArray[np.uint8]) -> None:
@@ -95,7 +95,7 @@ class Signatures:
         return len(self._films)
 
     def of(self, index: int, repairs: Sequence[Repair] = ()) -> FloatArray:
-        """The signature of a film after repairs, float32 (1 + grid * grid, c)."""
+        """The signature of an image after repairs, float32 (1 + grid * grid, c)."""
         quarters = sum(QUARTERS_LEFT.get(repair, 0) for repair in repairs) % 4
         inverted = repairs.count("invert") % 2 == 1
         key = (index, quarters, inverted)
@@ -108,24 +108,24 @@ class Signatures:
         return self._known[key]
 
     def probability(self, index: int) -> float:
-        """P(covid) before calibration of a film as it is."""
+        """P(covid) before calibration of an image as it is."""
         self.of(index)
         return self._probability[index]
 
 
 @dataclass(frozen=True)
 class FittedGate:
-    """A gate, and what is needed to judge the films it was fitted on by gates that did not know them.
+    """A gate, and what is needed to judge the images it was fitted on by gates that did not know them.
 
     Attributes:
         gate: what serves.
-        groups: text (n,), the patient (or patients with the same picture) of each film that the gate knows.
-        films: of these films, in order.
-        laterals: of the lateral films it was fitted on.
+        groups: text (n,), the patient (or patients with the same picture) of each image that the gate knows.
+        images: of these images, in order.
+        laterals: of the lateral images it was fitted on.
         lateral_groups: text (l,), their patients, of the same names.
         folds: group -> fold.
         heads: for each fold the kernel and bias of a pose model fitted on the other folds.
-        cohort: how many of the films are of the dataset; they come first.
+        cohort: how many of the images are of the dataset; they come first.
         children: names of the files that it learned from what children look like.
     """
 
@@ -140,7 +140,7 @@ class FittedGate:
     children: frozenset[str]
 
     def stand_in(self, group: str) -> Gate:
-        """The gate without anything it learned from a group of films; its limits are those of the whole one."""
+        """The gate without anything it learned from a group of images; its limits are those of the whole one."""
         others = self.groups != group
         kernel, bias = self.heads[self.folds[group]]
         per_film = ("references", "filenames", "patientids", "labels", "sources", "fitted")
@@ -161,7 +161,7 @@ def fit_gate(
     Args:
         bundle: the finished bundle, whose network gives the features.
         dataset: the prepared dataset that it was trained on.
-        collection: the folder with `metadata.csv` and `images/` that the dataset was prepared from, for its lateral films;
+        collection: the folder with `metadata.csv` and `images/` that the dataset was prepared from, for its lateral images;
             without it the gate knows no lateral pose.
         say: called with a line for each step, as it begins.
         elsewhere: folder of collections (`covid_core.dataset.collections`) that some adults of each hospital and children come
@@ -171,7 +171,7 @@ def fit_gate(
         TrainingError: the dataset is another one, or too small for a gate, or there are no adults elsewhere.
         DatasetError: the dataset, the collection or one elsewhere cannot be read.
         BundleError: the bundle's network or predictions cannot be read.
-        ImageRefusedError: a film cannot be decoded.
+        ImageRefusedError: an image cannot be decoded.
     """
     children: list[Path] = []
     table = _known_films(bundle, dataset)
@@ -184,14 +184,14 @@ def fit_gate(
         paths_known += [Path(path) for path in adults["path"]]
     groups = _as_text(table["group"])
     network = Network(bundle.file("model.tflite"))
-    say(f"features of {len(table)} films in {len(POSED)} poses")
+    say(f"features of {len(table)} images in {len(POSED)} poses")
     films = Signatures(network, prepare_files(paths_known, bundle.preparation))
     pooled = np.stack([unit(films.of(index)[0]) for index in range(len(films))])
     references = pooled.astype(np.float16).astype(np.float32)  # as they are kept
     paths, lateral_groups = _laterals(collection, table)
     laterals = Signatures(network, prepare_files(paths, bundle.preparation))
     features, poses, owners = _posed(films, groups, laterals, lateral_groups)
-    say("how a film lies")
+    say("how an image lies")
     folds = _folds(owners)
     fold = np.array([folds[owner] for owner in owners])
     names: list[Pose] = [*POSED] if len(laterals) == 0 else [*POSED, "lateral"]
@@ -225,7 +225,7 @@ def fit_gate(
 
 
 def other_films(collection: Path) -> dict[str, list[Path]]:
-    """What is no chest film in the collection: the name of a kind -> its files.
+    """What is no chest X-ray in the collection: the name of a kind -> its files.
 
     Raises:
         DatasetError: the collection cannot be read.
@@ -276,7 +276,7 @@ def _from_collections(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
 
 
 def _limit(pooled: FloatArray, references: FloatArray, table: pd.DataFrame, groups: Texts, cohort: int) -> float:
-    """The distance beyond which a film is refused: few of the dataset, and few of any hospital that the references leave out."""
+    """The distance beyond which an image is refused: few of the dataset, and few of any hospital that the references leave out."""
     distances = _distances(pooled[:cohort], groups[:cohort], references, groups)
     limits = [float(np.quantile(distances, 1 - REFUSED_SHARE))]
     if cohort < len(table):
@@ -324,13 +324,13 @@ def _check_size(groups: Texts) -> None:
     sizes = np.unique(groups, return_counts=True)[1]
     if len(groups) < MIN_FILMS or len(sizes) < FOLDS or len(groups) - sizes.max() < NEIGHBOURS:
         raise TrainingError(
-            f"A gate needs at least {MIN_FILMS} films of {FOLDS} patients, and {NEIGHBOURS} of other patients than any one. "
-            f"Received: {len(groups)} films of {len(sizes)} patients. The bundle works without a gate."
+            f"A gate needs at least {MIN_FILMS} images of {FOLDS} patients, and {NEIGHBOURS} of other patients than any one. "
+            f"Received: {len(groups)} images of {len(sizes)} patients. The bundle works without a gate."
         )
 
 
 def _laterals(collection: Path | None, table: pd.DataFrame) -> tuple[list[Path], Texts]:
-    """The lateral films of the collection and their groups; none where they are too few."""
+    """The lateral images of the collection and their groups; none where they are too few."""
     if collection is None:
         return [], np.array([], np.str_)
     rows = read_metadata(collection / METADATA_NAME)
@@ -352,7 +352,7 @@ def _present(collection: Path, names: "pd.Series[str]") -> list[Path]:
 def _posed(
     films: Signatures, groups: Texts, laterals: Signatures, lateral_groups: Texts
 ) -> tuple[FloatArray, Texts, Texts]:
-    """What the pose model is fitted on: features (m, fields * c), poses (m,) and groups (m,), the upright films first."""
+    """What the pose model is fitted on: features (m, fields * c), poses (m,) and groups (m,), the upright images first."""
 
     def rows() -> Iterator[tuple[FloatArray, str, str]]:
         for pose, repairs in POSED.items():
@@ -366,7 +366,7 @@ def _posed(
 
 
 def _folds(owners: Texts) -> dict[str, int]:
-    """Groups dealt to folds of about equally many films."""
+    """Groups dealt to folds of about equally many images."""
     split = GroupKFold(FOLDS).split(owners, groups=owners)
     return {str(owner): fold for fold, (_, held_out) in enumerate(split) for owner in owners[held_out]}
 
@@ -374,10 +374,10 @@ def _folds(owners: Texts) -> dict[str, int]:
 def _fit_poses(features: FloatArray, poses: Texts, names: Sequence[Pose]) -> tuple[FloatArray, FloatArray]:
     """A multinomial logistic regression on standardised features, with the standardisation worked into kernel and bias.
 
-    A pose that no film is in gets a probability of nothing.
+    A pose that no image is in gets a probability of nothing.
     """
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-7] = 1  # noqa: PLR2004  a channel that is silent on all films
+    scale[scale < 1e-7] = 1  # noqa: PLR2004  a channel that is silent on all images
     model = LogisticRegression(C=COST, max_iter=1000).fit((features - mean) / scale, poses)
     kernel = np.zeros((features.shape[1], len(names)), np.float32)
     bias = np.full(len(names), -1e6, np.float32)
@@ -389,7 +389,7 @@ def _fit_poses(features: FloatArray, poses: Texts, names: Sequence[Pose]) -> tup
 
 
 def _upright_across(features: FloatArray, heads: Sequence[tuple[FloatArray, FloatArray]], fold: Ints) -> FloatArray:
-    """P(upright) of films by the pose models that did not know their patients, float32 (n,)."""
+    """P(upright) of images by the pose models that did not know their patients, float32 (n,)."""
     upright = np.empty(len(features), np.float32)
     for number, (kernel, bias) in enumerate(heads):
         scores = features[fold == number] @ kernel + bias
@@ -399,7 +399,7 @@ def _upright_across(features: FloatArray, heads: Sequence[tuple[FloatArray, Floa
 
 
 def _distances(films: FloatArray, groups: Texts, references: FloatArray, known_groups: Texts) -> FloatArray:
-    """The distance of films (m, c) of length 1 from the nearest references of other groups, float32 (m,)."""
+    """The distance of images (m, c) of length 1 from the nearest references of other groups, float32 (m,)."""
     away = np.sqrt(np.maximum(2 - 2 * films @ references.T, 0))
     away[groups[:, None] == known_groups] = np.inf
     distances: FloatArray = np.partition(away, NEIGHBOURS - 1)[:, :NEIGHBOURS].mean(axis=1)

@@ -1,22 +1,22 @@
 """How good a gate is: the block `gate` of `evaluation.json`, and the bundle with both.
 
-Every film that the gate was fitted on is judged by a stand-in that knew no film of its patient; other films by the gate itself.
-One figure says how strange a film is (`Gate.strangeness`: at most 1 passes), so the two checks are judged together, as they are
+Every image that the gate was fitted on is judged by a stand-in that knew no image of its patient; other images by the gate itself.
+One figure says how strange an image is (`Gate.strangeness`: at most 1 passes), so the two checks are judged together, as they are
 used.
 
 The block:
 
 - `films`, `patients`: that the gate knows. `limit`, `upright_limit`: see `covid_core.training.gate`. `poses`: that it can tell.
 - `kinds`: of what should be refused, [{`kind`, `n`, `unreadable`, `roc_auc`, `fpr95`, `refused`, `reasons`, `repair_offered`,
-  `right_repair`}], the cohort's own films in other poses and its lateral films first.
-- `hospitals`: of films that should pass, [{`name`, `n`, `unreadable`, `copies_left_out`, `refused`, `warned`, `called`,
-  `called_silently`, `reasons`}]; the first is the cohort, and `sources` are those of it with at least `MIN_SOURCE_FILMS` films.
+  `right_repair`}], the cohort's own images in other poses and its lateral images first.
+- `hospitals`: of images that should pass, [{`name`, `n`, `unreadable`, `copies_left_out`, `refused`, `warned`, `called`,
+  `called_silently`, `reasons`}]; the first is the cohort, and `sources` are those of it with at least `MIN_SOURCE_FILMS` images.
   `warned` is of a child, `called` COVID-19, and `called_silently` that without a refusal or a warning.
 
-`roc_auc` and `fpr95` compare strangeness with that of the cohort's upright films. `fpr95` is the share of the kind that passes
-where 95% of the upright films do, upright films being the positives (Liang et al. 2018, https://arxiv.org/abs/1706.02690; others,
+`roc_auc` and `fpr95` compare strangeness with that of the cohort's upright images. `fpr95` is the share of the kind that passes
+where 95% of the upright images do, upright images being the positives (Liang et al. 2018, https://arxiv.org/abs/1706.02690; others,
 such as Hendrycks et al. 2019, https://arxiv.org/abs/1812.04606, take the strange ones as the positives). `refused` is a share
-with Wilson's interval, films taken as independent; `reasons` counts the refusals. `repair_offered` counts films that would pass
+with Wilson's interval, images taken as independent; `reasons` counts the refusals. `repair_offered` counts images that would pass
 after the repair they are offered, `right_repair` those of them where it is the one that is needed, null for what none can mend.
 `unreadable` files are refused before the gate and are not in `n`.
 """
@@ -65,7 +65,7 @@ Picture = Path | GreyImage
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What became of a film: how strange it is, why it is refused, whether the gate knows it, and whether it may be a child."""
+    """What became of an image: how strange it is, why it is refused, whether the gate knows it, and whether it may be a child."""
 
     strangeness: float
     refusal: ScreenedOut | None
@@ -76,7 +76,7 @@ class _Verdict:
 
 @dataclass(frozen=True)
 class _Verdicts:
-    """Of some films, and how many could not be read."""
+    """Of some images, and how many could not be read."""
 
     films: Sequence[_Verdict]
     unreadable: int = 0
@@ -95,7 +95,7 @@ def judge_gate(
         bundle: whose gate it is.
         fitted: the gate.
         negatives: what should be refused: the name of a kind -> its pictures, files or float32 (height, width) in [0, 1].
-        hospitals: frontal chest films, upright, from elsewhere: the name of a collection -> its films. Copies of films that the
+        hospitals: frontal chest X-rays, upright, from elsewhere: the name of a collection -> its images. Copies of images that the
             gate knows are left out.
         say: called with a line for each step, as it begins.
 
@@ -106,7 +106,7 @@ def judge_gate(
         BundleError: the bundle's network cannot be read.
     """
     network, gate = Network(bundle.file("model.tflite")), fitted.gate
-    say("the gate's own films, patients apart")
+    say("the gate's own images, patients apart")
     own = _own_films(fitted, bundle)
     upright = own["upright"].films
     kinds = [_kind(_POSE_KINDS[pose], own[pose], upright, REPAIRS.get(pose)) for pose in own if pose != "upright"]
@@ -115,7 +115,7 @@ def judge_gate(
         kinds.append(_kind(kind, _strangers(pictures, bundle, network, gate), upright, None))
     elsewhere = []
     for name, pictures in (hospitals or {}).items():
-        say(f"{name}: {len(pictures)} films")
+        say(f"{name}: {len(pictures)} images")
         elsewhere.append(_hospital(name, _strangers(pictures, bundle, network, gate)))
     return {
         "films": len(gate.references),
@@ -145,7 +145,7 @@ def write_gate(
     Args:
         folder: the bundle.
         dataset: the prepared dataset that it was trained on.
-        collection: the folder that the dataset was prepared from, for its lateral films and CT slices.
+        collection: the folder that the dataset was prepared from, for its lateral images and CT slices.
         negatives: as in `judge_gate`, besides those CT slices.
         hospitals: likewise.
         elsewhere: as of `fit_gate`.
@@ -158,7 +158,7 @@ def write_gate(
         BundleError: there is no whole bundle.
         TrainingError: the dataset is another one than the bundle was trained on, or too small for a gate.
         DatasetError: the dataset or the collection cannot be read.
-        ImageRefusedError: a film of the dataset or the collection cannot be decoded.
+        ImageRefusedError: an image of the dataset or the collection cannot be decoded.
     """
     bundle = load_bundle(folder)
     evaluation = read_json(bundle.file("evaluation.json"), BundleError)
@@ -218,7 +218,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def _own_films(fitted: FittedGate, bundle: Bundle) -> dict[Pose, _Verdicts]:
-    """The films that the gate was fitted on in every pose, each judged by a gate that did not know its patient."""
+    """The images that the gate was fitted on in every pose, each judged by a gate that did not know its patient."""
     verdicts: dict[Pose, dict[int, _Verdict]] = {pose: {} for pose in POSED}
     cohort = fitted.groups[: fitted.cohort]
     for group in np.unique(cohort).tolist():
@@ -275,7 +275,7 @@ def _kind(kind: str, judged: _Verdicts, upright: Sequence[_Verdict], repair: Rep
 
 
 def _hospital(name: str, judged: _Verdicts) -> dict[str, Any]:
-    """Of a collection from elsewhere; films of the cohort are never `known`, as their stand-ins do not know them."""
+    """Of a collection from elsewhere; images of the cohort are never `known`, as their stand-ins do not know them."""
     films = [film for film in judged.films if not film.known]
     return {
         "name": name,
@@ -300,7 +300,7 @@ def _refused(films: Sequence[_Verdict]) -> dict[str, Any]:
 
 
 def _sources(gate: Gate, upright: Sequence[_Verdict]) -> list[dict[str, Any]]:
-    """The sources of the cohort with enough films, the largest first."""
+    """The sources of the cohort with enough images, the largest first."""
     counts = Counter(source for source in gate.sources.tolist()[: len(upright)] if source)
     return [
         _hospital(

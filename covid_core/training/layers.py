@@ -9,14 +9,14 @@ import keras
 from keras import ops
 
 _PACKAGE = "covid_core"
-_FLOOR = 1e-3  # a film without any lung is pooled evenly instead of dividing by nothing
+_FLOOR = 1e-3  # an image without any lung is pooled evenly instead of dividing by nothing
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
 class LungWeighting(keras.layers.Layer):  # type: ignore[misc]
     """A feature map beside itself, weighted by where the lungs are.
 
-    Global average pooling of the result is the mean over the lungs, then the mean over the film.
+    Global average pooling of the result is the mean over the lungs, then the mean over the image.
 
     Inputs: features float32 (n, h, w, c), and lungs float32 (n, h, w, 1) in [0, 1]. Output: float32 (n, h, w, 2c).
     """

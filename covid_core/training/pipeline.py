@@ -1,6 +1,6 @@
-"""Prepared films in memory to batches for Keras: decoded once, augmented anew in each epoch.
+"""Prepared images in memory to batches for Keras: decoded once, augmented anew in each epoch.
 
-A film takes 50 kB once prepared, so the whole cohort fits in memory many times over; decoding it again in each epoch
+An image takes 50 kB once prepared, so the whole cohort fits in memory many times over; decoding it again in each epoch
 would only cost time.
 """
 
@@ -20,13 +20,13 @@ def training_batches(
     augmentation: Augmentation,
     seed: int,
 ) -> tf.data.Dataset:
-    """Batches in a new order each epoch, each film changed at random.
+    """Batches in a new order each epoch, each image changed at random.
 
     Args:
-        films: uint8 (n, size, size).
+        images: uint8 (n, size, size).
         labels: int (n,), 1 for covid.
-        batch_size: films a batch; the last one may be smaller.
-        augmentation: how far a film may be changed.
+        batch_size: images a batch; the last one may be smaller.
+        augmentation: how far an image may be changed.
         seed: of the order and of the changes.
 
     Returns:

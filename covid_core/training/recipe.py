@@ -17,7 +17,7 @@ class Augmentation:
     """Random changes of each training picture. Each amount is the largest change to either side.
 
     Attributes:
-        rotation: share of a full turn (0.03 is 11 degrees: films are hung by hand).
+        rotation: share of a full turn (0.03 is 11 degrees: images are hung by hand).
         shift: share of the height and width.
         zoom: share of the size.
         brightness: share of the grey range.
@@ -57,7 +57,7 @@ class Recipe:
         weights: `imagenet`, `none`, or the name of a weights file.
         weights_sha256: hash of that file; None for the other two.
         seed, threads: see `covid_core.training.runtime.Runtime`.
-        batch_size: films a step.
+        batch_size: images a step.
         hidden_units, dropout: the head, Dense -> Dropout -> sigmoid.
         frozen_share: share of the backbone's layers, from the input, that the initial training leaves as they are.
     """

@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Films:
-    """Prepared films of one part with their labels, row by row.
+    """Prepared images of one part with their labels, row by row.
 
     Attributes:
         table: the rows of `split.csv`.
@@ -58,7 +58,7 @@ class Films:
 def load_films(
     dataset: Path, parts: tuple[str, ...], preparation: Preparation, progress: Progress | None = None
 ) -> dict[str, Films]:
-    """Decode and prepare the films of some parts of a prepared dataset.
+    """Decode and prepare the images of some parts of a prepared dataset.
 
     Args:
         dataset: a folder written by `prepare`.
@@ -68,7 +68,7 @@ def load_films(
 
     Raises:
         DatasetError: the folder is not a prepared dataset.
-        ImageRefusedError: a film cannot be decoded any more.
+        ImageRefusedError: an image cannot be decoded any more.
     """
     table = read_split(dataset)
     table = table[table["part"].isin(parts)].reset_index(drop=True)
@@ -99,7 +99,7 @@ def train(
         recipe: every choice; `weights_sha256` is filled in from `weights_file`.
         weights_file: the backbone's weights when `recipe.weights` names a file.
         restart: throw away what `out` holds, once everything else is found in order.
-        progress: called with (done, total) while films are decoded.
+        progress: called with (done, total) while images are decoded.
 
     Returns:
         The run, with stage `initial` finished.
@@ -131,7 +131,7 @@ def finetune(folder: Path, progress: Progress | None = None) -> Run:
 
     Args:
         folder: a run whose initial training is finished.
-        progress: called with (done, total) while films are decoded.
+        progress: called with (done, total) while images are decoded.
 
     Raises:
         TrainingError: the initial training is not finished, fine-tuning is, or the dataset has changed since.
@@ -156,7 +156,7 @@ def check_dataset(run: Run) -> None:
     """
     if _dataset_record(run.dataset)["split_sha256"] != run.record["dataset"]["split_sha256"]:
         raise TrainingError(
-            f"{run.dataset / 'split.csv'} has changed since {run.folder} was trained: films of its training part could "
+            f"{run.dataset / 'split.csv'} has changed since {run.folder} was trained: images of its training part could "
             "stand in the test part now. Prepare the dataset again with the former settings, or train a new run."
         )
 

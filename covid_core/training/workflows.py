@@ -66,9 +66,9 @@ class EvaluatedRun:
         run: the run.
         stage: the stage whose best weights were used.
         model: the Keras model.
-        test: the films of the test part.
+        test: the images of the test part.
         calibration: fitted on the validation part.
-        predictions: one row per film of the validation and test parts.
+        predictions: one row per image of the validation and test parts.
         evaluation: the content of `evaluation.json`.
     """
 
@@ -87,7 +87,7 @@ class BundleContent:
 
     Attributes:
         model: the Keras model, as `covid_core.training.export` takes it.
-        films: uint8 (n, size, size), on which the served model is held against Keras.
+        images: uint8 (n, size, size), on which the served model is held against Keras.
         raw_by_keras: float64 (n,), what the Keras model says of them.
         evaluation: the content of `evaluation.json`, but for the model's name.
         predictions: the content of `predictions.csv`.
@@ -117,8 +117,8 @@ def evaluate_run(
     Args:
         folder: the run.
         stage: which stage's model; the last finished one by default.
-        progress: called with (done, total) while films are decoded.
-        collection: folder with the metadata.csv that the dataset was prepared from, which knows more of the films.
+        progress: called with (done, total) while images are decoded.
+        collection: folder with the metadata.csv that the dataset was prepared from, which knows more of the images.
 
     Raises:
         TrainingError: the stage is not finished, or the dataset has changed since.
@@ -167,7 +167,7 @@ def export_run(
         folder: the run.
         out: the bundle's folder; its name becomes the model's name. A former bundle there is replaced.
         stage: which stage's model; the last finished one by default.
-        progress: called with (done, total) while films are decoded.
+        progress: called with (done, total) while images are decoded.
         collection: as of `evaluate_run`.
 
     Returns:
@@ -251,10 +251,10 @@ def evaluate_bundle(
         folder: the bundle.
         external: folders of labelled images (`covid_core.dataset.labelled_folder`) that the served model is tested on besides;
             they take the place of former ones.
-        dataset: the prepared dataset that the model was trained on: external films that are copies of its films are left out,
-            and the films of its cohort are described and counted. None where it is not at hand; copies then stay in, and of the
+        dataset: the prepared dataset that the model was trained on: external images that are copies of its images are left out,
+            and the images of its cohort are described and counted. None where it is not at hand; copies then stay in, and of the
             cohort stays what was known.
-        progress: called with (films done, films) of each folder.
+        progress: called with (images done, images) of each folder.
         collection: as of `evaluate_run`.
 
     Returns:
@@ -264,7 +264,7 @@ def evaluate_bundle(
         BundleError: there is no whole bundle.
         EvaluationError: its predictions cannot be evaluated.
         DatasetError: an external folder is not one, or two have the same name; the dataset or the collection cannot be read.
-        ImageRefusedError: an external film cannot be decoded.
+        ImageRefusedError: an external image cannot be decoded.
     """
     bundle = load_bundle(folder)
     folders = read_external(external)
@@ -304,7 +304,7 @@ def evaluate_bundle(
 
 
 def read_external(folders: Sequence[Path]) -> list[LabelledFolder]:
-    """Read folders of external films, whose names become those of the sets.
+    """Read folders of external images, whose names become those of the sets.
 
     Raises:
         DatasetError: a folder is not one, or two have the same name.
@@ -318,7 +318,7 @@ def read_external(folders: Sequence[Path]) -> list[LabelledFolder]:
 
 def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | None) -> dict[str, Any]:
     probability = []
-    # What the gate thinks of the films is measured by itself; here every film counts.
+    # What the gate thinks of the images is measured by itself; here every image counts.
     given = [replace(one, anyway=True) for path in films.paths for one in given_path(path)]
     for index, result in enumerate(read_all(predictor, given), start=1):
         if isinstance(result.outcome, Refusal):

@@ -54,7 +54,7 @@ class _CohortCache:
 
     Attributes:
         cohorts: from the table and the presence of files alone.
-        films: those that some rules may use, once they were read.
+        images: those that some rules may use, once they were read.
         readable: the cohorts with their last step, once the images were read.
         plans: the latest splits, or why there is none.
     """

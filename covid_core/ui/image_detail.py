@@ -28,7 +28,7 @@ from covid_core.ui.open_image import close_image, open_image, opened_image
 from covid_core.ui.page import chart, data_address, plain, problem, static_table
 from covid_core.ui.result import similar_row
 
-_CLEARANCE = 430  # pixels of the window's height that the film leaves to what stands around it
+_CLEARANCE = 430  # pixels of the window's height that the image leaves to what stands around it
 _THUMBNAILS = 24  # of a patient that are shown at once
 _LONG_NOTE = 2000  # characters; a longer one scrolls within a box
 _LONGEST_NAME = 300
@@ -109,7 +109,7 @@ def _step_buttons(
         st.button(
             title,
             icon=f":material/{icon}:",
-            key=f"film {title}",
+            key=f"image {title}",
             shortcut=shortcut,
             disabled=not possible,
             on_click=open_image,
@@ -124,7 +124,7 @@ def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
             record.filename,
             collection.images,
             None if record.kind == CT else bundle,
-            key="film detail",
+            key="image detail",
             clearance=_CLEARANCE,
             own=collection.own,
         )

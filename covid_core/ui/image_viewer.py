@@ -21,10 +21,10 @@ from covid_core.ui.page import plain
 from covid_core.ui.viewer import film_viewer
 
 NOTHING, HEAT, LUNGS = "Nothing", "Heat map", "Lungs"
-"""What can lie over a film."""
+"""What can lie over a image."""
 
 Served = Prediction | str
-"""What the served model says of a film, or why it refuses it, in a sentence."""
+"""What the served model says of an image, or why it refuses it, in a sentence."""
 
 
 def film_of_collection(
@@ -42,13 +42,13 @@ def film_of_collection(
     The model runs only for its heat map, and once for each content of a file.
 
     Args:
-        filename: of the film, any text of a table.
+        filename: of the image, any text of a table.
         images: the collection's folder of images; the lung masks are looked for in `annotations` beside it.
-        bundle: the model whose heat map is offered; None where there is none, or the film is none that it could read.
-        key: of the viewer, and of what is chosen to lie over the film.
+        bundle: the model whose heat map is offered; None where there is none, or the image is none that it could read.
+        key: of the viewer, and of what is chosen to lie over the image.
         clearance: as of `film_viewer`.
-        own: whether nothing of the film may be kept for other visitors.
-        first: what lies over the film until the reader chooses; `NOTHING` where the film does not have it.
+        own: whether nothing of the image may be kept for other visitors.
+        first: what lies over the image until the reader chooses; `NOTHING` where the image does not have it.
     """
     opened = _opened(filename, images)
     if isinstance(opened, str):
@@ -80,12 +80,12 @@ def film_of_collection(
 
 
 def served_prediction(path: Path, bundle: Bundle, *, own: bool) -> Served | None:
-    """What the model as it is served says of a film; None, with the reason shown in place, where it cannot be loaded.
+    """What the model as it is served says of an image; None, with the reason shown in place, where it cannot be loaded.
 
     Args:
-        path: of the film, which can be read.
+        path: of the image, which can be read.
         bundle: the model.
-        own: whether nothing of the film may be kept for other visitors.
+        own: whether nothing of the image may be kept for other visitors.
     """
     predictor = predictor_of(bundle)
     if predictor is None:
@@ -95,7 +95,7 @@ def served_prediction(path: Path, bundle: Bundle, *, own: bool) -> Served | None
 
 
 def _opened(filename: str, images: Path) -> GreyImage | str:
-    """The film as large as a screen shows it, or why there is none."""
+    """The image as large as a screen shows it, or why there is none."""
     try:
         path = safe_image_path(images, filename)
     except DatasetError:

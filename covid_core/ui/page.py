@@ -57,7 +57,7 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
     Args:
         title: of the page.
         purpose: a sentence on what the page is for, Markdown.
-        keeps_uploads: whether the films uploaded before are still needed; any other page drops what is kept of them.
+        keeps_uploads: whether the images uploaded before are still needed; any other page drops what is kept of them.
     """
     if not keeps_uploads:
         forget_uploads()

@@ -1,4 +1,4 @@
-"""What a model's answer to a film means for the patient: the part of the Predict page where a prevalence is chosen."""
+"""What a model's answer to an image means for the patient: the part of the Predict page where a prevalence is chosen."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from covid_core.ui.page import chart, plain, problem
 
 _PREVALENCE = "prevalence"
 _NOT_FOR_THIS_FILM = (
-    "How often the model is right was measured on frontal chest films that it had not seen. This film is none of them, so "
+    "How often the model is right was measured on frontal chest X-rays that it had not seen. This image is none of them, so "
     "nothing can be said of a patient by its answer."
 )
 _THREE_ANSWERS = (
@@ -27,7 +27,7 @@ def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> Non
     """Let the user choose how common COVID-19 is among people like the patient, and say what the answer then means.
 
     Args:
-        prediction: of the film.
+        prediction: of the image.
         evaluation: of the model; None where it cannot be read, which was said already.
     """
     if evaluation is None:
@@ -45,7 +45,7 @@ def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> Non
             value=cohort,
             format_func=lambda choice: post_test_words.prevalence_label(choice, cohort),
             key=_PREVALENCE,
-            help="The probability of COVID-19 before the film. It starts at the share where the model was judged, "
+            help="The probability of COVID-19 before the image. It starts at the share where the model was judged, "
             "which is far above that of most clinics.",
         )
         reading = post_test.read(answers, prediction.decision or prediction.label, prevalence)
@@ -54,7 +54,7 @@ def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> Non
         return
     words, drawing = st.columns(2, gap="medium")
     with words:
-        st.metric("Probability of COVID-19 after the film", post_test_words.probability_in_words(reading))
+        st.metric("Probability of COVID-19 after the image", post_test_words.probability_in_words(reading))
         if reading.probability.note:
             st.caption(plain(reading.probability.note))
         st.markdown(plain(" ".join(post_test_words.natural_frequency_sentences(reading))))

@@ -42,7 +42,7 @@ def record_of(bundle: Bundle) -> Record | None:
     """What a bundle says of its past; None, with the reason shown in place, where it cannot be read."""
     try:
         return _record(str(bundle.folder), manifest_hash(bundle.folder), dataset_dir())
-    except DatasetError as error:  # the films cannot be described; their figures can be read all the same
+    except DatasetError as error:  # the images cannot be described; their figures can be read all the same
         problem(error)
     except CovidCoreError as error:
         problem(error)

@@ -1,4 +1,4 @@
-"""The parts of the Predict page that speak of one film: its reading or refusal, repairs, and the films that look like it."""
+"""The parts of the Predict page that speak of one image: its reading or refusal, repairs, and the images that look like it."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -41,10 +41,10 @@ _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
 
 
 def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: DeltaGenerator) -> list[FilmResult]:
-    """Read all films that are not read yet, and show in a place how far it has come.
+    """Read all images that are not read yet, and show in a place how far it has come.
 
     Args:
-        films: all that were given.
+        images: all that were given.
         predictor: of the model in use.
         place: where progress and, of many images, the results so far are shown while they are read.
     """
@@ -68,10 +68,10 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
 
 
 def reading(result: FilmResult, bundle: Bundle) -> None:
-    """Show what the model says of a film: in words, on a scale, and what speaks against relying on it."""
+    """Show what the model says of an image: in words, on a scale, and what speaks against relying on it."""
     outcome, three_way = result.outcome, bundle.three_way
     if isinstance(outcome, Refusal):
-        raise TypeError("a refused film has no reading")
+        raise TypeError("a refused image has no reading")
     grave = grave_cautions(outcome)
     if grave:
         st.warning(plain(" ".join(grave)), icon=":material/warning:")
@@ -104,7 +104,7 @@ def _scale_height(prediction: Prediction, bundle: Bundle) -> int:
 
 
 def refusal(film: UploadedFilm, refused: Refusal) -> None:
-    """Say why a film is refused and what to do next; offer the repair that would help, and to predict it anyway."""
+    """Say why an image is refused and what to do next; offer the repair that would help, and to predict it anyway."""
     st.error(plain(refused.message), icon=":material/block:")
     st.markdown(f"**What to do:** {plain(refused.next_step)}")
     if not isinstance(refused, ScreenedOut):
@@ -122,7 +122,7 @@ def refusal(film: UploadedFilm, refused: Refusal) -> None:
 
 
 def repairs(film: UploadedFilm, *, readable: bool) -> None:
-    """Let the user put a film right, and take that back; nothing for one that cannot be read."""
+    """Let the user put an image right, and take that back; nothing for one that cannot be read."""
     if not readable:
         return
     done, anyway = film.given.repairs, film.given.anyway
@@ -138,10 +138,10 @@ def repairs(film: UploadedFilm, *, readable: bool) -> None:
 
 
 def similar_films(prediction: Prediction) -> None:
-    """Show the films that the model was fitted on and that look most like this one."""
+    """Show the images that the model was fitted on and that look most like this one."""
     if not prediction.similar:
         st.caption(
-            "This model keeps no record of the films it was fitted on. Models that were exported with a gate do."
+            "This model keeps no record of the images it was fitted on. Models that were exported with a gate do."
         )
         return
     similar_row(prediction.similar, installed_collection())
@@ -153,17 +153,17 @@ def similar_row(
     open_it: Callable[[str], None] | None = None,
     openable: Collection[str] = (),
 ) -> None:
-    """Show similar films side by side.
+    """Show similar images side by side.
 
     Args:
-        films: at least one, nearest first.
+        images: at least one, nearest first.
         collection: that has them; None where none is installed.
-        open_it: opens a film by its file name, as the callback of a button below each that is `openable`; None for no buttons.
+        open_it: opens an image by its file name, as the callback of a button below each that is `openable`; None for no buttons.
         openable: file names.
     """
     st.caption(
-        "Films of the collection that the model was fitted on, by the distance of their features to this film's, nearest "
-        "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary films (see the model card) "
+        "Images of the collection that the model was fitted on, by the distance of their features to this image's, nearest "
+        "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary images (see the model card) "
         "are not searched."
     )
     pictures: list[bytes | None] = [None] * len(films)
@@ -175,7 +175,7 @@ def similar_row(
                 _similar_film(number, film, picture, collection)
                 if open_it is not None and film.filename in openable:
                     st.button(
-                        f"Open film {number}",
+                        f"Open image {number}",
                         icon=":material/open_in_full:",
                         key=f"similar {film.filename}",
                         on_click=open_it,
@@ -190,13 +190,13 @@ def similar_row(
 def _similar_film(number: int, film: SimilarFilm, picture: bytes | None, collection: OpenCollection | None) -> None:
     record = None if collection is None else film_record(collection.table, film.filename)
     if picture is not None:
-        st.image(picture, width="stretch", alt=f"A similar film, {CLASS_TITLES[film.label]}")
+        st.image(picture, width="stretch", alt=f"A similar image, {CLASS_TITLES[film.label]}")
     st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
     if record is not None and record.summary:
         st.caption(plain(f"{record.summary}."))
     st.text(", ".join(filter(None, (film.source, film.filename))))
     if record is not None and record.source_url is not None:
-        st.link_button(f"Source of film {number}", record.source_url, icon=":material/open_in_new:")
+        st.link_button(f"Source of image {number}", record.source_url, icon=":material/open_in_new:")
 
 
 def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False) -> None:

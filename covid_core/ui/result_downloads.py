@@ -1,4 +1,4 @@
-"""What can be taken away of films that were read: tables, reports, and DICOM objects for what came as DICOM.
+"""What can be taken away of images that were read: tables, reports, and DICOM objects for what came as DICOM.
 
 A report is made when its button is pressed, on the server's thread for downloads, from what the session holds; it is not kept.
 """
@@ -26,7 +26,7 @@ _DICOM = "application/dicom"
 
 
 def downloads_of_all(results: Sequence[FilmResult], bundle: Bundle) -> None:
-    """Offer the results of all films as CSV and JSON, and their reports as one PDF."""
+    """Offer the results of all images as CSV and JSON, and their reports as one PDF."""
     evaluation = evaluation_of(bundle)
 
     def pages() -> Iterator[ReportPage]:
@@ -44,11 +44,11 @@ def downloads_of_all(results: Sequence[FilmResult], bundle: Bundle) -> None:
                 "application/pdf",
             )
     if len(results) > MOST_REPORTS:
-        st.caption(f"Reports are made of up to {MOST_REPORTS} films at once; one by one there is no limit.")
+        st.caption(f"Reports are made of up to {MOST_REPORTS} images at once; one by one there is no limit.")
 
 
 def downloads_of_one(film: UploadedFilm, result: FilmResult, bundle: Bundle) -> None:
-    """Offer the report of a film, and of a DICOM film the overlay and the reading as DICOM objects."""
+    """Offer the report of an image, and of a DICOM image the overlay and the reading as DICOM objects."""
     evaluation, patient = evaluation_of(bundle), _patient(film)
     stem = PurePath(result.file).stem or "film"
     with st.container(horizontal=True):
@@ -72,7 +72,7 @@ def _patient(film: UploadedFilm) -> str:
             "Patient, to be printed on the PDF",
             value=st.session_state.get(kept, ""),
             placeholder="Left out if you type nothing",
-            help="It is printed on the PDF and nowhere else, and is forgotten with the film. The file's name is not printed.",
+            help="It is printed on the PDF and nowhere else, and is forgotten with the image. The file's name is not printed.",
         )
         if st.form_submit_button("Use this name"):
             st.session_state[kept] = typed
@@ -105,7 +105,7 @@ def _dicom_objects(film: UploadedFilm, result: FilmResult, prediction: Predictio
         f"{stem}-report.dcm",
         _DICOM,
     )
-    st.caption("These two carry the patient and the study of the film, as a PACS needs them.")
+    st.caption("These two carry the patient and the study of the image, as a PACS needs them.")
 
 
 # Of one session, and a sentence only: the file is parsed once, not in every run of the page.

@@ -1,4 +1,4 @@
-"""What the session keeps of uploaded films, by key, and how it is dropped.
+"""What the session keeps of uploaded images, by key, and how it is dropped.
 
 An image that is uploaded lives in its session alone. What is derived from it (results with their small pictures) is in the
 session's state under the upload's random id and is dropped with the upload: never cached across sessions, logged or written.
@@ -12,21 +12,21 @@ import streamlit as st
 RESULTS, ASKED, CHOSEN, TABLE = "results", "asked_for", "chosen_film", "results_table"
 """The result of each image; the repairs chosen for it; which image is shown; a count that renews the key of the table."""
 PATIENT = "patient "
-"""Begins the key of a patient's name that was typed in for a film; the film's id follows."""
+"""Begins the key of a patient's name that was typed in for an image; the image's id follows."""
 
 
 def forget_uploads() -> None:
-    """Drop everything that the session keeps of uploaded films."""
+    """Drop everything that the session keeps of uploaded images."""
     for key in (RESULTS, ASKED, CHOSEN, TABLE):
         st.session_state.pop(key, None)
     _forget_names(())
 
 
 def forget_all_but(films: Collection[str]) -> None:
-    """Drop what the session keeps of films that are no longer uploaded.
+    """Drop what the session keeps of images that are no longer uploaded.
 
     Args:
-        films: the ids of those that are.
+        images: the ids of those that are.
     """
     for key in (RESULTS, ASKED):
         kept: dict[Any, Any] = st.session_state.get(key, {})
@@ -35,7 +35,7 @@ def forget_all_but(films: Collection[str]) -> None:
 
 
 def _film(name: Any) -> str:
-    """The id of a film within a key: the key itself, or its first part."""
+    """The id of an image within a key: the key itself, or its first part."""
     return str(name[0]) if isinstance(name, tuple) else str(name)
 
 

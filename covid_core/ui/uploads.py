@@ -1,4 +1,4 @@
-"""Uploaded films on a page: what was given, their results as they come, and which one is shown."""
+"""Uploaded images on a page: what was given, their results as they come, and which one is shown."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ MAX_KEPT_BYTES = 256 * 2**20
 """Of the pictures and model inputs that a session keeps: 250 of the largest, which have about 1 MiB each."""
 
 _RESULT_ROWS = "result_rows"
-_SECONDS_BETWEEN_TABLES = 0.5  # a table of many films, sent anew for each, would keep the browser busy
+_SECONDS_BETWEEN_TABLES = 0.5  # a table of many images, sent anew for each, would keep the browser busy
 _RESULT_TABLE: dict[str, Any] = {
     "hide_index": True,
     "placeholder": "",
@@ -36,16 +36,16 @@ _RESULT_TABLE: dict[str, Any] = {
         "Status": st.column_config.TextColumn(width=120),
         "Reason": st.column_config.TextColumn(width="large"),
     },
-    "alt": "The result of each film",
+    "alt": "The result of each image",
 }
 
 
 @dataclass(frozen=True)
 class UploadedFilm:
-    """A film among the uploads.
+    """An image among the uploads.
 
     Attributes:
-        id: random, the same as long as the upload stays; nothing of the film is in it.
+        id: random, the same as long as the upload stays; nothing of the image is in it.
         given: its name and content, and what was asked for it.
     """
 
@@ -54,7 +54,7 @@ class UploadedFilm:
 
 
 def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
-    """The films among the uploads, those in ZIP files too; what the session keeps of others is dropped."""
+    """The images among the uploads, those in ZIP files too; what the session keeps of others is dropped."""
     films = [
         UploadedFilm(f"{upload.file_id}/{position}", given)
         for upload in uploads
@@ -72,9 +72,9 @@ def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
 
 
 def ask_for(film_id: str, repairs: tuple[Repair, ...], anyway: bool) -> None:
-    """Have a film read otherwise from the next run on; for a button's `on_click`.
+    """Have an image read otherwise from the next run on; for a button's `on_click`.
 
-    Takes the film's id and not the film: Streamlit keeps the arguments of a button longer than the upload may stay.
+    Takes the image's id and not the image: Streamlit keeps the arguments of a button longer than the upload may stay.
 
     Args:
         film_id: which.
@@ -85,19 +85,19 @@ def ask_for(film_id: str, repairs: tuple[Repair, ...], anyway: bool) -> None:
 
 
 def not_read_yet(films: Sequence[UploadedFilm], predictor: Predictor) -> bool:
-    """Whether a film has no result yet, as it was asked for, from the model in use."""
+    """Whether an image has no result yet, as it was asked for, from the model in use."""
     return any(_key(film, predictor) not in st.session_state[RESULTS] for film in films)
 
 
 def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[list[FilmResult]]:
-    """Read what is not read yet, film by film.
+    """Read what is not read yet, image by image.
 
     Args:
-        films: all that were given.
+        images: all that were given.
         predictor: of the model in use.
 
     Yields:
-        After each new film the results so far, in the order of `films`; at the end all of them.
+        After each new image the results so far, in the order of `films`; at the end all of them.
     """
     keys, known = [_key(film, predictor) for film in films], st.session_state[RESULTS]
     wanted = set(keys)
@@ -122,46 +122,46 @@ def _key(film: UploadedFilm, predictor: Predictor) -> tuple[Any, ...]:
 
 
 class GrowingTable:
-    """How far the reading of many films has come, and a table of their results that is sent to the browser now and then.
+    """How far the reading of many images has come, and a table of their results that is sent to the browser now and then.
 
     Args:
         place: where it is shown.
-        films: how many there are.
+        images: how many there are.
     """
 
     def __init__(self, place: DeltaGenerator, films: int) -> None:
         self._films, self._sent = films, 0.0
-        self._status = place.status(f"Reading {films} films", expanded=True)
+        self._status = place.status(f"Reading {films} images", expanded=True)
         self._bar, self._table = self._status.empty(), self._status.empty()
 
     def show(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Show the rows so far, unless some were shown just now."""
         if time.monotonic() - self._sent >= _SECONDS_BETWEEN_TABLES:
-            self._status.update(label=f"Reading film {len(rows) + 1} of {self._films}")
+            self._status.update(label=f"Reading image {len(rows) + 1} of {self._films}")
             self._bar.progress(len(rows) / self._films)
             _show_table(self._table, rows)
             self._sent = time.monotonic()
 
 
 def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], films: Sequence[UploadedFilm]) -> int:
-    """Show the results of many films, and let the user choose one: in the table, by name, or with the keys N and P.
+    """Show the results of many images, and let the user choose one: in the table, by name, or with the keys N and P.
 
     Args:
         place: of the table.
         rows: as `table_rows` lays them out.
-        films: what they came from.
+        images: what they came from.
 
     Returns:
         The position of the chosen one in `films`.
     """
-    # Streamlit keeps what is given to a widget longer than the uploads may stay: ids and names, not the films.
+    # Streamlit keeps what is given to a widget longer than the uploads may stay: ids and names, not the images.
     ids, names = [film.id for film in films], [film.given.name for film in films]
     positions = {film_id: position for position, film_id in enumerate(ids)}
     if st.session_state.get(CHOSEN) not in positions:
         st.session_state[CHOSEN] = ids[0]
 
     def unmark() -> None:
-        """Give the table a new key: a row that stays marked while another film is shown would mislead."""
+        """Give the table a new key: a row that stays marked while another image is shown would mislead."""
         st.session_state[TABLE] = st.session_state.get(TABLE, 0) + 1
 
     rows_key = f"{_RESULT_ROWS} {st.session_state.get(TABLE, 0)}"
@@ -178,7 +178,7 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fil
     _show_table(place, rows, key=rows_key, on_select=choose_row, selection_mode="single-row")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
-            "Show film",
+            "Show image",
             list(positions),
             format_func=lambda film_id: f"{positions[film_id] + 1}: {names[positions[film_id]]}",
             key=CHOSEN,

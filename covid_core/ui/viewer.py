@@ -1,6 +1,6 @@
-"""The film viewer: a film, the model's heat or the lungs over it, and the controls a reader knows from a workstation.
+"""The image viewer: an image, the model's heat or the lungs over it, and the controls a reader knows from a workstation.
 
-Knows how a film and what lies over it become two small pictures and a component in the browser, not whose film it is or what
+Knows how an image and what lies over it become two small pictures and a component in the browser, not whose image it is or what
 the model says of it. All that is set is set in the browser: no control asks for a rerun, and nothing comes back from it.
 
 Where the pictures are: as data in the one message that shows the component, which the server drops once it is sent, and in
@@ -25,12 +25,12 @@ from covid_core.ui.page import data_address
 
 HEAT_MAP = "Heat map"
 JPEG_QUALITY = 90
-"""Measured on 5 films at 1024 pixels: half a grey level of 255 off on average, 1.5 in the worst hundredth of the pixels, so that
+"""Measured on 5 images at 1024 pixels: half a grey level of 255 off on average, 1.5 in the worst hundredth of the pixels, so that
 even the steepest window, four times as steep, shows no blocks; quality 95 takes half as many bytes again."""
 
 _LUNG_COLOUR = (86, 180, 233)
-"""Sky blue of Okabe and Ito (2008): no grey of a film, and no colour of the heat."""
-_LUNG_FILL = 0.3  # of the outline's opacity: the film is to be read through it
+"""Sky blue of Okabe and Ito (2008): no grey of an image, and no colour of the heat."""
+_LUNG_FILL = 0.3  # of the outline's opacity: the image is to be read through it
 _OUTLINES = 250  # lines of this width would fill the longer side
 _HALF = 127  # of the greys, where a mask that is stretched is cut
 
@@ -58,21 +58,21 @@ def film_viewer(
     seek: bool = False,
     layer: str = HEAT_MAP,
 ) -> None:
-    """Show a film with zoom, window, level, inversion and, where there is one, a layer over it: the model's heat, or the lungs.
+    """Show an image with zoom, window, level, inversion and, where there is one, a layer over it: the model's heat, or the lungs.
 
-    The settings stay, by `key`, over reruns and from film to film while the visitor's page is open; another film is first
+    The settings stay, by `key`, over reruns and from image to image while the visitor's page is open; another image is first
     seen whole.
 
     Args:
         image: float32 (height, width) in [0, 1].
-        heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`; None shows the film alone.
-        box: the part of the film that the model saw: left, top, right, bottom, pixels of `image`; needed with `heat`.
+        heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`; None shows the image alone.
+        box: the part of the image that the model saw: left, top, right, bottom, pixels of `image`; needed with `heat`.
         key: of the component, and of its settings.
         alt: what the picture shows, in plain words, for those who cannot see it.
-        clearance: pixels of the window's height that the film leaves to the rest of the page, its own controls included.
-        lungs: bool (h, w), where the lungs are, of any size: the mask is stretched over the film.
+        clearance: pixels of the window's height that the image leaves to the rest of the page, its own controls included.
+        lungs: bool (h, w), where the lungs are, of any size: the mask is stretched over the image.
         layer: what `heat` shows, as its switch is labelled.
-        seek: whether the page scrolls to the film when another one is shown, for pages that open it from further down.
+        seek: whether the page scrolls to the image when another one is shown, for pages that open it from further down.
 
     Raises:
         ValueError: there is heat without a box, or heat and lungs.
@@ -91,11 +91,11 @@ def viewer_data(
     """The pictures as the component takes them; the arguments are those of `film_viewer`.
 
     Returns:
-        film: address that holds a JPEG of at most 1024 pixels a side.
-        film_id: tells a film from the next one shown, and says nothing else.
+        image: address that holds a JPEG of at most 1024 pixels a side.
+        film_id: tells an image from the next one shown, and says nothing else.
         size: width and height of the JPEG, pixels.
-        layer: what lies over the film; None where nothing does. `picture` is an address that holds a PNG, `box` its left, top,
-            width and height, shares of the film; `name` and `opacity` are what its controls are called.
+        layer: what lies over the image; None where nothing does. `picture` is an address that holds a PNG, `box` its left, top,
+            width and height, shares of the image; `name` and `opacity` are what its controls are called.
     """
     shown = fitted(image)
     jpeg = _encoded(np.rint(shown * 255).astype(np.uint8), "JPEG", quality=JPEG_QUALITY)
@@ -109,7 +109,7 @@ def viewer_data(
 
 
 def lung_layer(inside: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The lungs as a picture to be laid over the film: an outline with a light fill.
+    """The lungs as a picture to be laid over the image: an outline with a light fill.
 
     Args:
         inside: bool (h, w), true in a lung.
@@ -140,7 +140,7 @@ def _layer(
 ) -> dict[str, Any] | None:
     height, width = image.shape
     if heat is not None and lungs is not None:
-        raise ValueError("`heat` and `lungs` cannot both lie over the film. Received: both")
+        raise ValueError("`heat` and `lungs` cannot both lie over the image. Received: both")
     if lungs is not None:
         height, width = fitted(image).shape
         picture = data_address(_encoded(lung_layer(lungs, (width, height)), "PNG"), "image/png")

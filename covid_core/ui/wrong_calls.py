@@ -26,7 +26,7 @@ from covid_core.ui.page import plain
 PER_PAGE = 12
 _CASE, _KIND, _GROUP, _NAME, _PAGE = "case", "errors", "by", "group", "errors_page"
 _ALL = "all"
-_CLEARANCE = 420  # pixels of the window's height that the film in a case leaves to what stands around it
+_CLEARANCE = 420  # pixels of the window's height that the image in a case leaves to what stands around it
 
 
 def gallery_of_errors(record: Record, bundle: Bundle) -> None:
@@ -125,7 +125,7 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
     if images is None:
         st.info("The dataset is not installed, so its images are not shown.", icon=":material/info:")
     else:
-        film_of_collection(filename, images, bundle, key="case film", clearance=_CLEARANCE, first=HEAT)
+        film_of_collection(filename, images, bundle, key="case image", clearance=_CLEARANCE, first=HEAT)
     if images is not None and record.evaluation["part"] == OUT_OF_FOLD:
         st.caption(
             "The probability is from a model of the cross-validation that was not trained on this patient. The heat map is "

@@ -19,7 +19,7 @@ OpenPage = Callable[..., AppTest]
 
 METADATA = """\
 patientid,sex,age,finding,view,modality,filename,url,clinical_notes
-1,M,60,Pneumonia/Viral/COVID-19,PA,X-ray,a.png,https://one.example/1,first film
+1,M,60,Pneumonia/Viral/COVID-19,PA,X-ray,a.png,https://one.example/1,first image
 1,M,60,Pneumonia/Viral/COVID-19,AP Supine,X-ray,b.png,https://one.example/2,
 2,F,50,Pneumonia/Viral/SARS,PA,X-ray,c.png,https://two.example/1,
 3,F,,No Finding,AP,X-ray,d.png,https://two.example/2,
@@ -102,7 +102,7 @@ def no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def film_png(seed: int = 0, size: int = 512) -> bytes:
-    """A frontal chest film as the content of a PNG file, another one for each seed."""
+    """A frontal chest X-ray as the content of a PNG file, another one for each seed."""
     return png(chest_film(seed, size))
 
 

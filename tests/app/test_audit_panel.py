@@ -32,7 +32,7 @@ ROWS = [
 
 
 def page(folder: str | None, own: bool, view: str | None) -> None:
-    """What the Dataset page does: a collection, maybe filtered by its view, its audit, and the film that is asked for."""
+    """What the Dataset page does: a collection, maybe filtered by its view, its audit, and the image that is asked for."""
     import hashlib  # noqa: PLC0415  (AppTest runs this function's lines as a script of their own)
     from pathlib import Path  # noqa: PLC0415
 

@@ -73,7 +73,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder behind `COVID_DATASET_URL`: the table, one film, and the list of both that GitHub would give."""
+    """The folder behind `COVID_DATASET_URL`: the table, one image, and the list of both that GitHub would give."""
     folder = tmp_path / "archive"
     (folder / "images").mkdir(parents=True)
     (folder / "metadata.csv").write_text(SHORT, encoding="utf-8")
@@ -178,13 +178,13 @@ def test_markdown_in_a_bad_upload_is_not_rendered(dataset: Path) -> None:
 def test_a_named_folder_goes_before_the_installed_dataset_and_an_upload_before_both(
     dataset: Path, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "my *films*"
+    mine = tmp_path / "my *images*"
     mine.mkdir()
     (mine / "metadata.csv").write_text(SHORT, encoding="utf-8")
     app = opened()
     app.text_input[0].set_value(f' "{mine}" ').run()
     assert f"2 rows; own True; folder {mine}; images None" in texts(app)
-    assert r"my \*films\*" in next(one.value for one in app.caption if "In use" in one.value)
+    assert r"my \*images\*" in next(one.value for one in app.caption if "In use" in one.value)
     (mine / "images").mkdir()
     app.run()
     assert f"images {mine / 'images'}" in texts(app)

@@ -19,7 +19,7 @@ from tests.app.detail_page import Opening
 
 HEADER = "patientid,offset,sex,age,finding,view,modality,folder,filename,doi,url,license,clinical_notes,ward"
 ROWS = """\
-1,0,M,60,Pneumonia/Viral/COVID-19,PA,X-ray,images,a.png,10.1000/x,https://one.example/1,CC BY,first *film* <b>x</b>,north
+1,0,M,60,Pneumonia/Viral/COVID-19,PA,X-ray,images,a.png,10.1000/x,https://one.example/1,CC BY,first *image* <b>x</b>,north
 1,4,M,60,Pneumonia/Viral/COVID-19,AP,X-ray,images,b.png,,javascript:alert(1),,,
 1,,M,60,Pneumonia/Viral/COVID-19,Axial,CT,images,slice.png,,,,,
 1,9,M,60,Pneumonia/Viral/COVID-19,Axial,CT,volumes,scan.nii.gz,,,,,
@@ -117,7 +117,7 @@ def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
         "lung mask was drawn by hand",
         "**Licence**: CC BY",
         "No model is installed",
-        "first *film* <b>x</b>",
+        "first *image* <b>x</b>",
     ):
         assert words in said
     fields = table_of(app)
@@ -129,7 +129,7 @@ def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
         "In the public collection": "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images/a.png",
     }
     note = next(one for one in app.text if "first" in one.value)
-    assert note.value == "first *film* <b>x</b>"
+    assert note.value == "first *image* <b>x</b>"
 
 
 def test_the_lungs_are_laid_over_the_image_on_request_and_off_again(collection: Path) -> None:
@@ -147,26 +147,26 @@ def test_the_lungs_are_laid_over_the_image_on_request_and_off_again(collection: 
 def test_next_and_previous_go_through_the_images_that_meet_the_filters(collection: Path) -> None:
     app = opened(collection, "b.png", selection=("slice.png", "b.png", "a.png"))
     assert "Image 2 of 3 that meet the filters" in texts(app)
-    press(app, "film Next")
+    press(app, "image Next")
     assert "Image 3 of 3 that meet the filters" in texts(app)
-    assert app.button(key="film Next").disabled
-    press(app, "film Previous")
-    press(app, "film Previous")
+    assert app.button(key="image Next").disabled
+    press(app, "image Previous")
+    press(app, "image Previous")
     assert "Image 1 of 3 that meet the filters" in texts(app)
-    assert app.button(key="film Previous").disabled
+    assert app.button(key="image Previous").disabled
     assert "that meet the filters" not in texts(opened(collection, "a.png", selection=("b.png",)))
 
 
 def test_earlier_and_later_go_through_the_patient_s_images_by_day(collection: Path) -> None:
     app = opened(collection, "a.png")
-    assert app.button(key="film Earlier").disabled
+    assert app.button(key="image Earlier").disabled
     seen = []
     for _ in range(3):
-        press(app, "film Later")
+        press(app, "image Later")
         seen.append(next(one.value for one in app.markdown if "Cohort" in one.value).replace("\\", ""))
     assert [words.rpartition(" ")[2] for words in seen] == ["b.png", "scan.nii.gz", "slice.png"]
-    assert app.button(key="film Later").disabled
-    press(app, "film Earlier")
+    assert app.button(key="image Later").disabled
+    press(app, "image Earlier")
     assert "Image 3 of 4" in texts(app)
 
 
@@ -306,7 +306,7 @@ def test_a_film_of_another_patient_with_the_same_name_is_not_given_its_predictio
 def test_a_model_that_was_fitted_on_a_film_has_no_prediction_of_it_to_show(real_dataset: Path) -> None:
     model = models_dir() / "mobilenetv2"
     if not model.is_dir():
-        pytest.skip("there is no model that was fitted on a part of the films")
+        pytest.skip("there is no model that was fitted on a part of the images")
     gate = np.load(model / "gate.npz")
     film = str(gate["filenames"][gate["fitted"]][0])
     said = texts(opened(real_dataset, film, model))

@@ -35,7 +35,7 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A dataset of the four rows; b.png is a film, A.png is none, the others have no file."""
+    """A dataset of the four rows; b.png is an image, A.png is none, the others have no file."""
     folder = tmp_path / "dataset"
     (folder / "images").mkdir(parents=True)
     (folder / "metadata.csv").write_text(FOUR, encoding="utf-8")
@@ -177,7 +177,7 @@ def test_all_thumbnails_are_made_at_once_and_none_is_made_again(
     assert "The thumbnails of all these images are made." in texts(app)
 
     def refuse(_data: bytes) -> None:
-        raise AssertionError("a film was decoded again")
+        raise AssertionError("an image was decoded again")
 
     monkeypatch.setattr(image_cache, "decode", refuse)
     app.pagination(key="page").set_value(2).run()

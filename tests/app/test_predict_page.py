@@ -102,7 +102,7 @@ def test_what_the_model_saw_lies_over_the_radiograph(page: AppTest) -> None:
     shown = viewer(page)
     assert shown["size"] == [512, 512]
     assert shown["layer"]["picture"].startswith("data:image/png")
-    assert shown["alt"] == f"The film, with the model's {shown['layer']['name'].lower()} over it"
+    assert shown["alt"] == f"The image, with the model's {shown['layer']['name'].lower()} over it"
 
 
 def layer_of(cells: NDArray[np.float32]) -> bytes:
@@ -214,7 +214,7 @@ def test_a_film_that_lies_wrong_is_put_right_with_one_click(
     button(page, offered).click().run()
     assert not page.error
     assert page.subheader[0].value == upright
-    assert "Before it was read, the film was" in texts(page)
+    assert "Before it was read, the image was" in texts(page)
 
 
 def button(app: AppTest, label: str) -> Any:
@@ -395,7 +395,7 @@ def test_indeterminate_films_are_counted_by_themselves(own_bundle: Path, open_pa
     app = open_page(PAGE)
     app.file_uploader[0].set_value([("a.png", film_png(1), IMAGE), ("b.png", film_png(2), IMAGE)]).run()
     assert list(app.dataframe[0].value["Class"]) == ["Indeterminate", "Indeterminate"]
-    assert "2 films: 0 called COVID-19, 0 called not COVID-19, 2 indeterminate, 0 refused." in texts(app)
+    assert "2 images: 0 called COVID-19, 0 called not COVID-19, 2 indeterminate, 0 refused." in texts(app)
 
 
 def test_a_model_with_two_answers_shows_nothing_of_a_third(own_bundle: Path, open_page: OpenPage) -> None:

@@ -155,9 +155,9 @@ def test_the_same_film_is_known_again_and_another_is_not(film: GreyImage, heat: 
 def test_a_page_with_the_viewer_runs_and_its_text_for_the_blind_is_there() -> None:
     app = AppTest.from_file(str(PROJECT / "tests" / "browser" / "viewer_page.py"), default_timeout=60).run()
     assert not app.exception
-    assert shown(app)["alt"] == "Film one"
+    assert shown(app)["alt"] == "Image one"
     app.number_input(key="number").set_value(2).run()
-    assert shown(app)["alt"] == 'Film <b id="injected">two</b> "quoted"'
+    assert shown(app)["alt"] == 'Image <b id="injected">two</b> "quoted"'
     assert shown(app)["layer"]["name"] == "Heat map"
     app.toggle[0].set_value(False).run()
     assert shown(app)["layer"] is None

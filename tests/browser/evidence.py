@@ -1,7 +1,7 @@
 """What a running app holds of an upload: in its memory, in its open files, on the disk. For the privacy tests; Linux only.
 
 An upload carries marks, random texts that occur nowhere else, in its name, its metadata and its pixels. Here they are looked
-for, and the films that carry them are made: of a real chest film that comes with pydicom-data.
+for, and the images that carry them are made: of a real chest X-ray that comes with pydicom-data.
 """
 
 import base64
@@ -26,15 +26,15 @@ CHUNK = 1 << 24
 
 
 def chest_film() -> pydicom.Dataset:
-    """RG1 of pydicom-data: a real PA chest film, 1955 x 1841, uncompressed, MONOCHROME1."""
+    """RG1 of pydicom-data: a real PA chest X-ray, 1955 x 1841, uncompressed, MONOCHROME1."""
     path = get_testdata_file("RG1_UNCR.dcm", download=False)
     if path is None:
-        pytest.skip("the chest film needs pydicom-data, of requirements-dev.txt")
+        pytest.skip("the chest X-ray needs pydicom-data, of requirements-dev.txt")
     return pydicom.dcmread(path)
 
 
 def film_png(text: str = "", pixels: str = "", *, colour: bool = False, compressed: bool = True) -> bytes:
-    """The chest film as PNG, with a noise of one grey level that makes every file another one.
+    """The chest X-ray as PNG, with a noise of one grey level that makes every file another one.
 
     Args:
         text: stands in the comment of the file.
@@ -55,7 +55,7 @@ def film_png(text: str = "", pixels: str = "", *, colour: bool = False, compress
 
 
 def film_dicom(patient: str, pixels: str) -> bytes:
-    """The chest film as DICOM: `patient` is the patient's name and id, `pixels` stands in the row in the middle."""
+    """The chest X-ray as DICOM: `patient` is the patient's name and id, `pixels` stands in the row in the middle."""
     film = chest_film()
     film.PatientName, film.PatientID = patient, patient
     values = film.pixel_array.copy()

@@ -1,4 +1,4 @@
-"""A clinician's way through the app, in Chromium: a film is uploaded and its result read."""
+"""A clinician's way through the app, in Chromium: an image is uploaded and its result read."""
 
 import csv
 import io
@@ -143,7 +143,7 @@ def test_a_film_that_lies_on_its_side_is_turned_with_one_click(address: str, pag
     Image.fromarray(chest_film(1)).transpose(Image.Transpose.ROTATE_90).save(turned)
     open_predict(page, address, turned)
     page.get_by_role("button", name="Turn right").first.click()
-    expect(page.get_by_text("the film was turned right")).to_be_visible()
+    expect(page.get_by_text("the image was turned right")).to_be_visible()
     expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     page.get_by_role("button", name="As uploaded").click()
     expect(page.get_by_text("lies on its side").first).to_be_visible()

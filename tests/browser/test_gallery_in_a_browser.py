@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 HOSTILE = ["<img src=x onerror=document.title='caught'>.png", "**bold** _and_ `code`.png", "\"quoted\" & 'more'.png"]
 MISSING = "missing.png"
 LEAVING = "../secret.png"
-NAMES = [*HOSTILE, MISSING, LEAVING, *(f"film {number}.png" for number in range(175))]
+NAMES = [*HOSTILE, MISSING, LEAVING, *(f"image {number}.png" for number in range(175))]
 """180 rows, three pages."""
 PAINTED = """() => {
     const root = document.querySelector('[data-testid=stBidiComponentIsolated]')?.shadowRoot
@@ -231,8 +231,8 @@ def test_the_row_that_is_ticked_is_opened_whatever_the_order(page: Page, address
     with a_run(page):
         page.get_by_role("option", name="File name").click()
     tick(page, 4)
-    # By hand: a quote, an asterisk, `<`, then film 0, film 1, …; the name with `..` begins with a dot, after the asterisk.
-    asked_for(page, "film 0.png")
+    # By hand: a quote, an asterisk, `<`, then image 0, image 1, …; the name with `..` begins with a dot, after the asterisk.
+    asked_for(page, "image 0.png")
 
 
 def test_the_table_is_taken_away_as_a_file(page: Page, address: str) -> None:

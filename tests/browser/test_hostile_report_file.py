@@ -61,7 +61,7 @@ def test_every_chart_is_drawn(page: Page) -> None:
         assert page.locator(f"#chart-{name} .main-svg").count() > 0
     matrix = page.locator("#chart-matrix")
     expect(matrix).to_have_attribute("aria-label", "Alt of matrix.")
-    assert "Called (films)" in matrix.inner_text()
+    assert "Called (images)" in matrix.inner_text()
     assert page.locator("#chart-sources .bars .point").count() == SOURCES.size
 
 

@@ -41,14 +41,14 @@ def open_predict(page: Page, address: str) -> Page:
 
 
 def upload(page: Page, name: str, content: bytes) -> None:
-    """Upload one film, and wait until the page is done with it."""
+    """Upload one image, and wait until the page is done with it."""
     page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
     expect(answered(page, name)).to_be_visible()
     wait_until_idle(page)
 
 
 def answered(page: Page, name: str) -> Locator:
-    """The name of a film that was read or refused, as the page sets it beside the answer."""
+    """The name of an image that was read or refused, as the page sets it beside the answer."""
     return page.get_by_test_id("stText").filter(has_text=re.compile(f"^{re.escape(name)}$"))
 
 
@@ -136,7 +136,7 @@ def test_a_film_leaves_the_memory_with_its_tab_and_with_its_page(address: str, n
         traces = (content[1_500_000:1_500_064], pixels.encode())
         page = open_predict(new_page(), address)
         upload(page, "film.png", content)
-        assert copies_in_memory(process, *traces), "the film was not found where it must be"
+        assert copies_in_memory(process, *traces), "the image was not found where it must be"
         leave(page)
         wait_until(waiting, lambda traces=traces: not copies_in_memory(process, *traces))
         page.close()
@@ -153,7 +153,7 @@ def open_another_page(page: Page) -> None:
 
 
 def replace_film(page: Page) -> None:
-    """Remove the film and upload another one; Streamlit itself holds what was removed until the next run."""
+    """Remove the image and upload another one; Streamlit itself holds what was removed until the next run."""
     page.get_by_test_id("stFileUploader").get_by_role("button", name=re.compile("^Remove")).first.click()
     expect(page.get_by_test_id("stText")).to_have_count(0)
     wait_until_idle(page)

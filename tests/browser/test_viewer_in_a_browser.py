@@ -1,4 +1,4 @@
-"""The film viewer in Chromium: what each control does, what stays, and what never happens."""
+"""The image viewer in Chromium: what each control does, what stays, and what never happens."""
 
 import io
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def page(page: Page, address: str) -> Iterator[Page]:
-    """The page with its first film on show."""
+    """The page with its first image on show."""
     with without_complaints(page, address):
         page.goto(address)
         loaded(page, FIRST_ALT)
@@ -56,7 +56,7 @@ def seen(page: Page) -> Grey:
 
 
 def seen_film(page: Page) -> Grey:
-    """The film as it is seen whole, without the black beside it."""
+    """The image as it is seen whole, without the black beside it."""
     box = film_box(page)
     outer = frame(page).bounding_box()
     assert outer is not None
@@ -149,7 +149,7 @@ def test_window_and_level_are_linear_between_black_and_white(page: Page) -> None
         assert said == f"Window {round(width)} of 255 greys"
         for invert in (False, True):
             page.get_by_role("checkbox", name="Invert").set_checked(invert)
-            # The browser windows the film and then reduces it to the screen: where it cuts off, edges differ a little.
+            # The browser windows the image and then reduces it to the screen: where it cuts off, edges differ a little.
             difference = np.abs(seen_film(page) - (255 - expected if invert else expected))
             assert difference.mean() < 2.5, (contrast, brightness, invert)
 
@@ -293,9 +293,9 @@ def test_another_film_is_shown_with_the_same_settings_but_whole(page: Page) -> N
 def test_settings_are_kept_while_no_film_is_on_show(page: Page) -> None:
     set_slider(page, "Contrast", 0.5)
     page.get_by_role("button", name="Zoom in").click()
-    page.get_by_text("Show film").click()
+    page.get_by_text("Show image").click()
     expect(frame(page)).to_have_count(0)
-    page.get_by_text("Show film").click()
+    page.get_by_text("Show image").click()
     loaded(page, FIRST_ALT)
     expect(page.get_by_role("slider", name="Contrast")).to_have_value("0.5")
     expect(page.locator(".factor")).to_have_text("140%")
@@ -345,7 +345,7 @@ def test_the_lungs_lie_over_the_film_in_blue_with_controls_of_their_own(page: Pa
 
 
 def test_the_page_scrolls_to_the_film_when_another_one_is_opened_from_further_down(page: Page) -> None:
-    button = page.get_by_role("button", name="Next film")
+    button = page.get_by_role("button", name="Next image")
     button.scroll_into_view_if_needed()
     assert film_box(page)["y"] < 0
     button.click()

@@ -1,4 +1,4 @@
-"""A page with nothing but the film viewer, for its tests: films to step through, with heat, with lungs and without."""
+"""A page with nothing but the image viewer, for its tests: images to step through, with heat, with lungs and without."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from covid_core.ui.viewer import film_viewer
 from tests.phantom import phantom_film
 
 BOX = (40, 50, 360, 450)
-FIRST_ALT = "Film one"
-OTHER_ALT = 'Film <b id="injected">two</b> "quoted"'
+FIRST_ALT = "Image one"
+OTHER_ALT = 'Image <b id="injected">two</b> "quoted"'
 
 
 def film(number: int) -> GreyImage:
-    """A phantom film that is higher than wide, float32 (500, 400) in [0, 1]."""
+    """A phantom image that is higher than wide, float32 (500, 400) in [0, 1]."""
     square = phantom_film(np.random.default_rng(number), "covid", 500)
     return square[:, 50:450].astype(np.float32) / 255
 
@@ -29,7 +29,7 @@ def heat(number: int) -> NDArray[np.float32]:
 
 
 def lungs() -> NDArray[np.bool_]:
-    """A rectangle in each half of the film, bool (100, 80)."""
+    """A rectangle in each half of the image, bool (100, 80)."""
     inside = np.zeros((100, 80), np.bool_)
     inside[20:70, 10:35] = inside[20:70, 45:70] = True
     return inside
@@ -41,13 +41,13 @@ def page() -> None:
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     left, right = st.columns(2)
     with right:
-        number = st.number_input("Film number", 1, 9, key="number")
+        number = st.number_input("Image number", 1, 9, key="number")
         with_heat = st.toggle("With heat", value=True, key="with_heat")
         with_lungs = st.toggle("Lungs instead", key="with_lungs")
-        shown = st.toggle("Show film", value=True, key="shown")
+        shown = st.toggle("Show image", value=True, key="shown")
         st.button("Run again")
         st.container(height=1500, border=False)
-        st.button("Next film", on_click=_next)
+        st.button("Next image", on_click=_next)
     if not shown:
         st.stop()
     with left:

@@ -1,6 +1,6 @@
 """A table of any length with the columns and the vocabulary of the collection, made up from a seed.
 
-As in the collection: most patients have one film and some have several, which share their notes, place and source; about the
+As in the collection: most patients have one image and some have several, which share their notes, place and source; about the
 same share of each column is blank; over all rows, blanks included, the two notes are about as long.
 """
 
@@ -41,7 +41,7 @@ def made_up_csv(rows: int, seed: int = 0) -> bytes:
     """Write a table, about 640 bytes a row, UTF-8, with commas and Windows line ends.
 
     Args:
-        rows: how many films; patients are about two thirds of that.
+        rows: how many images; patients are about two thirds of that.
         seed: the same one gives the same bytes.
     """
     rng = np.random.default_rng(seed)

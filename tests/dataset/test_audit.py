@@ -180,7 +180,7 @@ def test_the_files_of_the_real_collection_are_as_a_recount_finds_them(
 def test_the_labels_of_the_real_collection_are_as_a_recount_finds_them(
     real_audit: Audit, recounted: list[dict[str, str]], real_dataset: Path
 ) -> None:
-    """686 labelled frontal films; 10 patients with both classes; 11 of 18 No Finding films of patients with such a film."""
+    """686 labelled frontal images; 10 patients with both classes; 11 of 18 No Finding images of patients with such a image."""
     films = labelled_frontal(recounted, real_dataset / "images")
     assert (len(recounted), len(films)) == (real_audit.images, 686) == (950, 686)
     classes, by_source = defaultdict(set), defaultdict(set)

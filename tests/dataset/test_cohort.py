@@ -37,7 +37,7 @@ def test_the_real_flow_accounts_for_every_row(real_dataset: Path) -> None:
     assert (steps["all"].images, steps["x_ray"].images, steps["file"].images) == (950, 866, 686)
     assert (steps["file"].patients, steps["labelled"].excluded_images) == (415, 84)
     assert len(cohort.table) + len(cohort.exclusions) == 950
-    # Of the 18 labelled frontal No Finding films, 11 are of patients with a COVID-19 film, 3 of patients with COVID-19 on CT.
+    # Of the 18 labelled frontal No Finding images, 11 are of patients with a COVID-19 image, 3 of patients with COVID-19 on CT.
     assert steps["unambiguous"].excluded_images == 14
 
 

@@ -1,4 +1,4 @@
-"""The same picture under several names, on drawn films; `test_prepare` has the real ones."""
+"""The same picture under several names, on drawn images; `test_prepare` has the real ones."""
 
 import io
 from pathlib import Path

@@ -44,13 +44,13 @@ def test_a_fold_is_a_prepared_dataset_whose_test_part_is_that_fold(prepared: Pat
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda folds: folds.iloc[1:], "does not name the films"),
+        (lambda folds: folds.iloc[1:], "does not name the images"),
         (
             lambda folds: pd.concat([folds, pd.DataFrame({"filename": ["x.png"], "fold": [0]})]),
-            "does not name the films",
+            "does not name the images",
         ),
         (lambda folds: folds.rename(columns={"fold": "part"}), "does not hold folds"),
-        (lambda folds: folds.assign(fold=range(len(folds))), "divides films of one patient"),
+        (lambda folds: folds.assign(fold=range(len(folds))), "divides images of one patient"),
     ],
 )
 def test_folds_that_do_not_fit_are_refused(prepared: Path, tmp_path: Path, change, sentence: str) -> None:

@@ -22,7 +22,7 @@ def write_folder(folder: Path, table: str = f"filename,finding,label\n{ROWS}", i
 
 def test_films_stand_in_the_order_of_the_table_beside_their_files(tmp_path: Path) -> None:
     found = read_labelled_folder(write_folder(tmp_path / "elsewhere"))
-    assert (found.name, repr(found)) == ("elsewhere", "LabelledFolder('elsewhere', 4 films)")
+    assert (found.name, repr(found)) == ("elsewhere", "LabelledFolder('elsewhere', 4 images)")
     assert found.paths == tuple(tmp_path / "elsewhere" / "images" / f"{name}.png" for name in "abcd")
     assert found.table["label"].tolist() == ["non_covid", "covid", "", ""]
 

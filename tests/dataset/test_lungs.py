@@ -135,7 +135,7 @@ def test_a_mask_that_is_no_picture_is_refused_with_its_film(tmp_path: Path, cont
         write_drawn(tmp_path, {"film.png": content})
     else:
         write_estimated(tmp_path, {"film": content})
-    with pytest.raises(DatasetError, match=r"The lung mask of film\.jpg cannot be read"):
+    with pytest.raises(DatasetError, match=r"The lung mask of image\.jpg cannot be read"):
         read_lung_masks(tmp_path, ["film.jpg"], 32)
 
 
@@ -175,12 +175,12 @@ def test_the_one_mask_that_is_no_picture_is_refused(tmp_path: Path, drawn: bool)
         write_drawn(tmp_path, {"film.png": b"no"})
     else:
         write_estimated(tmp_path, {"film": b"no"})
-    with pytest.raises(DatasetError, match=r"The lung mask of film\.jpg cannot be read"):
+    with pytest.raises(DatasetError, match=r"The lung mask of image\.jpg cannot be read"):
         read_lung_mask(tmp_path, "film.jpg")
 
 
 def test_masks_of_the_real_collection_have_the_shape_of_their_films(real_dataset: Path) -> None:
-    """A film may have been reduced, so that its sides are rounded: at most one pixel of 512."""
+    """An image may have been reduced, so that its sides are rounded: at most one pixel of 512."""
     annotations, images = real_dataset / "annotations", real_dataset / "images"
     for drawn, names in ((True, ["16745_7_5.PNG", "1-s2.0-S0140673620303706-fx1_lrg.jpg"]), (False, ["wong-0005.jpg"])):
         for name in names:

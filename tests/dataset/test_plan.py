@@ -38,7 +38,7 @@ RULES = [
 
 
 def widest_films(dataset: Path) -> ReadFilms:
-    """What a page reads: the films that any of the rules may use."""
+    """What a page reads: the images that any of the rules may use."""
     table = read_metadata(dataset / "metadata.csv")
     names = select_cohort(table, dataset / "images", WIDEST_RULES).table["filename"].tolist()
     return read_films(dataset / "images", names)

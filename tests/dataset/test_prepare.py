@@ -222,7 +222,7 @@ def test_the_real_split_is_sound(real_prepared: PreparedDataset) -> None:
 
 def test_the_real_dataset_has_twenty_duplicate_pairs_across_patients(real_prepared: PreparedDataset) -> None:
     # The list was made by looking at every candidate pair; see covid_core.dataset.duplicates. 14 are the same picture, 6 more
-    # the same film republished or the same person.
+    # the same image republished or the same person.
     patient = real_prepared.split.set_index("filename")["patientid"]
     pairs = [(patient[first], patient[second]) for first, second in real_prepared.duplicate_pairs]
     assert sorted(pair for pair in pairs if pair[0] != pair[1]) == sorted(

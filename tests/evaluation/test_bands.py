@@ -15,7 +15,7 @@ def films_from(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | No
 
 
 def random_films(seed: int, n: int = 200, patients: int = 120) -> Films:
-    """Films with many ties (two decimals)."""
+    """Images with many ties (two decimals)."""
     rng = np.random.default_rng(seed)
     labels = rng.random(n) < 0.6
     scores = np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.25), 0, 1), 2)
@@ -57,7 +57,7 @@ def test_the_roc_curve_runs_through_the_points_of_scikit_learn(seed: int) -> Non
 
 
 def test_a_step_is_found_where_the_rate_has_no_exact_number() -> None:
-    # 100 others spread over all rates, each preceded by one covid film: at i/100, i + 1 of the covid films are found.
+    # 100 others spread over all rates, each preceded by one covid image: at i/100, i + 1 of the covid images are found.
     scores = np.linspace(1, 0, 200)
     band = roc_of(films_from(np.tile([1, 0], 100), scores))
     np.testing.assert_allclose(band.value[:-1], np.arange(1, 101) / 100)
@@ -77,7 +77,7 @@ def test_precision_agrees_with_scikit_learn(seed: int) -> None:
 
 def test_the_mean_of_the_precision_curve_is_the_average_precision() -> None:
     rng = np.random.default_rng(4)
-    labels = np.repeat([True, False], [100, 60])  # 100 covid films: each step of the curve is one point of the grid
+    labels = np.repeat([True, False], [100, 60])  # 100 covid images: each step of the curve is one point of the grid
     films = films_from(labels, rng.normal(size=160) * 0.1 + 0.4 + 0.1 * labels)
     expected = reference.average_precision_score(films.truth, films.probability)
     assert pr_of(films).value.mean() == pytest.approx(expected)

@@ -8,7 +8,7 @@ from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 
 
 def table_of(n: int = 300, seed: int = 0) -> pd.DataFrame:
-    """Films whose source tells the class in four of five cases, and whose view, sex and age tell nothing."""
+    """Images whose source tells the class in four of five cases, and whose view, sex and age tell nothing."""
     rng = np.random.default_rng(seed)
     covid = rng.random(n) < 0.6
     told = rng.random(n) < 0.8

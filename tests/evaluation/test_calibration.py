@@ -45,7 +45,7 @@ def test_platt_agrees_with_scikit_learns_logistic_regression_on_the_smoothed_tar
     targets = np.where(labels, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     weights = np.where(labels, 0.5 / positives, 0.5 / negatives)
     logits = np.log(raw / (1 - raw))[:, None]
-    # A soft target is a film that counts partly as covid and partly as not.
+    # A soft target is an image that counts partly as covid and partly as not.
     expected = LogisticRegression(C=1e10, tol=1e-10, max_iter=1000).fit(
         np.vstack([logits, logits]),
         np.repeat([1, 0], 120),
@@ -86,7 +86,7 @@ def test_a_constant_output_is_not_calibrated() -> None:
 def test_separated_classes_and_saturated_outputs_give_finite_probabilities() -> None:
     raw, labels = np.array([0.0] * 10 + [1.0] * 10), np.arange(20) >= 10
     fitted = fit_platt(raw, labels, fitted_on="val")
-    # Platt's targets for ten films of a class are 11/12 and 1/12.
+    # Platt's targets for ten images of a class are 11/12 and 1/12.
     assert fitted.method == "platt"
     np.testing.assert_allclose(fitted.apply(raw), np.where(labels, 11 / 12, 1 / 12), rtol=1e-4)
 
@@ -243,7 +243,7 @@ def test_probabilities_near_one_for_every_film_are_found_far_too_high() -> None:
 def test_weighing_films_gives_the_calibration_line_of_repeated_films(prevalence: float | None) -> None:
     raw, labels = films(60, slope=0.8, intercept=0.3)
     times = np.random.default_rng(4).integers(0, 3, size=(5, 60))
-    times[3] *= labels  # no film of the other class
+    times[3] *= labels  # no image of the other class
     intercepts, slopes = calibration.weighted_calibration_line(labels, raw, times.astype(float), prevalence=prevalence)
     for row, repeated in enumerate(times):
         expected = calibration.calibration_line(

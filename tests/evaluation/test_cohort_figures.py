@@ -24,7 +24,7 @@ FLOW = [
 
 
 def split_table() -> pd.DataFrame:
-    """Six films of five patients; `5.png` is a duplicate of `1.png`, both in train."""
+    """Six images of five patients; `5.png` is a duplicate of `1.png`, both in train."""
     return pd.DataFrame(
         {
             "filename": [f"{number}.png" for number in range(6)],
@@ -109,7 +109,7 @@ def test_folds_are_the_parts_of_a_cross_validated_model() -> None:
     split = split_table()
     block = cohort_block(split, FLOW, {"patients": 0, "duplicates": 0}, folds=pd.Series([1, 1, 0, 0, 10, 1]))
     assert [(part["name"], part["images"]) for part in block["parts"]] == [("fold 0", 2), ("fold 1", 3), ("fold 10", 1)]
-    assert block["note"] == "Cross-validated in 3 folds: every film is development and test in turn."
+    assert block["note"] == "Cross-validated in 3 folds: every image is development and test in turn."
     assert block["overlap"] == {"patients": 0, "duplicates": 0}
 
     divided = cohort_block(split, FLOW, None, folds=pd.Series([1, 0, 0, 0, 1, 1]))
@@ -120,11 +120,11 @@ def test_what_is_incomplete_is_refused() -> None:
     split = split_table()
     with pytest.raises(EvaluationError, match="lacks the columns patientid"):
         cohort_block(split.drop(columns="patientid"), [], None, folds=None)
-    with pytest.raises(EvaluationError, match="no film"):
+    with pytest.raises(EvaluationError, match="no image"):
         cohort_block(split.head(0), [], None, folds=None)
-    with pytest.raises(EvaluationError, match="every film of the split"):
+    with pytest.raises(EvaluationError, match="every image of the split"):
         cohort_block(split, [], None, folds=pd.Series([0, 1]))
-    with pytest.raises(EvaluationError, match="every film of the split"):
+    with pytest.raises(EvaluationError, match="every image of the split"):
         cohort_block(split, [], None, folds=pd.Series([0, 1, None, 0, 1, 0]))
     with pytest.raises(EvaluationError, match="Step 1 of the flow lacks reason"):
         cohort_block(split, [{"images": 1}], None, folds=None)

@@ -142,7 +142,7 @@ def test_the_interval_of_the_difference_resamples_whole_patients() -> None:
     _, membership = np.unique(first["group"], return_inverse=True)
     result = compared(first, second)
     truth = (first["label"] == "covid").to_numpy()
-    # Clusters are numbered by their first film and resampled in the order of these numbers as text.
+    # Clusters are numbered by their first image and resampled in the order of these numbers as text.
     clusters = np.unique(
         np.array([np.flatnonzero(membership == group)[0] for group in membership]).astype(str), return_inverse=True
     )[1]
@@ -165,7 +165,7 @@ def test_only_films_that_both_models_read_count() -> None:
 
 def test_groups_of_either_table_bind_films_to_one_cluster() -> None:
     first, second = two_tables(1)
-    # By the first table every film is alone, by the second films 0 and 1, 2 and 3, ... belong together.
+    # By the first table every image is alone, by the second images 0 and 1, 2 and 3, ... belong together.
     alone = first.assign(patientid=[str(n) for n in range(80)], group=[str(n) for n in range(80)])
     paired = second.assign(group=[str(n // 2) for n in range(80)])
     truth = (first["label"] == "covid").to_numpy()
@@ -233,7 +233,7 @@ def test_films_with_two_labels_or_none_in_common_are_refused() -> None:
     first, second = two_tables()
     other = second.copy()
     other.loc[3, "label"] = "covid" if other.loc[3, "label"] == "non_covid" else "non_covid"
-    with pytest.raises(EvaluationError, match=r"differs .* 1 of 80 films, the first is 3\.png"):
+    with pytest.raises(EvaluationError, match=r"differs .* 1 of 80 images, the first is 3\.png"):
         compared(first, other)
-    with pytest.raises(EvaluationError, match="no held-out film in common"):
+    with pytest.raises(EvaluationError, match="no held-out image in common"):
         compared(first, second.assign(filename=[f"other{n}" for n in range(80)]))

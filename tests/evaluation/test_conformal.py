@@ -14,12 +14,12 @@ def logistic(scores: np.ndarray) -> np.ndarray:
 
 
 def test_the_bounds_are_the_ranks_that_a_calculation_by_hand_gives() -> None:
-    # Of 19 covid films the bound is the 2nd lowest (0.1 of 19 + 1), of 9 others the highest (0.1 of 9 + 1).
+    # Of 19 covid images the bound is the 2nd lowest (0.1 of 19 + 1), of 9 others the highest (0.1 of 9 + 1).
     covid, others = 0.40 + 0.03 * np.arange(19), 0.10 + 0.05 * NINE
-    fitted = fit_three_way([1] * 19 + [0] * 9, [*covid, *others], 0.90, fitted_on="films made up")
+    fitted = fit_three_way([1] * 19 + [0] * 9, [*covid, *others], 0.90, fitted_on="images made up")
     assert (fitted.lower, fitted.upper) == (pytest.approx(0.43), pytest.approx(0.50))
     assert (fitted.coverage, fitted.n_covid, fitted.n_non_covid) == (0.90, 19, 9)
-    assert fitted.fitted_on == "films made up"
+    assert fitted.fitted_on == "images made up"
 
 
 def test_below_is_non_covid_above_is_covid_and_from_lower_to_upper_is_indeterminate() -> None:
@@ -54,21 +54,21 @@ def test_over_many_draws_each_class_is_covered_as_often_as_promised(covid: int, 
     kept = np.empty((draws, 2))
     for draw in range(draws):
         fitted = fit_three_way(labels, logistic(rng.normal(np.where(labels, 0.6, -0.6))))
-        # The classes overlap so much that an indeterminate film has both of them in its set.
+        # The classes overlap so much that an indeterminate image has both of them in its set.
         kept[draw] = (
             (fitted.decide_all(logistic(rng.normal(0.6, size=new))) != "non_covid").mean(),
             (fitted.decide_all(logistic(rng.normal(-0.6, size=new))) != "covid").mean(),
         )
     for films, measured in zip((covid, others), kept.T, strict=True):
         error = measured.std() / np.sqrt(draws)
-        # A new film is equally likely to take each of n + 1 ranks, and the lowest n + 1 tenths of them are not covered.
+        # A new image is equally likely to take each of n + 1 ranks, and the lowest n + 1 tenths of them are not covered.
         exact = 1 - ((films + 1) // 10) / (films + 1)
         assert measured.mean() == pytest.approx(exact, abs=3 * error)
         assert measured.mean() >= 0.90 - 3 * error
 
 
 def test_cross_fitted_shares_agree_with_a_count_by_hand_where_sets_hold_both_classes() -> None:
-    # Fold 0 is judged by fold 1's bounds, 0.2 and 0.8, and fold 1 by fold 0's, 0.1 and 0.9: all its films are between.
+    # Fold 0 is judged by fold 1's bounds, 0.2 and 0.8, and fold 1 by fold 0's, 0.1 and 0.9: all its images are between.
     labels = np.tile([True] * 9 + [False] * 9, 2)
     fold = np.repeat([0, 1], 18)
     first = np.repeat([0.1, 0.5, 0.9], 3)
@@ -78,7 +78,7 @@ def test_cross_fitted_shares_agree_with_a_count_by_hand_where_sets_hold_both_cla
         name: {part: share["value"] for part, share in found[name].items()} for name in ("covered", "indeterminate")
     }
     assert found["coverage"] == 0.90
-    # Not covered: the 3 covid films at 0.1 and the 3 others at 0.9.
+    # Not covered: the 3 covid images at 0.1 and the 3 others at 0.9.
     assert value["covered"] == pytest.approx({"overall": 30 / 36, "covid": 15 / 18, "non_covid": 15 / 18})
     assert value["indeterminate"] == pytest.approx({"overall": 24 / 36, "covid": 12 / 18, "non_covid": 12 / 18})
     assert found["decided"]["value"] == pytest.approx(12 / 36)
@@ -101,7 +101,7 @@ def test_an_empty_set_is_indeterminate_and_not_covered() -> None:
 
 
 def random_films(n: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, probabilities, folds and patients; two films a patient."""
+    """Labels, probabilities, folds and patients; two images a patient."""
     rng = np.random.default_rng(1)
     patients = np.arange(n) // 2
     labels = patients % 3 > 0
@@ -130,7 +130,7 @@ def test_where_nothing_is_decided_the_figures_among_the_decided_are_undefined() 
 
 def test_a_patient_with_films_in_two_folds_is_refused() -> None:
     labels, probability, folds, patients = random_films()
-    with pytest.raises(EvaluationError, match="100 patients with films in several folds, the first is 0"):
+    with pytest.raises(EvaluationError, match="100 patients with images in several folds, the first is 0"):
         cross_fitted_coverage(labels, probability, np.arange(200) % 2, patients)
     with pytest.raises(ValueError, match="folds"):
         cross_fitted_coverage(labels, probability, folds[:5], patients)

@@ -39,7 +39,7 @@ def test_what_depends_on_the_call_is_what_another_threshold_changes() -> None:
         random_films(7, n=2, patients=2),
         random_films(8, share=0.06),
     ],
-    ids=["usual", "4 patients", "few", "none called", "all called", "no covid", "only covid", "2 films", "rare"],
+    ids=["usual", "4 patients", "few", "none called", "all called", "no covid", "only covid", "2 images", "rare"],
 )
 def test_figures_of_the_call_are_exactly_those_of_the_whole_report(films: Films) -> None:
     whole = all_metrics(films, n_resamples=300, seed=3)

@@ -6,7 +6,7 @@ from sklearn import metrics as reference
 from covid_core.evaluation import metrics
 from covid_core.labels import CLASSES, COVID, NON_COVID
 
-# 35 covid films of which 18 are called, 19 others of which 17 are not.
+# 35 covid images of which 18 are called, 19 others of which 17 are not.
 KNOWN_LABELS = np.array([1] * 35 + [0] * 19)
 KNOWN_CALLED = np.array([1] * 18 + [0] * 17 + [0] * 17 + [1] * 2)
 

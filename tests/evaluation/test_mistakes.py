@@ -106,5 +106,5 @@ def test_wrong_questions_are_refused() -> None:
         chosen(found, group="Sex", name="female")
     with pytest.raises(EvaluationError, match="threshold must be in"):
         mistakes(table, part="test", threshold=float(np.nan))
-    with pytest.raises(EvaluationError, match="no film of part"):
+    with pytest.raises(EvaluationError, match="no image of part"):
         mistakes(table, part="val", threshold=0.5)

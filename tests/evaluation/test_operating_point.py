@@ -21,16 +21,16 @@ def random_films(seed: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_highest_threshold_that_finds_nine_in_ten_is_taken_where_seven_in_ten_are_spared() -> None:
-    # 9 of 10 covid films are above 0.425, between 0.40 and 0.45, and so are 3 of the 10 others.
+    # 9 of 10 covid images are above 0.425, between 0.40 and 0.45, and so are 3 of the 10 others.
     chosen = choose_operating_point(*films(COVID, OTHERS))
     assert chosen.value == pytest.approx(0.425)
     assert chosen.rule == "sensitivity"
     assert "sensitivity 0.900 and specificity 0.700" in chosen.method
-    assert "20 films" in chosen.method
+    assert "20 images" in chosen.method
 
 
 def test_where_too_few_are_spared_youdens_maximum_is_taken_and_both_specificities_are_told() -> None:
-    # With 0.46 for 0.40, the threshold 0.40 spares only 6. Above 0.545 are 8 covid films and no other: J = 0.8.
+    # With 0.46 for 0.40, the threshold 0.40 spares only 6. Above 0.545 are 8 covid images and no other: J = 0.8.
     chosen = choose_operating_point(*films(COVID, [*OTHERS[:6], 0.46, *OTHERS[7:]]))
     assert chosen.value == pytest.approx(0.545)
     assert chosen.rule == "youden"

@@ -376,16 +376,16 @@ def test_what_the_result_rests_on_is_said_with_intervals() -> None:
         f"specificity 63% (95% CI {high.lower:.0%} to {high.upper:.0%})."
     )
     sentence = accuracy_sentence(three_answers((63, 30, 7), (16, 20, 64)))
-    assert sentence.startswith("Films with COVID-19 are called: COVID-19 63% (")
+    assert sentence.startswith("Images with COVID-19 are called: COVID-19 63% (")
     assert ", indeterminate 30% (" in sentence
-    assert "Other films: COVID-19 16% (" in sentence
+    assert "Other images: COVID-19 16% (" in sentence
 
 
 def test_how_much_worse_it_is_elsewhere_is_said_beside_the_same_figures_at_home() -> None:
     here = {"sensitivity": {"value": 0.77}, "specificity": {"value": 0.78}}
     there = {"sensitivity": {"value": 0.75}, "specificity": {"value": 0.65}}
     said = elsewhere_sentence({"metrics": here, "left_out_sources": there}) or ""
-    assert "found 75% of the films with COVID-19 from publishers that it had not seen, instead of 77%" in said
+    assert "found 75% of the images with COVID-19 from publishers that it had not seen, instead of 77%" in said
     assert "false alarm on 35% of the others, instead of 22%" in said
     assert elsewhere_sentence({"metrics": here}) is None
     unknown = {"sensitivity": {"value": None}, "specificity": {"value": 1}}
@@ -399,7 +399,7 @@ def test_the_charts_are_said_in_words() -> None:
         "with COVID-19; called not COVID-19 583, of whom 7 with COVID-19."
     )
     assert curve_words(reading) == (
-        "Curve of the probability of COVID-19 after a film that is called COVID-19, over the prevalence from 0.1% to 90%: at 10% "
+        "Curve of the probability of COVID-19 after an image that is called COVID-19, over the prevalence from 0.1% to 90%: at 10% "
         f"it is {probability_in_words(reading)}."
     )
     assert probability_in_words(reading).startswith("30% (95% CI ")

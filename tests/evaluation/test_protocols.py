@@ -10,7 +10,7 @@ from covid_core.evaluation.external import paired_metrics, repeated_summary, sha
 
 
 def films_of_finding(finding: str | None, label: str | None, called: int, n: int) -> pd.DataFrame:
-    """Films of another set, of which `called` are at 0.9 and the others at 0.1."""
+    """Images of another set, of which `called` are at 0.9 and the others at 0.1."""
     return pd.DataFrame(
         {
             "filename": [f"{finding}-{index}.png" for index in range(n)],
@@ -56,7 +56,7 @@ def test_films_without_covid_have_a_specificity_and_those_with_it_a_sensitivity(
     )
     found = shares_by_finding(table, 0.5)
     json.dumps(found, allow_nan=False)
-    assert list(found) == ["Tuberculosis", "Nodule", "COVID-19"]  # by number of films
+    assert list(found) == ["Tuberculosis", "Nodule", "COVID-19"]  # by number of images
     specificity = found["Tuberculosis"]["specificity"]
     assert (found["Tuberculosis"]["n"], found["Tuberculosis"]["called_covid"]) == (148, 15)
     # Newcombe 1998: 15 of 148 is 0.0624 to 0.1605, and 0 of 20 is 0 to 0.1611.
@@ -112,7 +112,7 @@ def test_what_rests_on_pairs_agrees_with_scikit_learn_and_needs_no_part() -> Non
     assert list(found) == ["roc_auc", "pooled_auc", "within_source_auc"]
     assert found["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
     assert found["pooled_auc"] == found["roc_auc"]  # one model judged all
-    # Both halves have 40 covid films and 20 others, so their pairs count alike.
+    # Both halves have 40 covid images and 20 others, so their pairs count alike.
     halves = [roc_auc_score(truth[half], scores[half]) for half in (source == "a.org", source == "b.org")]
     assert found["within_source_auc"]["value"] == pytest.approx(np.mean(halves))
     assert found["roc_auc"]["lower"] < found["roc_auc"]["value"] < found["roc_auc"]["upper"]

@@ -52,14 +52,14 @@ def test_the_originals_tables_fit_its_images_only_with_the_class_names_exchanged
     assert matrices({"covid": table["non_covid"], "non_covid": table["covid"]}) == [only]
     tn, tp = only
     meaning = original_table().set_index("Row as printed")["What it means"]
-    assert f"{tn / 19:.2f} ({tn} of 19 films)" in meaning[f"covid, {when}"]
-    assert f"{tp / 35:.2f} ({tp} of 35 films)" in meaning[f"non_covid, {when}"]
+    assert f"{tn / 19:.2f} ({tn} of 19 images)" in meaning[f"covid, {when}"]
+    assert f"{tp / 35:.2f} ({tp} of 35 images)" in meaning[f"non_covid, {when}"]
 
 
 def test_the_originals_figures_are_those_of_the_table_after_fine_tuning() -> None:
     expected = {"sensitivity": 18 / 35, "specificity": 17 / 19, "balanced_accuracy": (18 / 35 + 17 / 19) / 2}
     assert original_figures() == pytest.approx(expected)
-    assert published()["original"]["found"] == "18 of 35 covid films and 17 of 19 others"
+    assert published()["original"]["found"] == "18 of 35 covid images and 17 of 19 others"
 
 
 def evaluation_of(covid: list[float], non_covid: list[float]) -> dict[str, Any]:

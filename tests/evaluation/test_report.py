@@ -25,7 +25,7 @@ from covid_core.files import write_json
 def predictions(
     labels: np.ndarray, probability: np.ndarray, patients: np.ndarray | None = None, part: str = "test"
 ) -> pd.DataFrame:
-    """A predictions table; without `patients`, each film is of a patient of its own."""
+    """A predictions table; without `patients`, each image is of a patient of its own."""
     patients = np.arange(len(labels)) if patients is None else patients
     return pd.DataFrame(
         {
@@ -41,7 +41,7 @@ def predictions(
 
 
 def random_predictions(n: int, patients: int, seed: int = 0) -> pd.DataFrame:
-    """Films of patients of one class each, whose probabilities resemble each other within a patient."""
+    """Images of patients of one class each, whose probabilities resemble each other within a patient."""
     rng = np.random.default_rng(seed)
     patient = rng.integers(0, patients, n)
     labels = (rng.random(patients) < 0.6)[patient]
@@ -51,7 +51,7 @@ def random_predictions(n: int, patients: int, seed: int = 0) -> pd.DataFrame:
 
 
 def known_predictions() -> pd.DataFrame:
-    """The known predictor of test_metrics: 18 of 35 covid films called, 17 of 19 others not; each film its own patient."""
+    """The known predictor of test_metrics: 18 of 35 covid images called, 17 of 19 others not; each image its own patient."""
     labels = np.array([True] * 35 + [False] * 19)
     probability = np.array([0.9] * 18 + [0.2] * 17 + [0.1] * 17 + [0.8] * 2)
     return predictions(labels, probability)
@@ -82,7 +82,7 @@ def test_a_known_predictor_gives_a_known_evaluation() -> None:
     assert values["specificity"] == pytest.approx(17 / 19)
     assert values["ppv"] == pytest.approx(18 / 20)
     assert values["npv"] == pytest.approx(17 / 34)
-    # Pairs won by the covid film: 18 against all 19 others, 17 against the 17 others below them.
+    # Pairs won by the covid image: 18 against all 19 others, 17 against the 17 others below them.
     assert values["roc_auc"] == pytest.approx((18 * 19 + 17 * 17) / (35 * 19))
     assert values["brier"] == pytest.approx((18 * 0.01 + 17 * 0.64 + 17 * 0.01 + 2 * 0.64) / 54)
     assert {name: evaluation["metrics"][name]["n"] for name in ("sensitivity", "specificity", "ppv", "npv")} == {
@@ -180,7 +180,7 @@ def test_the_same_seed_gives_the_same_evaluation() -> None:
 def test_a_perfect_sensitivity_gets_the_interval_of_its_patients_and_not_one_without_width() -> None:
     labels = np.array([True] * 40 + [False] * 40)
     probability = np.array([0.9] * 40 + [0.1, 0.8] * 20)
-    patients = np.array([*(np.arange(40) // 2), *range(100, 140)])  # 20 covid patients of two films each
+    patients = np.array([*(np.arange(40) // 2), *range(100, 140)])  # 20 covid patients of two images each
     metric = evaluate(predictions(labels, probability, patients), model="m", threshold=0.5)["metrics"]["sensitivity"]
     assert (metric["value"], metric["upper"], metric["n"]) == (1.0, 1.0, 40)
     assert metric["lower"] == pytest.approx(1 - 0.1611, abs=5e-5)  # Newcombe 1998: 0 of 20
@@ -223,8 +223,8 @@ def test_a_part_of_one_class_gives_none_with_a_sentence(is_covid: bool, prevalen
 def test_a_class_of_few_patients_is_noted_in_words_that_a_reader_knows() -> None:
     truth = np.array([True] * 40 + [False] * 5)
     note = evaluate(predictions(truth, np.linspace(0, 1, 45)), model="m", threshold=0.5, n_resamples=10)["note"]
-    assert "films without COVID-19 come from fewer than 20 patients" in note
-    assert "films with COVID-19" not in note
+    assert "images without COVID-19 come from fewer than 20 patients" in note
+    assert "images with COVID-19" not in note
 
 
 def test_one_patient_gives_values_without_intervals() -> None:
@@ -272,12 +272,12 @@ def test_the_time_of_the_evaluation_is_utc() -> None:
     ("change", "sentence"),
     [
         (lambda table: table.drop(columns="group"), "lack the columns group"),
-        (lambda table: table.assign(part="val"), "no film of part 'test'. Parts: val"),
+        (lambda table: table.assign(part="val"), "no image of part 'test'. Parts: val"),
         (lambda table: table.assign(label="COVID"), "Received: 'COVID'"),
         (lambda table: table.assign(probability_covid=1.2), r"probability_covid .* outside \[0, 1\]"),
         (lambda table: table.assign(probability_raw=-3.0), r"probability_raw .* outside \[0, 1\]"),
         (lambda table: table.assign(probability_covid=np.nan), "54 empty values"),
-        (lambda table: table.assign(filename="same.png"), "53 films occur more than once"),
+        (lambda table: table.assign(filename="same.png"), "53 images occur more than once"),
     ],
 )
 def test_predictions_that_cannot_be_used_are_refused(change: object, sentence: str) -> None:
@@ -331,7 +331,7 @@ def test_the_summary_shows_both_classes_the_matrix_and_the_main_figures() -> Non
     at = next(index for index, line in enumerate(lines) if line.startswith("Sensitivity       0.51 (95% CI 0."))
     assert lines[at + 1].startswith("Specificity       0.89 (95% CI 0.")
     assert lines[at + 2].startswith("ROC AUC           0.95 (95% CI 0.")
-    assert lines[at + 3].startswith("  within a source undefined. Not defined: no source has films of both classes.")
+    assert lines[at + 3].startswith("  within a source undefined. Not defined: no source has images of both classes.")
 
 
 def test_the_verdict_states_hits_false_alarms_and_ranking_in_one_sentence() -> None:
@@ -363,7 +363,7 @@ def test_recognising_the_publisher_earns_nothing_within_a_source() -> None:
 def test_without_sources_the_figure_within_a_source_is_withheld_with_a_sentence() -> None:
     found = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)["metrics"]["within_source_auc"]
     assert found["value"] is None
-    assert found["note"] == "Not defined: no source has films of both classes."
+    assert found["note"] == "Not defined: no source has images of both classes."
 
 
 def test_calibration_is_reported_of_the_raw_output_and_of_the_calibrated_one() -> None:

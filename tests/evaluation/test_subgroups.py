@@ -12,7 +12,7 @@ THRESHOLD = 0.5
 
 
 def random_predictions(n: int = 400, patients: int = 250, seed: int = 0) -> pd.DataFrame:
-    """Films of patients of one class each, with every column that a grouping reads, a tenth of them blank."""
+    """Images of patients of one class each, with every column that a grouping reads, a tenth of them blank."""
     rng = np.random.default_rng(seed)
     patient = rng.integers(0, patients, n)
     covid = (rng.random(patients) < 0.6)[patient]
@@ -122,7 +122,7 @@ def test_severity_is_told_of_covid_films_alone_and_gives_sensitivity_alone() -> 
         assert row["sensitivity"]["value"] == pytest.approx((films["probability_covid"] >= THRESHOLD).mean())
         for name in ("specificity", "balanced_accuracy", "roc_auc"):
             assert row[name]["value"] is None
-            assert "only films with COVID-19" in row[name]["note"]
+            assert "only images with COVID-19" in row[name]["note"]
 
 
 def test_bands_begin_at_their_lowest_value() -> None:
@@ -149,7 +149,7 @@ def test_no_film_is_dropped_from_a_grouping_of_all_films() -> None:
 
 def test_a_grouping_is_absent_without_its_column_or_without_any_value() -> None:
     predictions = random_predictions().drop(columns=["age", "rt_pcr"]).assign(sex=np.nan)
-    predictions.loc[predictions["label"] == "covid", "severity"] = np.nan  # what is left is of other films
+    predictions.loc[predictions["label"] == "covid", "severity"] = np.nan  # what is left is of other images
     assert list(dict.fromkeys(row["group"] for row in block_of(predictions))) == ["View", "Source"]
 
 
@@ -166,7 +166,7 @@ def test_rows_are_flagged_below_twenty_films_of_a_class() -> None:
     labels = ["covid"] * 20 + ["non_covid"] * 19 + ["covid"] * 20
     table = random_predictions(59).assign(label=labels, sex=["F"] * 39 + ["M"] * 20)
     flags = {row["name"]: row["few"] for row in block_of(table) if row["group"] == "Sex"}
-    assert flags == {"female": True, "male": False}  # the men have no other film: no figure rests on so few
+    assert flags == {"female": True, "male": False}  # the men have no other image: no figure rests on so few
 
 
 def test_a_group_of_one_class_says_which_films_it_lacks() -> None:
@@ -181,7 +181,7 @@ def test_a_group_of_one_class_says_which_films_it_lacks() -> None:
             "none",
             {"specificity": 0}.get(name, row["films"]),
         )
-        assert row[name]["note"] == "Not defined: there is no non_covid film."
+        assert row[name]["note"] == "Not defined: there is no non_covid image."
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
@@ -256,5 +256,5 @@ def test_the_worst_row_comes_first_and_undefined_ones_last() -> None:
 
 
 def test_a_part_without_films_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="no film of part 'val'"):
+    with pytest.raises(EvaluationError, match="no image of part 'val'"):
         subgroup_block(random_predictions(), part="val", threshold=0.5, prevalence=None, n_resamples=10, seed=0)

@@ -30,7 +30,7 @@ def at(curve: DecisionCurve, threshold: float) -> int:
 
 
 def test_the_net_benefit_is_the_one_worked_out_by_hand() -> None:
-    # At 0.2: three of four covid films are found, two of six others are acted on; w = 0.2/0.8.
+    # At 0.2: three of four covid images are found, two of six others are acted on; w = 0.2/0.8.
     films = films_from([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], [0.9, 0.6, 0.2, 0.1, 0.7, 0.3, 0.1, 0.1, 0.05, 0.0])
     curve = curve_of(films, 0.4)
     here = at(curve, 0.2)

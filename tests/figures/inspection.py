@@ -17,7 +17,7 @@ THEMES = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encodi
 
 
 def evaluation_of(labels: np.ndarray) -> dict[str, Any]:
-    """An evaluation at threshold 0.5 of films whose probabilities run evenly from 0 to 1."""
+    """An evaluation at threshold 0.5 of images whose probabilities run evenly from 0 to 1."""
     names = [f"{index}.png" for index in range(len(labels))]
     probability = np.linspace(0, 1, len(labels))
     table = pd.DataFrame(

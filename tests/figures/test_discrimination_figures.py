@@ -49,12 +49,12 @@ def test_a_figure_leaves_background_and_text_colour_to_the_page_and_names_its_ax
 
 def test_the_titles_of_the_axes_say_how_many() -> None:
     titles = {name: (one.layout.xaxis.title.text, one.layout.yaxis.title.text) for name, one in drawn().items()}
-    assert titles["roc"] == ("1 - specificity (share of 18 other films)", "Sensitivity (share of 18 COVID-19 films)")
+    assert titles["roc"] == ("1 - specificity (share of 18 other images)", "Sensitivity (share of 18 COVID-19 images)")
     assert titles["precision_recall"] == (
-        "Recall (share of 18 COVID-19 films)",
-        "Precision (share of films called<br>COVID-19, n = 36)",
+        "Recall (share of 18 COVID-19 images)",
+        "Precision (share of images called<br>COVID-19, n = 36)",
     )
-    assert titles["score_histogram"] == ("P(COVID-19), calibrated (n = 36 films)", "Films in each of 20 bins")
+    assert titles["score_histogram"] == ("P(COVID-19), calibrated (n = 36 images)", "Images in each of 20 bins")
 
 
 def test_the_roc_curve_carries_the_operating_point_of_the_confusion_matrix_and_the_chance_line() -> None:
@@ -116,7 +116,7 @@ def test_a_band_without_bounds_is_not_named() -> None:
 @pytest.mark.parametrize("draw", [figures.roc, figures.precision_recall])
 def test_a_part_of_one_class_gets_a_sentence_in_place_of_a_curve(draw: Any) -> None:
     figure = draw(evaluation_of(ONE_CLASS), BAND)
-    assert "no non_covid film" in texts(figure)[0]
+    assert "no non_covid image" in texts(figure)[0]
     assert figure.data == ()
 
 
@@ -141,7 +141,7 @@ def test_a_model_that_calls_nothing_has_no_operating_point_on_precision_over_rec
 
 def test_precision_over_recall_without_its_curve_says_what_is_missing() -> None:
     (sentence,) = texts(figures.precision_recall(evaluation_of(MIXED), None))
-    assert sentence.replace("<br>", " ") == "No curve: the predictions on the single films are missing."
+    assert sentence.replace("<br>", " ") == "No curve: the predictions on the single images are missing."
 
 
 def test_scores_are_counted_in_twenty_bins_with_covid_upwards_and_the_others_downwards() -> None:
@@ -175,8 +175,8 @@ def test_the_first_of_several_models_is_emphasised_on_top_and_first_in_the_legen
     figure = figures.roc_overlay([("mine", POINTS, AUC), ("other", POINTS, AUC | {"lower": None, "n": 100})])
     chance, other, mine = figure.data
     assert chance.showlegend is False
-    assert mine.name == "<b>mine</b><br>AUC 0.86 (0.82 to 0.90), n = 672 films"
-    assert other.name == "other<br>AUC 0.86, n = 100 films"
+    assert mine.name == "<b>mine</b><br>AUC 0.86 (0.82 to 0.90), n = 672 images"
+    assert other.name == "other<br>AUC 0.86, n = 100 images"
     assert mine.line.width > other.line.width
     assert figure.layout.legend.traceorder == "reversed"
 
@@ -191,7 +191,7 @@ def test_six_models_differ_in_colour_and_in_dash() -> None:
 def test_a_model_without_a_curve_is_named_nonetheless() -> None:
     undefined = {"value": None, "lower": None, "upper": None, "n": 12}
     _, model = figures.roc_overlay([("tiny", None, undefined)]).data
-    assert model.name == "<b>tiny</b><br>AUC not defined, n = 12 films"
+    assert model.name == "<b>tiny</b><br>AUC not defined, n = 12 images"
     assert list(model.x) == [None]
 
 

@@ -66,7 +66,7 @@ def test_every_axis_that_is_shown_has_a_title(name: str) -> None:
 
 def test_the_titles_of_the_axes_say_how_many() -> None:
     drawn = every_figure()
-    assert drawn["reliability"].layout.xaxis.title.text == "Predicted P(COVID-19) (n = 36 films)"
+    assert drawn["reliability"].layout.xaxis.title.text == "Predicted P(COVID-19) (n = 36 images)"
     assert drawn["training_curves"].layout.xaxis2.title.text == "Epoch (n = 5, all stages)"
     assert drawn["counts_bar"].layout.xaxis.title.text == "Images (n = 5)"
     assert drawn["flow"].layout.xaxis.title.text == "Images (n = 10 at the start)"
@@ -119,7 +119,7 @@ def test_an_epoch_without_a_validation_loss_is_never_the_best() -> None:
 def test_the_reliability_diagram_has_a_marker_and_bounds_for_every_bin() -> None:
     evaluation = evaluation_of(MIXED)
     bins = evaluation["reliability"]["bins"]
-    markers = trace(figures.reliability(evaluation), "films in bins")
+    markers = trace(figures.reliability(evaluation), "images in bins")
     assert list(markers.x) == [one["predicted"] for one in bins]
     assert list(markers.y) == [one["observed"] for one in bins]
     assert list(np.add(markers.y, markers.error_y.array)) == pytest.approx([one["upper"] for one in bins])
@@ -134,7 +134,7 @@ def test_the_scale_shows_the_film_in_the_colour_of_its_call_beside_the_operating
     assert figure.data[0].x[0] == probability
     assert figure.data[0].marker.color == colour
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.0, 0.6), (0.6, 1.0), (0.6, 0.6)]
-    assert texts(figure) == [f"<b>this film {probability:.2f}</b>", "operating point 0.60"]
+    assert texts(figure) == [f"<b>this image {probability:.2f}</b>", "operating point 0.60"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_indeterminate_part_of_the_scale_is_hatched_and_named_and_its_films_
     assert (band.name, band.showlegend) == ("indeterminate 0.30 to 0.70", True)
     assert band.marker.pattern.shape == "/"
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.0, 0.3), (0.7, 1.0), (0.6, 0.6)]
-    assert texts(figure) == [f"<b>this film {probability:.2f}</b>", "operating point 0.60"]
+    assert texts(figure) == [f"<b>this image {probability:.2f}</b>", "operating point 0.60"]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -201,7 +201,7 @@ def test_the_flow_names_images_patients_and_the_reason_of_every_step() -> None:
 
 
 def test_a_long_reason_in_the_flow_is_told_whole_on_lines_that_fit_a_narrow_screen() -> None:
-    reason = "No Finding in a patient who has COVID-19 elsewhere, on a film taken before or after this one"
+    reason = "No Finding in a patient who has COVID-19 elsewhere, on an image taken before or after this one"
     figure = figures.flow([*FLOW, {**FLOW[1], "reason": reason}])
     _, *lines = texts(figure)[-1].split("<br>")
     assert " ".join(lines) == f"3 left out: {reason}"

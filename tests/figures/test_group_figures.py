@@ -12,7 +12,7 @@ ROWS = [
     ForestRow("View", "L", None, None, None, 2, few=True),
     ForestRow("View", "PA", 0.8, 0.7, 0.9, 300, few=False),
 ]
-MEASURE = "Sensitivity (share of COVID-19 films)"
+MEASURE = "Sensitivity (share of COVID-19 images)"
 PARTS = pd.DataFrame({"development": [30, 10], "test": [2, 2]}, index=["PA", "AP"])
 
 
@@ -84,7 +84,7 @@ def test_the_number_of_films_stands_at_the_right_edge_of_every_row() -> None:
 
 
 def test_the_figure_of_all_films_is_a_line_through_the_forest() -> None:
-    line = trace(drawn()["forest"], "all films 0.77")
+    line = trace(drawn()["forest"], "all images 0.77")
     assert set(line.x) == {0.77}
     assert not [one for one in figures.forest(ROWS, MEASURE, None).data if one.mode == "lines"]
 
@@ -98,7 +98,7 @@ def test_the_name_of_a_group_is_cut_and_never_read_as_html() -> None:
 
 def test_each_row_of_areas_has_a_circle_over_all_films_and_a_diamond_within_a_source() -> None:
     figure = drawn()["areas"]
-    pooled, pooled_others = (one for one in figure.data if one.name == "over all films")
+    pooled, pooled_others = (one for one in figure.data if one.name == "over all images")
     within, within_others = (one for one in figure.data if one.name == "within a source")
     assert (list(pooled.x), list(pooled_others.x), list(within.x)) == ([0.86], [0.8, 0.6], [0.85])
     assert list(within_others.x) == [None]
@@ -110,7 +110,7 @@ def test_each_row_of_areas_has_a_circle_over_all_films_and_a_diamond_within_a_so
 
 def test_the_model_is_emphasised_among_the_baselines() -> None:
     figure = drawn()["areas"]
-    model, others = (one for one in figure.data if one.name == "over all films")
+    model, others = (one for one in figure.data if one.name == "over all images")
     assert model.marker.size > others.marker.size
     assert model.marker.color != others.marker.color
     assert list(figure.layout.yaxis.ticktext) == ["<b>this model</b>", "source", "view"]

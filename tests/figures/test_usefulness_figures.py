@@ -55,7 +55,7 @@ def test_the_decision_curve_marks_the_operating_point() -> None:
 
 
 def test_a_part_of_one_class_gets_a_sentence_in_place_of_a_decision_curve() -> None:
-    assert texts(decision(None)) == ["No curve: a class has no film."]
+    assert texts(decision(None)) == ["No curve: a class has no image."]
 
 
 def test_both_predictive_values_are_drawn_in_the_colour_of_their_call_over_a_logarithmic_scale() -> None:

@@ -1,4 +1,4 @@
-"""What several tests of DICOM share: a film, what is expected of it, and how its refusal is caught."""
+"""What several tests of DICOM share: an image, what is expected of it, and how its refusal is caught."""
 
 import numpy as np
 import pytest

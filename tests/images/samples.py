@@ -86,7 +86,7 @@ def palette_picture():
 
 
 def dicom_dataset(pixels, **elements):
-    """A CR film as a dataset with its uncompressed pixels; `elements` replace its own, and None removes one."""
+    """A CR image as a dataset with its uncompressed pixels; `elements` replace its own, and None removes one."""
     signed = pixels.dtype.kind == "i"
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid(entropy_srcs=["film"])
@@ -113,7 +113,7 @@ def dicom_dataset(pixels, **elements):
 
 
 def dicom(pixels, syntax=ExplicitVRLittleEndian, **elements):
-    """The bytes of a CR film; see `dicom_dataset`."""
+    """The bytes of a CR image; see `dicom_dataset`."""
     return dicom_bytes(dicom_dataset(pixels, **elements), syntax)
 
 
@@ -132,7 +132,7 @@ def dicom_bytes(dataset, syntax=ExplicitVRLittleEndian):
 
 
 def compressed_dicom(pixels, syntax, frame, **elements):
-    """A CR film with compressed pixels; `frame` is one, or several fragments in a list."""
+    """A CR image with compressed pixels; `frame` is one, or several fragments in a list."""
     fragments = frame if isinstance(frame, list) else [frame]
     dataset = dicom_dataset(pixels, **elements)
     dataset.PixelData = encapsulate(fragments, has_bot=False)

@@ -34,7 +34,7 @@ def refused_member(data, index=0):
 
 
 def with_entry(change, content=FILM, name="a.png"):
-    """An archive of two films, the first with an entry that was changed in place before it was written."""
+    """An archive of two images, the first with an entry that was changed in place before it was written."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
         entry = zipfile.ZipInfo(name)

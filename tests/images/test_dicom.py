@@ -1,4 +1,4 @@
-"""Which DICOM objects are taken for a film, what is kept of them, and what is said of them."""
+"""Which DICOM objects are taken for an image, what is kept of them, and what is said of them."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -157,7 +157,7 @@ def test_children_are_warned_of(age, warned):
     assert len(read_film(dicom(TWELVE_BITS, PatientAge=age)).warnings) == warned
 
 
-# How the film lies
+# How the image lies
 
 
 @pytest.mark.parametrize("orientation", [["L", "F"], ["LH", "FL"], "", "L"])
@@ -193,7 +193,7 @@ def test_an_orientation_that_cannot_be_read_is_left_out():
     assert read_film(data).warnings == ()
 
 
-# Real films
+# Real images
 
 
 def test_a_real_chest_film_is_read():

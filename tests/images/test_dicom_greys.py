@@ -203,7 +203,7 @@ def test_padding_of_signed_pixels_is_negative():
 
 def test_padding_above_the_stored_bits_is_not_taken_for_a_grey():
     values = ramp(2000, 4095).astype(np.uint16)
-    values[:, :10] = 0xF800  # of its lower 12 bits remains 2048, a grey of the film
+    values[:, :10] = 0xF800  # of its lower 12 bits remains 2048, a grey of the image
     film = decode(dicom(values, BitsStored=12, PixelPaddingValue=0xF800))
     close(film[:, 10:], stretched(values[:, 10:]))
     assert (values[:, 10:] == 2048).any()

@@ -39,7 +39,7 @@ def element(group, number, vr, content, length=None):
 
 
 def with_element(inserted, before=b"\x28\0\x02\0US"):
-    """A film with bytes put in front of one of its elements."""
+    """An image with bytes put in front of one of its elements."""
     data = dicom(TWELVE_BITS)
     place = data.index(before)
     return data[:place] + inserted + data[place:]

@@ -77,7 +77,7 @@ def sealed(data):
 
 
 def outcome(data):
-    """What becomes of a file: the film, the refusal, or those of the members of an archive."""
+    """What becomes of a file: the image, the refusal, or those of the members of an archive."""
     try:
         if is_archive(data):
             return [outcome_of(member.read) for member in members(data)]

@@ -44,7 +44,7 @@ def test_a_good_film_has_no_warning() -> None:
 
 def test_a_film_with_fewer_pixels_than_the_model_reads_is_small() -> None:
     assert only_warning(film(300, 223)).startswith(
-        "The film is only 223 pixels on its shorter side and the model reads 224, so detail is missing."
+        "The image is only 223 pixels on its shorter side and the model reads 224, so detail is missing."
     )
     assert quality_warnings(film(300, 224)) == ()
 
@@ -67,7 +67,7 @@ def test_a_margin_does_not_count_as_black_or_as_contrast() -> None:
 def test_a_flat_film_is_told_how_much_of_the_range_it_uses() -> None:
     image = 0.4 + 0.2 * film()
     low, high = np.percentile(image[90:510, 90:510], [1, 99])
-    assert only_warning(image).startswith(f"The film is flat: it uses only {high - low:.0%} of the range")
+    assert only_warning(image).startswith(f"The image is flat: it uses only {high - low:.0%} of the range")
 
 
 @pytest.mark.parametrize(("grey", "name"), [(0.0, "black"), (1.0, "white")])
@@ -75,7 +75,7 @@ def test_what_is_plain_black_or_white_in_the_middle_is_counted(grey: float, name
     image = film()
     image[200:300, 200:300] = grey  # 10,000 of the 420 x 420 pixels in the middle
     assert getattr(measure(image), name) == pytest.approx(10_000 / 420**2, abs=0.003)
-    assert only_warning(image).startswith(f"6% of the middle of the film is plain {name}")
+    assert only_warning(image).startswith(f"6% of the middle of the image is plain {name}")
 
 
 def test_black_and_white_corners_are_no_fault() -> None:
@@ -97,14 +97,14 @@ def test_a_blurred_film_is_called_blurred_at_any_size() -> None:
     for times in (1, 2, 3):
         image = film(500, 500).repeat(times, axis=0).repeat(times, axis=1)
         assert quality_warnings(image) == ()
-        assert only_warning(blurred(image, 4 * times)).startswith("The film is blurred")
+        assert only_warning(blurred(image, 4 * times)).startswith("The image is blurred")
 
 
 @pytest.mark.parametrize("offset", [0, 3])
 def test_strong_compression_is_seen_wherever_its_grid_begins(offset: int) -> None:
     image = film()
     assert "strongly compressed" not in " ".join(quality_warnings(compressed(image, 90)[offset:, offset:]))
-    assert "The film is strongly compressed" in " ".join(quality_warnings(compressed(image, 10)[offset:, offset:]))
+    assert "The image is strongly compressed" in " ".join(quality_warnings(compressed(image, 10)[offset:, offset:]))
 
 
 def test_lines_at_every_eighth_pixel_in_one_direction_are_no_compression() -> None:
@@ -117,7 +117,7 @@ def test_lines_at_every_eighth_pixel_in_one_direction_are_no_compression() -> No
 @pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
 def test_an_empty_picture_is_measured_without_complaint_and_called_flat(shape: tuple[int, int], grey: float) -> None:
     warnings = quality_warnings(np.full(shape, grey, np.float32))
-    assert "The film is flat: it uses only 0% of the range" in " ".join(warnings)
+    assert "The image is flat: it uses only 0% of the range" in " ".join(warnings)
 
 
 @pytest.mark.parametrize("film_rows", [1, 3, 10])

@@ -77,7 +77,7 @@ def test_a_grey_that_stands_for_transparency_becomes_black(kind):
 
 
 def ramp_16_bit():
-    """uint16 greys of a film that fills a quarter of the range, as detectors of 14 bits do."""
+    """uint16 greys of an image that fills a quarter of the range, as detectors of 14 bits do."""
     return np.linspace(300, 16383, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
 
 
@@ -191,7 +191,7 @@ def test_a_file_cut_short_anywhere_is_refused(kind):
         except ImageRefusedError as refused:
             reasons.add(refused.reason)
         else:
-            pytest.fail(f"the first {end} of {len(data)} bytes gave a film of {film.shape}")
+            pytest.fail(f"the first {end} of {len(data)} bytes gave an image of {film.shape}")
     assert reasons == {"not_an_image", "damaged"}
 
 

@@ -33,6 +33,6 @@ def chest_predictor(chest_folder: Path) -> Predictor:
 
 @pytest.fixture(scope="session")
 def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twelve films, each with another answer."""
+    """Twelve images, each with another answer."""
     folder = tmp_path_factory.mktemp("films")
     return [write_film(folder / f"{seed}.png", seed, height=120 + seed) for seed in range(12)]

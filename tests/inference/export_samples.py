@@ -1,4 +1,4 @@
-"""What the tests of the exports have in common: a bundle without a network, an evaluation, and results of films."""
+"""What the tests of the exports have in common: a bundle without a network, an evaluation, and results of images."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -87,6 +87,6 @@ FULL = FilmResult(
     INDETERMINATE,
     kind="PNG",
     tags=FilmTags("PA", "F", "60-69", "CR", "ACME"),
-    warnings=("The film is dark.",),
+    warnings=("The image is dark.",),
     repairs=("turn_right", "invert"),
 )

@@ -68,7 +68,7 @@ REPORT_ATTRIBUTES = {
 
 
 def in_memory(**values: Any) -> bytes:
-    """A digital chest film with a name in UTF-8; a value of None takes the element away."""
+    """A digital chest X-ray with a name in UTF-8; a value of None takes the element away."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
@@ -117,7 +117,7 @@ def charset_sample(name: str) -> bytes:
 
 
 SOURCES: dict[str, Callable[[], bytes]] = {
-    "a real chest film (CR)": lambda: packaged("RG1_UNCR.dcm"),
+    "a real chest X-ray (CR)": lambda: packaged("RG1_UNCR.dcm"),
     "a real leg (CR), JPEG 2000": lambda: packaged("RG3_J2KI.dcm"),
     "CR, Japanese": lambda: charset_sample("chrJapMultiExplicitIR6.dcm"),
     "CR, Korean": lambda: charset_sample("chrKoreanMulti.dcm"),
@@ -376,9 +376,9 @@ def test_the_report_is_not_a_verified_one(bundle: Bundle) -> None:
     [
         RESEARCH_ONLY,
         "Indeterminate. The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
-        "This film leans to COVID-19.",
-        "The film is dark.",
-        "Before it was read, the film was turned right, then inverted.",
+        "This image leans to COVID-19.",
+        "The image is dark.",
+        "Before it was read, the image was turned right, then inverted.",
         "It knows no child.",
         "Made 2026-11-23 21:30:12 UTC+05:30 by covid_core 0.1.0.",
         "net-a",
@@ -396,7 +396,7 @@ def test_a_film_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundl
     capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
     report = opened(structured_report(in_memory(), result, bundle, CREATED))
     mark = (
-        "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
+        "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
         "knows."
     )
     assert mark in capture.ImageComments
@@ -417,10 +417,10 @@ def test_a_film_predicted_anyway_is_given_no_spread(rgb: NDArray[np.uint8], bund
 def test_both_say_what_speaks_against_relying_on_the_result(
     outcome: Prediction, rgb: NDArray[np.uint8], bundle: Bundle
 ) -> None:
-    result = replace(FULL, outcome=outcome, warnings=("The film is dark.", "The film is small."))
+    result = replace(FULL, outcome=outcome, warnings=("The image is dark.", "The image is small."))
     capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
     report = opened(structured_report(in_memory(), result, bundle, CREATED))
-    copy = "The model was fitted on this very film or a copy of it, so the result says nothing of how good it is."
+    copy = "The model was fitted on this very image or a copy of it, so the result says nothing of how good it is."
     for caution in (copy, *result.warnings):
         assert caution in capture.ImageComments
         assert caution in texts(report)
@@ -574,9 +574,9 @@ def test_a_refusal_does_not_quote_the_film(bundle: Bundle) -> None:
 
 
 def test_a_refused_film_has_nothing_to_file(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    with pytest.raises(DicomExportError, match="refused film"):
+    with pytest.raises(DicomExportError, match="refused image"):
         secondary_capture(in_memory(), rgb, REFUSED, bundle, CREATED)
-    with pytest.raises(DicomExportError, match="refused film"):
+    with pytest.raises(DicomExportError, match="refused image"):
         structured_report(in_memory(), REFUSED, bundle, CREATED)
 
 

@@ -112,17 +112,17 @@ SENTENCES = (
     "Indeterminate",
     "P(COVID-19) 0.620",
     "The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
-    "This film leans to COVID-19.",
+    "This image leans to COVID-19.",
     "Models fitted on other draws of the patients say 0.50 to 0.80 (95% of them).",
-    "The probability assumes that 50% of the films show COVID-19.",
+    "The probability assumes that 50% of the images show COVID-19.",
     "this image 0.62",
     "operating point 0.40",
     "grey: indeterminate, 0.31 to 0.68; black bar: spread, 0.50 to 0.80",
     "25% of the heat lies in the lungs",
     "Where the model looked, not where disease is.",
     "COVID-19, radiopaedia.org, distance 0.31; Not COVID-19, source not stated, distance 0.42.",
-    "The film is dark.",
-    "Before it was read, the film was turned right, then inverted.",
+    "The image is dark.",
+    "Before it was read, the image was turned right, then inverted.",
     "view PA; sex F; age 60-69; modality CR; device by ACME.",
     "Sensitivity 0.70 (95% CI 0.43 to 0.89, n = 10), specificity 0.84 (95% CI 0.75 to 0.91, n = 95). "
     "Measured on 105 test images of 62 patients.",
@@ -157,7 +157,7 @@ def test_similar_films_are_not_named(bundle: Bundle) -> None:
 def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), film))
     mark = (
-        "PREDICTED ANYWAY: the gate refused this film (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
+        "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
         "knows."
     )
     assert mark in said
@@ -175,9 +175,9 @@ def test_a_film_predicted_anyway_is_given_no_spread(bundle: Bundle) -> None:
 
 def test_a_film_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> None:
     copy = replace(ANYWAY, similar=COPY.similar)
-    odd = ("Predicted anyway is how this warning of the file begins.", "The film is dark.")
+    odd = ("Predicted anyway is how this warning of the file begins.", "The image is dark.")
     said = text_of(report(bundle, replace(FULL, outcome=copy, warnings=odd)))
-    assert f"Warnings The model was fitted on this very film or a copy of it, {WORTHLESS} {odd[0]} {odd[1]}" in said
+    assert f"Warnings The model was fitted on this very image or a copy of it, {WORTHLESS} {odd[0]} {odd[1]}" in said
     assert said.count(NOT_A_CHEST.message) == 1
 
 
@@ -186,8 +186,8 @@ def test_that_it_looks_like_a_child_stands_among_the_warnings_predicted_anyway_o
     assert f"Warnings {CHILD}" in passed
     assert "PREDICTED ANYWAY" not in passed
     refused = replace(OPAQUE, screening=replace(CHILD_SEEN, refusal=NOT_A_CHEST))
-    said = text_of(report(bundle, FilmResult("a.png", refused, warnings=("The film is dark.",))))
-    assert f"Warnings {CHILD} The film is dark." in said
+    said = text_of(report(bundle, FilmResult("a.png", refused, warnings=("The image is dark.",))))
+    assert f"Warnings {CHILD} The image is dark." in said
     assert said.count(NOT_A_CHEST.message) == 1
     assert "child's radiograph" not in text_of(report(bundle, FULL))
 
@@ -304,7 +304,7 @@ def test_the_heat_map_shows_where_the_heat_is(bundle: Bundle) -> None:
     grey = np.full((160, 160), 0.5, np.float32)
     pictures = [np.asarray(one.image.convert("RGB"), float) for one in read(report(bundle, FULL, grey)).pages[0].images]
     colour = sorted(float(np.ptp(picture, axis=2).max()) for picture in pictures)
-    assert colour[0] < 3  # the film is grey
+    assert colour[0] < 3  # the image is grey
     heated = max(pictures, key=lambda picture: np.ptp(picture, axis=2).max())
     assert np.ptp(heated[:, 110:140], axis=2).mean() > 30  # the right half is hot
     assert np.ptp(heated[:, 20:60], axis=2).mean() < 5
@@ -313,7 +313,7 @@ def test_the_heat_map_shows_where_the_heat_is(bundle: Bundle) -> None:
 def test_a_film_without_heat_has_its_report(bundle: Bundle, film: np.ndarray) -> None:
     cold = replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32))
     said = text_of(report(bundle, FilmResult("cold.png", cold), film))
-    assert "Nothing in the film raised the probability of COVID-19, so there is no heat to show." in said
+    assert "Nothing in the image raised the probability of COVID-19, so there is no heat to show." in said
     assert "of the heat lies" not in said
 
 

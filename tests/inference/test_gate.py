@@ -31,7 +31,7 @@ from tests.real_films import sample
 
 
 def looking_at(features):
-    """What a gate is given to see a film after repairs, and the repairs it was asked for."""
+    """What a gate is given to see an image after repairs, and the repairs it was asked for."""
     asked = []
 
     def look(repairs):

@@ -15,7 +15,7 @@ SIDE = 16
 
 
 def write_network(path, *outputs):
-    """A network whose outputs are of these shapes, each filled with its place in the list plus the film's mean grey."""
+    """A network whose outputs are of these shapes, each filled with its place in the list plus the image's mean grey."""
     start_tensorflow()
     import keras  # noqa: PLC0415
 

@@ -105,7 +105,7 @@ def test_a_bundle_without_a_three_way_decision_decides_nothing(predictor, films)
 
 def test_between_the_bounds_a_film_is_indeterminate_and_beyond_them_it_is_what_it_is_called(predictor, own, films):
     probabilities = sorted(predictor.predict(decode_file(path)).probability_covid for path in films)
-    lower, upper = probabilities[2], probabilities[-3]  # each the probability of a film, which is indeterminate
+    lower, upper = probabilities[2], probabilities[-3]  # each the probability of an image, which is indeterminate
     assert lower < 0.5 < upper
     three_way = ThreeWay(lower, upper, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
     change_manifest(own, lambda manifest: manifest.update(three_way=three_way.to_json()))

@@ -148,7 +148,7 @@ def test_a_result_keeps_what_the_file_says_and_the_pixels_that_pages_need(predic
     assert result.kind == "PNG"
     assert result.thumbnail.dtype == np.uint8
     assert max(result.thumbnail.shape) <= 96
-    assert any("small" in warning or "pixels" in warning for warning in result.warnings)  # the film is 150 x 130
+    assert any("small" in warning or "pixels" in warning for warning in result.warnings)  # the image is 150 x 130
 
 
 def test_an_image_that_was_read_before_is_predicted_without_its_file(predictor, films):

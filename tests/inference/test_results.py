@@ -46,13 +46,13 @@ LEANS_COVID = FilmResult("d.png", Prediction("covid", 0.62, 0.4, HEAT, "indeterm
 LEANS_OTHER = FilmResult("e.png", Prediction("non_covid", 0.35, 0.4, HEAT, "indeterminate"))
 REFUSED = FilmResult("=1+1.png", Refusal("damaged", "The image, you see, is damaged."))
 
-LYING = ScreenedOut("not_upright", "The film lies on its side.")
+LYING = ScreenedOut("not_upright", "The image lies on its side.")
 ANYWAY_FILM = FilmResult(
     "f.dcm",
     Prediction("covid", 0.9, 0.4, HEAT, spread=(0.7, 0.95), screening=Screening(0.3, 0.2, "turned_right", 0.99, LYING)),
     kind="DICOM",
     tags=FilmTags(view="PA"),
-    warnings=("The film is small.",),
+    warnings=("The image is small.",),
     repairs=("turn_left", "invert"),
 )
 
@@ -61,7 +61,7 @@ UPRIGHT = Screening(0.1, 0.2, "upright", 0.99)
 CHILD_FILM = FilmResult(
     "g.png",
     Prediction("covid", 0.9, 0.4, HEAT, screening=replace(UPRIGHT, child=True)),
-    warnings=("The film is small.",),
+    warnings=("The image is small.",),
 )
 CHEST = FilmResult(
     "h.png",
@@ -93,7 +93,7 @@ def test_the_csv_has_a_row_for_every_film_refused_ones_as_well() -> None:
     assert (rows[1]["class"], rows[1]["confidence"]) == ("non_covid", "0.75")
     assert (rows[2]["status"], rows[2]["reason"], rows[2]["class"]) == ("refused", "damaged", "")
     assert rows[2]["message"] == "The image, you see, is damaged."
-    assert rows[2]["next_step"] == "Export the film again and retry."
+    assert rows[2]["next_step"] == "Export the image again and retry."
 
 
 def test_the_csv_has_the_decision_beside_the_class_it_leans_to() -> None:
@@ -133,7 +133,7 @@ def test_the_table_numbers_the_films_and_says_why_one_is_refused() -> None:
     assert (rows[0]["Class"], rows[0]["P(COVID-19)"]) == ("Not COVID-19", 0.25)
     assert (rows[1]["Class"], rows[1]["Reason"]) == (
         None,
-        "The image, you see, is damaged. Export the film again and retry.",
+        "The image, you see, is damaged. Export the image again and retry.",
     )
 
 
@@ -142,14 +142,14 @@ def test_what_was_done_to_a_film_and_what_speaks_against_it_stand_in_the_csv() -
     assert (row["status"], row["gate"], row["reason"]) == ("ok", "predicted anyway", "not_upright")
     assert (row["repairs"], row["view"]) == ("turn_left | invert", "PA")
     assert (row["spread_low"], row["spread_high"]) == ("0.7", "0.95")
-    assert row["warnings"] == "The film is small."
+    assert row["warnings"] == "The image is small."
 
 
 def test_a_film_that_was_predicted_anyway_is_marked_in_the_table_and_named_first_among_the_cautions() -> None:
     assert table_rows([ANYWAY_FILM])[0]["Status"] == "predicted anyway"
     first, second = cautions(ANYWAY_FILM)
-    assert first.startswith("Predicted anyway: The film lies on its side.")
-    assert second == "The film is small."
+    assert first.startswith("Predicted anyway: The image lies on its side.")
+    assert second == "The image is small."
     assert cautions(REFUSED) == []
 
 
@@ -157,9 +157,9 @@ def test_a_film_that_the_model_was_fitted_on_is_recognised() -> None:
     twin = SimilarFilm("x.png", "7", "covid", "a.example", 0.0)
     seen = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(twin,)))
     other = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(replace(twin, distance=1.0),)))
-    assert "fitted on this very film" in cautions(seen)[0]
+    assert "fitted on this very image" in cautions(seen)[0]
     assert cautions(other) == []
-    assert "very film" in read(results_csv([seen], BUNDLE))[0]["warnings"]
+    assert "very image" in read(results_csv([seen], BUNDLE))[0]["warnings"]
     assert (table_rows([seen])[0]["Status"], table_rows([other])[0]["Status"]) == ("doubtful", "ok")
 
 
@@ -170,20 +170,20 @@ def test_films_that_were_predicted_anyway_are_counted_beside_the_calls() -> None
 def test_a_childs_radiograph_is_the_first_caution_and_makes_the_result_doubtful() -> None:
     assert CHILD.startswith("This looks like a child's radiograph.")
     assert "do not rely on the result" in CHILD
-    assert cautions(CHILD_FILM) == [CHILD, "The film is small."]
+    assert cautions(CHILD_FILM) == [CHILD, "The image is small."]
     row = table_rows([CHILD_FILM])[0]
     assert (row["Status"], row["Reason"], row["Class"]) == ("doubtful", CHILD, "COVID-19")
     adult = replace(CHILD_FILM, outcome=replace(CHILD_FILM.outcome, screening=UPRIGHT))
-    assert cautions(adult) == ["The film is small."]
+    assert cautions(adult) == ["The image is small."]
     assert table_rows([adult])[0]["Status"] == "ok"
 
 
 def test_that_it_looks_like_a_child_stands_among_the_warnings_of_the_csv_and_the_json() -> None:
     row = read(results_csv([CHILD_FILM], BUNDLE))[0]
-    assert row["warnings"] == f"{CHILD} | The film is small."
+    assert row["warnings"] == f"{CHILD} | The image is small."
     assert (row["status"], row["gate"], row["reason"]) == ("ok", "passed", "")
     found = json.loads(results_json([CHILD_FILM], BUNDLE, CREATED))[0]
-    assert found["warnings"] == [CHILD, "The film is small."]
+    assert found["warnings"] == [CHILD, "The image is small."]
 
 
 def test_a_child_that_was_refused_and_predicted_all_the_same_is_cautioned_for_both() -> None:
@@ -191,10 +191,10 @@ def test_a_child_that_was_refused_and_predicted_all_the_same_is_cautioned_for_bo
     both = replace(ANYWAY_FILM, outcome=replace(ANYWAY_FILM.outcome, screening=screening))
     first, second, third = cautions(both)
     assert first == CHILD
-    assert second.startswith("Predicted anyway: The film lies on its side.")
-    assert third == "The film is small."
+    assert second.startswith("Predicted anyway: The image lies on its side.")
+    assert third == "The image is small."
     row = read(results_csv([both], BUNDLE))[0]
-    assert row["warnings"] == f"{CHILD} | The film is small."  # the refusal stands in columns of its own
+    assert row["warnings"] == f"{CHILD} | The image is small."  # the refusal stands in columns of its own
     assert (row["gate"], row["reason"]) == ("predicted anyway", "not_upright")
 
 
@@ -257,12 +257,12 @@ def test_an_adults_passing_radiograph_has_no_grave_caution() -> None:
 def test_the_spread_and_the_heat_in_the_lungs_are_said_in_words() -> None:
     firm = replace(ANYWAY_FILM.outcome, screening=None)
     assert spread_sentence(firm) == "Models fitted on other draws of the patients say 0.70 to 0.95 (95% of them)."
-    assert spread_sentence(ANYWAY_FILM.outcome) is None  # unlike its films, all the models say much the same
+    assert spread_sentence(ANYWAY_FILM.outcome) is None  # unlike its images, all the models say much the same
     heat, lungs = np.array([[1, 0.5], [0.5, 0]], np.float32), np.array([[1, 0], [0.5, 0]], np.float32)
     film = Prediction("covid", 0.9, 0.4, heat, lungs=lungs)
     # 1 and a half of 0.5, of 2 in all; the lungs are 1.5 of 4 cells.
     assert lungs_sentence(film) == (
-        "62% of the heat lies in the lungs, which are 38% of the film by the model's own lung map."
+        "62% of the heat lies in the lungs, which are 38% of the image by the model's own lung map."
     )
     assert lungs_sentence(COVID.outcome) is spread_sentence(COVID.outcome) is None
 
@@ -279,16 +279,16 @@ def test_the_small_pictures_of_the_table_are_jpegs_in_the_row_itself() -> None:
 
 def test_the_summary_counts_every_film_once() -> None:
     assert summary_sentence([COVID, COVID, OTHER, REFUSED]) == (
-        "4 films: 2 called COVID-19, 1 called not COVID-19, 1 refused."
+        "4 images: 2 called COVID-19, 1 called not COVID-19, 1 refused."
     )
 
 
 def test_the_summary_counts_indeterminate_films_in_neither_class() -> None:
     assert summary_sentence([DECIDED, LEANS_COVID, LEANS_OTHER, REFUSED]) == (
-        "4 films: 1 called COVID-19, 0 called not COVID-19, 2 indeterminate, 1 refused."
+        "4 images: 1 called COVID-19, 0 called not COVID-19, 2 indeterminate, 1 refused."
     )
     assert (
-        summary_sentence([DECIDED]) == "1 film: 1 called COVID-19, 0 called not COVID-19, 0 indeterminate, 0 refused."
+        summary_sentence([DECIDED]) == "1 image: 1 called COVID-19, 0 called not COVID-19, 0 indeterminate, 0 refused."
     )
 
 
@@ -311,15 +311,15 @@ def test_what_indeterminate_means_is_said_with_the_side_the_film_leans_to() -> N
     assert indeterminate_range(THREE_WAY) == "between 0.31 and 0.68 both classes are kept, at 90% coverage"
     assert indeterminate_sentence(LEANS_COVID.outcome, THREE_WAY) == (
         "The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
-        "This film leans to COVID-19."
+        "This image leans to COVID-19."
     )
-    assert indeterminate_sentence(LEANS_OTHER.outcome, THREE_WAY).endswith(" This film leans away from COVID-19.")
+    assert indeterminate_sentence(LEANS_OTHER.outcome, THREE_WAY).endswith(" This image leans away from COVID-19.")
 
 
 def test_the_scale_is_described_in_words() -> None:
-    assert scale_words(COVID.outcome, None) == "Scale from 0 to 1: this film at 0.90, operating point at 0.40"
+    assert scale_words(COVID.outcome, None) == "Scale from 0 to 1: this image at 0.90, operating point at 0.40"
     assert scale_words(LEANS_COVID.outcome, THREE_WAY) == (
-        "Scale from 0 to 1: this film at 0.62, operating point at 0.40, indeterminate from 0.31 to 0.68"
+        "Scale from 0 to 1: this image at 0.62, operating point at 0.40, indeterminate from 0.31 to 0.68"
     )
 
 
@@ -335,7 +335,7 @@ def test_the_json_has_an_object_for_every_film_with_all_that_the_csv_has() -> No
         *(("ok", "covid", None), ("ok", "non_covid", "indeterminate"), ("refused", None, None)),
     ]
     assert films[2]["reason"] == "damaged"
-    assert films[2]["next_step"] == "Export the film again and retry."
+    assert films[2]["next_step"] == "Export the image again and retry."
 
 
 def test_the_json_says_when_and_with_what_it_was_made() -> None:

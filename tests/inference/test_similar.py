@@ -6,7 +6,7 @@ from covid_core.inference.similar import COPY_DISTANCE, similar_films, similar_t
 from tests.inference.gate_samples import film_map, some_gate
 
 FILM = film_map(strange=0.02)
-"""The second of the films that the gate knows."""
+"""The second of the images that the gate knows."""
 
 
 def test_the_nearest_films_come_first_and_the_same_picture_is_at_nothing():

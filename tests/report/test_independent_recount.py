@@ -583,7 +583,7 @@ def test_the_reliability_bins_hold_what_their_films_say(name: str, counted: Coun
         assert one == pytest.approx(two, abs=1e-9)
     error = sum(one["weight"] * abs(one["predicted"] - one["observed"]) for one in stored["bins"])
     assert stored["ece"] == pytest.approx(error, abs=1e-12)
-    trace = trace_of(shown(name, "calibration"), "reliability", "films in bins.*")
+    trace = trace_of(shown(name, "calibration"), "reliability", "images in bins.*")
     np.testing.assert_allclose(trace.x, [one["predicted"] for one in expected], atol=1e-9)
     np.testing.assert_allclose(trace.y, [one["observed"] for one in expected], atol=1e-9)
     for bound, reach in (("upper", np.asarray(trace.error_y.array)), ("lower", -np.asarray(trace.error_y.arrayminus))):

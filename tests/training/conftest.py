@@ -20,7 +20,7 @@ def _tensorflow_runs_with_the_threads_of_the_tests() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared dataset of 48 films. Tests share it and must not change it."""
+    """A prepared dataset of 48 images. Tests share it and must not change it."""
     return write_tiny_dataset(tmp_path_factory.mktemp("prepared") / "dataset")
 
 

@@ -535,7 +535,7 @@ def test_a_dataset_that_was_not_prepared_is_refused(built: Built, tmp_path: Path
 def test_folds_of_another_dataset_are_refused(built: Built, tmp_path: Path) -> None:
     (tmp_path / "folds.csv").write_text("filename,fold\nother.png,0\n", encoding="utf-8")
     other = replace(built.materials, folds=tmp_path / "folds.csv")
-    refused(other, tmp_path / "out", DatasetError, "does not name the films")
+    refused(other, tmp_path / "out", DatasetError, "does not name the images")
 
 
 def test_a_folder_that_holds_something_else_is_refused_before_anything_is_computed(

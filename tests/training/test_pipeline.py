@@ -19,7 +19,7 @@ def noisy_films(count=12):
 
 
 def gathered(dataset):
-    """The films and labels of one pass."""
+    """The images and labels of one pass."""
     films, labels = zip(*((batch.numpy(), targets.numpy()) for batch, targets in dataset), strict=True)
     return np.concatenate(films), np.concatenate(labels)
 
@@ -48,7 +48,7 @@ def test_validation_batches_are_the_films_as_they_are_in_their_order():
 
 
 def numbered_films():
-    """Films whose every pixel is their number, and labels that follow from it."""
+    """Images whose every pixel is their number, and labels that follow from it."""
     numbers = np.arange(40)
     return np.broadcast_to(numbers[:, None, None], (40, SIZE, SIZE)).astype(np.uint8), (numbers % 3 == 0).astype(int)
 

@@ -56,7 +56,7 @@ def validation_loss(model_path, dataset):
 
 @pytest.fixture(scope="module")
 def trained(tiny_dataset, tmp_path_factory):
-    """A run that is trained, then fine-tuned, and how often a film was decoded for the first stage."""
+    """A run that is trained, then fine-tuned, and how often an image was decoded for the first stage."""
     decoded = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "tiny", tiny_backbone())
@@ -116,7 +116,7 @@ def test_fine_tuning_starts_from_the_best_model_and_frees_the_lower_layers(train
 def test_the_record_tells_what_the_run_learned_from(trained):
     run, _ = trained
     counts = {(row["part"], row["label"]): (row["images"], row["patients"]) for row in run.record["dataset"]["counts"]}
-    # two films a patient, see write_tiny_dataset
+    # two images a patient, see write_tiny_dataset
     assert counts == {
         (part, label): (count, count // 2) for part, count in FILMS.items() for label in ("covid", "non_covid")
     }

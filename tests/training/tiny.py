@@ -15,11 +15,11 @@ from tests.fake_bundle import THREADS
 
 SIZE = 32
 FILMS = {"train": 12, "val": 6, "test": 6}
-"""Films of each class and part."""
+"""Images of each class and part."""
 
 
 def write_tiny_dataset(folder: Path) -> Path:
-    """Write what `prepare` leaves: `split.csv` and `split/<part>/<label>/`; covid films are brighter above than below."""
+    """Write what `prepare` leaves: `split.csv` and `split/<part>/<label>/`; covid images are brighter above than below."""
     rng = np.random.default_rng(3)
     rows = []
     for part, count in FILMS.items():
