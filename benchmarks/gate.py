@@ -7,9 +7,9 @@ python benchmarks/gate.py --model models/mobilenetv2-chest --dataset dataset --c
     [--collections DIR] [--hospitals DIR...]
 
 Photographs (and drawings, micrographs, a sky) are those of scikit-image and scikit-learn, other DICOM objects those of pydicom
-and pydicom-data (CT, MR, ultrasound, nuclear medicine, a leg), documents are drawn here; CT slices and lateral images are those of
-the collection. A folder of `--hospitals` with a `labels.csv` counts by source, hospital group and finding. Rewrites the bundle's
-`gate.npz`, `evaluation.json`, `MODEL_CARD.md` and `bundle.json`, and prints the figures as tables.
+and pydicom-data (CT, MR, ultrasound, nuclear medicine, a leg), documents are drawn here; CT slices and lateral images are
+those of the collection. A folder of `--hospitals` with a `labels.csv` counts by source, hospital group and finding. Rewrites
+the bundle's `gate.npz`, `evaluation.json`, `MODEL_CARD.md` and `bundle.json`, and prints the figures as tables.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from covid_core.training.gate_figures import Picture, pictures_by_kind, write_ga
 
 PAGES = 30
 _DOCUMENTS = ("page.png", "text.png")  # of scikit-image
-_CHEST_FILMS = ("RG1_",)  # of pydicom-data, a PA image: no negative
+_CHEST_IMAGES = ("RG1_",)  # of pydicom-data, a PA image: no negative
 _WORDS = [
     "film",
     "chest",
@@ -95,7 +95,7 @@ def other_dicoms() -> Iterator[GreyImage]:
     folders = [Path(str(pydicom.__file__)).parent / "data" / "test_files"]
     folders += [Path(folder) / "data" for folder in (data.submodule_search_locations if data else None) or []]
     for path in sorted(path for folder in folders for path in folder.glob("*.dcm")):
-        picture = None if path.name.startswith(_CHEST_FILMS) else _pixels(path)
+        picture = None if path.name.startswith(_CHEST_IMAGES) else _pixels(path)
         if picture is None:
             continue
         small = Image.fromarray(np.rint(255 * picture).astype(np.uint8)).resize((32, 32)).tobytes()

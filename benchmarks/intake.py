@@ -39,16 +39,16 @@ def examiner() -> Callable[[bytes], object]:
 
     The one place to change where more than reading is to be measured. Called once in each process.
     """
-    from covid_core.images.decode import read_film  # noqa: PLC0415  the parent process stays light
+    from covid_core.images.decode import read_image  # noqa: PLC0415  the parent process stays light
     from covid_core.inference.bundle import load_bundle  # noqa: PLC0415
     from covid_core.inference.predictor import Predictor  # noqa: PLC0415
     from covid_core.paths import default_model, models_dir  # noqa: PLC0415
 
     predictor = Predictor(load_bundle(models_dir() / default_model()))
-    return lambda data: predictor.predict(read_film(data).image)
+    return lambda data: predictor.predict(read_image(data).image)
 
 
-def films_of(path: Path) -> Iterator[Callable[[], bytes]]:
+def predictions_of(path: Path) -> Iterator[Callable[[], bytes]]:
     """The images in a file: itself, or the members of an archive; each call gives a content or raises `ImageRefusedError`."""
     from covid_core.images.archive import is_archive, members  # noqa: PLC0415
     from covid_core.images.decode import read_limited  # noqa: PLC0415
@@ -65,7 +65,7 @@ def outcomes(path: Path, examine: Callable[[bytes], object]) -> Iterator[str]:
     from covid_core.errors import ImageRefusedError, Refusal  # noqa: PLC0415
 
     try:
-        for content in films_of(path):
+        for content in predictions_of(path):
             try:
                 found = examine(content())
                 yield found.reason if isinstance(found, Refusal) else ACCEPTED

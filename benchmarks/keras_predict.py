@@ -18,6 +18,6 @@ from covid_core.training import layers  # noqa: F401 - registers what model.kera
 
 bundle = load_bundle(Path(sys.argv[1]))
 model = keras.models.load_model(bundle.file("model.keras"))
-film = prepare(decode_file(Path(sys.argv[2])), bundle.preparation)
-given = model.predict(film[None, ..., None].astype(np.float32), verbose=0)
+image = prepare(decode_file(Path(sys.argv[2])), bundle.preparation)
+given = model.predict(image[None, ..., None].astype(np.float32), verbose=0)
 print(float((given[0] if isinstance(given, list) else given)[0, 0]))

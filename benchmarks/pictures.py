@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.intake import peak_mib  # noqa: E402
 from covid_core.dataset.image_cache import ImageCache  # noqa: E402
 from covid_core.files import write_json  # noqa: E402
-from tests.phantom import phantom_film  # noqa: E402
+from tests.phantom import phantom_image  # noqa: E402
 
 CHANGED, ADDED, PAGE, PAGES = 100, 100, 60, 9
 SIDES = (400, 512, 640, 800, 1024)
@@ -54,28 +54,28 @@ def main() -> None:
         if options.folder:
             print(json.dumps(_measured(options.folder, store), indent=2))
             return
-        films = Path(scratch) / "films"
-        films.mkdir()
-        drawn = _drawn_films()
-        for number in range(options.films):
-            (films / f"film-{number:05}").write_bytes(next(drawn))
-        result = _measured(films, store)
-        names = sorted(films.iterdir())
+        images = Path(scratch) / "films"
+        images.mkdir()
+        drawn = _drawn_images()
+        for number in range(options.images):
+            (images / f"film-{number:05}").write_bytes(next(drawn))
+        result = _measured(images, store)
+        names = sorted(images.iterdir())
         for name in names[:: max(len(names) // CHANGED, 1)][:CHANGED]:
             name.write_bytes(next(drawn))
         for number in range(ADDED):
-            (films / f"new-{number:05}").write_bytes(next(drawn))
+            (images / f"new-{number:05}").write_bytes(next(drawn))
         time.sleep(3)  # a file that was changed just now is not yet taken for unchanged
-        result |= {"changed": CHANGED, "added": ADDED, "changed_seconds": _run(_READ, films, store)["seconds"]}
+        result |= {"changed": CHANGED, "added": ADDED, "changed_seconds": _run(_READ, images, store)["seconds"]}
     write_json(Path(__file__).with_suffix(".json"), result)
     print(json.dumps(result, indent=2))
 
 
-def _measured(films: Path, store: Path) -> dict[str, float | None]:
-    sizes = [path.stat().st_size for path in films.iterdir()]
+def _measured(images: Path, store: Path) -> dict[str, float | None]:
+    sizes = [path.stat().st_size for path in images.iterdir()]
     time.sleep(3)
-    first, second = _run(_READ, films, store), _run(_READ, films, store)
-    pages = _run(_PAGE, films, store)
+    first, second = _run(_READ, images, store), _run(_READ, images, store)
+    pages = _run(_PAGE, images, store)
     return {
         "cores": os.cpu_count(),
         "films": len(sizes),
@@ -93,16 +93,16 @@ def _measured(films: Path, store: Path) -> dict[str, float | None]:
     }
 
 
-def _run(what: str, films: Path, store: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, what, str(films), str(store)]
+def _run(what: str, images: Path, store: Path) -> dict[str, float]:
+    command = [sys.executable, __file__, what, str(images), str(store)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
 
-def _read(films: Path, store: Path) -> dict[str, float]:
+def _read(images: Path, store: Path) -> dict[str, float]:
     """Thumbnails and fingerprints of a folder, as the gallery and the audit ask for them; one decoding makes both."""
-    paths = sorted(films.iterdir())
+    paths = sorted(images.iterdir())
     begin = time.perf_counter()
     pictures = ImageCache(store)
     fingerprints = pictures.fingerprints(paths)
@@ -113,9 +113,9 @@ def _read(films: Path, store: Path) -> dict[str, float]:
     return {"seconds": round(seconds, 2), "peak_mib": round(peak_mib())}
 
 
-def _pages(films: Path, store: Path) -> dict[str, float]:
+def _pages(images: Path, store: Path) -> dict[str, float]:
     """Milliseconds for the thumbnails of a page, each page another part of the folder, the store open already."""
-    paths = sorted(films.iterdir())
+    paths = sorted(images.iterdir())
     pictures = ImageCache(store)
     spent = []
     for number in range(PAGES):
@@ -128,10 +128,10 @@ def _pages(films: Path, store: Path) -> dict[str, float]:
     return {"median": round(statistics.median(spent), 1), "slowest": round(max(spent), 1)}
 
 
-def _drawn_films() -> Iterator[bytes]:
+def _drawn_images() -> Iterator[bytes]:
     """The contents of ever new images: drawn chests, each in another cut, size and grain."""
     rng = np.random.default_rng(0)
-    templates = [phantom_film(rng, ("covid", "non_covid")[number % 2], 640) for number in range(_TEMPLATES)]
+    templates = [phantom_image(rng, ("covid", "non_covid")[number % 2], 640) for number in range(_TEMPLATES)]
     with ThreadPoolExecutor() as executor:
         for start in count(0, 256):
             yield from executor.map(
@@ -143,9 +143,9 @@ def _film(template: NDArray[np.uint8], number: int) -> bytes:
     rng = np.random.default_rng(number)
     left, top, right, bottom = rng.integers(0, 60, 4)
     side = SIDES[number % len(SIDES)]
-    film = Image.fromarray(template[top : 640 - bottom, left : 640 - right])
+    image = Image.fromarray(template[top : 640 - bottom, left : 640 - right])
     grain = rng.integers(-2, 3, (side, side), np.int16)
-    pixels = np.clip(np.asarray(film.resize((side, side))) + grain, 0, 255).astype(np.uint8)
+    pixels = np.clip(np.asarray(image.resize((side, side))) + grain, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     if number % 2:
         Image.fromarray(pixels).save(buffer, "JPEG", quality=92)

@@ -46,8 +46,8 @@ def results() -> str:
         evaluation = _evaluation_of(name)
         counts = evaluation["counts"]
         cells = [described(evaluation["metrics"][metric]) for metric in METRICS]
-        films = f"{counts['images']} ({counts['patients']}), {HOW[evaluation['part']]}"
-        lines.append(f"| `{name}` | {films} | {' | '.join(cells)} |")
+        images = f"{counts['images']} ({counts['patients']}), {HOW[evaluation['part']]}"
+        lines.append(f"| `{name}` | {images} | {' | '.join(cells)} |")
     made, asked = (_minutes(name) for name in (DEFAULT, "mobilenetv2-finetuned"))
     lines += [
         "",
@@ -82,7 +82,7 @@ def targets() -> str:
     hospitals, opacities = evaluation["hospitals"], evaluation["opacity_map"]
     nih = evaluation["external"]["nih"]["by_finding"]["No Finding"]["specificity"]
     figure1 = evaluation["external"]["figure1"]["by_finding"]["COVID-19"]["sensitivity"]
-    film = 1 / json.loads((PROJECT / "benchmarks" / "serving.json").read_text())["many_films"]["films_per_second"]
+    image = 1 / json.loads((PROJECT / "benchmarks" / "serving.json").read_text())["many_films"]["films_per_second"]
     called = {one["kind"]: one["called_covid"]["value"] for one in evaluation["strangers"]}
     silently = {one["name"]: one["called_silently"]["value"] for one in evaluation["gate"]["hospitals"]}
     changes = {one["change"]: one for one in evaluation["robustness"]["changes"]}
@@ -104,7 +104,7 @@ def targets() -> str:
         ("opacity map: pointing game", opacities["pointing_game"]["value"], 0.80, True),
         ("calibration error, dataset", evaluation["metrics"]["ece"]["value"], 0.06, False),
         ("calibration error, SIIM with the hospital group left out", hospitals["ece"], 0.06, False),
-        ("seconds for one image, one core", film, 0.08, False),
+        ("seconds for one image, one core", image, 0.08, False),
     ]
     lines = ["| figure | asked for | reached | |", "|---|---:|---:|---|"]
     for name, value, bound, at_least in rows:
@@ -144,18 +144,19 @@ def report() -> str:
 def dataset() -> str:
     """How fast and how large the Dataset page is."""
     measured: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "dataset.json").read_text())
-    films: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "pictures.json").read_text())
+    images: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "pictures.json").read_text())
     table, page = measured["alone"], measured["page"]
     return (
         f"A made-up table of {measured['rows']:,} rows ({measured['megabytes']} MB) is read in {table['read_seconds']:.1f} s and "
         f"filtered in {table['filter_milliseconds']:.0f} ms (median over the kinds of filters; slowest: "
         f"{table['filter_slowest_milliseconds']}), in a process of at most {table['peak_mib']} MiB. On the page the counts are "
         f"right {page['filter_median_milliseconds']} ms after a filter is chosen (median; slowest: "
-        f"{page['filter_slowest_milliseconds']}; Chromium on the same {films['cores']} cores); the whole server had at most "
-        f"{page['server_peak_mib']} MiB. Thumbnails and fingerprints of {films['films']:,} drawn images "
-        f"({films['films_megabytes'] / 1e3:.1f} GB) are made in {films['first_seconds']:.0f} s, are there again after "
-        f"{films['second_seconds']:.1f} s, and after {films['changed_seconds']:.1f} s with {films['changed']} of them changed "
-        f"and {films['added']} added. A page of {films['page']} thumbnails takes the server {films['page_milliseconds']:.0f} ms."
+        f"{page['filter_slowest_milliseconds']}; Chromium on the same {images['cores']} cores); the whole server had at most "
+        f"{page['server_peak_mib']} MiB. Thumbnails and fingerprints of {images['films']:,} drawn images "
+        f"({images['films_megabytes'] / 1e3:.1f} GB) are made in {images['first_seconds']:.0f} s, are there again after "
+        f"{images['second_seconds']:.1f} s, and after {images['changed_seconds']:.1f} s with {images['changed']} of them changed "
+        f"and {images['added']} added. A page of {images['page']} thumbnails takes the server "
+        f"{images['page_milliseconds']:.0f} ms."
     )
 
 
@@ -169,8 +170,8 @@ def training() -> str:
     )
     lines = [f"| {name} | {anew:.2f} s | {once:.2f} s | {anew / once:.1f} |" for name, anew, once in rows]
     return (
-        f"Measured on {measured['machine']}, TensorFlow {measured['tensorflow']}: {measured['films']} images of the training part "
-        f"({measured['files_mib']:.0f} MiB, median {measured['median_megapixels']:.2f} megapixels), "
+        f"Measured on {measured['machine']}, TensorFlow {measured['tensorflow']}: {measured['films']} images of the training "
+        f"part ({measured['files_mib']:.0f} MiB, median {measured['median_megapixels']:.2f} megapixels), "
         f"input {side} x {side} pixels, batches of {measured['batch_size']}, median of {measured['runs']}:\n\n"
         "| | anew each time | once | ratio |\n|---|---:|---:|---:|\n" + "\n".join(lines)
     )

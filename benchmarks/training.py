@@ -41,7 +41,7 @@ from covid_core.training.pipeline import augmentation_layers, training_batches  
 from covid_core.training.recipe import Recipe  # noqa: E402
 
 RESULT = PROJECT / "benchmarks" / "training.json"
-FEWEST_FILMS = 64
+FEWEST_IMAGES = 64
 
 
 def plain_batches(paths: list[Path], labels: NDArray[np.int64], recipe: Recipe) -> tf.data.Dataset:
@@ -125,8 +125,8 @@ def drawn(dataset: Path, films: int) -> pd.DataFrame:
     """Images of the training part, drawn at random from a fixed seed: rows of `split.csv`."""
     table = read_split(dataset)
     table = table[table["part"] == "train"]
-    if not FEWEST_FILMS <= films <= len(table):
-        raise SystemExit(f"--films must be from {FEWEST_FILMS} to {len(table)}, the training part. Received: {films}")
+    if not FEWEST_IMAGES <= films <= len(table):
+        raise SystemExit(f"--films must be from {FEWEST_IMAGES} to {len(table)}, the training part. Received: {films}")
     return table.sample(n=films, random_state=0)
 
 

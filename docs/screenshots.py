@@ -24,22 +24,22 @@ sys.path.insert(0, str(PROJECT))
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
+from tests.real_images import chest_image, leg_image, sample  # noqa: E402
 
 from covid_core.dataset.metadata import read_metadata  # noqa: E402
 from covid_core.paths import METADATA_NAME, dataset_dir  # noqa: E402
 from covid_core.report.build import CHAPTERS  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
 from tests.phantom import write_phantom_dataset  # noqa: E402
-from tests.real_films import chest_film, leg_film, sample  # noqa: E402
 
 CHAPTER_PAGES = {f"report-{name}": f"Model_report?chapter={quote_plus(title)}" for name, title in CHAPTERS.items()}
 COUNTING_PAGES = {f"dataset-{name.lower()}": f"Dataset?section={name}" for name in ("Overview", "Cohort", "Audit")}
-FILM_PAGES = {
+IMAGE_PAGES = {
     "dataset-images": "Dataset?section=Images",
     "dataset-table": "Dataset?section=Table",
     "dataset-film": "Dataset?section=Images&film=",
 }
-PAGES = {"front": "", "predict": "Predict", **COUNTING_PAGES, **FILM_PAGES, **CHAPTER_PAGES}
+PAGES = {"front": "", "predict": "Predict", **COUNTING_PAGES, **IMAGE_PAGES, **CHAPTER_PAGES}
 WIDE, NARROW = (1280, 800), (400, 800)
 SETTLE_MS, MINUTES_MS = 4000, 300_000
 STATES = PROJECT / "docs" / "screenshots"
@@ -57,7 +57,7 @@ class State:
         act: what is done once the images are read.
     """
 
-    films: list[Path]
+    images: list[Path]
     size: tuple[int, int] = WIDE
     scheme: str = "light"
     whole: bool = False
@@ -68,12 +68,12 @@ def states(folder: Path) -> Iterator[tuple[str, State]]:
     """The states, each with the name of its picture; images that must be made are put into a folder."""
     chest = [sample("RG1_J2KI")]
     leg, turned, broken = folder / "leg.png", folder / "turned.png", folder / "cut short.png"
-    Image.fromarray(leg_film(1024)).save(leg)
-    Image.fromarray(np.rot90(chest_film(1, 1024)).copy()).save(turned)
+    Image.fromarray(leg_image(1024)).save(leg)
+    Image.fromarray(np.rot90(chest_image(1, 1024)).copy()).save(turned)
     broken.write_bytes(leg.read_bytes()[:20_000])
     series = [folder / f"image {number}.png" for number in range(1, 5)]
     for number, path in enumerate(series, start=1):
-        Image.fromarray(chest_film(number, 1024)).save(path)
+        Image.fromarray(chest_image(number, 1024)).save(path)
 
     def press(name: str) -> Callable[[Page], object]:
         return lambda page: page.get_by_role("button", name=name).first.click()
@@ -97,13 +97,13 @@ def states(folder: Path) -> Iterator[tuple[str, State]]:
     yield "damaged", State([broken])
 
 
-def open_page(browser: Browser, address: str, size: tuple[int, int], scheme: str, films: list[Path]) -> Page:
+def open_page(browser: Browser, address: str, size: tuple[int, int], scheme: str, images: list[Path]) -> Page:
     """Open a page in a fresh session, upload the images if there are any, and wait until it rests."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     page.goto(address)
     page.get_by_text("Not a medical device").first.wait_for(timeout=60_000)
-    if films:
-        page.locator("input[type=file]").set_input_files(films)
+    if images:
+        page.locator("input[type=file]").set_input_files(images)
     page.wait_for_timeout(SETTLE_MS)
     return page
 
@@ -127,7 +127,7 @@ def prepared(page: Page) -> Page:
     return page
 
 
-def first_film(folder: Path) -> str:
+def first_image(folder: Path) -> str:
     """The name of the first image of a dataset."""
     return str(read_metadata(folder / METADATA_NAME)["filename"].iloc[0])
 
@@ -152,7 +152,7 @@ def take_states(browser: Browser, address: str, folder: Path, only: str) -> None
     for name, state in states(folder):
         if not name.startswith(only):
             continue
-        page = open_page(browser, f"{address}/Predict", state.size, state.scheme, state.films)
+        page = open_page(browser, f"{address}/Predict", state.size, state.scheme, state.images)
         state.act(page)
         page.wait_for_timeout(SETTLE_MS // 2)
         if state.whole:
@@ -167,16 +167,16 @@ def take_states(browser: Browser, address: str, folder: Path, only: str) -> None
     (PROJECT / "docs" / "predict.png").write_bytes((STATES / "one-film.png").read_bytes())
 
 
-def take_pages(browser: Browser, address: str, folder: Path, films: list[Path]) -> None:
+def take_pages(browser: Browser, address: str, folder: Path, images: list[Path]) -> None:
     """Take a picture of every page in every form; the Dataset page over the installed dataset, if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset = dataset_dir()
     for name, page_path in PAGES.items():
-        path = page_path + quote_plus(first_film(dataset)) if name == "dataset-film" and dataset else page_path
+        path = page_path + quote_plus(first_image(dataset)) if name == "dataset-film" and dataset else page_path
         for form, size in (("wide", WIDE), ("narrow", NARROW)):
             for scheme in ("light", "dark"):
                 page = prepared(
-                    open_page(browser, f"{address}/{path}", size, scheme, films if name == "predict" else [])
+                    open_page(browser, f"{address}/{path}", size, scheme, images if name == "predict" else [])
                 )
                 if name != "dataset-film":
                     show_all(page)
@@ -198,13 +198,13 @@ def main() -> None:
         with running_browser() as browser:
             if options.all:
                 with running_app(log, **kept) as address:
-                    take_pages(browser, address, options.all, options.film or [sample("RG1_J2KI")])
+                    take_pages(browser, address, options.all, options.image or [sample("RG1_J2KI")])
                 return
             drawn = write_phantom_dataset(folder / "drawn", n_patients=60, size=512)
             with running_app(log, COVID_DATASET_DIR=str(folder / "none"), **kept) as address:
                 take_states(browser, address, folder, options.only)
             with running_app(log, COVID_DATASET_DIR=str(drawn), **kept) as address:
-                pages = {**FILM_PAGES, "dataset-film": FILM_PAGES["dataset-film"] + quote_plus(first_film(drawn))}
+                pages = {**IMAGE_PAGES, "dataset-film": IMAGE_PAGES["dataset-film"] + quote_plus(first_image(drawn))}
                 take_sections(browser, address, pages, options.only)
             with running_app(log, **kept) as address:
                 take_sections(browser, address, COUNTING_PAGES if dataset_dir() else {}, options.only)

@@ -31,16 +31,16 @@ if not uploads:
     ui.forget_uploads()
     st.stop()
 
-films = ui.uploaded_films(uploads)
-results = ui.read_films(films, predictor, answer_column)
+images = ui.uploaded_images(uploads)
+results = ui.read_images(images, predictor, answer_column)
 
 chosen = 0
-if len(films) > 1:
+if len(images) > 1:
     with answer_column:
         st.markdown(summary_sentence(results))
         ui.downloads_of_all(results, bundle)
-    chosen = ui.choose_film(st.container(), table_rows(results), films)
-film, result = films[chosen], results[chosen]
+    chosen = ui.choose_image(st.container(), table_rows(results), images)
+film, result = images[chosen], results[chosen]
 picture = result.image
 
 layer = HEAT
@@ -50,7 +50,7 @@ with picture_column:
         # The viewer keeps its settings by key: inverted by hand, a negative would be one again once it is repaired.
         key = "repaired" if result.repairs else "uploaded"
         if isinstance(result.outcome, Refusal):
-            ui.film_viewer(picture, None, None, key=key, alt="The image that was refused", clearance=CLEARANCE)
+            ui.radiograph_viewer(picture, None, None, key=key, alt="The image that was refused", clearance=CLEARANCE)
         else:
             box = bundle.preparation.crop_box(picture.shape[1], picture.shape[0])
             opacities = result.outcome.opacities
@@ -60,7 +60,7 @@ with picture_column:
                 )
             shown = opacities if opacities is not None and layer == OPACITIES else result.outcome.heat
             alt = f"The image, with the model's {layer.lower()} over it"
-            ui.film_viewer(picture, shown, box, key=key, alt=alt, clearance=CLEARANCE, layer=layer)
+            ui.radiograph_viewer(picture, shown, box, key=key, alt=alt, clearance=CLEARANCE, layer=layer)
     st.text(result.file)
     if isinstance(result.outcome, Prediction):
         found = opacities_sentence(result.outcome, bundle)
@@ -82,6 +82,6 @@ meaning, similar, reports = st.tabs(["What does this mean for my patient?", "Sim
 with meaning:
     ui.meaning(result.outcome, ui.evaluation_of(bundle))
 with similar:
-    ui.similar_films(result.outcome)
+    ui.similar_images(result.outcome)
 with reports:
     ui.downloads_of_one(film, result, bundle)

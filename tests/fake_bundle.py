@@ -37,7 +37,7 @@ from covid_core.report.model_card import model_card
 SIZE = 64
 THREADS = 2
 OUTPUT_BIAS = -1.1
-"""Brings the images of `write_film` to both sides of 0.5."""
+"""Brings the images of `write_image` to both sides of 0.5."""
 MEMBERS = 5
 """Of the ensemble of a chest bundle."""
 PATTERN_THRESHOLD, OPACITY_THRESHOLD, OPACITY_ERROR = 0.4, 0.5, 0.11
@@ -103,7 +103,7 @@ def tiny_reader() -> Any:
     for number, part in enumerate((lower, taps, lungs)):
         part.set_weights(_random_weights([weight.shape for weight in part.weights], seed=number))
     rng = np.random.default_rng(22)
-    # About the mean and the spread of the pooled features of `write_film`: what it writes comes to both sides of each threshold.
+    # About the mean and the spread of the pooled features of `write_image`: what it writes comes to both sides of each threshold.
     mean = np.array([0.14, 0.22, 0.63, 0.07, 0.22, 0.42, 1.65, 0.72])
     kernel = rng.normal(0, 1, (CHANNELS, 2)) / np.array([0.05, 0.05, 0.13, 0.02, 0.04, 0.09, 0.45, 0.18])[:, None]
     bias = 0.8 - mean @ kernel
@@ -234,7 +234,7 @@ def trained_on(folder: Path, dataset: Path, part: str | None = "out_of_fold") ->
     return folder
 
 
-def write_film(path: Path, seed: int, height: int = 150, width: int = 130) -> Path:
+def write_image(path: Path, seed: int, height: int = 150, width: int = 130) -> Path:
     """Write a smooth grey picture, 8 bit, in the format that the name says."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 5), dtype=np.uint8)
     Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)

@@ -24,12 +24,12 @@ MANIFEST: Mapping[str, Any] = {
 }
 
 
-def forty_films(films_of_a_patient: int = 2, **columns: Any) -> pd.DataFrame:
+def forty_images(images_of_a_patient: int = 2, **columns: Any) -> pd.DataFrame:
     """Predictions of 20 images of each class, by turns two of each, that overlap; `columns` replace or add some."""
     number = np.arange(40)
     covid = number % 4 < 2
     raw = 1 / (1 + np.exp(-np.random.default_rng(3).normal(np.where(covid, 1.0, -1.0), 1.2)))
-    patient = [f"patient{index // films_of_a_patient:02d}" for index in number]
+    patient = [f"patient{index // images_of_a_patient:02d}" for index in number]
     table = pd.DataFrame(
         {
             "filename": [f"film{index:02d}.png" for index in number],
@@ -47,14 +47,14 @@ def forty_films(films_of_a_patient: int = 2, **columns: Any) -> pd.DataFrame:
 
 def scored(probability: Any) -> pd.DataFrame:
     """The forty images with this P(covid): a number, or one a image."""
-    return forty_films(probability_raw=probability, probability_covid=probability)
+    return forty_images(probability_raw=probability, probability_covid=probability)
 
 
 def record_of(
     predictions: pd.DataFrame | None = None, *, name: str = "own", manifest: Mapping[str, Any] = MANIFEST, **blocks: Any
 ) -> Record:
     """The record of a model with these predictions, called at 0.5, and with these further blocks alone."""
-    table = forty_films() if predictions is None else predictions
+    table = forty_images() if predictions is None else predictions
     evaluation = evaluate(table, model=name, threshold=0.5, n_resamples=40)
     return Record(
         name=name,

@@ -14,7 +14,7 @@ from PIL import Image
 Field = NDArray[np.float64]
 
 
-def phantom_film(rng: np.random.Generator, label: str, size: int = 160) -> NDArray[np.uint8]:
+def phantom_image(rng: np.random.Generator, label: str, size: int = 160) -> NDArray[np.uint8]:
     """Draw a frontal chest radiograph, uint8 (size, size), 0 black; the patient's left is on the right.
 
     `covid` has hazy patches in the periphery of both lungs; `non_covid` has one dense focus in one lung, or none.
@@ -122,24 +122,24 @@ def _ordinary_patient(rng: np.random.Generator, images: Path, number: int, size:
     findings = COVID_FINDINGS if label == "covid" else OTHER_FINDINGS
     about = {"sex": str(rng.choice(["M", "F", ""])), "age": int(rng.integers(20, 90)), "url": SOURCES[number % 4]}
     rows = []
-    for film in range(1 + number % 3):
-        name = f"film-{number}-{film}.{'png' if (number + film) % 2 else 'jpg'}"
-        _save(phantom_film(rng, label, size), images / name)
-        view = ("PA", "AP", "AP Supine")[(number + film) % 3]
-        rows.append(_row(number, findings[number // 2 % len(findings)], name, view=view, offset=film * 4, **about))
+    for image in range(1 + number % 3):
+        name = f"film-{number}-{image}.{'png' if (number + image) % 2 else 'jpg'}"
+        _save(phantom_image(rng, label, size), images / name)
+        view = ("PA", "AP", "AP Supine")[(number + image) % 3]
+        rows.append(_row(number, findings[number // 2 % len(findings)], name, view=view, offset=image * 4, **about))
     return rows
 
 
 def _troublesome_patients(rng: np.random.Generator, images: Path, size: int) -> list[dict[str, object]]:
     covid, other = COVID_FINDINGS[0], OTHER_FINDINGS[0]
     for name in ("ct.png", "lateral.png", "todo.png", "unknown.png"):
-        _save(phantom_film(rng, "non_covid", size), images / name)
-    _save(phantom_film(rng, "covid", size), images / "resolved-0.png")
-    _save(phantom_film(rng, "non_covid", size), images / "resolved-1.png")
+        _save(phantom_image(rng, "non_covid", size), images / name)
+    _save(phantom_image(rng, "covid", size), images / "resolved-0.png")
+    _save(phantom_image(rng, "non_covid", size), images / "resolved-1.png")
     (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
     (images / "copy.png").write_bytes((images / "film-1-0.png").read_bytes())
-    with Image.open(images / "film-2-0.jpg") as film:
-        film.point([round(40 + 0.7 * grey) for grey in range(256)]).save(images / "pale.jpg", quality=80)
+    with Image.open(images / "film-2-0.jpg") as image:
+        image.point([round(40 + 0.7 * grey) for grey in range(256)]).save(images / "pale.jpg", quality=80)
     return [
         _row("missing", covid, "missing.png"),
         _row("broken", covid, "broken.png"),
@@ -160,5 +160,5 @@ def _row(patient: object, finding: str, filename: str, **others: object) -> dict
     return {"view": "PA", "modality": "X-ray", "folder": "images", "license": "CC0", "date": "2020"} | known | others
 
 
-def _save(film: NDArray[np.uint8], path: Path) -> None:
-    Image.fromarray(film).save(path, quality=92)  # the PNG writer takes no notice of it
+def _save(image: NDArray[np.uint8], path: Path) -> None:
+    Image.fromarray(image).save(path, quality=92)  # the PNG writer takes no notice of it

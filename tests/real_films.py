@@ -21,19 +21,19 @@ def sample(name: str) -> Path:
     return Path(package.submodule_search_locations[0]) / "data" / f"{name}.dcm"
 
 
-def leg_film(size: int = 512) -> NDArray[np.uint8]:
+def leg_image(size: int = 512) -> NDArray[np.uint8]:
     """An image of a leg, uint8 (size, size), for what is no chest; its file says so, its pixels alone do not."""
     pixels = dcmread(sample("RG3_J2KI")).pixel_array.astype(np.float32)
     grey = np.rint(255 * (1 - pixels / pixels.max())).astype(np.uint8)  # MONOCHROME1
     return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def chest_film(seed: int = 0, size: int = 512) -> NDArray[np.uint8]:
+def chest_image(seed: int = 0, size: int = 512) -> NDArray[np.uint8]:
     """A frontal chest X-ray, uint8 (size, size); each seed gives it other margins, as if it were another exposure."""
-    film = _chest()
+    image = _chest()
     left, top, right, bottom = np.random.default_rng(seed).integers(0, 24, 4) if seed else (0, 0, 0, 0)
-    height, width = film.shape
-    cut = Image.fromarray(film[top : height - bottom, left : width - right])
+    height, width = image.shape
+    cut = Image.fromarray(image[top : height - bottom, left : width - right])
     return np.asarray(cut.resize((size, size), Image.Resampling.BILINEAR))
 
 

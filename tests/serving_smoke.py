@@ -15,17 +15,17 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
-from tests.phantom import phantom_film  # noqa: E402
+from tests.phantom import phantom_image  # noqa: E402
 
 
 def main(folder: Path) -> None:
     """Check, and leave with an AssertionError at the first thing that does not hold."""
     for package in ("tensorflow", "keras", "pytest"):
         assert importlib.util.find_spec(package) is None, f"{package} is installed here"
-    film = folder / "film.png"
-    Image.fromarray(phantom_film(np.random.default_rng(0), "covid", 512)).save(film)
+    image = folder / "film.png"
+    Image.fromarray(phantom_image(np.random.default_rng(0), "covid", 512)).save(image)
     done = subprocess.run(
-        [sys.executable, "-m", "covid_core", "predict", "--anyway", str(film)],
+        [sys.executable, "-m", "covid_core", "predict", "--anyway", str(image)],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
         app = AppTest.from_file(str(PROJECT / page), default_timeout=60).run()
         assert not app.exception, f"{page}: {app.exception}"
         if "Predict" in page:
-            app.file_uploader[0].upload("film.png", film.read_bytes(), "image/png").run()
+            app.file_uploader[0].upload("film.png", image.read_bytes(), "image/png").run()
             assert not app.exception, f"{page} with an image: {app.exception}"
         print(f"{page} runs")
 

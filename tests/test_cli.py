@@ -31,10 +31,10 @@ from tests.fake_bundle import (
     trained_on,
     write_fake_bundle,
     write_fake_chest_bundle,
-    write_film,
+    write_image,
 )
 from tests.made_up_collections import write_collections
-from tests.phantom import phantom_film, write_phantom_dataset
+from tests.phantom import phantom_image, write_phantom_dataset
 from tests.training.tiny import write_tiny_dataset
 
 VERBS = (
@@ -60,22 +60,22 @@ def bundle(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
+def image(tmp_path_factory):
     """An image whose picture has no faults."""
     path = tmp_path_factory.mktemp("films") / "film.png"
-    Image.fromarray(phantom_film(np.random.default_rng(3), "covid", 512)).save(path)
+    Image.fromarray(phantom_image(np.random.default_rng(3), "covid", 512)).save(path)
     return path
 
 
 @pytest.fixture
-def not_a_film(tmp_path):
+def not_an_image(tmp_path):
     path = tmp_path / "notes.png"
     path.write_text("not a picture")
     return path
 
 
-def probability_of(bundle, film):
-    return Predictor(load_bundle(bundle)).predict(decode_file(film)).probability_covid
+def probability_of(bundle, image):
+    return Predictor(load_bundle(bundle)).predict(decode_file(image)).probability_covid
 
 
 def run(*arguments):
@@ -161,18 +161,18 @@ def one_line(text):
     return text
 
 
-def test_a_missing_model_is_one_line_that_names_those_there_are(bundle, film, capsys, monkeypatch):
+def test_a_missing_model_is_one_line_that_names_those_there_are(bundle, image, capsys, monkeypatch):
     monkeypatch.setenv("COVID_MODELS_DIR", str(bundle.parent))
-    assert main(["predict", str(film), "--model", "large"]) == 1
+    assert main(["predict", str(image), "--model", "large"]) == 1
     streams = capsys.readouterr()
     assert streams.out == ""
     assert "tiny" in one_line(streams.err)
 
 
-def test_an_altered_model_is_one_line(tmp_path, film, capsys):
+def test_an_altered_model_is_one_line(tmp_path, image, capsys):
     folder = write_fake_bundle(tmp_path / "own")
     (folder / "head.npz").write_bytes(b"other")
-    assert main(["predict", str(film), "--model", str(folder)]) == 1
+    assert main(["predict", str(image), "--model", str(folder)]) == 1
     assert "head.npz was altered" in one_line(capsys.readouterr().err)
 
 
@@ -316,26 +316,26 @@ def test_evaluate_refuses_an_altered_bundle_with_one_line(tmp_path, capsys):
     assert "predictions.csv was altered" in one_line(streams.err)
 
 
-def test_evaluate_tests_a_bundle_on_external_films(tmp_path, film, capsys):
+def test_evaluate_tests_a_bundle_on_external_images(tmp_path, image, capsys):
     folder = write_fake_bundle(tmp_path / "own")
     far = tmp_path / "far"
     (far / "images").mkdir(parents=True)
-    (far / "images" / film.name).write_bytes(film.read_bytes())
-    (far / "labels.csv").write_text(f"filename,finding,label\n{film.name},COVID-19,covid\n")
+    (far / "images" / image.name).write_bytes(image.read_bytes())
+    (far / "labels.csv").write_text(f"filename,finding,label\n{image.name},COVID-19,covid\n")
     assert main(["evaluate", "--model", str(folder), "--external", str(far)]) == 0
     assert capsys.readouterr().err == ""
     found = json.loads((folder / "evaluation.json").read_text())["external"]
-    called = int(probability_of(folder, film) >= 0.5)
+    called = int(probability_of(folder, image) >= 0.5)
     entry = found["far"]["by_finding"]["COVID-19"]
     assert (entry["n"], entry["called_covid"], entry["sensitivity"]["value"]) == (1, called, called)
 
 
-def test_evaluate_leaves_a_bundle_alone_whose_external_films_cannot_be_read(tmp_path, not_a_film, capsys):
+def test_evaluate_leaves_a_bundle_alone_whose_external_images_cannot_be_read(tmp_path, not_an_image, capsys):
     folder = write_fake_bundle(tmp_path / "own")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     far = tmp_path / "far"
     (far / "images").mkdir(parents=True)
-    (far / "images" / "notes.png").write_bytes(not_a_film.read_bytes())
+    (far / "images" / "notes.png").write_bytes(not_an_image.read_bytes())
     (far / "labels.csv").write_text("filename,finding,label\nnotes.png,COVID-19,covid\n")
     for place in (far, tmp_path / "nowhere"):
         assert main(["evaluate", "--model", str(folder), "--external", str(place)]) == 1
@@ -349,20 +349,20 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, phantom_dataset, c
     one_line(capsys.readouterr().err)
 
 
-def test_predict_prints_the_class_and_its_confidence_for_people(bundle, film, capsys):
-    probability = probability_of(bundle, film)
+def test_predict_prints_the_class_and_its_confidence_for_people(bundle, image, capsys):
+    probability = probability_of(bundle, image)
     capsys.readouterr()
-    assert main(["predict", str(film), "--model", str(bundle)]) == 0
+    assert main(["predict", str(image), "--model", str(bundle)]) == 0
     label = "covid" if probability >= 0.5 else "non_covid"
     confidence = max(probability, 1 - probability) * 100
     streams = capsys.readouterr()
     assert streams.out == f"Result:\n  Class      : {label}\n  Confidence : {confidence:.1f}%\n"
 
 
-def test_the_confidence_of_a_negative_call_is_that_of_the_negative(tmp_path, film, capsys):
+def test_the_confidence_of_a_negative_call_is_that_of_the_negative(tmp_path, image, capsys):
     folder = write_fake_bundle(tmp_path / "strict", threshold=1.0)
-    probability = probability_of(folder, film)
-    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    probability = probability_of(folder, image)
+    assert main(["predict", str(image), "--model", str(folder)]) == 0
     out = capsys.readouterr().out
     assert out == f"Result:\n  Class      : non_covid\n  Confidence : {(1 - probability) * 100:.1f}%\n"
 
@@ -371,55 +371,55 @@ def three_way(lower, upper):
     return ThreeWay(lower, upper, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
 
 
-def test_an_indeterminate_film_has_a_third_line_and_its_decision_in_json(tmp_path, film, capsys):
+def test_an_indeterminate_image_has_a_third_line_and_its_decision_in_json(tmp_path, image, capsys):
     folder = write_fake_bundle(tmp_path / "careful", three_way=three_way(0.004, 0.997))
-    probability = probability_of(folder, film)
+    probability = probability_of(folder, image)
     capsys.readouterr()
-    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    assert main(["predict", str(image), "--model", str(folder)]) == 0
     label = "covid" if probability >= 0.5 else "non_covid"
     assert capsys.readouterr().out == (
         f"Result:\n  Class      : {label}\n  Confidence : {max(probability, 1 - probability) * 100:.1f}%\n"
         "  Decision   : indeterminate (between 0.00 and 1.00 both classes are kept, at 90% coverage)\n"
     )
-    main(["predict", "--json", str(film), "--model", str(folder)])
+    main(["predict", "--json", str(image), "--model", str(folder)])
     line = json.loads(capsys.readouterr().out)
     assert (line["label"], line["decision"]) == (label, "indeterminate")
 
 
-def test_a_decided_film_has_two_lines_and_its_decision_in_json(tmp_path, film, capsys):
+def test_a_decided_image_has_two_lines_and_its_decision_in_json(tmp_path, image, capsys):
     folder = write_fake_bundle(tmp_path / "decided", three_way=three_way(0.5, 0.5))
-    label = "covid" if probability_of(folder, film) > 0.5 else "non_covid"
+    label = "covid" if probability_of(folder, image) > 0.5 else "non_covid"
     capsys.readouterr()
-    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    assert main(["predict", str(image), "--model", str(folder)]) == 0
     assert capsys.readouterr().out.count("\n") == 3
-    main(["predict", "--json", str(film), "--model", str(folder)])
+    main(["predict", "--json", str(image), "--model", str(folder)])
     line = json.loads(capsys.readouterr().out)
     assert (line["label"], line["decision"]) == (label, label)
 
 
-def test_several_films_are_headed_by_their_names_and_a_refused_one_says_why(bundle, film, not_a_film, capsys):
-    assert main(["predict", str(film), str(not_a_film), str(film), "--model", str(bundle)]) == 1
+def test_several_images_are_headed_by_their_names_and_a_refused_one_says_why(bundle, image, not_an_image, capsys):
+    assert main(["predict", str(image), str(not_an_image), str(image), "--model", str(bundle)]) == 1
     streams = capsys.readouterr()
     first, second, third = re.split(r"^(?=/)", streams.out, flags=re.MULTILINE)[1:]
     assert first == third
-    assert first.startswith(f"{film}\nResult:\n  Class      : ")
-    assert second.startswith(f"{not_a_film}\nRefused:\n  ")
+    assert first.startswith(f"{image}\nResult:\n  Class      : ")
+    assert second.startswith(f"{not_an_image}\nRefused:\n  ")
     assert "not a PNG, JPEG or DICOM" in second
     assert "1 of 3" in streams.err
     one_line(streams.err)
 
 
-def test_json_gives_one_object_a_line_and_goes_on_past_bad_files(bundle, film, not_a_film, capsys):
-    missing = film.with_name("none.dcm")
-    assert main(["predict", "--json", "--model", str(bundle), str(missing), str(film), str(not_a_film)]) == 1
+def test_json_gives_one_object_a_line_and_goes_on_past_bad_files(bundle, image, not_an_image, capsys):
+    missing = image.with_name("none.dcm")
+    assert main(["predict", "--json", "--model", str(bundle), str(missing), str(image), str(not_an_image)]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["file"] for line in lines] == [str(missing), str(film), str(not_a_film)]
+    assert [line["file"] for line in lines] == [str(missing), str(image), str(not_an_image)]
     assert [line["status"] for line in lines] == ["refused", "ok", "refused"]
     assert [line.get("reason") for line in lines] == ["missing_file", None, "not_an_image"]
     assert all(line["message"] for line in lines if line["status"] == "refused")
-    probability = probability_of(bundle, film)
+    probability = probability_of(bundle, image)
     assert lines[1] == {
-        "file": str(film),
+        "file": str(image),
         "status": "ok",
         "label": "covid" if probability >= 0.5 else "non_covid",
         "probability_covid": pytest.approx(probability, abs=1e-6),
@@ -436,15 +436,15 @@ def chest(tmp_path_factory):
     return add_fake_gate(write_fake_chest_bundle(tmp_path_factory.mktemp("models") / "chest"), child_limit=0.5)
 
 
-def test_predict_says_what_a_radiograph_leans_to_how_much_is_affected_and_warns_of_a_child(chest, film, capsys):
-    found = Predictor(load_bundle(chest)).predict(decode_file(film))
+def test_predict_says_what_a_radiograph_leans_to_how_much_is_affected_and_warns_of_a_child(chest, image, capsys):
+    found = Predictor(load_bundle(chest)).predict(decode_file(image))
     titles = {
         "none": "No pattern of pneumonia",
         "covid": "COVID-19 pattern",
         "other": "Pattern of another pneumonia",
     }
     capsys.readouterr()
-    assert main(["predict", str(film), "--model", str(chest)]) == 0
+    assert main(["predict", str(image), "--model", str(chest)]) == 0
     assert capsys.readouterr().out == (
         f"Result:\n  Class      : {found.label}\n  Confidence : {found.confidence * 100:.1f}%\n"
         f"  Ensemble   : P(covid) {found.spread[0]:.2f} to {found.spread[1]:.2f}, the model's {found.probability_covid:.2f}\n"
@@ -454,10 +454,10 @@ def test_predict_says_what_a_radiograph_leans_to_how_much_is_affected_and_warns_
     )
 
 
-def test_json_holds_the_pattern_the_affected_share_and_the_warning_of_a_child(chest, film, capsys):
-    found = Predictor(load_bundle(chest)).predict(decode_file(film))
+def test_json_holds_the_pattern_the_affected_share_and_the_warning_of_a_child(chest, image, capsys):
+    found = Predictor(load_bundle(chest)).predict(decode_file(image))
     capsys.readouterr()
-    assert main(["predict", "--json", str(film), "--model", str(chest)]) == 0
+    assert main(["predict", "--json", str(image), "--model", str(chest)]) == 0
     line = json.loads(capsys.readouterr().out)
     assert (line["pattern"], line["gate"], line["warnings"]) == (found.pattern, "passed", [CHILD])
     assert line["probability_pattern"] == pytest.approx(found.probability_pattern, abs=1e-6)
@@ -465,40 +465,40 @@ def test_json_holds_the_pattern_the_affected_share_and_the_warning_of_a_child(ch
     assert (line["spread_low"], line["spread_high"]) == pytest.approx(found.spread, abs=1e-6)
 
 
-def test_a_gate_that_knows_no_children_warns_of_none(tmp_path, film, capsys):
+def test_a_gate_that_knows_no_children_warns_of_none(tmp_path, image, capsys):
     folder = add_fake_gate(write_fake_chest_bundle(tmp_path / "chest"))  # a limit of 2
-    assert main(["predict", str(film), "--model", str(folder)]) == 0
+    assert main(["predict", str(image), "--model", str(folder)]) == 0
     assert "Caution" not in capsys.readouterr().out
 
 
-def test_json_of_good_films_alone_leaves_with_0(bundle, film, capsys):
-    assert main(["predict", "--json", "--model", str(bundle), str(film), str(film)]) == 0
+def test_json_of_good_images_alone_leaves_with_0(bundle, image, capsys):
+    assert main(["predict", "--json", "--model", str(bundle), str(image), str(image)]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
 
 
-def test_the_label_follows_the_exact_probability_and_not_the_rounded_one(bundle, film, tmp_path, capsys):
+def test_the_label_follows_the_exact_probability_and_not_the_rounded_one(bundle, image, tmp_path, capsys):
     folder = write_fake_bundle(tmp_path / "close")
-    just_above = probability_of(bundle, film) + 1e-9
+    just_above = probability_of(bundle, image) + 1e-9
     change_manifest(folder, lambda manifest: manifest["threshold"].update(value=just_above))
-    main(["predict", "--json", "--model", str(folder), str(film)])
+    main(["predict", "--json", "--model", str(folder), str(image)])
     line = json.loads(capsys.readouterr().out)
     assert line["label"] == "non_covid"
     assert line["threshold"] == just_above
 
 
-def test_the_default_model_and_its_folder_come_from_the_environment(bundle, film, capsys, monkeypatch):
+def test_the_default_model_and_its_folder_come_from_the_environment(bundle, image, capsys, monkeypatch):
     monkeypatch.setenv("COVID_MODELS_DIR", str(bundle.parent))
     monkeypatch.setenv("COVID_MODEL", "tiny")
-    assert main(["predict", "--json", str(film)]) == 0
+    assert main(["predict", "--json", str(image)]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == "tiny"
 
 
-def test_a_process_of_its_own_has_nothing_on_stderr_but_its_errors(bundle, film, not_a_film):
-    good = run("predict", "--json", "--model", bundle, film)
+def test_a_process_of_its_own_has_nothing_on_stderr_but_its_errors(bundle, image, not_an_image):
+    good = run("predict", "--json", "--model", bundle, image)
     assert (good.returncode, good.stderr) == (0, "")
     assert json.loads(good.stdout)["status"] == "ok"
-    bad = run("predict", "--model", bundle, not_a_film)
+    bad = run("predict", "--model", bundle, not_an_image)
     assert bad.returncode == 1
     one_line(bad.stderr)
     assert run("predict").returncode == 2
@@ -521,12 +521,12 @@ def test_stderr_comes_back_when_the_start_fails(capfd):
     assert before is None or len(list(Path("/dev/fd").iterdir())) == before
 
 
-def test_an_interruption_leaves_with_130_and_no_traceback(bundle, film, capsys, monkeypatch):
+def test_an_interruption_leaves_with_130_and_no_traceback(bundle, image, capsys, monkeypatch):
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("covid_core.inference.batch.read_all", interrupted)
-    assert main(["predict", str(film), "--model", str(bundle)]) == 130
+    assert main(["predict", str(image), "--model", str(bundle)]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
@@ -547,26 +547,26 @@ def test_a_verb_whose_packages_are_not_installed_names_the_file_that_lists_them(
     assert "pip install -r requirements-train.txt" in capsys.readouterr().err
 
 
-def test_what_speaks_against_relying_on_a_film_is_said_after_its_class(bundle, tmp_path, capsys):
-    film = write_film(tmp_path / "small.png", seed=1)  # 130 pixels wide
-    assert main(["predict", str(film), "--model", str(bundle)]) == 0
+def test_what_speaks_against_relying_on_an_image_is_said_after_its_class(bundle, tmp_path, capsys):
+    image = write_image(tmp_path / "small.png", seed=1)  # 130 pixels wide
+    assert main(["predict", str(image), "--model", str(bundle)]) == 0
     assert "\n  Caution    : The image is only 130 pixels" in capsys.readouterr().out
-    main(["predict", "--json", str(film), "--model", str(bundle)])
+    main(["predict", "--json", str(image), "--model", str(bundle)])
     assert "130 pixels" in json.loads(capsys.readouterr().out)["warnings"][0]
 
 
-def test_films_are_put_right_before_they_are_read_and_that_is_said(bundle, film, tmp_path, capsys):
+def test_images_are_put_right_before_they_are_read_and_that_is_said(bundle, image, tmp_path, capsys):
     turned = tmp_path / "turned.png"
-    Image.open(film).transpose(Image.Transpose.ROTATE_90).save(turned)
+    Image.open(image).transpose(Image.Transpose.ROTATE_90).save(turned)
     main(["predict", "--json", "--model", str(bundle), "--repair", "turn_right", str(turned)])
     line = json.loads(capsys.readouterr().out)
     assert line["repairs"] == ["turn_right"]
-    assert line["probability_covid"] == pytest.approx(probability_of(bundle, film), abs=1e-6)
+    assert line["probability_covid"] == pytest.approx(probability_of(bundle, image), abs=1e-6)
 
 
-def test_the_films_of_an_archive_have_a_line_each(bundle, film, tmp_path, capsys):
+def test_the_images_of_an_archive_have_a_line_each(bundle, image, tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
-        archive.write(film, "first.png")
+        archive.write(image, "first.png")
         archive.writestr("notes.txt", "words")
     assert main(["predict", "--json", "--model", str(bundle), str(tmp_path / "films.zip")]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -680,7 +680,7 @@ def test_a_report_shows_the_threshold_and_the_prevalence_that_were_asked_for(alo
     assert "Of 1000 people like this, 20 have COVID-19." in text
 
 
-def test_a_report_describes_wrong_films_from_the_collection(alone, tmp_path):
+def test_a_report_describes_wrong_images_from_the_collection(alone, tmp_path):
     table = pd.read_csv(alone / "predictions.csv")
     wrong = table[(table["part"] == "test") & ((table["label"] == "covid") != (table["probability_covid"] >= 0.5))]
     folder = collection_beside(alone)

@@ -26,11 +26,11 @@ from covid_core.inference.bundle import load_bundle
 from covid_core.inference.gate import load_gate, save_gate, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
-from covid_core.training.gate import FOLDS, MIN_FILMS, MIN_LATERALS, Signatures, fit_gate, other_films
+from covid_core.training.gate import FOLDS, MIN_IMAGES, MIN_LATERALS, Signatures, fit_gate, other_images
 from covid_core.training.gate_figures import judge_gate, pictures_by_kind, pictures_in, write_gate
 from tests.fake_bundle import PREPARATION, replace_file, trained_on, write_fake_bundle
 from tests.made_up_collections import write_collections
-from tests.phantom import COLUMNS, phantom_film, write_phantom_dataset
+from tests.phantom import COLUMNS, phantom_image, write_phantom_dataset
 
 LATERALS = 14
 
@@ -41,9 +41,9 @@ def write_collection(folder: Path) -> Path:
     rng = np.random.default_rng(8)
     rows = []
     for number in range(LATERALS):
-        film = np.asarray(Image.fromarray(phantom_film(rng, "non_covid", 96)).resize((48, 96)))
+        image = np.asarray(Image.fromarray(phantom_image(rng, "non_covid", 96)).resize((48, 96)))
         name = f"side-{number}.png"
-        Image.fromarray(np.pad(film, ((0, 0), (0, 48)))).save(folder / "images" / name)
+        Image.fromarray(np.pad(image, ((0, 0), (0, 48)))).save(folder / "images" / name)
         known = {
             "patientid": str(1 + number // 2),
             "finding": "todo",
@@ -80,7 +80,7 @@ def fitted(bundle, dataset, collection):
     return fit_gate(bundle, dataset, collection)
 
 
-def test_the_gate_knows_every_film_of_the_dataset_and_what_the_model_was_fitted_on(fitted, dataset):
+def test_the_gate_knows_every_image_of_the_dataset_and_what_the_model_was_fitted_on(fitted, dataset):
     split = read_split(dataset)
     assert fitted.gate.filenames.tolist() == split["filename"].tolist()
     assert fitted.gate.labels.tolist() == split["label"].tolist()
@@ -112,7 +112,7 @@ def test_references_are_the_pooled_features_that_the_network_gives(fitted, bundl
         np.testing.assert_allclose(fitted.gate.references[index], rooted / np.linalg.norm(rooted), atol=1e-3)
 
 
-def test_the_limit_is_the_99th_percentile_of_the_distance_to_films_of_other_patients(fitted):
+def test_the_limit_is_the_99th_percentile_of_the_distance_to_images_of_other_patients(fitted):
     distances = []
     for index, group in enumerate(fitted.groups):
         others = fitted.gate.references[fitted.groups != group]
@@ -132,7 +132,7 @@ def test_a_stand_in_knows_nothing_of_the_patient(fitted):
     assert set(fitted.folds.values()) == set(range(FOLDS))
 
 
-def test_lateral_films_of_patients_in_the_dataset_share_their_group(fitted, dataset):
+def test_lateral_images_of_patients_in_the_dataset_share_their_group(fitted, dataset):
     group_of = read_split(dataset).set_index("patientid")["group"].to_dict()
     patients = ["lateral", *(str(1 + number // 2) for number in range(LATERALS))]  # the phantom's own comes first
     assert len(fitted.laterals) == len(patients)
@@ -141,7 +141,7 @@ def test_lateral_films_of_patients_in_the_dataset_share_their_group(fitted, data
     assert fitted.gate.lateral_limit >= fitted.gate.limit
 
 
-def test_at_most_about_one_in_a_hundred_upright_films_is_refused_for_each_reason(fitted):
+def test_at_most_about_one_in_a_hundred_upright_images_is_refused_for_each_reason(fitted):
     refusals = []
     for index, group in enumerate(fitted.groups):
         gate = fitted.stand_in(group)
@@ -155,12 +155,12 @@ def test_without_the_collection_the_gate_knows_no_lateral_pose(bundle, dataset):
     assert gate.lateral_limit == 0
 
 
-def test_a_few_lateral_films_are_too_few(bundle, dataset, phantom_dataset):
+def test_a_few_lateral_images_are_too_few(bundle, dataset, phantom_dataset):
     assert MIN_LATERALS > 1  # the phantom has one
     assert "lateral" not in fit_gate(bundle, dataset, phantom_dataset).gate.poses
 
 
-def test_the_same_films_give_the_same_file(fitted, bundle, dataset, collection, tmp_path):
+def test_the_same_images_give_the_same_file(fitted, bundle, dataset, collection, tmp_path):
     save_gate(tmp_path / "one.npz", fitted.gate)
     save_gate(tmp_path / "other.npz", fit_gate(bundle, dataset, collection).gate)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
@@ -237,8 +237,8 @@ def test_the_distance_may_be_as_large_as_at_the_strangest_hospital_left_out(wide
 def fields_of(network, paths):
     """What the gate reads the pose and the age from, worked out here: the roots of the nine means, of length 1 together."""
     rows = []
-    for film in prepare_files(paths, PREPARATION):
-        means = signature(network.invoke(film).features)[1:].ravel()
+    for image in prepare_files(paths, PREPARATION):
+        means = signature(network.invoke(image).features)[1:].ravel()
         rooted = np.sign(means) * np.sqrt(np.abs(means))
         rows.append(rooted / np.linalg.norm(rooted))
     return np.array(rows, float)
@@ -304,12 +304,12 @@ def test_signatures_after_repairs_are_those_of_the_repaired_picture(bundle, data
     assert signatures.of(1, ("turn_right", "turn_left")) is signatures.of(1)
 
 
-def write_films(folder: Path, seeds: range) -> list[Path]:
+def write_images(folder: Path, seeds: range) -> list[Path]:
     folder.mkdir()
     paths = []
     for seed in seeds:
         paths.append(folder / f"{seed}.png")
-        Image.fromarray(phantom_film(np.random.default_rng(1000 + seed), "covid", 96)).save(paths[-1])
+        Image.fromarray(phantom_image(np.random.default_rng(1000 + seed), "covid", 96)).save(paths[-1])
     return paths
 
 
@@ -318,7 +318,7 @@ def block(bundle, fitted, dataset, tmp_path_factory):
     """Judged with pictures of noise, images from elsewhere with a copy among them, and a file that is no picture."""
     folder = tmp_path_factory.mktemp("elsewhere")
     noise = [np.random.default_rng(seed).random((80, 80), np.float32) for seed in range(6)]
-    elsewhere = [*write_films(folder / "films", range(12)), split_image_paths(dataset)[3]]
+    elsewhere = [*write_images(folder / "films", range(12)), split_image_paths(dataset)[3]]
     (folder / "broken.png").write_bytes(b"no picture")
     return judge_gate(bundle, fitted, {"noise": [*noise, folder / "broken.png"]}, {"elsewhere": elsewhere})
 
@@ -334,7 +334,7 @@ def test_the_block_is_plain_json_and_tells_of_every_kind(block, fitted):
         assert row["refused"] == wilson(refused, row["n"]).to_json()
 
 
-def test_what_cannot_be_read_is_counted_apart_and_copies_of_known_films_are_left_out(block):
+def test_what_cannot_be_read_is_counted_apart_and_copies_of_known_images_are_left_out(block):
     noise = next(kind for kind in block["kinds"] if kind["kind"] == "noise")
     assert (noise["n"], noise["unreadable"], noise["right_repair"]) == (6, 1, None)
     elsewhere = next(place for place in block["hospitals"] if place["name"] == "elsewhere")
@@ -347,7 +347,7 @@ def test_warnings_and_calls_of_a_hospital_are_those_that_the_served_model_gives(
     """Counted again through the predictor: what is refused, what is taken for a child's, and what is called COVID-19."""
     kinds = {
         "children": sorted((elsewhere / "pretraining" / "images").iterdir()),
-        "others": write_films(tmp_path / "films", range(30)),
+        "others": write_images(tmp_path / "films", range(30)),
     }
     # So low that some are taken for children, whatever this untrained network makes of them.
     chances = [widened.gate.probability_child(widened.films.of(index)) for index in range(widened.cohort)]
@@ -378,7 +378,7 @@ def test_warnings_and_calls_of_a_hospital_are_those_that_the_served_model_gives(
 def test_children_that_the_gate_learned_from_are_not_judged_by_it(dataset, elsewhere, tmp_path):
     folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
     known = sorted((elsewhere / "pretraining" / "images").iterdir())
-    fresh = write_films(tmp_path / "films", range(3))
+    fresh = write_images(tmp_path / "films", range(3))
     block = write_gate(folder, dataset, hospitals={"children": [*known, *fresh]}, elsewhere=elsewhere)
     assert next(row for row in block["hospitals"] if row["name"] == "children")["n"] == len(fresh)
     gate = load_gate(folder / "gate.npz")
@@ -387,7 +387,7 @@ def test_children_that_the_gate_learned_from_are_not_judged_by_it(dataset, elsew
     assert len(gate.filenames) == block["films"] == len(read_split(dataset)) + 94
 
 
-def test_auroc_and_fpr95_compare_with_the_upright_films_of_other_patients(block, fitted):
+def test_auroc_and_fpr95_compare_with_the_upright_images_of_other_patients(block, fitted):
     def strangeness(repairs):
         return [fitted.stand_in(g).strangeness(fitted.films.of(i, repairs)) for i, g in enumerate(fitted.groups)]
 
@@ -405,7 +405,7 @@ def test_a_right_repair_is_the_one_that_undoes_what_was_done(block):
     assert max(kind["right_repair"] for kind in block["kinds"][:4]) > 0
 
 
-def test_sources_with_enough_films_have_a_row_each(block, dataset):
+def test_sources_with_enough_images_have_a_row_each(block, dataset):
     counts = read_split(dataset)["source"].value_counts()
     assert {row["name"]: row["n"] for row in block["sources"]} == counts[counts >= 20].to_dict()
 
@@ -423,8 +423,8 @@ def test_a_bundle_gets_its_gate_and_is_whole_afterwards(dataset, collection, tmp
         assert (folder / name).read_bytes() == before[name]
     assert "CT slice" in [kind["kind"] for kind in block["kinds"]]
     predictor, gate = Predictor(bundle), load_gate(folder / "gate.npz")
-    film = decode_file(split_image_paths(dataset)[0])
-    found = predictor.predict(film, anyway=True)
+    image = decode_file(split_image_paths(dataset)[0])
+    found = predictor.predict(image, anyway=True)
     assert found.screening.limit == pytest.approx(float(gate.limit[0]))
     assert found.similar[0].filename == gate.filenames[0]
     write_gate(folder, dataset)  # once more, without the collection: a former gate is replaced
@@ -438,14 +438,14 @@ def one_class_dataset(folder: Path, films: int, patients: int) -> Path:
     rows = []
     for number in range(films):
         name = f"{number}.png"
-        Image.fromarray(phantom_film(rng, "non_covid", 64)).save(folder / "split" / "train" / "non_covid" / name)
+        Image.fromarray(phantom_image(rng, "non_covid", 64)).save(folder / "split" / "train" / "non_covid" / name)
         rows.append((name, f"p{number % patients}", "non_covid", "train", f"{number:064x}", f"p{number % patients}"))
     columns = ["filename", "patientid", "label", "part", "sha256", "group"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "split.csv", index=False)
     return folder
 
 
-def test_forty_films_of_one_class_are_enough(tmp_path):
+def test_forty_images_of_one_class_are_enough(tmp_path):
     dataset = one_class_dataset(tmp_path / "small", films=40, patients=13)
     folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
     block = write_gate(folder, dataset)
@@ -453,15 +453,15 @@ def test_forty_films_of_one_class_are_enough(tmp_path):
     assert set(load_gate(folder / "gate.npz").labels) == {"non_covid"}
 
 
-@pytest.mark.parametrize(("films", "patients"), [(MIN_FILMS - 1, 10), (40, FOLDS - 1)])
-def test_too_few_films_or_patients_are_refused_with_a_sentence(tmp_path, films, patients):
+@pytest.mark.parametrize(("films", "patients"), [(MIN_IMAGES - 1, 10), (40, FOLDS - 1)])
+def test_too_few_images_or_patients_are_refused_with_a_sentence(tmp_path, films, patients):
     dataset = one_class_dataset(tmp_path / "small", films, patients)
     folder = trained_on(write_fake_bundle(tmp_path / "tiny"), dataset)
     with pytest.raises(TrainingError, match=f"Received: {films} images of {patients} patients.*works without a gate"):
         fit_gate(load_bundle(folder), dataset)
 
 
-def test_one_patient_with_nearly_all_films_leaves_too_few_neighbours(tmp_path):
+def test_one_patient_with_nearly_all_images_leaves_too_few_neighbours(tmp_path):
     dataset = one_class_dataset(tmp_path / "small", 24, 24)
     split = pd.read_csv(dataset / "split.csv")
     split["group"] = ["p0"] * 20 + ["p1", "p2", "p3", "p4"]
@@ -476,8 +476,8 @@ def test_the_dataset_must_be_the_one_that_the_model_was_trained_on(bundle, tmp_p
         fit_gate(bundle, one_class_dataset(tmp_path / "other", 40, 13))
 
 
-def test_ct_slices_of_the_collection_are_no_chest_films(collection):
-    assert {kind: [path.name for path in paths] for kind, paths in other_films(collection).items()} == {
+def test_ct_slices_of_the_collection_are_no_chest_images(collection):
+    assert {kind: [path.name for path in paths] for kind, paths in other_images(collection).items()} == {
         "CT slice": ["ct.png"]
     }
 

@@ -10,9 +10,9 @@ import pytest
 from covid_core.errors import DatasetError
 from covid_core.evaluation.evaluate import evaluate
 from covid_core.evaluation.metadata_blocks import whom_blocks
-from tests.made_up_records import forty_films
+from tests.made_up_records import forty_images
 
-FILMS = forty_films()
+FILMS = forty_images()
 STEP = {"reason": "every row", "images": 40, "patients": 20, "excluded_images": 0, "excluded_patients": 0}
 
 
@@ -26,9 +26,9 @@ def dataset(tmp_path: Path) -> Path:
     """What `prepare` leaves of the forty images: their table and their (empty) files; every image is of a woman of 50."""
     folder = tmp_path / "dataset"
     for row in FILMS.itertuples():
-        film = folder / "split" / row.part / row.label / row.filename
-        film.parent.mkdir(parents=True, exist_ok=True)
-        film.touch()
+        image = folder / "split" / row.part / row.label / row.filename
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()
     columns = ["filename", "patientid", "label", "part", "group", "source"]
     table = FILMS[columns].assign(sha256=FILMS["filename"], finding="Pneumonia", view="PA", sex="F", age=50)
     table.to_csv(folder / "split.csv", index=False)
@@ -92,7 +92,7 @@ def test_with_both_the_collection_is_asked_first_and_the_dataset_fills_its_gaps(
     assert found["Age"] == {"40 to 59"}
 
 
-def test_a_collection_of_other_films_leaves_them_unknown(evaluation: dict[str, Any], collection: Path) -> None:
+def test_a_collection_of_other_images_leaves_them_unknown(evaluation: dict[str, Any], collection: Path) -> None:
     table = (collection / "metadata.csv").read_text().replace("film", "elsewhere")
     (collection / "metadata.csv").write_text(table.replace("elsewherename", "filename"))
     assert set(groups(whom_blocks(FILMS, evaluation, None, collection))) == {"Source"}
@@ -109,17 +109,17 @@ def test_the_flow_is_that_of_the_dataset(evaluation: dict[str, Any], dataset: Pa
 
 def test_the_parts_of_a_cross_validation_are_its_folds(dataset: Path) -> None:
     folds = FILMS["patientid"].str[-2:].astype(int) % 2
-    films = FILMS.assign(part="out_of_fold", fold=folds)
-    judged = evaluate(films, model="own", threshold=0.5, part="out_of_fold", n_resamples=40)
-    cohort = whom_blocks(films, judged, dataset, None)["cohort"]
+    images = FILMS.assign(part="out_of_fold", fold=folds)
+    judged = evaluate(images, model="own", threshold=0.5, part="out_of_fold", n_resamples=40)
+    cohort = whom_blocks(images, judged, dataset, None)["cohort"]
     assert [part["name"] for part in cohort["parts"]] == ["fold 0", "fold 1"]
     assert [part["images"] for part in cohort["parts"]] == [20, 20]
     assert "Cross-validated in 2 folds" in cohort["note"]
 
 
 def test_what_the_predictions_say_themselves_is_not_taken(evaluation: dict[str, Any], dataset: Path) -> None:
-    films = FILMS.assign(sex="M", age=10.0)
-    assert groups(whom_blocks(films, evaluation, dataset, None))["Sex"] == {"female"}
+    images = FILMS.assign(sex="M", age=10.0)
+    assert groups(whom_blocks(images, evaluation, dataset, None))["Sex"] == {"female"}
 
 
 @pytest.mark.parametrize("damage", ["no dataset", "no collection", "flow"])

@@ -17,7 +17,7 @@ from covid_core.paths import models_dir
 
 if TYPE_CHECKING:
     from covid_core.inference.bundle import Bundle
-    from covid_core.inference.prediction import FilmResult
+    from covid_core.inference.prediction import Reading
     from covid_core.training.recipe import Recipe
 
 EXIT_FAILURE = 1
@@ -371,7 +371,7 @@ def _print_stage(entry: dict[str, float]) -> None:
     )
 
 
-def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
+def _result_text(result: "Reading", bundle: "Bundle") -> str:
     from covid_core.evaluation.conformal import INDETERMINATE
     from covid_core.inference.wording import PATTERN_TITLES, cautions, indeterminate_range
 
@@ -393,7 +393,7 @@ def _result_text(result: "FilmResult", bundle: "Bundle") -> str:
     return "\n".join([*lines, *(f"  Caution    : {caution}" for caution in cautions(result))])
 
 
-def _result_json(result: "FilmResult", bundle: "Bundle") -> str:
+def _result_json(result: "Reading", bundle: "Bundle") -> str:
     """A result as one line: the record of the exports, its class under `label` as well, without what it has not."""
     from covid_core.inference.results import result_record
 

@@ -84,7 +84,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class PatientFilm:
+class PatientImage:
     """One of a patient's images.
 
     Attributes:
@@ -112,7 +112,7 @@ class PatientFilm:
 
 
 @dataclass(frozen=True)
-class FilmRecord:
+class ImageRecord:
     """One image, as the table has it.
 
     Attributes:
@@ -128,7 +128,7 @@ class FilmRecord:
         images: all images of the patient that have a file name, this one among them: by day, those without one last, then in
             the order of the table.
         unnamed: rows of the patient without a file name, which cannot be opened.
-        kind: as of `PatientFilm`.
+        kind: as of `PatientImage`.
         is_volume: whether the name is that of a NIfTI volume.
         licence: as in the table; None where it is blank.
         source_url, doi_url: http or https addresses; None where there are none.
@@ -144,7 +144,7 @@ class FilmRecord:
     fields: tuple[Field, ...]
     not_given: tuple[str, ...]
     notes: tuple[Field, ...]
-    films: tuple[PatientFilm, ...]
+    images: tuple[PatientImage, ...]
     unnamed: int
     kind: str
     is_volume: bool
@@ -156,10 +156,10 @@ class FilmRecord:
     @property
     def position(self) -> int:
         """Where this image stands among the patient's, from 0."""
-        return next(number for number, film in enumerate(self.films) if film.filename == self.filename)
+        return next(number for number, image in enumerate(self.images) if image.filename == self.filename)
 
 
-def film_record(table: pd.DataFrame, filename: str) -> FilmRecord | None:
+def record_of_image(table: pd.DataFrame, filename: str) -> ImageRecord | None:
     """Gather what a table says of an image.
 
     Args:
@@ -177,7 +177,7 @@ def film_record(table: pd.DataFrame, filename: str) -> FilmRecord | None:
     notes = [*_NOTES, *(name for name in further if isinstance(row[name], str) and len(row[name]) > _LONG_TEXT)]
     fields = [name for name in (*COLUMNS, *further) if name not in notes]
     of_patient = table[table["patientid"] == row["patientid"]]
-    return FilmRecord(
+    return ImageRecord(
         filename=filename,
         rows=len(rows),
         patientid=str(row["patientid"]),
@@ -187,7 +187,7 @@ def film_record(table: pd.DataFrame, filename: str) -> FilmRecord | None:
         fields=tuple(Field(title_of(name), _in_words(name, row[name])) for name in fields if row[name] is not None),
         not_given=tuple(title_of(name) for name in (*fields, *notes) if row[name] is None),
         notes=tuple(Field(title_of(name), str(row[name])) for name in notes if row[name] is not None),
-        films=_films(of_patient),
+        images=_films(of_patient),
         unnamed=int(of_patient["filename"].isna().sum()),
         kind=_kind(row["modality"]),
         is_volume=_VOLUME.search(filename) is not None,
@@ -223,13 +223,13 @@ def _with_unit(column: str, value: object) -> str:
     return (f"{value:g}" if isinstance(value, float) else str(value)) + _UNITS.get(column, "")
 
 
-def _films(rows: pd.DataFrame) -> tuple[PatientFilm, ...]:
+def _films(rows: pd.DataFrame) -> tuple[PatientImage, ...]:
     named = rows[rows["filename"].notna()].drop_duplicates("filename")
-    films = [
-        PatientFilm(str(name), _day(day), _kind(_value(modality)), None if pd.isna(view) else str(view))
+    images = [
+        PatientImage(str(name), _day(day), _kind(_value(modality)), None if pd.isna(view) else str(view))
         for name, day, modality, view in named[["filename", "offset", "modality", "view"]].itertuples(index=False)
     ]
-    return tuple(sorted(films, key=lambda film: math.inf if film.day is None else film.day))
+    return tuple(sorted(images, key=lambda image: math.inf if image.day is None else image.day))
 
 
 def _day(offset: float) -> float | None:

@@ -1,6 +1,6 @@
 """From a collection to a split: which images are used, in which part, and the folder that holds them; and the way back.
 
-`read_films` reads and compares the images once, `plan_split` decides without an image, `prepare_dataset` writes `split/`,
+`read_images` reads and compares the images once, `plan_split` decides without an image, `prepare_dataset` writes `split/`,
 `split.csv` and `flow.json`, `read_split` reads them. The work is laid out aside and renamed, so that a killed run leaves the
 former split, or one that `read_split` refuses and the next `prepare` replaces.
 """
@@ -60,7 +60,7 @@ class PlanRules:
 
 
 @dataclass(frozen=True)
-class ReadFilms:
+class Fingerprints:
     """Images that were read and compared with each other.
 
     Attributes:
@@ -107,13 +107,13 @@ class PreparedDataset(SplitPlan):
         return f"PreparedDataset({len(self.split)} images in {self.out_dir}, overlap {self.overlap})"
 
 
-def read_films(
+def read_images(
     images_dir: Path,
     filenames: Sequence[str],
     progress: Progress | None = None,
     fingerprints: FingerprintFiles = fingerprint_files,
     comparing: Progress | None = None,
-) -> ReadFilms:
+) -> Fingerprints:
     """Read images and compare each with the others.
 
     Args:
@@ -127,13 +127,13 @@ def read_films(
     paths = [safe_image_path(images_dir, name) for name in names]
     found = fingerprints(paths, progress)
     pairs = duplicate_pairs([replace(item, sha256="") for item in found], progress=comparing)
-    return ReadFilms(
+    return Fingerprints(
         dict(zip(names, found, strict=True)),
         frozenset((names[first], names[second]) for first, second in pairs),
     )
 
 
-def readable_cohort(cohort: Cohort, films: ReadFilms) -> Cohort:
+def readable_cohort(cohort: Cohort, images: Fingerprints) -> Cohort:
     """Take the last step of the flow: leave out what cannot be decoded.
 
     Args:
@@ -143,17 +143,17 @@ def readable_cohort(cohort: Cohort, films: ReadFilms) -> Cohort:
     Raises:
         DatasetError: an image of the cohort was not read.
     """
-    unread = [name for name in cohort.table["filename"] if name not in films.fingerprints]
+    unread = [name for name in cohort.table["filename"] if name not in images.fingerprints]
     if unread:
         raise DatasetError(
             f"{len(unread)} images came after the others were read, the first is {unread[0]}. Read the images again."
         )
-    reasons = [films.fingerprints[name].problem for name in cohort.table["filename"]]
+    reasons = [images.fingerprints[name].problem for name in cohort.table["filename"]]
     problems = pd.Series(reasons, index=cohort.table.index, dtype="str")
     return exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
 
 
-def plan_split(cohort: Cohort, films: ReadFilms, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> SplitPlan:
+def plan_split(cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> SplitPlan:
     """Decide which images are used and the part of each.
 
     Args:
@@ -168,16 +168,16 @@ def plan_split(cohort: Cohort, films: ReadFilms, fractions: Sequence[float] = FR
     Raises:
         DatasetError: no image is left, the shares are unusable, or a part would lack a class.
     """
-    cohort = readable_cohort(cohort, films)
+    cohort = readable_cohort(cohort, images)
     if cohort.table.empty:
         raise DatasetError("No image can be used: no frontal X-ray with a label has a readable file.")
-    films_used = cohort.table.reset_index(drop=True)
-    names = films_used["filename"].tolist()
-    fingerprints = [films.fingerprints[name] for name in names]
-    pairs = _pairs(names, fingerprints, films)
-    table = films_used.assign(
+    images_used = cohort.table.reset_index(drop=True)
+    names = images_used["filename"].tolist()
+    fingerprints = [images.fingerprints[name] for name in names]
+    pairs = _pairs(names, fingerprints, images)
+    table = images_used.assign(
         sha256=[item.sha256 for item in fingerprints],
-        group=group_ids(films_used["patientid"].tolist(), pairs),
+        group=group_ids(images_used["patientid"].tolist(), pairs),
         duplicate=_duplicate_ids(len(names), pairs),
     )
     split = table.assign(part=split_parts(table, fractions, seed))[[*RECORD_COLUMNS, *FURTHER_COLUMNS]]
@@ -284,8 +284,8 @@ def prepare_dataset(
     if not images_dir.is_dir():
         raise DatasetError(f"{images_dir} is missing. The dataset needs its images there; `fetch` downloads them.")
     cohort = select_cohort(table, images_dir, rules)
-    films = read_films(images_dir, cohort.table["filename"].tolist(), progress, comparing=comparing)
-    plan = plan_split(cohort, films, fractions, seed)
+    images = read_images(images_dir, cohort.table["filename"].tolist(), progress, comparing=comparing)
+    plan = plan_split(cohort, images, fractions, seed)
     prepared = PreparedDataset(**vars(plan), out_dir=out_dir)
     unreadable = plan.exclusions[plan.exclusions["step"] == "readable"]
     account = {
@@ -387,13 +387,13 @@ def _images_patients(rows: pd.DataFrame) -> dict[str, int]:
     return {"images": len(rows), "patients": rows["patientid"].nunique()}
 
 
-def _pairs(names: Sequence[str], fingerprints: Sequence[Fingerprint], films: ReadFilms) -> list[tuple[int, int]]:
+def _pairs(names: Sequence[str], fingerprints: Sequence[Fingerprint], images: Fingerprints) -> list[tuple[int, int]]:
     """Positions of the images with the same content or (almost) the same pixels, each (smaller, larger), sorted."""
     same_content = duplicate_pairs([replace(item, thumbnail=None) for item in fingerprints])
     position = {name: number for number, name in enumerate(names)}
     alike = [
         (min(position[one], position[other]), max(position[one], position[other]))
-        for one, other in films.alike
+        for one, other in images.alike
         if one in position and other in position
     ]
     return sorted({*same_content, *alike})

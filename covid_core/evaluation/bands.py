@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from covid_core.evaluation.intervals import MIN_GROUPS, Band, caution, few_groups, group_draws
-from covid_core.evaluation.predictions import Films
+from covid_core.evaluation.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
 Curves = Callable[[FloatArray], FloatArray]
@@ -16,7 +16,7 @@ LEVEL = 0.95
 _CLOSE = 1e-9  # 58 of 200 images are at 0.29, whatever the last digit says
 
 
-def roc_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
+def roc_band(images: Predictions, *, n_resamples: int, seed: int) -> Band | None:
     """The ROC curve: sensitivity over the false positive rate, at 0, 0.01, ... 1, with 95 % bounds.
 
     Between two points of the empirical curve it is interpolated linearly, as its area is; where the curve rises without
@@ -25,15 +25,15 @@ def roc_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
     Returns:
         None where a class has no image; the bounds are NaN below `MIN_GROUPS` patients of either class.
     """
-    if not films.has_both_classes():
+    if not images.has_both_classes():
         return None
     rates = np.linspace(0, 1, 101)
     return resampled_band(
-        rates, lambda weights: _sensitivity_at(films, weights, rates), films, n_resamples=n_resamples, seed=seed
+        rates, lambda weights: _sensitivity_at(images, weights, rates), images, n_resamples=n_resamples, seed=seed
     )
 
 
-def pr_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
+def pr_band(images: Predictions, *, n_resamples: int, seed: int) -> Band | None:
     """The precision-recall curve: precision over recall, at 0.01, 0.02, ... 1, with 95 % bounds.
 
     The value is the precision at the highest threshold that has the recall: steps, as in average precision. A straight line
@@ -43,22 +43,22 @@ def pr_band(films: Films, *, n_resamples: int, seed: int) -> Band | None:
     Returns:
         None where a class has no image; the bounds are NaN below `MIN_GROUPS` patients of either class.
     """
-    if not films.has_both_classes():
+    if not images.has_both_classes():
         return None
     recalls = np.arange(1, 101) / 100
     return resampled_band(
-        recalls, lambda weights: _precision_at(films, weights, recalls), films, n_resamples=n_resamples, seed=seed
+        recalls, lambda weights: _precision_at(images, weights, recalls), images, n_resamples=n_resamples, seed=seed
     )
 
 
-def band_note(films: Films) -> str | None:
+def band_note(images: Predictions) -> str | None:
     """The sentence on why a band of these images is missing, or too narrow; None where there is nothing to say."""
-    patients = _patients(films)
+    patients = _patients(images)
     return few_groups(patients) if patients < MIN_GROUPS else caution(patients)
 
 
 def resampled_band(
-    x: FloatArray, curves: Curves, films: Films, *, groups: ArrayLike | None = None, n_resamples: int, seed: int
+    x: FloatArray, curves: Curves, images: Predictions, *, groups: ArrayLike | None = None, n_resamples: int, seed: int
 ) -> Band:
     """A curve with percentile bounds from resampling whole groups, with the draws of `intervals.cluster_bootstrap`.
 
@@ -74,10 +74,10 @@ def resampled_band(
         The band. Its bounds are NaN below `MIN_GROUPS` patients of either class, where the curve is undefined in more than
         half of the resamples, and where it is the same in all of them.
     """
-    names, membership = np.unique(np.asarray(films.groups if groups is None else groups), return_inverse=True)
+    names, membership = np.unique(np.asarray(images.groups if groups is None else groups), return_inverse=True)
     value = curves(np.ones((1, membership.size)))[0]
     none = np.full(value.shape, np.nan)
-    if _patients(films) < MIN_GROUPS:
+    if _patients(images) < MIN_GROUPS:
         return Band(x, value, none, none)
     draws = np.concatenate(
         [
@@ -92,14 +92,14 @@ def resampled_band(
     return Band(x, value, lower, upper)
 
 
-def _patients(films: Films) -> int:
+def _patients(images: Predictions) -> int:
     """The groups of the class that has fewer."""
-    return min(np.unique(films.groups[of_class]).size for of_class in (films.truth, ~films.truth))
+    return min(np.unique(images.groups[of_class]).size for of_class in (images.truth, ~images.truth))
 
 
-def _sensitivity_at(films: Films, weights: FloatArray, rates: FloatArray) -> FloatArray:
+def _sensitivity_at(images: Predictions, weights: FloatArray, rates: FloatArray) -> FloatArray:
     """Sensitivity at false positive rates (g,) in [0, 1], for weights (b, n): float64 (b, g)."""
-    covid, other = (np.pad(counts, ((0, 0), (1, 0))) for counts in _at_or_above_thresholds(films, weights))
+    covid, other = (np.pad(counts, ((0, 0), (1, 0))) for counts in _at_or_above_thresholds(images, weights))
     x, y = _share_of_last(other), _share_of_last(covid)
     last = _count_below(x, rates + _CLOSE) - 1
     following = np.minimum(last + 1, x.shape[1] - 1)
@@ -109,19 +109,19 @@ def _sensitivity_at(films: Films, weights: FloatArray, rates: FloatArray) -> Flo
     return _where_both_classes(covid, other, y_last + way * (y_next - y_last))
 
 
-def _precision_at(films: Films, weights: FloatArray, recalls: FloatArray) -> FloatArray:
+def _precision_at(images: Predictions, weights: FloatArray, recalls: FloatArray) -> FloatArray:
     """Precision at recalls (g,) in (0, 1], for weights (b, n): float64 (b, g)."""
-    covid, other = _at_or_above_thresholds(films, weights)
+    covid, other = _at_or_above_thresholds(images, weights)
     first = np.minimum(_count_below(_share_of_last(covid), recalls - _CLOSE), covid.shape[1] - 1)
     hits, false_alarms = _taken(covid, first), _taken(other, first)
     return _where_both_classes(covid, other, hits / np.maximum(hits + false_alarms, 1))
 
 
-def _at_or_above_thresholds(films: Films, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _at_or_above_thresholds(images: Predictions, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Weight of the covid images and of the others at or above each distinct probability, falling: float64 (b, k) each."""
-    order = np.argsort(-films.probability, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(films.probability[order]) != 0, True))
-    truth, ordered = films.truth[order], weights[:, order]
+    order = np.argsort(-images.probability, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(images.probability[order]) != 0, True))
+    truth, ordered = images.truth[order], weights[:, order]
     return np.cumsum(ordered * truth, axis=1)[:, ends], np.cumsum(ordered * ~truth, axis=1)[:, ends]
 
 

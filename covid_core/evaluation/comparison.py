@@ -16,7 +16,7 @@ from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
 from covid_core.evaluation.estimates import LEVEL, honest
 from covid_core.evaluation.intervals import MIN_GROUPS, Estimate, cluster_bootstrap, totals_by_group
-from covid_core.evaluation.predictions import PAIRED_COLUMNS, Films, checked_table, films_of
+from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, checked_table, predictions_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -54,7 +54,7 @@ class Comparison:
         delong: the test with patients as clusters; None below `MIN_GROUPS` patients of either class.
     """
 
-    films: int
+    images: int
     patients: int
     n_covid: int
     n_non_covid: int
@@ -80,11 +80,11 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed
         EvaluationError: a table is not fit for it, no image is in both, or the labels of an image differ.
     """
     left, right = _common(checked_table(first, PAIRED_COLUMNS), checked_table(second, PAIRED_COLUMNS))
-    one, two = films_of(left), films_of(right)
+    one, two = predictions_of(left), predictions_of(right)
     one = replace(one, groups=_linked(one.patients, one.groups, two.groups))
     areas = _areas(one, two.probability, n_resamples=n_resamples, seed=seed)
     return Comparison(
-        films=one.truth.size,
+        images=one.truth.size,
         patients=np.unique(one.patients).size,
         n_covid=int(one.truth.sum()),
         n_non_covid=int((~one.truth).sum()),
@@ -161,16 +161,17 @@ def _linked(*groupings: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.unique(number, return_index=True)[1][number].astype(np.str_)
 
 
-def _areas(films: Films, other: FloatArray, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+def _areas(images: Predictions, other: FloatArray, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """The areas of both models and their differences; none of them where a class has no image."""
-    if not films.has_both_classes():
+    if not images.has_both_classes():
         return {}
-    truth, sources = films.truth, films.sources
+    truth, sources = images.truth, images.sources
 
     def statistics(weights: FloatArray) -> dict[str, FloatArray]:
-        one, two = (metrics.weighted_roc_auc(truth, scores, weights) for scores in (films.probability, other))
+        one, two = (metrics.weighted_roc_auc(truth, scores, weights) for scores in (images.probability, other))
         within_one, within_two = (
-            metrics.weighted_within_source_auc(truth, scores, sources, weights) for scores in (films.probability, other)
+            metrics.weighted_within_source_auc(truth, scores, sources, weights)
+            for scores in (images.probability, other)
         )
         return {
             "auc_first": one,
@@ -179,9 +180,9 @@ def _areas(films: Films, other: FloatArray, *, n_resamples: int, seed: int) -> d
             "within_source_difference": within_one - within_two,
         }
 
-    found = cluster_bootstrap(statistics, films.groups, n_resamples=n_resamples, seed=seed, level=LEVEL)
+    found = cluster_bootstrap(statistics, images.groups, n_resamples=n_resamples, seed=seed, level=LEVEL)
     kinds = dict.fromkeys(found, "roc_auc") | {"within_source_difference": "within_source_auc"}
-    return {name: honest(kinds[name], estimate, films) for name, estimate in found.items()}
+    return {name: honest(kinds[name], estimate, images) for name, estimate in found.items()}
 
 
 def _placements(truth: BoolArray, scores: FloatArray) -> FloatArray:
@@ -204,10 +205,10 @@ def _variance(truth: BoolArray, residuals: FloatArray, clusters: ArrayLike) -> f
     _, totals = totals_by_group(
         clusters, np.column_stack([truth, ~truth, residuals * truth, residuals * ~truth]).astype(np.float64)
     )
-    covid_films, other_films, covid, other = totals.T
+    covid_images, other_images, covid, other = totals.T
     terms = (
-        (np.sum(covid**2) / covid_films.sum() ** 2, np.count_nonzero(covid_films)),
-        (np.sum(other**2) / other_films.sum() ** 2, np.count_nonzero(other_films)),
-        (2 * np.sum(covid * other) / (covid_films.sum() * other_films.sum()), len(totals)),
+        (np.sum(covid**2) / covid_images.sum() ** 2, np.count_nonzero(covid_images)),
+        (np.sum(other**2) / other_images.sum() ** 2, np.count_nonzero(other_images)),
+        (2 * np.sum(covid * other) / (covid_images.sum() * other_images.sum()), len(totals)),
     )
     return float(sum(term * count / (count - 1) for term, count in terms))

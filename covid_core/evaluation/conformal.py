@@ -169,15 +169,15 @@ def cross_fitted_coverage(
         covered[here] = np.where(truth[here], values[here] >= for_covid, values[here] <= for_other)
         decisions[here] = fit_three_way(truth[~here], values[~here], coverage).decide_all(values[here])
     undecided, right = decisions == INDETERMINATE, decisions == np.where(truth, COVID, NON_COVID)
-    films = {"overall": np.ones_like(truth), NON_COVID: ~truth, COVID: truth}
+    images = {"overall": np.ones_like(truth), NON_COVID: ~truth, COVID: truth}
     shares = partial(_measured_shares, patients=patients, n_resamples=n_resamples, seed=seed)
     return {
         "coverage": coverage,
-        "covered": shares({name: (covered, chosen) for name, chosen in films.items()}),
-        "indeterminate": shares({name: (undecided, chosen) for name, chosen in films.items()}),
+        "covered": shares({name: (covered, chosen) for name, chosen in images.items()}),
+        "indeterminate": shares({name: (undecided, chosen) for name, chosen in images.items()}),
         **shares(
             {
-                "decided": (~undecided, films["overall"]),
+                "decided": (~undecided, images["overall"]),
                 "sensitivity": (right, truth & ~undecided),
                 "specificity": (right, ~truth & ~undecided),
             }
@@ -220,14 +220,14 @@ def _measured_shares(
 
     def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         with np.errstate(invalid="ignore"):  # NaN where no image of a resample counts
-            return {name: (weights @ (hit & films)) / (weights @ films) for name, (hit, films) in shares.items()}
+            return {name: (weights @ (hit & images)) / (weights @ images) for name, (hit, images) in shares.items()}
 
     estimates = intervals.cluster_bootstrap(statistics, patients, n_resamples=n_resamples, seed=seed)
     return {
         name: intervals.resting_on(
-            estimates[name], int(films.sum()), np.unique(patients[films]).size, is_share=True
+            estimates[name], int(images.sum()), np.unique(patients[images]).size, is_share=True
         ).to_json()
-        for name, (_, films) in shares.items()
+        for name, (_, images) in shares.items()
     }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from covid_core.evaluation.bands import resampled_band
 from covid_core.evaluation.intervals import Band, totals_by_group
-from covid_core.evaluation.predictions import Films
+from covid_core.evaluation.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class DecisionCurve:
         return np.zeros_like(self.treat_all)
 
 
-def decision_curve(films: Films, *, prevalence: float, n_resamples: int, seed: int) -> DecisionCurve | None:
+def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, seed: int) -> DecisionCurve | None:
     """The net benefit of acting on the images whose probability is at least the threshold probability.
 
     With w = pt / (1 - pt), the net benefit is sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * w.
@@ -48,7 +48,7 @@ def decision_curve(films: Films, *, prevalence: float, n_resamples: int, seed: i
     estimated from the images.
 
     Args:
-        images: their probabilities are first brought from the prevalence they assume (`films.prevalence`, None for that of
+        images: their probabilities are first brought from the prevalence they assume (`images.prevalence`, None for that of
             the images) to the chosen one, by Bayes' rule.
         prevalence: of those the model would be used on, in (0, 1).
         n_resamples: at least 1.
@@ -62,20 +62,20 @@ def decision_curve(films: Films, *, prevalence: float, n_resamples: int, seed: i
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"`prevalence` must be in (0, 1). Received: {prevalence}")
-    if not films.has_both_classes():
+    if not images.has_both_classes():
         return None
     thresholds = np.arange(1, 100) / 100
     harm = (1 - prevalence) * thresholds / (1 - thresholds)
-    acted_on = shifted(films, prevalence)[:, None] >= thresholds - _CLOSE
-    truth = films.truth[:, None]
-    names, totals = totals_by_group(films.groups, np.hstack([truth, ~truth, acted_on & truth, acted_on & ~truth]))
+    acted_on = shifted(images, prevalence)[:, None] >= thresholds - _CLOSE
+    truth = images.truth[:, None]
+    names, totals = totals_by_group(images.groups, np.hstack([truth, ~truth, acted_on & truth, acted_on & ~truth]))
 
     def net_benefit(weights: FloatArray) -> FloatArray:
         covid, other, found, false_alarms = np.split(weights @ totals, [1, 2, 2 + thresholds.size], axis=1)
         benefit = prevalence * found / np.maximum(covid, 1) - harm * false_alarms / np.maximum(other, 1)
         return np.where((covid > 0) & (other > 0), benefit, np.nan)
 
-    curve = resampled_band(thresholds, net_benefit, films, groups=names, n_resamples=n_resamples, seed=seed)
+    curve = resampled_band(thresholds, net_benefit, images, groups=names, n_resamples=n_resamples, seed=seed)
     return DecisionCurve(prevalence, curve, prevalence - harm)
 
 
@@ -91,7 +91,7 @@ def useful_range(curve: DecisionCurve) -> list[tuple[float, float]]:
     return [(float(x[start]), float(x[after - 1])) for start, after in zip(turns[::2], turns[1::2], strict=True)]
 
 
-def shifted(films: Films, prevalence: float) -> FloatArray:
+def shifted(images: Predictions, prevalence: float) -> FloatArray:
     """The probabilities of the images as they would be at another prevalence: their odds times the ratio of the prior odds.
 
     Args:
@@ -101,7 +101,7 @@ def shifted(films: Films, prevalence: float) -> FloatArray:
     Returns:
         float64 (n,) in [0, 1]; the order of the images stays.
     """
-    return shifted_by(films.probability, films.assumed_prevalence(), prevalence)
+    return shifted_by(images.probability, images.assumed_prevalence(), prevalence)
 
 
 def shifted_by(probability: ArrayLike, assumed: float, prevalence: float) -> FloatArray:

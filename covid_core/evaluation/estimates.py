@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from covid_core.evaluation import calibration, intervals, metrics
 from covid_core.evaluation.intervals import Estimate
-from covid_core.evaluation.predictions import Films
+from covid_core.evaluation.predictions import Predictions
 from covid_core.labels import COVID, NON_COVID
 
 FloatArray = NDArray[np.float64]
@@ -45,48 +45,52 @@ _SHARES = frozenset({"sensitivity", "specificity", "ppv", "npv", "accuracy"})
 _CALIBRATION_LINE = frozenset({"calibration_intercept", "calibration_slope"})
 
 
-def all_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+def all_metrics(images: Predictions, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """Every one of `METRICS`, in their order."""
-    found = _estimates(_weighted_metrics, films, n_resamples=n_resamples, seed=seed)
-    found["ece"] = _calibration_error(films)
+    found = _estimates(_weighted_metrics, images, n_resamples=n_resamples, seed=seed)
+    found["ece"] = _calibration_error(images)
     return {name: found[name] for name in METRICS}
 
 
-def threshold_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+def threshold_metrics(images: Predictions, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """Those of `all_metrics` that depend on the call (`CALL_METRICS`), in their order and with the same values and bounds.
 
     Fast enough for a slider: the images of a group are counted once, and only groups are resampled.
     """
-    cell = 2 * films.truth.astype(np.int64) + films.called  # of a confusion matrix laid flat
-    names, cells = intervals.totals_by_group(films.groups, np.eye(4)[cell])
+    cell = 2 * images.truth.astype(np.int64) + images.called  # of a confusion matrix laid flat
+    names, cells = intervals.totals_by_group(images.groups, np.eye(4)[cell])
     estimates = intervals.cluster_bootstrap(
         lambda weights: _rates_of_both_classes(weights @ cells), names, n_resamples=n_resamples, seed=seed, level=LEVEL
     )
-    return {name: honest(name, estimates[name], films) for name in CALL_METRICS}
+    return {name: honest(name, estimates[name], images) for name in CALL_METRICS}
 
 
-def area_metrics(films: Films, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
+def area_metrics(images: Predictions, *, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """`roc_auc`, `pooled_auc` and `within_source_auc`, which need no threshold and no calibration."""
-    return _estimates(weighted_areas, films, n_resamples=n_resamples, seed=seed)
+    return _estimates(weighted_areas, images, n_resamples=n_resamples, seed=seed)
 
 
 def _estimates(
-    statistics: Callable[[Films, FloatArray], Mapping[str, FloatArray]], films: Films, *, n_resamples: int, seed: int
+    statistics: Callable[[Predictions, FloatArray], Mapping[str, FloatArray]],
+    images: Predictions,
+    *,
+    n_resamples: int,
+    seed: int,
 ) -> dict[str, Estimate]:
     estimates = intervals.cluster_bootstrap(
-        lambda weights: statistics(films, weights), films.groups, n_resamples=n_resamples, seed=seed, level=LEVEL
+        lambda weights: statistics(images, weights), images.groups, n_resamples=n_resamples, seed=seed, level=LEVEL
     )
-    return {name: honest(name, estimate, films) for name, estimate in estimates.items()}
+    return {name: honest(name, estimate, images) for name, estimate in estimates.items()}
 
 
-def _weighted_metrics(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
+def _weighted_metrics(images: Predictions, weights: FloatArray) -> dict[str, FloatArray]:
     """Every metric that has an interval, for weights (b, n): name -> (b,), NaN where undefined."""
-    values = _rates_of_both_classes(metrics.weighted_confusion(films.truth, films.called, weights))
-    values |= weighted_areas(films, weights)
-    values["pr_auc"] = metrics.weighted_average_precision(films.truth, films.probability, weights)
-    values["brier"] = _weighted_brier(films, weights)
+    values = _rates_of_both_classes(metrics.weighted_confusion(images.truth, images.called, weights))
+    values |= weighted_areas(images, weights)
+    values["pr_auc"] = metrics.weighted_average_precision(images.truth, images.probability, weights)
+    values["brier"] = _weighted_brier(images, weights)
     values["calibration_intercept"], values["calibration_slope"] = calibration.weighted_calibration_line(
-        films.truth, films.probability, weights, prevalence=films.prevalence
+        images.truth, images.probability, weights, prevalence=images.prevalence
     )
     return values
 
@@ -102,77 +106,77 @@ def _rates_of_both_classes(cells: FloatArray) -> dict[str, FloatArray]:
     return {name: value if name in _ONE_CLASS else np.where(both, value, np.nan) for name, value in rates.items()}
 
 
-def weighted_areas(films: Films, weights: FloatArray) -> dict[str, FloatArray]:
+def weighted_areas(images: Predictions, weights: FloatArray) -> dict[str, FloatArray]:
     """AUCs; of a cross-validation over the pairs of one fold, as the scores of different models are not on one scale."""
-    pooled = metrics.weighted_roc_auc(films.truth, films.probability, weights)
+    pooled = metrics.weighted_roc_auc(images.truth, images.probability, weights)
     within_fold = (
         pooled
-        if films.folds is None
-        else metrics.weighted_within_source_auc(films.truth, films.probability, films.folds, weights)
+        if images.folds is None
+        else metrics.weighted_within_source_auc(images.truth, images.probability, images.folds, weights)
     )
     return {
         "roc_auc": within_fold,
         "pooled_auc": pooled,
         "within_source_auc": metrics.weighted_within_source_auc(
-            films.truth, films.probability, films.source_strata, weights
+            images.truth, images.probability, images.source_strata, weights
         ),
     }
 
 
-def _weighted_brier(films: Films, weights: FloatArray) -> FloatArray:
-    errors = (films.probability - films.truth) ** 2
-    if films.prevalence is None:
+def _weighted_brier(images: Predictions, weights: FloatArray) -> FloatArray:
+    errors = (images.probability - images.truth) ** 2
+    if images.prevalence is None:
         return np.asarray((weights @ errors) / weights.sum(axis=1), np.float64)
     with np.errstate(invalid="ignore"):
-        covid = (weights @ (errors * films.truth)) / (weights @ films.truth)
-        other = (weights @ (errors * ~films.truth)) / (weights @ ~films.truth)
-    return np.asarray(films.prevalence * covid + (1 - films.prevalence) * other, np.float64)
+        covid = (weights @ (errors * images.truth)) / (weights @ images.truth)
+        other = (weights @ (errors * ~images.truth)) / (weights @ ~images.truth)
+    return np.asarray(images.prevalence * covid + (1 - images.prevalence) * other, np.float64)
 
 
-def _calibration_error(films: Films) -> Estimate:
-    bins = calibration.reliability_bins(films.truth, films.probability, prevalence=films.prevalence)
+def _calibration_error(images: Predictions) -> Estimate:
+    bins = calibration.reliability_bins(images.truth, images.probability, prevalence=images.prevalence)
     value = calibration.expected_calibration_error(bins)
     note = "No interval: a mean of absolute values; a resampled interval would be biased."
     if value is None:
-        note = _one_class_note(films)
-    return Estimate(value, None, None, intervals.NO_INTERVAL, films.truth.size, note=note)
+        note = _one_class_note(images)
+    return Estimate(value, None, None, intervals.NO_INTERVAL, images.truth.size, note=note)
 
 
-def honest(name: str, estimate: Estimate, films: Films) -> Estimate:
+def honest(name: str, estimate: Estimate, images: Predictions) -> Estimate:
     """Hold a bootstrap estimate of the metric `name` to the images it rests on, and say why it is undefined."""
-    bases = _bases(name, films)
+    bases = _bases(name, images)
     estimate = intervals.resting_on(
         estimate,
         n=int(np.any(bases, axis=0).sum()),
-        patients=min(np.unique(films.groups[base]).size for base in bases),
+        patients=min(np.unique(images.groups[base]).size for base in bases),
         is_share=name in _SHARES,
         level=LEVEL,
     )
-    return replace(estimate, note=_undefined_note(name, films)) if estimate.value is None else estimate
+    return replace(estimate, note=_undefined_note(name, images)) if estimate.value is None else estimate
 
 
-def _bases(name: str, films: Films) -> list[NDArray[np.bool_]]:
+def _bases(name: str, images: Predictions) -> list[NDArray[np.bool_]]:
     """The images a metric rests on: one mask (n,), or one for each class where it compares them."""
     single = {
-        "sensitivity": films.truth,
-        "specificity": ~films.truth,
-        "ppv": films.called,
-        "npv": ~films.called,
-        "accuracy": np.ones_like(films.truth),
+        "sensitivity": images.truth,
+        "specificity": ~images.truth,
+        "ppv": images.called,
+        "npv": ~images.called,
+        "accuracy": np.ones_like(images.truth),
     }
     if name in single:
         return [single[name]]
-    if name == "brier" and films.prevalence is None:
-        return [np.ones_like(films.truth)]
+    if name == "brier" and images.prevalence is None:
+        return [np.ones_like(images.truth)]
     if name == "within_source_auc":
-        paired = np.isin(films.sources, films.paired_sources())
-        return [films.truth & paired, ~films.truth & paired]
-    return [films.truth, ~films.truth]
+        paired = np.isin(images.sources, images.paired_sources())
+        return [images.truth & paired, ~images.truth & paired]
+    return [images.truth, ~images.truth]
 
 
-def _undefined_note(name: str, films: Films) -> str:
-    if not films.has_both_classes():
-        return _one_class_note(films)
+def _undefined_note(name: str, images: Predictions) -> str:
+    if not images.has_both_classes():
+        return _one_class_note(images)
     if name == "within_source_auc":
         return "Not defined: no source has images of both classes."
     if name in _CALIBRATION_LINE:
@@ -180,5 +184,5 @@ def _undefined_note(name: str, films: Films) -> str:
     return "Not defined: its denominator is 0."
 
 
-def _one_class_note(films: Films) -> str:
-    return f"Not defined: there is no {NON_COVID if films.truth.all() else COVID} image."
+def _one_class_note(images: Predictions) -> str:
+    return f"Not defined: there is no {NON_COVID if images.truth.all() else COVID} image."

@@ -19,8 +19,8 @@ figure is undefined, with the reason beside it):
   It holds for the metrics `brier`, `calibration_intercept`, `calibration_slope` and `ece` and for `calibration` as well.
 - `calibration`: {`before`, `after`}, each {`brier`, `ece`, `intercept`, `slope`}: of the raw output, read as if it were
   a probability, and of the calibrated one.
-- `sources`: [{`source`, `films`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
-  `MIN_SOURCE_FILMS` images that has both classes, the largest first; `pairs` are those of a covid and another image.
+- `sources`: [{`source`, `images`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
+  `MIN_SOURCE_IMAGES` images that has both classes, the largest first; `pairs` are those of a covid and another image.
 - `bootstrap`: {`unit`, `resamples`, `seed`, `level`}.
 - `note`: a sentence on what limits the whole report, or null.
 
@@ -37,7 +37,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   `balanced_accuracy` with the threshold for each fold chosen on the other folds.
 - `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of images judged by heads
   that saw no image of their source.
-- `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
+- `lungs`: {`images`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
   `lungs_out`: {`roc_auc` metric, `within_source_auc` metric}} (`protocols.paired_metrics`).
 - `external`: {name of a set: {`images`, `patients` or null, `by_finding`: {finding: {`n`, `called_covid`, and
   `specificity`, `sensitivity` where there are such images, metrics of method `Wilson`}}, `roc_auc` or null, `labelled` {class:
@@ -46,7 +46,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
 - `gate`: what the gate refuses, of what it should and of what it should not (`covid_core.training.gate_figures`).
-- `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
+- `ensemble`: {`members`, `share`, `images`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
   an ensemble on images that no member saw.
 - `subgroups`: figures of parts of the images by sex, age, view, source, RT-PCR and severity (`covid_core.evaluation.subgroups`).
 - `cohort`: the flow from the table to the images, what parts or folds share, and what they are made of
@@ -67,7 +67,13 @@ from covid_core.errors import EvaluationError
 from covid_core.evaluation import calibration, estimates, intervals, metrics
 from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage
 from covid_core.evaluation.estimates import LEVEL, METRICS
-from covid_core.evaluation.predictions import PAIRED_COLUMNS, REQUIRED_COLUMNS, Films, checked_table, films_of
+from covid_core.evaluation.predictions import (
+    PAIRED_COLUMNS,
+    REQUIRED_COLUMNS,
+    Predictions,
+    checked_table,
+    predictions_of,
+)
 from covid_core.evaluation.summary import part_in_words, summary_lines, verdict
 from covid_core.files import read_json
 from covid_core.labels import CLASSES, COVID, NON_COVID
@@ -75,12 +81,12 @@ from covid_core.labels import CLASSES, COVID, NON_COVID
 __all__ = [
     "FURTHER_BLOCKS",
     "METRICS",
-    "MIN_SOURCE_FILMS",
+    "MIN_SOURCE_IMAGES",
     "REQUIRED_COLUMNS",
     "SCHEMA",
     "at_threshold",
     "evaluate",
-    "held_out_films",
+    "held_out_images",
     "read_evaluation",
     "source_table",
     "summary_lines",
@@ -110,7 +116,7 @@ FURTHER_BLOCKS = (
     "cohort",
 )
 """The blocks that `evaluate` does not make."""
-MIN_SOURCE_FILMS = 10
+MIN_SOURCE_IMAGES = 10
 """A source with fewer images gets no figure of its own."""
 
 _KEYS = (
@@ -165,10 +171,10 @@ def evaluate(
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
     table = checked_table(predictions, part=part)
-    films = films_of(table, threshold=threshold, prevalence=prevalence)
-    matrix = metrics.confusion_matrix(films.truth, films.called)
-    found = estimates.all_metrics(films, n_resamples=n_resamples, seed=seed)
-    bins = calibration.reliability_bins(films.truth, films.probability, prevalence=prevalence)
+    images = predictions_of(table, threshold=threshold, prevalence=prevalence)
+    matrix = metrics.confusion_matrix(images.truth, images.called)
+    found = estimates.all_metrics(images, n_resamples=n_resamples, seed=seed)
+    bins = calibration.reliability_bins(images.truth, images.probability, prevalence=prevalence)
     return {
         "schema": SCHEMA,
         "model": model,
@@ -177,11 +183,11 @@ def evaluate(
         "classes": list(CLASSES),
         "positive_class": COVID,
         "threshold": float(threshold),
-        "counts": _counts(films),
+        "counts": _counts(images),
         "confusion_matrix": matrix.tolist(),
         "classification_report": _report_rows(matrix),
         "metrics": {name: estimate.to_json() for name, estimate in found.items()},
-        "roc": _roc_points(films),
+        "roc": _roc_points(images),
         "reliability": {
             "prevalence": prevalence,
             "ece": found["ece"].value,
@@ -189,12 +195,12 @@ def evaluate(
             "bins": [asdict(one) for one in bins],
         },
         "calibration": {
-            "before": _calibration(films.truth, table["probability_raw"].to_numpy(np.float64), prevalence),
-            "after": _calibration(films.truth, films.probability, prevalence),
+            "before": _calibration(images.truth, table["probability_raw"].to_numpy(np.float64), prevalence),
+            "after": _calibration(images.truth, images.probability, prevalence),
         },
-        "sources": _within_sources(films, n_resamples=n_resamples, seed=seed),
+        "sources": _within_sources(images, n_resamples=n_resamples, seed=seed),
         "bootstrap": {"unit": "group", "resamples": n_resamples, "seed": seed, "level": LEVEL},
-        "note": _note(films, part),
+        "note": _note(images, part),
     }
 
 
@@ -213,10 +219,10 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
     Raises:
         EvaluationError: the predictions cannot be evaluated.
     """
-    films = held_out_films(evaluation, predictions, threshold)
-    matrix = metrics.confusion_matrix(films.truth, films.called)
+    images = held_out_images(evaluation, predictions, threshold)
+    matrix = metrics.confusion_matrix(images.truth, images.called)
     bootstrap = evaluation["bootstrap"]
-    found = estimates.threshold_metrics(films, n_resamples=bootstrap["resamples"], seed=bootstrap["seed"])
+    found = estimates.threshold_metrics(images, n_resamples=bootstrap["resamples"], seed=bootstrap["seed"])
     return {
         **evaluation,
         "threshold": float(threshold),
@@ -226,7 +232,9 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
     }
 
 
-def held_out_films(evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None) -> Films:
+def held_out_images(
+    evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None
+) -> Predictions:
     """The images that an evaluation judged.
 
     Args:
@@ -238,7 +246,7 @@ def held_out_films(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thr
         EvaluationError: the predictions cannot be evaluated.
     """
     table = checked_table(predictions, REQUIRED_COLUMNS, part=evaluation["part"])
-    return films_of(
+    return predictions_of(
         table,
         threshold=evaluation["threshold"] if threshold is None else threshold,
         prevalence=evaluation["reliability"]["prevalence"],
@@ -264,7 +272,7 @@ def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: in
         EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     table = checked_table(predictions, (*PAIRED_COLUMNS, "source"), may_be_blank=("source",))
-    return _within_sources(films_of(table), n_resamples=n_resamples, seed=seed)
+    return _within_sources(predictions_of(table), n_resamples=n_resamples, seed=seed)
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -297,14 +305,14 @@ def validated(value: Any, name: str = "The evaluation") -> dict[str, Any]:
     return value
 
 
-def _counts(films: Films) -> dict[str, Any]:
-    by_class = {name: films.truth if name == COVID else ~films.truth for name in CLASSES}
+def _counts(images: Predictions) -> dict[str, Any]:
+    by_class = {name: images.truth if name == COVID else ~images.truth for name in CLASSES}
     return {
-        "images": int(films.truth.size),
-        "patients": int(np.unique(films.patients).size),
-        "prevalence": float(films.truth.mean()),
+        "images": int(images.truth.size),
+        "patients": int(np.unique(images.patients).size),
+        "prevalence": float(images.truth.mean()),
         "by_class": {
-            name: {"images": int(mask.sum()), "patients": int(np.unique(films.patients[mask]).size)}
+            name: {"images": int(mask.sum()), "patients": int(np.unique(images.patients[mask]).size)}
             for name, mask in by_class.items()
         },
     }
@@ -327,11 +335,11 @@ def _calibration(
     }
 
 
-def _within_sources(films: Films, *, n_resamples: int, seed: int) -> list[dict[str, Any]]:
+def _within_sources(images: Predictions, *, n_resamples: int, seed: int) -> list[dict[str, Any]]:
     rows = []
-    for source in films.paired_sources():
-        of_source = films.of_source(source)
-        if of_source.truth.size >= MIN_SOURCE_FILMS:
+    for source in images.paired_sources():
+        of_source = images.of_source(source)
+        if of_source.truth.size >= MIN_SOURCE_IMAGES:
             covid, other = int(of_source.truth.sum()), int((~of_source.truth).sum())
             area = estimates.area_metrics(of_source, n_resamples=n_resamples, seed=seed)["roc_auc"]
             counts = {"films": covid + other, "covid": covid, "non_covid": other, "pairs": covid * other}
@@ -339,21 +347,21 @@ def _within_sources(films: Films, *, n_resamples: int, seed: int) -> list[dict[s
     return sorted(rows, key=lambda row: (-row["films"], row["source"]))
 
 
-def _roc_points(films: Films) -> dict[str, Any] | None:
-    if not films.has_both_classes():
+def _roc_points(images: Predictions) -> dict[str, Any] | None:
+    if not images.has_both_classes():
         return None
     from sklearn.metrics import roc_curve  # noqa: PLC0415  takes a second, which reading an evaluation should not wait for
 
-    fpr, tpr, thresholds = roc_curve(films.truth, films.probability, drop_intermediate=False)
+    fpr, tpr, thresholds = roc_curve(images.truth, images.probability, drop_intermediate=False)
     return {"fpr": fpr.tolist(), "tpr": tpr.tolist(), "thresholds": [None, *thresholds[1:].tolist()]}
 
 
-def _note(films: Films, part: str) -> str | None:
-    if not films.has_both_classes():
-        present, absent = (COVID, NON_COVID) if films.truth.all() else (NON_COVID, COVID)
+def _note(images: Predictions, part: str) -> str | None:
+    if not images.has_both_classes():
+        present, absent = (COVID, NON_COVID) if images.truth.all() else (NON_COVID, COVID)
         words = part_in_words(part)
         return f"The {words} images are only {present}: what compares the classes is undefined without {absent} images."
-    scarce = [name for name, count in _counts(films)["by_class"].items() if count["patients"] < intervals.FEW_GROUPS]
+    scarce = [name for name, count in _counts(images)["by_class"].items() if count["patients"] < intervals.FEW_GROUPS]
     if scarce:
         each = " each" if len(scarce) > 1 else ""
         which = " and those ".join("with COVID-19" if name == COVID else "without COVID-19" for name in scarce)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import estimates, intervals, metrics
-from covid_core.evaluation.predictions import PAIRED_COLUMNS, checked_table, films_of
+from covid_core.evaluation.predictions import PAIRED_COLUMNS, checked_table, predictions_of
 from covid_core.labels import COVID, NON_COVID
 
 _FINDING_COLUMNS = ("filename", "finding", "label", "probability_covid")
@@ -78,8 +78,8 @@ def paired_metrics(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: 
     Raises:
         EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
-    films = films_of(checked_table(predictions, PAIRED_COLUMNS))
-    found = estimates.area_metrics(films, n_resamples=n_resamples, seed=seed)
+    images = predictions_of(checked_table(predictions, PAIRED_COLUMNS))
+    found = estimates.area_metrics(images, n_resamples=n_resamples, seed=seed)
     return {name: estimate.to_json() for name, estimate in found.items()}
 
 

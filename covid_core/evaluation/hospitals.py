@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from covid_core.evaluation import intervals, metrics
 from covid_core.evaluation.calibration import expected_calibration_error, reliability_bins
 from covid_core.evaluation.estimates import area_metrics, threshold_metrics
-from covid_core.evaluation.predictions import Films
+from covid_core.evaluation.predictions import Predictions
 
 TYPICAL, NEGATIVE = "typical", "negative"
 
@@ -111,9 +111,11 @@ def _share(probability: "pd.Series[float]", threshold: float) -> dict[str, Any]:
     return intervals.wilson(int(called.sum()), len(called)).to_json()
 
 
-def _films(table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArray[np.str_], threshold: float) -> Films:
+def _films(
+    table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArray[np.str_], threshold: float
+) -> Predictions:
     groups = table["group"].to_numpy(np.str_)
-    return Films(
+    return Predictions(
         truth=(table["appearance"] == TYPICAL).to_numpy(),
         called=metrics.is_called(probability, threshold),
         probability=probability,
@@ -124,7 +126,7 @@ def _films(table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArra
     )
 
 
-def _figures(films: Films, same_size: NDArray[np.str_]) -> dict[str, Any]:
+def _figures(films: Predictions, same_size: NDArray[np.str_]) -> dict[str, Any]:
     calls = threshold_metrics(films, n_resamples=2000, seed=0)
     within = area_metrics(films, n_resamples=500, seed=0)["within_source_auc"]
     within_size = area_metrics(replace(films, sources=same_size), n_resamples=500, seed=0)["within_source_auc"]

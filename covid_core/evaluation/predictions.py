@@ -17,7 +17,7 @@ _PROBABILITIES = ("probability_raw", "probability_covid")
 
 
 @dataclass(frozen=True)
-class Films:
+class Predictions:
     """Images as arrays (n,).
 
     Attributes:
@@ -59,7 +59,7 @@ class Films:
         """The sources that have images of both classes."""
         return sorted((set(self.sources[self.truth].tolist()) & set(self.sources[~self.truth].tolist())) - {""})
 
-    def of_source(self, source: str) -> "Films":
+    def of_source(self, source: str) -> "Predictions":
         """The images of one source."""
         here: NDArray[np.bool_] = self.sources == source
         names = ("truth", "called", "probability", "groups", "patients", "sources")
@@ -111,13 +111,13 @@ def checked_table(
     return table
 
 
-def films_of(table: pd.DataFrame, *, threshold: float = 0.5, prevalence: float | None = None) -> Films:
+def predictions_of(table: pd.DataFrame, *, threshold: float = 0.5, prevalence: float | None = None) -> Predictions:
     """Take the images out of a checked table with `patientid` and `group`; column `source` may be missing.
 
     What needs no call may leave the threshold as it is.
     """
     probability = table["probability_covid"].to_numpy(np.float64)
-    return Films(
+    return Predictions(
         truth=(table["label"] == COVID).to_numpy(np.bool_),
         called=metrics.is_called(probability, threshold),
         probability=probability,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.evaluation.summary import described, films_in_words
+from covid_core.evaluation.summary import described, images_in_words
 
 _FIGURES = {
     "sensitivity": "sensitivity",
@@ -44,7 +44,7 @@ def published_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
     """
     ours = {
         "Model": f"{evaluation['model']} (this model)",
-        "Tested on": films_in_words(evaluation),
+        "Tested on": images_in_words(evaluation),
         "Reference standard": "the finding given by the source of the image; not every case is confirmed by RT-PCR",
         "Figure": "; ".join(f"{title} {described(evaluation['metrics'][name])}" for name, title in _FIGURES.items()),
         "Comparable?": (

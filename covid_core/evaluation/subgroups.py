@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.evaluation import estimates, intervals, metrics
 from covid_core.evaluation.intervals import Estimate
-from covid_core.evaluation.predictions import PAIRED_COLUMNS, Films, checked_table, films_of
+from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, checked_table, predictions_of
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
 SUBGROUP_METRICS = ("sensitivity", "specificity", "balanced_accuracy", "roc_auc")
-FEW_FILMS = 20
+FEW_IMAGES = 20
 """Below this many images of a class, a row is flagged; a source with fewer images has no row of its own."""
 
 AGE_BANDS = ((0, "under 40"), (40, "40 to 59"), (60, "60 to 79"), (80, "80 and over"))
@@ -82,9 +82,9 @@ def subgroup_block(
         seed: of the bootstrap, the same for every group.
 
     Returns:
-        Rows in a fixed order, by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `films`,
+        Rows in a fixed order, by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `images`,
         `patients`, `covid`, `non_covid` (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`, None
-        with its note where undefined. `few` says that a figure rests on fewer than `FEW_FILMS` images of a class; a class
+        with its note where undefined. `few` says that a figure rests on fewer than `FEW_IMAGES` images of a class; a class
         without any image does not count, its figures are None. A group without images has no row.
 
     Raises:
@@ -98,9 +98,9 @@ def subgroup_block(
         names = names_of(table, group)
         for name in ordered_names(names, group):
             here = table[in_group(names, table["label"], group, name)]
-            films = films_of(here, threshold=threshold, prevalence=prevalence)
-            figures = _figures(films, grouping, n_resamples=n_resamples, seed=seed)
-            rows.append({"group": group, "name": name, **_counts(films), **figures})
+            images = predictions_of(here, threshold=threshold, prevalence=prevalence)
+            figures = _figures(images, grouping, n_resamples=n_resamples, seed=seed)
+            rows.append({"group": group, "name": name, **_counts(images), **figures})
     return rows
 
 
@@ -172,44 +172,44 @@ def in_group(names: "pd.Series[Any]", labels: "pd.Series[Any]", group: str, name
     return belongs
 
 
-def _place(name: str, order: tuple[str, ...], films: int) -> tuple[int, int, int, str]:
+def _place(name: str, order: tuple[str, ...], images: int) -> tuple[int, int, int, str]:
     last = _LAST.index(name) + 1 if name in _LAST else 0
     known = order.index(name) if name in order else len(order)
-    return last, known, -films, name
+    return last, known, -images, name
 
 
-def _counts(films: Films) -> dict[str, Any]:
-    covid = int(films.truth.sum())
-    by_class = {"covid": covid, "non_covid": films.truth.size - covid}
+def _counts(images: Predictions) -> dict[str, Any]:
+    covid = int(images.truth.sum())
+    by_class = {"covid": covid, "non_covid": images.truth.size - covid}
     return {
-        "films": int(films.truth.size),
-        "patients": int(np.unique(films.patients).size),
+        "films": int(images.truth.size),
+        "patients": int(np.unique(images.patients).size),
         **by_class,
-        "few": any(0 < count < FEW_FILMS for count in by_class.values()),
+        "few": any(0 < count < FEW_IMAGES for count in by_class.values()),
     }
 
 
-def _figures(films: Films, grouping: Grouping, *, n_resamples: int, seed: int) -> dict[str, Any]:
+def _figures(images: Predictions, grouping: Grouping, *, n_resamples: int, seed: int) -> dict[str, Any]:
     found = intervals.cluster_bootstrap(
-        lambda weights: _weighted(films, weights),
-        films.groups,
+        lambda weights: _weighted(images, weights),
+        images.groups,
         n_resamples=n_resamples,
         seed=seed,
         level=estimates.LEVEL,
     )
-    return {name: _honest(name, found[name], films, grouping).to_json() for name in SUBGROUP_METRICS}
+    return {name: _honest(name, found[name], images, grouping).to_json() for name in SUBGROUP_METRICS}
 
 
-def _weighted(films: Films, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def _weighted(images: Predictions, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """`SUBGROUP_METRICS` for weights (b, n): name -> (b,), NaN where undefined."""
-    values = metrics.rates(metrics.weighted_confusion(films.truth, films.called, weights))
-    values["roc_auc"] = estimates.weighted_areas(films, weights)["roc_auc"]
+    values = metrics.rates(metrics.weighted_confusion(images.truth, images.called, weights))
+    values["roc_auc"] = estimates.weighted_areas(images, weights)["roc_auc"]
     return {name: values[name] for name in SUBGROUP_METRICS}
 
 
-def _honest(name: str, estimate: Estimate, films: Films, grouping: Grouping) -> Estimate:
+def _honest(name: str, estimate: Estimate, images: Predictions, grouping: Grouping) -> Estimate:
     """Hold a metric to the images it rests on, and say why it is undefined."""
-    estimate = estimates.honest(name, estimate, films)
+    estimate = estimates.honest(name, estimate, images)
     if estimate.value is None and grouping.non_covid == "none":
         return replace(estimate, note=f"Not defined: only images with {CLASS_TITLES[COVID]} are in this grouping.")
     return estimate
@@ -232,8 +232,8 @@ def _view(table: pd.DataFrame) -> "pd.Series[Any]":
 
 def _source(table: pd.DataFrame) -> "pd.Series[Any]":
     texts = _texts(table["source"])
-    films = texts.map(texts.value_counts())
-    return texts.where(texts.isna() | (films >= FEW_FILMS), OTHER_SOURCES).fillna(NOT_GIVEN)
+    images = texts.map(texts.value_counts())
+    return texts.where(texts.isna() | (images >= FEW_IMAGES), OTHER_SOURCES).fillna(NOT_GIVEN)
 
 
 def _age(table: pd.DataFrame) -> "pd.Series[Any]":

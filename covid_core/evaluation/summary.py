@@ -46,7 +46,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
     """
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     lines = [
-        f"Model {evaluation['model']}: {films_in_words(evaluation)}, covid at P(covid) >= {evaluation['threshold']:.4g}",
+        f"Model {evaluation['model']}: {images_in_words(evaluation)}, covid at P(covid) >= {evaluation['threshold']:.4g}",
         "",
         format_classification_report(evaluation["confusion_matrix"]),
         "",
@@ -91,19 +91,19 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
             f"({_in_sentence('specificity', metrics['specificity'])})"
         )
     return (
-        f"On {films_in_words(evaluation)} the model {' and '.join(clauses)}{_ranking(metrics['roc_auc'])}"
+        f"On {images_in_words(evaluation)} the model {' and '.join(clauses)}{_ranking(metrics['roc_auc'])}"
         f"{_better_baseline(evaluation)}."
     )
 
 
-def films_in_words(evaluation: Mapping[str, Any]) -> str:
+def images_in_words(evaluation: Mapping[str, Any]) -> str:
     """Which images were judged: `100 test images of 63 patients`.
 
     Those of a cross-validation are `672 held-out images (each judged by a model that never saw its patient) of 412 patients`.
     """
     counts, part = evaluation["counts"], evaluation["part"]
-    films = _plural(counts["images"], f"{part_in_words(part)} image")
-    return f"{films}{_HELD_OUT if part == 'out_of_fold' else ''} of {_plural(counts['patients'], 'patient')}"
+    images = _plural(counts["images"], f"{part_in_words(part)} image")
+    return f"{images}{_HELD_OUT if part == 'out_of_fold' else ''} of {_plural(counts['patients'], 'patient')}"
 
 
 def part_in_words(part: str) -> str:

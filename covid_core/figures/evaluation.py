@@ -136,8 +136,8 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
             ),
         )
     weighted = content["prevalence"]
-    films = f"n = {evaluation['counts']['images']} images"
-    figure.update_xaxes(title=f"Predicted P(COVID-19) ({films})", range=[-0.02, 1.02])
+    images = f"n = {evaluation['counts']['images']} images"
+    figure.update_xaxes(title=f"Predicted P(COVID-19) ({images})", range=[-0.02, 1.02])
     figure.update_yaxes(
         title="Observed share of COVID-19" + ("" if weighted is None else f"<br>(weighted to {weighted:.0%})"),
         range=[-0.02, 1.02],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from covid_core.dataset.image_record import CT, OTHER, X_RAY, PatientFilm
+from covid_core.dataset.image_record import CT, OTHER, X_RAY, PatientImage
 from covid_core.figures.marks import in_one_line
 from covid_core.figures.theme import ACCENT, NEUTRAL, framed
 
@@ -17,24 +17,24 @@ _MOST_ROWS = 12  # images of one day that stand above each other; further ones l
 _LEAST_DAYS = 4  # a few days side by side need no more than whole numbers on the axis
 
 
-def timeline(films: Sequence[PatientFilm], shown: str) -> go.Figure:
+def timeline(films: Sequence[PatientImage], shown: str) -> go.Figure:
     """Draw one mark for each image that has a day; images of one day stand above each other.
 
     Args:
-        images: of one patient; those without a day are left out. Of very many on one day the last ones lie on each other, and
+        films: of one patient; those without a day are left out. Of very many on one day the last ones lie on each other, and
             are counted above.
         shown: file name of the image that is open, which is drawn larger and in colour.
     """
-    dated = [film for film in films if film.day is not None]
+    dated = [image for image in films if image.day is not None]
     seen: Counter[float] = Counter()
     places: list[tuple[float, int]] = []
-    for film in dated:
-        day = float(film.day or 0)
+    for image in dated:
+        day = float(image.day or 0)
         places.append((day, min(seen[day], _MOST_ROWS - 1)))
         seen[day] += 1
     figure = go.Figure()
     for kind, symbol in _SHAPES.items():
-        chosen = [number for number, film in enumerate(dated) if film.kind == kind]
+        chosen = [number for number, image in enumerate(dated) if image.kind == kind]
         if chosen:
             figure.add_scatter(
                 x=[places[number][0] for number in chosen],
@@ -68,17 +68,17 @@ def timeline(films: Sequence[PatientFilm], shown: str) -> go.Figure:
 
 
 def _mark_shown(
-    figure: go.Figure, films: Sequence[PatientFilm], places: Sequence[tuple[float, int]], shown: str
+    figure: go.Figure, films: Sequence[PatientImage], places: Sequence[tuple[float, int]], shown: str
 ) -> None:
-    for film, (day, row) in zip(films, places, strict=True):
-        if film.filename == shown:
+    for image, (day, row) in zip(films, places, strict=True):
+        if image.filename == shown:
             figure.add_scatter(
                 x=[day],
                 y=[row],
                 mode="markers",
                 name="this image",
-                marker={"symbol": _SHAPES[film.kind], "size": 18, "color": ACCENT},
-                hovertext=[in_one_line(film.sentence, _LONGEST_NAME)],
+                marker={"symbol": _SHAPES[image.kind], "size": 18, "color": ACCENT},
+                hovertext=[in_one_line(image.sentence, _LONGEST_NAME)],
                 hovertemplate="%{hovertext}, this image<extra></extra>",
             )
 

@@ -33,7 +33,7 @@ _LISTED = b"PK\x01\x02"
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # a password, strong encryption, a masked directory
 _UNIX = 3
 _CHUNK = 2**20
-_NOT_FILMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_NOT_IMAGES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _MAX_NAME = 120
 # What `zipfile` and `zlib` raise on damaged archives; the first covers most, the others what its fields can lead to.
 _ZIP_ERRORS = (
@@ -157,7 +157,7 @@ def _is_passed_over(entry: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(entry.filename).parts
     if entry.filename.endswith("/") or not parts:  # `is_dir` fails on a file without a name
         return True
-    return "__MACOSX" in parts or parts[-1] in _NOT_FILMS or parts[-1].startswith("._")
+    return "__MACOSX" in parts or parts[-1] in _NOT_IMAGES or parts[-1].startswith("._")
 
 
 def _shown_name(entry: zipfile.ZipInfo) -> str:

@@ -11,7 +11,7 @@ from covid_core.errors import ImageRefusedError
 from covid_core.images import raster
 from covid_core.images.archive import is_archive
 from covid_core.images.limits import check_bytes
-from covid_core.images.types import FileKind, Film, GreyImage
+from covid_core.images.types import FileKind, GreyImage, Radiograph
 
 _UNSUPPORTED_SIGNATURES = {
     b"GIF8": "GIF",
@@ -49,25 +49,25 @@ def read_limited(path: Path) -> bytes:
         raise ImageRefusedError("missing_file", f"The file cannot be read: {cause.strerror or cause}.") from cause
 
 
-def read_film_file(path: Path) -> Film:
-    """Read a file as a radiograph; see `read_limited` and `read_film`.
+def read_image_file(path: Path) -> Radiograph:
+    """Read a file as a radiograph; see `read_limited` and `read_image`.
 
     Raises:
         ImageRefusedError: as those two.
     """
-    return read_film(read_limited(path))
+    return read_image(read_limited(path))
 
 
 def decode_file(path: Path) -> GreyImage:
-    """Read a file as a picture; see `read_film_file`.
+    """Read a file as a picture; see `read_image_file`.
 
     Raises:
-        ImageRefusedError: as `read_film_file`.
+        ImageRefusedError: as `read_image_file`.
     """
-    return read_film_file(path).image
+    return read_image_file(path).image
 
 
-def read_film(data: bytes) -> Film:
+def read_image(data: bytes) -> Radiograph:
     """Decode a PNG, JPEG or DICOM file.
 
     Args:
@@ -91,7 +91,7 @@ def kind_of(head: bytes) -> FileKind | None:
 
 
 def decode(data: bytes) -> GreyImage:
-    """Decode a file to a grey picture; see `read_film`.
+    """Decode a file to a grey picture; see `read_image`.
 
     Args:
         data: the content of the file.
@@ -100,9 +100,9 @@ def decode(data: bytes) -> GreyImage:
         float32 (height, width) in [0, 1].
 
     Raises:
-        ImageRefusedError: as `read_film`.
+        ImageRefusedError: as `read_image`.
     """
-    return read_film(data).image
+    return read_image(data).image
 
 
 def is_dicom(data: bytes) -> bool:
@@ -115,7 +115,7 @@ def is_dicom(data: bytes) -> bool:
     return explicit or 0 < int.from_bytes(data[4:8], "little") <= _MAX_FIRST_LENGTH
 
 
-def _read_dicom(data: bytes) -> Film:
+def _read_dicom(data: bytes) -> Radiograph:
     from covid_core.images import dicom  # noqa: PLC0415  pydicom takes 0.1 s, which no other file should wait for
 
     return dicom.read(data)
@@ -126,7 +126,7 @@ class Reader(NamedTuple):
 
     kind: FileKind
     recognises: Callable[[bytes], bool]
-    read: Callable[[bytes], Film]
+    read: Callable[[bytes], Radiograph]
 
 
 READERS = (

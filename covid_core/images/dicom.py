@@ -1,7 +1,7 @@
 """Bytes of a DICOM file to a radiograph: which objects are read, and what is kept of them.
 
 Read are radiographs (CR, DX for presentation) and single secondary captures of one. The picture is what a viewer shows at first:
-modality LUT or rescale, VOI LUT or first window, and black for air whatever the polarity. Of the rest of the file only `FilmTags`
+modality LUT or rescale, VOI LUT or first window, and black for air whatever the polarity. Of the rest of the file only `Tags`
 is kept. `covid_core.images.decode` imports this module when the first DICOM file comes.
 """
 
@@ -22,7 +22,7 @@ from covid_core.images.dicom_pixels import Shape, check_syntax, decode_pixels, r
 from covid_core.images.grayscale import LUMA, Table, apply_display, apply_greys, luma, patterns_used, stored_values
 from covid_core.images.limits import check_contents
 from covid_core.images.quiet import quiet
-from covid_core.images.types import Film, FilmTags, GreyImage
+from covid_core.images.types import GreyImage, Radiograph, Tags
 
 ADULT_AGE = 18
 """Years; the model learned from images of adults."""
@@ -49,7 +49,7 @@ _OLDEST_BAND = 90
 _MANUFACTURER_LENGTH = 64
 
 
-def read(data: bytes) -> Film:
+def read(data: bytes) -> Radiograph:
     """Read a DICOM file.
 
     Args:
@@ -63,7 +63,7 @@ def read(data: bytes) -> Film:
         return _read(data)
 
 
-def _read(data: bytes) -> Film:
+def _read(data: bytes) -> Radiograph:
     header = read_header(data)
     _check_object(header)
     if header.pixels is None:
@@ -74,7 +74,7 @@ def _read(data: bytes) -> Film:
     pixels, photometric = decode_pixels(data, header, shape)
     image = _grey_image(header, shape, pixels, photometric)
     check_contents(image)
-    return Film(image, "DICOM", _tags(header), _warnings(header))
+    return Radiograph(image, "DICOM", _tags(header), _warnings(header))
 
 
 def _check_object(header: Header) -> None:
@@ -158,9 +158,9 @@ def _padding(header: Header, values: Table) -> NDArray[np.bool_]:
     return padding
 
 
-def _tags(header: Header) -> FilmTags:
+def _tags(header: Header) -> Tags:
     years = _age(header)
-    return FilmTags(
+    return Tags(
         view=_code(_FRONTAL_MEANINGS.get(header.view, header.view)),
         sex=header.sex if header.sex in {"F", "M", "O"} else None,
         age_band=None if years is None else _age_band(years),

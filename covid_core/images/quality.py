@@ -114,8 +114,8 @@ def quality_warnings(image: GreyImage) -> tuple[str, ...]:
     faults = (
         (
             found.shorter_side < SMALLEST_SIDE,
-            f"The image is only {found.shorter_side} pixels on its shorter side and the model reads {SMALLEST_SIDE}, so detail is "
-            "missing. Export it in its full size.",
+            f"The image is only {found.shorter_side} pixels on its shorter side and the model reads {SMALLEST_SIDE}, so "
+            "detail is missing. Export it in its full size.",
         ),
         (
             found.smoothness > GREATEST_SMOOTHNESS,
@@ -178,9 +178,9 @@ def _shades(greys: GreyImage, low: float, high: float) -> float:
     return float(present.mean())
 
 
-def _smoothness(part: GreyImage, film_side: int) -> float:
-    if film_side > _BLUR_SIDE:
-        height, width = (max(round(side * _BLUR_SIDE / film_side), 1) for side in part.shape)
+def _smoothness(part: GreyImage, image_side: int) -> float:
+    if image_side > _BLUR_SIDE:
+        height, width = (max(round(side * _BLUR_SIDE / image_side), 1) for side in part.shape)
         part = np.asarray(Image.fromarray(np.ascontiguousarray(part)).resize((width, height), Image.Resampling.BOX))
     fine, coarse = _mean_square_step(part, 1), _mean_square_step(part, _COARSE)
     return coarse / fine if fine > _FLAT else 0.0

@@ -18,7 +18,7 @@ from covid_core.errors import ImageRefusedError
 from covid_core.images.codestream import Layout, jpeg_layout, png_layout
 from covid_core.images.limits import check_contents, check_size
 from covid_core.images.quiet import quiet
-from covid_core.images.types import MAX_PIXELS, FileKind, Film, GreyImage
+from covid_core.images.types import MAX_PIXELS, FileKind, GreyImage, Radiograph
 
 MAX_PROGRESSIVE_PIXELS = 25_000_000
 """Of a progressive JPEG: its decoder keeps 2 more bytes a sample (500 MiB in all at 49 million pixels in colour)."""
@@ -69,7 +69,7 @@ def is_jpeg(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8\xff")
 
 
-def read_png(data: bytes) -> Film:
+def read_png(data: bytes) -> Radiograph:
     """Decode a PNG.
 
     Transparency is composited on black, the EXIF orientation is applied, colours become luma (ITU-R BT.601), and 16-bit
@@ -81,17 +81,17 @@ def read_png(data: bytes) -> Film:
     return _read(data, "PNG", png_layout(data))
 
 
-def read_jpeg(data: bytes) -> Film:
+def read_jpeg(data: bytes) -> Radiograph:
     """Decode a JPEG; see `read_png`."""
     return _read(data, "JPEG", jpeg_layout(data))
 
 
-def _read(data: bytes, kind: FileKind, layout: Layout | None) -> Film:
+def _read(data: bytes, kind: FileKind, layout: Layout | None) -> Radiograph:
     if layout is not None:
         check_size(layout.width, layout.height, MAX_PROGRESSIVE_PIXELS if layout.progressive else MAX_PIXELS)
     image = _decoded(data, kind)
     check_contents(image)
-    return Film(image, kind)
+    return Radiograph(image, kind)
 
 
 def _decoded(data: bytes, kind: FileKind) -> GreyImage:

@@ -1,7 +1,7 @@
 """What a file becomes once it is read: a grey picture, and the little of the rest that is kept.
 
-A DICOM file holds a patient's name, numbers and dates. None of that is in a `Film`: only the pixels, and the tags that
-`FilmTags` names.
+A DICOM file holds a patient's name, numbers and dates. None of that is in a `Radiograph`: only the pixels, and the tags that
+`Tags` names.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ MAX_BYTES = 50 * 2**20
 
 
 @dataclass(frozen=True)
-class FilmTags:
+class Tags:
     """What a file says of its image; None where it says nothing.
 
     Attributes:
@@ -45,7 +45,7 @@ class FilmTags:
 
 
 @dataclass(frozen=True)
-class Film:
+class Radiograph:
     """An image as it was read.
 
     Attributes:
@@ -57,5 +57,5 @@ class Film:
 
     image: GreyImage
     kind: FileKind
-    tags: FilmTags = field(default_factory=FilmTags)
+    tags: Tags = field(default_factory=Tags)
     warnings: tuple[str, ...] = ()

@@ -14,13 +14,13 @@ import numpy as np
 
 from covid_core.errors import ImageRefusedError, Refusal
 from covid_core.images.archive import is_archive, members
-from covid_core.images.decode import read_film, read_limited
+from covid_core.images.decode import read_image, read_limited
 from covid_core.images.display import fitted, thumbnail
 from covid_core.images.orientation import Repair, repaired
 from covid_core.images.preprocess import ModelInput, prepare
 from covid_core.images.quality import quality_warnings
-from covid_core.images.types import Film
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.images.types import Radiograph
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.predictor import Predictor
 
 WORKERS = 2
@@ -43,7 +43,7 @@ class Given:
     content: Callable[[], bytes]
     repairs: tuple[Repair, ...] = ()
     anyway: bool = False
-    earlier: FilmResult | None = None
+    earlier: Reading | None = None
 
 
 def given_content(name: str, data: bytes) -> list[Given]:
@@ -74,35 +74,35 @@ def given_path(path: Path) -> list[Given]:
         return [Given(str(path), _refusing(error.refusal))]
 
 
-def open_film(given: Given) -> Film:
+def open_one_image(given: Given) -> Radiograph:
     """Read an image and repair it.
 
     Raises:
         ImageRefusedError: it cannot be read.
     """
-    film = read_film(given.content())
+    film = read_image(given.content())
     return replace(film, image=repaired(film.image, given.repairs)) if given.repairs else film
 
 
-def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[FilmResult]:
+def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[Reading]:
     """Read and predict images in their order.
 
     A few are decoded ahead while the network runs; the pictures of no more than `WORKERS` are in memory at a time.
 
     Args:
         predictor: serves the model.
-        images: what was given.
+        films: what was given.
 
     Yields:
         The result of each.
     """
 
-    def opened(given: Given) -> "_Opened | FilmResult":
+    def opened(given: Given) -> "_Opened | Reading":
         return _open(predictor, given)
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         waiting = iter(films)
-        ahead: deque[Future[_Opened | FilmResult]] = deque(
+        ahead: deque[Future[_Opened | Reading]] = deque(
             pool.submit(opened, given) for given in islice(waiting, 2 * WORKERS)
         )
         while ahead:
@@ -117,33 +117,33 @@ class _Opened:
 
     given: Given
     prepared: ModelInput
-    result: Callable[[Prediction | Refusal], FilmResult]
+    result: Callable[[Prediction | Refusal], Reading]
 
 
-def _open(predictor: Predictor, given: Given) -> _Opened | FilmResult:
+def _open(predictor: Predictor, given: Given) -> _Opened | Reading:
     earlier = given.earlier
     if earlier is not None and earlier.model_input is not None:
         return _Opened(given, earlier.model_input, lambda outcome: replace(earlier, outcome=outcome))
     try:
-        film = open_film(given)
+        film = open_one_image(given)
         warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
         picture = np.rint(fitted(film.image) * 255).astype(np.uint8)
         prepared = prepare(film.image, predictor.bundle.preparation)
     except ImageRefusedError as error:
-        return FilmResult(given.name, error.refusal, repairs=given.repairs)
+        return Reading(given.name, error.refusal, repairs=given.repairs)
     except MemoryError:
         too_large = Refusal("too_large", "The image needs more memory than this computer has to spare.")
-        return FilmResult(given.name, too_large, repairs=given.repairs)
+        return Reading(given.name, too_large, repairs=given.repairs)
     kind, tags = film.kind, film.tags
 
-    def result(outcome: Prediction | Refusal) -> FilmResult:
-        return FilmResult(given.name, outcome, kind, tags, warnings, given.repairs, small, picture, prepared)
+    def result(outcome: Prediction | Refusal) -> Reading:
+        return Reading(given.name, outcome, kind, tags, warnings, given.repairs, small, picture, prepared)
 
     return _Opened(given, prepared, result)
 
 
-def _judged(predictor: Predictor, film: _Opened | FilmResult) -> FilmResult:
-    if isinstance(film, FilmResult):
+def _judged(predictor: Predictor, film: _Opened | Reading) -> Reading:
+    if isinstance(film, Reading):
         return film
     return film.result(predictor.predict_prepared(film.prepared, anyway=film.given.anyway))
 

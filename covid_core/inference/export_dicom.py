@@ -25,7 +25,7 @@ from covid_core.images.quiet import quiet
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.export_pdf import further_cautions, model_hash, software
 from covid_core.inference.export_sr import CODING_SCHEME, MAKER, chief_sentences, measurement_report, report_sentences
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.wording import ANYWAY, heat_sentences, repairs_sentence
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class _Source:
 class _Export:
     """What both objects are made of: the result, the image's file, the model, and the time in the file's own time zone."""
 
-    result: FilmResult
+    result: Reading
     prediction: Prediction
     source: _Source
     bundle: Bundle
@@ -105,7 +105,7 @@ class _Export:
 
 
 def secondary_capture(
-    source: bytes, rgb: NDArray[np.uint8], result: FilmResult, bundle: Bundle, created: datetime
+    source: bytes, rgb: NDArray[np.uint8], result: Reading, bundle: Bundle, created: datetime
 ) -> bytes:
     """Make a Secondary Capture image of an image with its heat map, in the study of the image.
 
@@ -145,7 +145,7 @@ def secondary_capture(
     return _file_of(image, export)
 
 
-def structured_report(source: bytes, result: FilmResult, bundle: Bundle, created: datetime) -> bytes:
+def structured_report(source: bytes, result: Reading, bundle: Bundle, created: datetime) -> bytes:
     """Make a Comprehensive SR of a result, a measurement report (TID 1500) on the image, in the study of the image.
 
     It is partial, preliminary and not verified: nobody has read it who answers for it.
@@ -175,7 +175,7 @@ def structured_report(source: bytes, result: FilmResult, bundle: Bundle, created
             export.prediction,
             bundle,
             sentences,
-            film=film,
+            image=film,
             observation=export.uid("observation", content),
             reader=_uid(MAKER, bundle.name, bundle.version, model_hash(bundle)),
         )[0],
@@ -198,7 +198,7 @@ def check_source(source: bytes) -> None:
     _read(source)
 
 
-def _export(source: bytes, result: FilmResult, bundle: Bundle, created: datetime) -> _Export:
+def _export(source: bytes, result: Reading, bundle: Bundle, created: datetime) -> _Export:
     if not isinstance(result.outcome, Prediction):
         raise DicomExportError("A refused image has no result that could be filed. Choose an image that was predicted.")
     if created.utcoffset() is None:

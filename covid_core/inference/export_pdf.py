@@ -19,12 +19,12 @@ from PIL import Image
 import covid_core
 from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
-from covid_core.evaluation.summary import described, films_in_words
+from covid_core.evaluation.summary import described, images_in_words
 from covid_core.images.display import fitted
 from covid_core.images.types import GreyImage
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import overlay
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.wording import (
     ANYWAY,
     NOT_HEALTHY,
@@ -82,13 +82,13 @@ class ReportPage:
         title: tells the image from the others without naming anybody, such as `3 of 5`; empty for none.
     """
 
-    result: FilmResult
+    result: Reading
     image: GreyImage | None
     patient: str = ""
     title: str = ""
 
 
-def film_report_pdf(
+def reading_pdf(
     pages: Iterable[ReportPage], bundle: Bundle, evaluation: Mapping[str, Any] | None, created: datetime
 ) -> bytes:
     """Make the reports: one A4 page an image, refused images included.
@@ -154,7 +154,7 @@ def probability_sentences(prediction: Prediction, bundle: Bundle) -> str:
     return joined(f"P(COVID-19) {prediction.probability_covid:.3f}.", spread_sentence(prediction), assumption(bundle))
 
 
-def further_cautions(result: FilmResult) -> list[str]:
+def further_cautions(result: Reading) -> list[str]:
     """What speaks against relying on a result, but for a refusal that was overridden: that is the mark, `anyway_sentence`."""
     outcome = result.outcome
     if isinstance(outcome, Prediction) and outcome.screening is not None:
@@ -344,7 +344,7 @@ def _result_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
     )
 
 
-def _image_rows(result: FilmResult) -> Iterator[Row]:
+def _image_rows(result: Reading) -> Iterator[Row]:
     """Warnings, repairs, and what the file says of its image; nothing that names the patient is kept in its tags."""
     warnings = [_short(caution) for caution in further_cautions(result)]
     left_out = len(warnings) - _MOST_WARNINGS
@@ -363,7 +363,7 @@ def _model_rows(bundle: Bundle, evaluation: Mapping[str, Any] | None) -> Iterato
         rates = {name: described(evaluation["metrics"][name]) for name in ("sensitivity", "specificity")}
         accuracy = (
             f"Sensitivity {rates['sensitivity']}, specificity {rates['specificity']}. "
-            f"Measured on {films_in_words(evaluation)}."
+            f"Measured on {images_in_words(evaluation)}."
         )
     yield "Accuracy", (accuracy,)
     yield "Model", (f"{bundle.name}, version {bundle.version}", f"SHA-256 {model_hash(bundle)}")

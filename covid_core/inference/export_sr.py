@@ -22,7 +22,7 @@ from covid_core.inference.export_pdf import (
     report_time,
     software,
 )
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.wording import heat_sentences, joined, opacities_sentence, pattern_sentence, repairs_sentence
 from covid_core.labels import COVID, NON_COVID
 from covid_core.text import RESEARCH_ONLY
@@ -73,7 +73,7 @@ def chief_sentences(prediction: Prediction, bundle: Bundle) -> list[str]:
     ]
 
 
-def report_sentences(result: FilmResult, bundle: Bundle, created: datetime) -> list[str]:
+def report_sentences(result: Reading, bundle: Bundle, created: datetime) -> list[str]:
     """All that a report says in words, from what must not be missed to the limits; none of it names the image or the patient.
 
     Args:
@@ -101,7 +101,7 @@ def measurement_report(
     bundle: Bundle,
     sentences: Sequence[str],
     *,
-    film: tuple[str, str],
+    image: tuple[str, str],
     observation: str,
     reader: str,
 ) -> "MeasurementReport":
@@ -137,7 +137,7 @@ def measurement_report(
         ),
         measurements=list(_measurements(prediction, bundle)),
         qualitative_evaluations=list(_evaluations(prediction)),
-        source_images=[sr.SourceImageForMeasurementGroup(*film)],
+        source_images=[sr.SourceImageForMeasurementGroup(*image)],
     )
     for sentence in sentences:
         comment = sr.TextContentItem(_concept(_COMMENT), sentence, sr.RelationshipTypeValues.CONTAINS)

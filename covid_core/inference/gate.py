@@ -2,17 +2,17 @@
 
 `covid_core.training.gate` fits a gate. Two checks, each with a limit of its own:
 
-- whether it is a frontal chest X-ray at all: the mean distance to the `NEIGHBOURS` nearest of the images the gate knows (Sun et al.
-  2022, https://arxiv.org/abs/2204.06507), of features averaged over the image, their signed square roots taken and scaled to
-  length 1 (Perronnin et al. 2010, https://doi.org/10.1007/978-3-642-15561-1_11);
+- whether it is a frontal chest X-ray at all: the mean distance to the `NEIGHBOURS` nearest of the images the gate knows (Sun
+  et al. 2022, https://arxiv.org/abs/2204.06507), of features averaged over the image, their signed square roots taken and
+  scaled to length 1 (Perronnin et al. 2010, https://doi.org/10.1007/978-3-642-15561-1_11);
 - how it lies: a multinomial logistic regression on the same features averaged over the fields of a grid, as a mean over the whole
   image does not tell left from right.
 
 A third look, by a logistic regression on the same features, tells whether it may be a child's chest: that is no reason to refuse,
 but the user is warned, as the model is made for adults.
 
-An image that is refused for its pose is looked at once more as it would be after the repair, and the repair is offered only if the
-image then passes: so a photograph is not told to turn round.
+An image that is refused for its pose is looked at once more as it would be after the repair, and the repair is offered only if
+the image then passes: so a photograph is not told to turn round.
 """
 
 import io
@@ -152,7 +152,8 @@ class Gate:
 
         Args:
             features: float32 (h, w, c), what the network makes of it.
-            look: likewise of the image after repairs; called for an image that seems to lie wrong only, at most `MAX_REPAIRS` times.
+            look: likewise of the image after repairs; called for an image that seems to lie wrong only, at most `MAX_REPAIRS`
+                times.
 
         Returns:
             The screening, with the refusal set for an image that is refused; it names the repair that would let the image pass.
@@ -161,9 +162,9 @@ class Gate:
             signature(features, self.grid), lambda repairs: signature(look(repairs), self.grid)
         )
 
-    def screen_signature(self, film: FloatArray, look: Look) -> Screening:
+    def screen_signature(self, image: FloatArray, look: Look) -> Screening:
         """As `screen`, of `signature`s."""
-        seen = self._read(film)
+        seen = self._read(image)
         if self._passes(seen):
             return seen.screening
         refusal = self._refused_for_pose(seen, look) if seen.upright < self.upright_limit[0] else None
@@ -171,29 +172,29 @@ class Gate:
             refusal = ScreenedOut("not_a_chest_xray", _NOT_A_CHEST)
         return replace(seen.screening, refusal=refusal)
 
-    def strangeness(self, film: FloatArray) -> float:
+    def strangeness(self, image: FloatArray) -> float:
         """How far a `signature` is from passing, whatever for: at least 0, and above 1 where the image is refused."""
-        seen = self._read(film)
+        seen = self._read(image)
         lying = (1 - seen.upright) / (1 - float(self.upright_limit[0]))
         return max(seen.screening.distance / float(self.limit[0]), lying)
 
-    def distances(self, film: FloatArray) -> FloatArray:
+    def distances(self, image: FloatArray) -> FloatArray:
         """From a `signature` to each image that the gate knows: float32 (n,) in [0, 2]."""
         # Not `@`: with other work on both cores its threads waited 10 ms for each other, where this takes below 1.
-        alike = np.einsum("nc,c->n", self.references, unit(film[0]))
+        alike = np.einsum("nc,c->n", self.references, unit(image[0]))
         away: FloatArray = np.sqrt(np.maximum(2 - 2 * alike, 0))
         return away
 
-    def probability_child(self, film: FloatArray) -> float:
+    def probability_child(self, image: FloatArray) -> float:
         """P(a child's chest) of a `signature`, in [0, 1]."""
-        return float(1 / (1 + np.exp(-(unit(film[1:].ravel()) @ self.child_kernel + self.child_bias[0]))))
+        return float(1 / (1 + np.exp(-(unit(image[1:].ravel()) @ self.child_kernel + self.child_bias[0]))))
 
-    def _read(self, film: FloatArray) -> "_Seen":
-        nearest = np.partition(self.distances(film), NEIGHBOURS - 1)[:NEIGHBOURS]
-        scores = unit(film[1:].ravel()) @ self.pose_kernel + self.pose_bias
+    def _read(self, image: FloatArray) -> "_Seen":
+        nearest = np.partition(self.distances(image), NEIGHBOURS - 1)[:NEIGHBOURS]
+        scores = unit(image[1:].ravel()) @ self.pose_kernel + self.pose_bias
         odds = np.exp(scores - scores.max())
         probabilities = dict(zip(self.poses.tolist(), (odds / odds.sum()).tolist(), strict=True))
-        child = bool(self.probability_child(film) >= self.child_limit[0])
+        child = bool(self.probability_child(image) >= self.child_limit[0])
         return _Seen(cast(dict[Pose, float], probabilities), float(nearest.mean()), float(self.limit[0]), child)
 
     def _passes(self, seen: "_Seen") -> bool:
@@ -275,15 +276,15 @@ def unit(values: FloatArray) -> FloatArray:
     return scaled
 
 
-def repaired_input(film: ModelInput, repairs: Sequence[Repair]) -> ModelInput:
+def repaired_input(image: ModelInput, repairs: Sequence[Repair]) -> ModelInput:
     """Repair an image that is prepared already, uint8 (size, size).
 
     The preparation treats all sides alike and stretches black as it does white, so this is what the repaired picture would have
     become, to within one grey level (measured on 200 images).
     """
     for repair in repairs:
-        film = 255 - film if repair == "invert" else np.rot90(film, QUARTERS_LEFT[repair])
-    return np.ascontiguousarray(film)
+        image = 255 - image if repair == "invert" else np.rot90(image, QUARTERS_LEFT[repair])
+    return np.ascontiguousarray(image)
 
 
 def save_gate(path: Path, gate: Gate) -> None:

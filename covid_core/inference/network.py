@@ -62,14 +62,14 @@ class Network:
         self.channels = int(outputs["features"]["shape"][-1])
         self._outputs = {kind: output["index"] for kind, output in outputs.items()}
 
-    def invoke(self, film: ModelInput) -> NetworkOutput:
+    def invoke(self, image: ModelInput) -> NetworkOutput:
         """Run the network on one image.
 
         Args:
             image: uint8 (size, size).
         """
         with self._lock:
-            self._interpreter.set_tensor(self._input, film[None, ..., None].astype(np.float32))
+            self._interpreter.set_tensor(self._input, image[None, ..., None].astype(np.float32))
             self._interpreter.invoke()
             given = {kind: self._interpreter.get_tensor(index)[0] for kind, index in self._outputs.items()}
         return NetworkOutput(given["answers"], given["features"], given.get("maps"))

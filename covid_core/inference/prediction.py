@@ -1,4 +1,4 @@
-"""What a model says of one image, and what became of an image that was given: plain data, shared by serving, exports and pages."""
+"""What a model says of one image, or why it was refused: plain data, shared by serving, exports and pages."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -10,7 +10,7 @@ from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import Decision
 from covid_core.images.orientation import Repair
 from covid_core.images.preprocess import ModelInput
-from covid_core.images.types import FileKind, FilmTags, GreyImage
+from covid_core.images.types import FileKind, GreyImage, Tags
 from covid_core.labels import COVID, Label
 
 RANGE_SHARE = 0.95
@@ -54,7 +54,7 @@ class Screening:
 
 
 @dataclass(frozen=True)
-class SimilarFilm:
+class SimilarImage:
     """An image that the model was fitted on and that looks like the one that is read.
 
     Attributes:
@@ -105,7 +105,7 @@ class Prediction:
     affected: float | None = None
     lungs: NDArray[np.float32] | None = None
     screening: Screening | None = None
-    similar: tuple[SimilarFilm, ...] = ()
+    similar: tuple[SimilarImage, ...] = ()
 
     @property
     def confidence(self) -> float:
@@ -125,7 +125,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class FilmResult:
+class Reading:
     """One image and what became of it, with as little of its pixels as pages and exports need.
 
     Attributes:
@@ -143,7 +143,7 @@ class FilmResult:
     file: str
     outcome: Prediction | Refusal
     kind: FileKind | None = None
-    tags: FilmTags = field(default_factory=FilmTags)
+    tags: Tags = field(default_factory=Tags)
     warnings: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
     thumbnail: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
@@ -160,6 +160,6 @@ class FilmResult:
         """The size of its picture and model input."""
         return sum(0 if one is None else one.nbytes for one in (self.picture, self.model_input))
 
-    def without_pixels(self) -> "FilmResult":
+    def without_pixels(self) -> "Reading":
         """The result with nothing but its thumbnail to be seen."""
         return replace(self, picture=None, model_input=None)

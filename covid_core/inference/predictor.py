@@ -16,7 +16,7 @@ from covid_core.inference.explanation import grad_cam, load_head
 from covid_core.inference.gate import Gate, load_gate, repaired_input
 from covid_core.inference.network import Network, NetworkOutput
 from covid_core.inference.prediction import RANGE_SHARE, Pattern, Prediction, ScreenedOut
-from covid_core.inference.similar import similar_films
+from covid_core.inference.similar import similar_images
 from covid_core.labels import COVID, NON_COVID, Label
 
 _MEMBERS_FROM = 3  # P(covid) and its two questions come first
@@ -80,7 +80,7 @@ class Predictor:
             spread=None if screening is not None and screening.refusal is not None else self._spread(given),
             **self._evidence(given, label),
             screening=screening,
-            similar=() if self._gate is None else similar_films(given.features, self._gate),
+            similar=() if self._gate is None else similar_images(given.features, self._gate),
         )
 
     def _look(self, film: ModelInput, repairs: tuple[Repair, ...]) -> NDArray[np.float32]:

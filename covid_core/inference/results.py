@@ -22,7 +22,7 @@ import covid_core
 from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.wording import ANYWAY, cautions, grave_cautions, headline
 from covid_core.labels import COVID, NON_COVID
 from covid_core.text import safe_cell
@@ -46,20 +46,20 @@ CSV_COLUMNS = (
 )
 
 
-def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | float | None]]:
+def table_rows(results: Sequence[Reading]) -> list[dict[str, str | int | float | None]]:
     """The results as people read them, one row an image, numbered from 1.
 
     Returns:
-        Rows with `Number`, `Film` (a small picture as a data address), `File`, `Class`, `P(COVID-19)` in [0, 1], `Status` and
-        `Reason`; None for what an image has not.
+        Rows with `Number`, `Radiograph` (a small picture as a data address), `File`, `Class`, `P(COVID-19)` in [0, 1],
+        `Status` and `Reason`; None for what an image has not.
     """
     return [
-        {"Number": number, "Film": _picture(one.thumbnail), "File": one.file, **_cells(one.outcome)}
+        {"Number": number, "Radiograph": _picture(one.thumbnail), "File": one.file, **_cells(one.outcome)}
         for number, one in enumerate(results, start=1)
     ]
 
 
-def summary_sentence(results: Sequence[FilmResult]) -> str:
+def summary_sentence(results: Sequence[Reading]) -> str:
     """Count the results, such as `5 images: 2 called COVID-19, 2 called not COVID-19, 1 refused`, in a sentence.
 
     A model with a three-way decision has its indeterminate images counted by themselves, and in neither class.
@@ -69,14 +69,14 @@ def summary_sentence(results: Sequence[FilmResult]) -> str:
     parts = [f"{counts[COVID]} called COVID-19", f"{counts[NON_COVID]} called not COVID-19"]
     if any(one.decision for one in predictions):
         parts.append(f"{counts[INDETERMINATE]} indeterminate")
-    films = f"{len(results)} image" + ("" if len(results) == 1 else "s")
+    images = f"{len(results)} image" + ("" if len(results) == 1 else "s")
     anyway = sum(one.anyway is not None for one in predictions)
     if anyway:
         parts[-1] += f" ({anyway} of the calls {ANYWAY})"
-    return f"{films}: {', '.join(parts)}, {len(results) - len(predictions)} refused."
+    return f"{images}: {', '.join(parts)}, {len(results) - len(predictions)} refused."
 
 
-def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
+def results_csv(results: Sequence[Reading], bundle: Bundle) -> bytes:
     """Lay the results out as CSV with `CSV_COLUMNS`, one row an image, classes by their names in `CLASSES`.
 
     Args:
@@ -94,7 +94,7 @@ def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:
+def result_record(one: Reading, bundle: Bundle) -> dict[str, Any]:
     """A result as plain values under the names of `CSV_COLUMNS`: numbers as numbers, None for what an image has not."""
     outcome = one.outcome
     record: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
@@ -124,7 +124,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _warnings(one: FilmResult) -> list[str]:
+def _warnings(one: Reading) -> list[str]:
     """The cautions of a result; that an image was predicted anyway stands in columns of its own."""
     outcome = one.outcome
     if isinstance(outcome, Prediction) and outcome.screening is not None:
@@ -165,7 +165,7 @@ def _cells(outcome: Prediction | Refusal) -> dict[str, str | float | None]:
     }
 
 
-def results_json(results: Sequence[FilmResult], bundle: Bundle, created: datetime) -> bytes:
+def results_json(results: Sequence[Reading], bundle: Bundle, created: datetime) -> bytes:
     """Lay the results out as JSON: a list with an object for each image, null for what it has not.
 
     An object has what `predict --json` prints (the class as `label`), the columns of the CSV, and with what and when it was made:
@@ -187,5 +187,5 @@ def results_json(results: Sequence[FilmResult], bundle: Bundle, created: datetim
         "model_sha256": bundle.manifest.get("files", {}).get("model.tflite"),
     }
     records = [result_record(one, bundle) for one in results]
-    films = [{**record, "label": record["class"], **made} for record in records]
-    return json.dumps(films, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8", errors="backslashreplace")
+    images = [{**record, "label": record["class"], **made} for record in records]
+    return json.dumps(images, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8", errors="backslashreplace")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.inference.gate import FloatArray, Gate, signature
-from covid_core.inference.prediction import SimilarFilm
+from covid_core.inference.prediction import SimilarImage
 from covid_core.labels import Label
 
 SHOWN = 5
@@ -21,7 +21,7 @@ images of one patient the nearest is 0.12 away, of those of two patients 0.16. C
 are often further away than this, and are not recognised."""
 
 
-def similar_films(features: FloatArray, gate: Gate, count: int = SHOWN) -> tuple[SimilarFilm, ...]:
+def similar_images(features: FloatArray, gate: Gate, count: int = SHOWN) -> tuple[SimilarImage, ...]:
     """Find the nearest images that the model was fitted on.
 
     Args:
@@ -35,7 +35,7 @@ def similar_films(features: FloatArray, gate: Gate, count: int = SHOWN) -> tuple
     return _nearest(gate.distances(signature(features, gate.grid)), gate.fitted, gate, count)
 
 
-def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHOWN) -> tuple[SimilarFilm, ...] | None:
+def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHOWN) -> tuple[SimilarImage, ...] | None:
     """Find the images nearest to one that the gate knows itself; no picture is read for it.
 
     Args:
@@ -45,7 +45,7 @@ def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHO
         count: how many to find.
 
     Returns:
-        As `similar_films`; None where the gate does not know the image.
+        As `similar_images`; None where the gate does not know the image.
     """
     itself = _known(filename, patientid, gate)
     if not itself.any():
@@ -67,12 +67,12 @@ def _known(filename: str, patientid: str, gate: Gate) -> NDArray[np.bool_]:
     return itself
 
 
-def _nearest(distances: FloatArray, searched: NDArray[np.bool_], gate: Gate, count: int) -> tuple[SimilarFilm, ...]:
+def _nearest(distances: FloatArray, searched: NDArray[np.bool_], gate: Gate, count: int) -> tuple[SimilarImage, ...]:
     """The nearest of the images that are searched, all (n,) as the gate's."""
     order = np.argsort(np.where(searched, distances, np.inf), kind="stable")
     nearest = order[: min(count, int(searched.sum()))]
     return tuple(
-        SimilarFilm(
+        SimilarImage(
             filename=str(gate.filenames[index]),
             patientid=str(gate.patientids[index]),
             label=cast(Label, str(gate.labels[index])),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
 from covid_core.images.orientation import REPAIR_TITLES, Repair
 from covid_core.inference.bundle import CHEST_STAGE, Bundle
-from covid_core.inference.prediction import RANGE_SHARE, FilmResult, Pattern, Prediction
+from covid_core.inference.prediction import RANGE_SHARE, Pattern, Prediction, Reading
 from covid_core.inference.similar import COPY_DISTANCE
 from covid_core.labels import CLASS_TITLES, COVID
 
@@ -119,7 +119,7 @@ def grave_cautions(prediction: Prediction) -> list[str]:
     return found
 
 
-def cautions(result: FilmResult) -> list[str]:
+def cautions(result: Reading) -> list[str]:
     """What speaks against relying on a result, a sentence each, the gravest first."""
     grave = grave_cautions(result.outcome) if isinstance(result.outcome, Prediction) else []
     return [*grave, *result.warnings]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.evaluation.summary import films_in_words, verdict
+from covid_core.evaluation.summary import images_in_words, verdict
 from covid_core.labels import CLASSES
 from covid_core.report.document import Table
 from covid_core.report.tables import area_table, calibration_table, call_table, confusion_table, optional_tables
@@ -44,7 +44,7 @@ def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> st
         model=_bullets(_model(manifest)),
         training_data="\n\n".join(_training_data(manifest["training"])),
         training=_bullets(_training(manifest["training"])),
-        films=films_in_words(evaluation),
+        images=images_in_words(evaluation),
         threshold=f"{manifest['threshold']['value']:.3g}",
         evaluation=f"{figures}\n\n## Beyond one number\n\n{beyond}" if beyond else figures,
         fairness=fairness,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.dataset.image_record import X_RAY, FilmRecord
+from covid_core.dataset.image_record import X_RAY, ImageRecord
 from covid_core.evaluation.metrics import is_called
 from covid_core.evaluation.summary import OUT_OF_FOLD
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
@@ -33,7 +33,7 @@ class HeldOut:
     heat: str
 
 
-def held_out_words(past: Record, film: FilmRecord, fitted: bool | None) -> HeldOut:
+def held_out_words(past: Record, image: ImageRecord, fitted: bool | None) -> HeldOut:
     """Say what a model made of an image before it knew it.
 
     Args:
@@ -42,9 +42,9 @@ def held_out_words(past: Record, film: FilmRecord, fitted: bool | None) -> HeldO
         fitted: whether the served model was fitted on it; None where nobody knows.
     """
     rows = past.predictions
-    rows = rows[(rows["filename"] == film.filename) & (rows["patientid"] == film.patientid)]
+    rows = rows[(rows["filename"] == image.filename) & (rows["patientid"] == image.patientid)]
     if rows.empty:
-        return HeldOut(NO_PREDICTION, *_why_none(film, fitted))
+        return HeldOut(NO_PREDICTION, *_why_none(image, fitted))
     row: dict[str, Any] = {str(name): value for name, value in rows.iloc[0].items()}
     threshold, probability = float(past.evaluation["threshold"]), float(row["probability_covid"])
     call = COVID if bool(is_called(probability, threshold)) else NON_COVID
@@ -66,9 +66,9 @@ def _origin(part: str, row: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def _why_none(film: FilmRecord, fitted: bool | None) -> tuple[str, str]:
+def _why_none(image: ImageRecord, fitted: bool | None) -> tuple[str, str]:
     """Why there is no prediction, and what that means for the heat map."""
-    if film.kind != X_RAY:
+    if image.kind != X_RAY:
         return "The model reads frontal chest X-rays only.", ""
     if fitted:
         return (

@@ -16,7 +16,7 @@ from covid_core.evaluation.comparison import Comparison, compare
 from covid_core.evaluation.decision_curve import decision_curve, shifted_by, useful_range
 from covid_core.evaluation.evaluate import at_threshold
 from covid_core.evaluation.intervals import Band, Estimate
-from covid_core.evaluation.predictions import Films
+from covid_core.evaluation.predictions import Predictions
 from covid_core.evaluation.summary import described
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.report import tables
@@ -37,14 +37,14 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
         threshold: from which an image is called covid, in [0, 1].
     """
     here = _at(record, threshold)
-    films, ((tn, fp), (fn, tp)) = record.films(), here["confusion_matrix"]
+    images, ((tn, fp), (fn, tp)) = record.images(), here["confusion_matrix"]
     items: list[Item] = [
         Words(_where(record, threshold)),
         chart("confusion-matrix", figures.confusion(here["confusion_matrix"]), tn=tn, fp=fp, fn=fn, tp=tp),
         chart(
             "probabilities",
-            figures.score_histogram(films.probability, films.truth, threshold, record.evaluation["threshold"]),
-            films=len(films.truth),
+            figures.score_histogram(images.probability, images.truth, threshold, record.evaluation["threshold"]),
+            images=len(images.truth),
             threshold=threshold,
         ),
         tables.confusion_table(here),
@@ -63,21 +63,21 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
         record: of the model.
         others: of the models it is compared with.
     """
-    evaluation, films, resampling = record.evaluation, record.films(), _resampling(record)
-    roc_bounds, pr_bounds = roc_band(films, **resampling), pr_band(films, **resampling)
+    evaluation, images, resampling = record.evaluation, record.images(), _resampling(record)
+    roc_bounds, pr_bounds = roc_band(images, **resampling), pr_band(images, **resampling)
     items: list[Item] = [
         *_one_class(record),
         chart(
             "roc",
             figures.roc(evaluation, roc_bounds),
             area=described(evaluation["metrics"]["pooled_auc"]),
-            band=_band_in_words(roc_bounds, films),
+            band=_band_in_words(roc_bounds, images),
         ),
         chart(
             "precision-recall",
             figures.precision_recall(evaluation, pr_bounds),
             area=described(evaluation["metrics"]["pr_auc"]),
-            band=_band_in_words(pr_bounds, films),
+            band=_band_in_words(pr_bounds, images),
         ),
         tables.area_table(evaluation),
     ]
@@ -129,9 +129,9 @@ def _at(record: Record, threshold: float) -> Mapping[str, Any]:
 
 
 def _decision_curve(record: Record, threshold: float, prevalence: float) -> tuple[Item, ...]:
-    films = record.films()
+    images = record.images()
     seed = record.evaluation["bootstrap"]["seed"]
-    found = decision_curve(films, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
+    found = decision_curve(images, prevalence=prevalence, n_resamples=DECISION_RESAMPLES, seed=seed)
     if found is None:
         return _one_class(record)
     ranges = [(low, high) for low, high in useful_range(found) if high - low >= _SHORTEST_RANGE]
@@ -149,17 +149,17 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
         found.curve,
         found.treat_all,
         prevalence=prevalence,
-        threshold=float(shifted_by(threshold, films.assumed_prevalence(), prevalence)),
-        n=len(films.truth),
+        threshold=float(shifted_by(threshold, images.assumed_prevalence(), prevalence)),
+        n=len(images.truth),
     )
     return Words(sentence), chart("decision-curve", figure, sentence=sentence, resamples=DECISION_RESAMPLES)
 
 
-def _band_in_words(band: Band | None, films: Films) -> str:
+def _band_in_words(band: Band | None, images: Predictions) -> str:
     """What is to be known of a band: how it was made, where it was drawn, and what limits it."""
     drawn = band is not None and not np.isnan(band.lower).all()
     made = "The band is pointwise, 95%, from resampling whole patients." if drawn else ""
-    return f"{made} {band_note(films) or ''}".strip()
+    return f"{made} {band_note(images) or ''}".strip()
 
 
 def _where(record: Record, threshold: float) -> str:
@@ -208,10 +208,10 @@ def _share_in_words(title: str, share: float | None) -> str:
 
 def _bins_before(record: Record) -> list[ReliabilityBin]:
     """The bins of the output before it was calibrated; none where it never was."""
-    films, raw = record.films(), record.predictions["probability_raw"].to_numpy(np.float64)
-    if np.array_equal(raw, films.probability):
+    images, raw = record.images(), record.predictions["probability_raw"].to_numpy(np.float64)
+    if np.array_equal(raw, images.probability):
         return []
-    return reliability_bins(films.truth, raw, prevalence=films.prevalence)
+    return reliability_bins(images.truth, raw, prevalence=images.prevalence)
 
 
 def _compared(record: Record, other: Record, name: str) -> list[Item]:
@@ -227,7 +227,7 @@ def _compared(record: Record, other: Record, name: str) -> list[Item]:
     if found.auc_first is None:
         return [Words(f"{record.name} and {other.name} cannot be compared on images of one class.", "remark")]
     note = (
-        f"On the {found.films} images of {found.patients} patients that both were judged on and neither was trained on "
+        f"On the {found.images} images of {found.patients} patients that both were judged on and neither was trained on "
         f"({found.n_covid} with COVID-19). The difference has an interval from resampling patients, and DeLong's test with "
         "patients as clusters (Obuchowski 1997). P-values are not adjusted for the number of comparisons."
     )

@@ -9,8 +9,8 @@ import pandas as pd
 
 from covid_core.dataset.descriptions import described
 from covid_core.errors import CovidCoreError, EvaluationError
-from covid_core.evaluation.evaluate import REQUIRED_COLUMNS, held_out_films, read_evaluation
-from covid_core.evaluation.predictions import Films, checked_table
+from covid_core.evaluation.evaluate import REQUIRED_COLUMNS, held_out_images, read_evaluation
+from covid_core.evaluation.predictions import Predictions, checked_table
 from covid_core.inference.bundle import CHEST_STAGE, Bundle, load_bundle
 from covid_core.paths import model_names, models_dir
 from covid_core.text import card_sections
@@ -39,9 +39,9 @@ class Record:
     history_problem: str | None
     card: dict[str, str]
 
-    def films(self) -> Films:
+    def images(self) -> Predictions:
         """The images of the evaluation as arrays, called at its threshold."""
-        return held_out_films(self.evaluation, self.predictions)
+        return held_out_images(self.evaluation, self.predictions)
 
 
 def read_record(bundle: Bundle, collection: Path | None = None) -> Record:

@@ -16,7 +16,7 @@ from covid_core.report.record import Record
 from covid_core.report.tables import measured, not_measured, number
 from covid_core.report.words import TITLES, chart, table
 
-PUBLIC_FILMS = "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images"
+PUBLIC_IMAGES = "https://github.com/ieee8023/covid-chestxray-dataset/blob/master/images"
 _CHANCE = 0.5
 _LISTED = 20
 _FOREST = "balanced_accuracy"
@@ -92,7 +92,7 @@ def error_table(wrong: pd.DataFrame) -> pd.DataFrame:
 
 def public_address(filename: str) -> str:
     """Where the public collection shows an image."""
-    return f"{PUBLIC_FILMS}/{quote(filename)}"
+    return f"{PUBLIC_IMAGES}/{quote(filename)}"
 
 
 def _against_baselines(evaluation: Mapping[str, Any]) -> list[tuple[str, bool]]:

@@ -46,7 +46,7 @@ from covid_core.training.backbones import starting_weights
 from covid_core.training.chest_heads import Heads, build_reader, fit_lungs
 from covid_core.training.chest_network import ChestNetwork
 from covid_core.training.chest_recipe import COHORT, NETWORKS, ChestRecipe
-from covid_core.training.export import predict_films
+from covid_core.training.export import predict_images
 from covid_core.training.out_of_fold import Cohort
 from covid_core.training.pretraining import ChestRun, load_network, open_run
 from covid_core.training.workflows import (
@@ -58,7 +58,7 @@ from covid_core.training.workflows import (
     write_predictions,
 )
 
-PARITY_FILMS = 100
+PARITY_IMAGES = 100
 LEAST_SPECIFICITY = 0.80
 """Left by the operating point; a second reader that cries wolf more often is not read."""
 ROBUSTNESS_IMAGES = 60
@@ -207,15 +207,15 @@ def build(materials: Materials, out: Path, say: Say) -> Bundle:
     manifest["training"]["runtime"] = vars(state)
     manifest["training"]["stages"] = {CHEST_STAGE: {"seconds": round(time.monotonic() - started, 1)}}
     say("export")
-    inputs = np.asarray(run.array("inputs")[: min(PARITY_FILMS, len(table))])
+    inputs = np.asarray(run.array("inputs")[: min(PARITY_IMAGES, len(table))])
     history = pd.read_csv(run.folder / NETWORKS[0].name / "history.csv").assign(stage="pretraining")
     lung_history = pd.DataFrame({"stage": "lungs", "epoch": range(len(losses)), "loss": losses})
     bundle = write_bundle(
         out,
         BundleContent(
             model=reader,
-            films=inputs,
-            raw_by_keras=predict_films(reader, inputs),
+            images=inputs,
+            raw_by_keras=predict_images(reader, inputs),
             evaluation=evaluation,
             predictions=predictions,
             history=pd.concat([history, lung_history])
@@ -305,7 +305,7 @@ def _changed(paths: list[str], reader: keras.Model, recipe: ChestRecipe) -> dict
         rng = np.random.default_rng(recipe.seed)
         shown = ((change(image, rng) / np.float32(255)).astype(np.float32) for image in originals)
         inputs += [prepare(image, recipe.preparation) for image in shown]
-    raw = predict_films(reader, np.stack(inputs)).reshape(-1, len(originals))
+    raw = predict_images(reader, np.stack(inputs)).reshape(-1, len(originals))
     return dict(zip(("", *CHANGES), raw, strict=True))
 
 

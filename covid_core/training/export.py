@@ -26,7 +26,7 @@ def load_trained(path: Path) -> keras.Model:
         raise TrainingError(f"{path} cannot be loaded: {cause}.") from cause
 
 
-def predict_films(model: keras.Model, films: NDArray[np.uint8]) -> NDArray[np.float64]:
+def predict_images(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """P(covid) of prepared images.
 
     Args:
@@ -38,8 +38,8 @@ def predict_films(model: keras.Model, films: NDArray[np.uint8]) -> NDArray[np.fl
     """
     run = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
     batches = []
-    for start in range(0, len(films), BATCH_SIZE):
-        given = run(tf.constant(films[start : start + BATCH_SIZE, ..., None].astype(np.float32)))
+    for start in range(0, len(images), BATCH_SIZE):
+        given = run(tf.constant(images[start : start + BATCH_SIZE, ..., None].astype(np.float32)))
         batches.append(np.asarray(given[0] if isinstance(given, (list, tuple)) else given)[:, 0])
     return np.concatenate(batches).astype(np.float64)
 

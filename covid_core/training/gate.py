@@ -1,13 +1,13 @@
 """Fits the gate of a finished bundle on the images of its dataset. How good it is measures `covid_core.training.gate_figures`.
 
-Nothing is drawn or downloaded for it: the images of the cohort are turned and inverted, the lateral images of the collection, where
-it is at hand, are the rest. The limits come from images judged by stand-ins that knew no image of their patient:
+Nothing is drawn or downloaded for it: the images of the cohort are turned and inverted, the lateral images of the collection,
+where it is at hand, are the rest. The limits come from images judged by stand-ins that knew no image of their patient:
 
 - distance: the 99th percentile over the cohort;
 - or, if that is more, the 98th percentile of any other hospital, its images judged without any image of it;
 - P(upright): the 1st percentile, and 0.5 at most. Where the poses are told apart well, as by the default model, all but a few
-  images lie far above 0.5, and a limit up there would refuse the images of other hospitals for nothing: 3% of 300 images of the NIH
-  and 19% of 400 images of children. At 0.5 it is one of the NIH's, which does stand on its head.
+  images lie far above 0.5, and a limit up there would refuse the images of other hospitals for nothing: 3% of 300 images of
+  the NIH and 19% of 400 images of children. At 0.5 it is one of the NIH's, which does stand on its head.
 
 What was chosen was chosen on the default model with the auxiliary and the pretraining collection, never with the external ones:
 signed square roots (98% of the upside-down images are beyond the limit of the distance alone; 81% by plain features, and
@@ -39,7 +39,7 @@ from covid_core.inference.prediction import Pose
 from covid_core.labels import COVID, NON_COVID
 from covid_core.paths import IMAGES_NAME, METADATA_NAME
 
-MIN_FILMS = 20
+MIN_IMAGES = 20
 FOLDS = 5
 """Of patients, for what judges the images that a gate is fitted on; a gate needs at least so many patients."""
 MIN_LATERALS = 10
@@ -100,8 +100,8 @@ class Signatures:
         inverted = repairs.count("invert") % 2 == 1
         key = (index, quarters, inverted)
         if key not in self._known:
-            film = repaired_input(self._films[index], (*_TURNS[quarters], *(("invert",) if inverted else ())))
-            given = self._network.invoke(film)
+            image = repaired_input(self._films[index], (*_TURNS[quarters], *(("invert",) if inverted else ())))
+            given = self._network.invoke(image)
             self._known[key] = signature(given.features, min(GRID, *given.features.shape[:2]))
             if not quarters and not inverted:
                 self._probability[index] = given.probability
@@ -143,8 +143,8 @@ class FittedGate:
         """The gate without anything it learned from a group of images; its limits are those of the whole one."""
         others = self.groups != group
         kernel, bias = self.heads[self.folds[group]]
-        per_film = ("references", "filenames", "patientids", "labels", "sources", "fitted")
-        kept = {name: getattr(self.gate, name)[others] for name in per_film}
+        per_image = ("references", "filenames", "patientids", "labels", "sources", "fitted")
+        kept = {name: getattr(self.gate, name)[others] for name in per_image}
         return replace(self.gate, **kept, pose_kernel=kernel, pose_bias=bias)
 
 
@@ -174,7 +174,7 @@ def fit_gate(
         ImageRefusedError: an image cannot be decoded.
     """
     children: list[Path] = []
-    table = _known_films(bundle, dataset)
+    table = _known_images(bundle, dataset)
     cohort = len(table)
     _check_size(_as_text(table["group"]))
     paths_known = split_image_paths(dataset)
@@ -224,7 +224,7 @@ def fit_gate(
     return FittedGate(gate, groups, films, laterals, lateral_groups, folds, heads, cohort, known_children)
 
 
-def other_films(collection: Path) -> dict[str, list[Path]]:
+def other_images(collection: Path) -> dict[str, list[Path]]:
     """What is no chest X-ray in the collection: the name of a kind -> its files.
 
     Raises:
@@ -235,7 +235,7 @@ def other_films(collection: Path) -> dict[str, list[Path]]:
     return {"CT slice": _present(collection, slices)}
 
 
-def _known_films(bundle: Bundle, dataset: Path) -> pd.DataFrame:
+def _known_images(bundle: Bundle, dataset: Path) -> pd.DataFrame:
     """The rows of `split.csv`, with `fitted` for those that the model was fitted on."""
     table = read_split(dataset)
     record = bundle.manifest["training"]["dataset"].get("split_sha256")
@@ -276,7 +276,7 @@ def _from_collections(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
 
 
 def _limit(pooled: FloatArray, references: FloatArray, table: pd.DataFrame, groups: Texts, cohort: int) -> float:
-    """The distance beyond which an image is refused: few of the dataset, and few of any hospital that the references leave out."""
+    """The distance beyond which an image is refused: few of the dataset, and few of any left-out hospital."""
     distances = _distances(pooled[:cohort], groups[:cohort], references, groups)
     limits = [float(np.quantile(distances, 1 - REFUSED_SHARE))]
     if cohort < len(table):
@@ -322,9 +322,9 @@ def _logistic(features: FloatArray, truth: NDArray[np.bool_]) -> tuple[FloatArra
 
 def _check_size(groups: Texts) -> None:
     sizes = np.unique(groups, return_counts=True)[1]
-    if len(groups) < MIN_FILMS or len(sizes) < FOLDS or len(groups) - sizes.max() < NEIGHBOURS:
+    if len(groups) < MIN_IMAGES or len(sizes) < FOLDS or len(groups) - sizes.max() < NEIGHBOURS:
         raise TrainingError(
-            f"A gate needs at least {MIN_FILMS} images of {FOLDS} patients, and {NEIGHBOURS} of other patients than any one. "
+            f"A gate needs at least {MIN_IMAGES} images of {FOLDS} patients, and {NEIGHBOURS} of other patients than any one. "
             f"Received: {len(groups)} images of {len(sizes)} patients. The bundle works without a gate."
         )
 

@@ -1,8 +1,8 @@
 """How good a gate is: the block `gate` of `evaluation.json`, and the bundle with both.
 
-Every image that the gate was fitted on is judged by a stand-in that knew no image of its patient; other images by the gate itself.
-One figure says how strange an image is (`Gate.strangeness`: at most 1 passes), so the two checks are judged together, as they are
-used.
+Every image that the gate was fitted on is judged by a stand-in that knew no image of its patient; other images by the gate
+itself. One figure says how strange an image is (`Gate.strangeness`: at most 1 passes), so the two checks are judged together,
+as they are used.
 
 The block:
 
@@ -10,15 +10,15 @@ The block:
 - `kinds`: of what should be refused, [{`kind`, `n`, `unreadable`, `roc_auc`, `fpr95`, `refused`, `reasons`, `repair_offered`,
   `right_repair`}], the cohort's own images in other poses and its lateral images first.
 - `hospitals`: of images that should pass, [{`name`, `n`, `unreadable`, `copies_left_out`, `refused`, `warned`, `called`,
-  `called_silently`, `reasons`}]; the first is the cohort, and `sources` are those of it with at least `MIN_SOURCE_FILMS` images.
+  `called_silently`, `reasons`}]; the first is the cohort, and `sources` are those of it with at least `MIN_SOURCE_IMAGES` images.
   `warned` is of a child, `called` COVID-19, and `called_silently` that without a refusal or a warning.
 
 `roc_auc` and `fpr95` compare strangeness with that of the cohort's upright images. `fpr95` is the share of the kind that passes
-where 95% of the upright images do, upright images being the positives (Liang et al. 2018, https://arxiv.org/abs/1706.02690; others,
-such as Hendrycks et al. 2019, https://arxiv.org/abs/1812.04606, take the strange ones as the positives). `refused` is a share
-with Wilson's interval, images taken as independent; `reasons` counts the refusals. `repair_offered` counts images that would pass
-after the repair they are offered, `right_repair` those of them where it is the one that is needed, null for what none can mend.
-`unreadable` files are refused before the gate and are not in `n`.
+where 95% of the upright images do, upright images being the positives (Liang et al. 2018, https://arxiv.org/abs/1706.02690;
+others, such as Hendrycks et al. 2019, https://arxiv.org/abs/1812.04606, take the strange ones as the positives). `refused` is
+a share with Wilson's interval, images taken as independent; `reasons` counts the refusals. `repair_offered` counts images that
+would pass after the repair they are offered, `right_repair` those of them where it is the one that is needed, null for what
+none can mend. `unreadable` files are refused before the gate and are not in `n`.
 """
 
 import shutil
@@ -46,9 +46,9 @@ from covid_core.inference.network import Network
 from covid_core.inference.prediction import Pose, ScreenedOut
 from covid_core.inference.similar import COPY_DISTANCE
 from covid_core.report.model_card import model_card
-from covid_core.training.gate import POSED, FittedGate, Say, Signatures, fit_gate, other_films, silent
+from covid_core.training.gate import POSED, FittedGate, Say, Signatures, fit_gate, other_images, silent
 
-MIN_SOURCE_FILMS = 20
+MIN_SOURCE_IMAGES = 20
 POSITIVES_PASSED = 0.95
 COHORT = "the dataset, patients apart"
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm")
@@ -95,8 +95,8 @@ def judge_gate(
         bundle: whose gate it is.
         fitted: the gate.
         negatives: what should be refused: the name of a kind -> its pictures, files or float32 (height, width) in [0, 1].
-        hospitals: frontal chest X-rays, upright, from elsewhere: the name of a collection -> its images. Copies of images that the
-            gate knows are left out.
+        hospitals: frontal chest X-rays, upright, from elsewhere: the name of a collection -> its images. Copies of images that
+            the gate knows are left out.
         say: called with a line for each step, as it begins.
 
     Returns:
@@ -107,7 +107,7 @@ def judge_gate(
     """
     network, gate = Network(bundle.file("model.tflite")), fitted.gate
     say("the gate's own images, patients apart")
-    own = _own_films(fitted, bundle)
+    own = _own_images(fitted, bundle)
     upright = own["upright"].films
     kinds = [_kind(_POSE_KINDS[pose], own[pose], upright, REPAIRS.get(pose)) for pose in own if pose != "upright"]
     for kind, pictures in (negatives or {}).items():
@@ -163,7 +163,7 @@ def write_gate(
     bundle = load_bundle(folder)
     evaluation = read_json(bundle.file("evaluation.json"), BundleError)
     fitted = fit_gate(bundle, dataset, collection, say, elsewhere=elsewhere)
-    others: dict[str, Sequence[Picture]] = {} if collection is None else {**other_films(collection)}
+    others: dict[str, Sequence[Picture]] = {} if collection is None else {**other_images(collection)}
     strange = {
         name: [one for one in pictures if not (isinstance(one, Path) and one.name in fitted.children)]
         for name, pictures in (hospitals or {}).items()
@@ -217,7 +217,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _own_films(fitted: FittedGate, bundle: Bundle) -> dict[Pose, _Verdicts]:
+def _own_images(fitted: FittedGate, bundle: Bundle) -> dict[Pose, _Verdicts]:
     """The images that the gate was fitted on in every pose, each judged by a gate that did not know its patient."""
     verdicts: dict[Pose, dict[int, _Verdict]] = {pose: {} for pose in POSED}
     cohort = fitted.groups[: fitted.cohort]
@@ -307,5 +307,5 @@ def _sources(gate: Gate, upright: Sequence[_Verdict]) -> list[dict[str, Any]]:
             name, _Verdicts([film for film, source in zip(upright, gate.sources, strict=False) if source == name])
         )
         for name, count in counts.most_common()
-        if count >= MIN_SOURCE_FILMS
+        if count >= MIN_SOURCE_IMAGES
     ]

@@ -18,7 +18,7 @@ from covid_core.dataset.lung_masks import LungMasks
 from covid_core.dataset.split import assign_folds
 from covid_core.evaluation import metrics
 from covid_core.evaluation.calibration import Calibration, fit_platt
-from covid_core.evaluation.evaluate import MIN_SOURCE_FILMS
+from covid_core.evaluation.evaluate import MIN_SOURCE_IMAGES
 from covid_core.evaluation.hospitals import NEGATIVE, TYPICAL
 from covid_core.evaluation.operating_point import choose_operating_point
 from covid_core.labels import CLASSES, COVID, PREVALENCE, THRESHOLD
@@ -213,7 +213,7 @@ def left_out_sources(cohort: Cohort) -> pd.DataFrame:
     """Each publisher with both classes judged by heads that saw none of its images or patients.
 
     Returns:
-        The cohort's rows of these sources with `probability_raw`; empty if none has `MIN_SOURCE_FILMS` images and both classes.
+        The cohort's rows of these sources with `probability_raw`; empty if none has `MIN_SOURCE_IMAGES` images and both classes.
     """
     table = cohort.table
     found = []
@@ -221,7 +221,7 @@ def left_out_sources(cohort: Cohort) -> pd.DataFrame:
         kept = ~table["group"].isin(films["group"]).to_numpy()
         both = len(CLASSES)
         if (
-            len(films) < MIN_SOURCE_FILMS
+            len(films) < MIN_SOURCE_IMAGES
             or films["label"].nunique() < both
             or table.loc[kept, "label"].nunique() < both
         ):

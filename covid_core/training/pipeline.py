@@ -13,7 +13,7 @@ from covid_core.training.recipe import Augmentation
 
 
 def training_batches(
-    films: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     *,
     batch_size: int,
@@ -39,14 +39,14 @@ def training_batches(
             batch = layer(batch, training=True)
         return tf.clip_by_value(batch, 0.0, 255.0), targets
 
-    shuffled = _dataset(films, labels).shuffle(len(films), seed=seed, reshuffle_each_iteration=True)
+    shuffled = _dataset(images, labels).shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
     # The layers draw from a state that each call moves on: mapped one after the other, the draws are repeatable.
     return shuffled.batch(batch_size).map(_to_float).map(augment).prefetch(2)
 
 
-def fixed_batches(films: NDArray[np.uint8], labels: NDArray[np.int64], *, batch_size: int) -> tf.data.Dataset:
+def fixed_batches(images: NDArray[np.uint8], labels: NDArray[np.int64], *, batch_size: int) -> tf.data.Dataset:
     """Batches in the given order, unchanged; arguments and result as `training_batches`."""
-    return _dataset(films, labels).batch(batch_size).map(_to_float).prefetch(2)
+    return _dataset(images, labels).batch(batch_size).map(_to_float).prefetch(2)
 
 
 def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.layers.Layer]:
@@ -73,9 +73,9 @@ def balanced_class_weights(labels: NDArray[np.int64]) -> dict[int, float]:
     return {index: len(labels) / (2 * int(count)) for index, count in enumerate(counts)}
 
 
-def _dataset(films: NDArray[np.uint8], labels: NDArray[np.int64]) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices((films[..., None], labels[:, None]))
+def _dataset(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((images[..., None], labels[:, None]))
 
 
-def _to_float(films: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.cast(films, tf.float32), tf.cast(labels, tf.float32)
+def _to_float(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.cast(images, tf.float32), tf.cast(labels, tf.float32)

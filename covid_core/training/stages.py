@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Films:
+class Predictions:
     """Prepared images of one part with their labels, row by row.
 
     Attributes:
@@ -55,9 +55,9 @@ class Films:
         return f"Films({len(self.labels)}, {int(self.labels.sum())} covid)"
 
 
-def load_films(
+def load_images(
     dataset: Path, parts: tuple[str, ...], preparation: Preparation, progress: Progress | None = None
-) -> dict[str, Films]:
+) -> dict[str, Predictions]:
     """Decode and prepare the images of some parts of a prepared dataset.
 
     Args:
@@ -78,7 +78,7 @@ def load_films(
     films = {}
     for part in parts:
         rows = (table["part"] == part).to_numpy()
-        films[part] = Films(table[rows].reset_index(drop=True), pixels[rows], labels[rows])
+        films[part] = Predictions(table[rows].reset_index(drop=True), pixels[rows], labels[rows])
     return films
 
 
@@ -113,7 +113,7 @@ def train(
     current = runtime.configure(recipe.seed, recipe.threads)
     if existing is not None:
         _check_runtime(existing, current)
-    films = load_films(dataset, ("train", "val"), recipe.preparation, progress)
+    films = load_images(dataset, ("train", "val"), recipe.preparation, progress)
     model = backbones.build_classifier(recipe, weights_file)
     backbones.freeze_lower(model, recipe.frozen_share)
     if restart:  # not before everything that can fail has not
@@ -142,7 +142,7 @@ def finetune(folder: Path, progress: Progress | None = None) -> Run:
         raise TrainingError(f"{folder} is fine-tuned already. Train another run to try again.")
     check_dataset(run)
     _check_runtime(run, runtime.configure(run.recipe.seed, run.recipe.threads))
-    films = load_films(run.dataset, ("train", "val"), run.recipe.preparation, progress)
+    films = load_images(run.dataset, ("train", "val"), run.recipe.preparation, progress)
     model = load_trained(run.best_model("initial"))
     backbones.freeze_lower(model, 0.0)
     return _fit(run, "finetune", model, films)
@@ -170,7 +170,7 @@ def _check_runtime(run: Run, current: runtime.Runtime) -> None:
         )
 
 
-def _fit(run: Run, stage: Stage, model: keras.Model, films: dict[str, Films]) -> Run:
+def _fit(run: Run, stage: Stage, model: keras.Model, films: dict[str, Predictions]) -> Run:
     recipe, settings, folder = run.recipe, run.recipe.stage(stage), run.stage_folder(stage)
     folder.mkdir(parents=True, exist_ok=True)
     train_part, val_part = films["train"], films["val"]

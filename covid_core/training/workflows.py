@@ -28,10 +28,10 @@ from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASS_INDICES, COVID, PREVALENCE, THRESHOLD
 from covid_core.report.model_card import model_card
 from covid_core.training.backbones import starting_weights
-from covid_core.training.export import head_weights, load_trained, predict_films, write_litert
+from covid_core.training.export import head_weights, load_trained, predict_images, write_litert
 from covid_core.training.recipe import Stage
 from covid_core.training.run import Run, open_run
-from covid_core.training.stages import Films, check_dataset, load_films
+from covid_core.training.stages import Predictions, check_dataset, load_images
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,7 @@ class EvaluatedRun:
     run: Run
     stage: Stage
     model: "keras.Model"
-    test: Films
+    test: Predictions
     calibration: Calibration
     predictions: pd.DataFrame
     evaluation: dict[str, Any]
@@ -98,7 +98,7 @@ class BundleContent:
     """
 
     model: "keras.Model"
-    films: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     raw_by_keras: NDArray[np.float64]
     evaluation: dict[str, Any]
     predictions: pd.DataFrame
@@ -127,16 +127,16 @@ def evaluate_run(
     stage = stage or run.latest_stage()
     run.require(stage)
     check_dataset(run)
-    films = load_films(run.dataset, ("val", "test"), run.recipe.preparation, progress)
+    images = load_images(run.dataset, ("val", "test"), run.recipe.preparation, progress)
     model = load_trained(run.best_model(stage))
-    raw = {part: predict_films(model, films[part].pixels) for part in films}
-    calibration = fit_platt(raw["val"], films["val"].labels, prevalence=PREVALENCE, fitted_on="validation part")
+    raw = {part: predict_images(model, images[part].pixels) for part in images}
+    calibration = fit_platt(raw["val"], images["val"].labels, prevalence=PREVALENCE, fitted_on="validation part")
     predictions = pd.concat(
         [
-            films[part]
+            images[part]
             .table[list(PREDICTION_COLUMNS)]
             .assign(probability_raw=raw[part], probability_covid=calibration.apply(raw[part]))
-            for part in films
+            for part in images
         ],
         ignore_index=True,
     )
@@ -148,7 +148,7 @@ def evaluate_run(
         prevalence=calibration.prevalence,
     )
     evaluation |= whom_blocks(predictions, evaluation, run.dataset, collection)
-    evaluated = EvaluatedRun(run, stage, model, films["test"], calibration, predictions, evaluation)
+    evaluated = EvaluatedRun(run, stage, model, images["test"], calibration, predictions, evaluation)
     write_figures(run.stage_folder(stage), evaluation, predictions)
     return evaluated
 
@@ -181,7 +181,7 @@ def export_run(
     run, predictions = evaluated.run, evaluated.predictions
     content = BundleContent(
         model=evaluated.model,
-        films=evaluated.test.pixels,
+        images=evaluated.test.pixels,
         raw_by_keras=predictions.loc[predictions["part"] == "test", "probability_raw"].to_numpy(),
         evaluation=evaluated.evaluation,
         predictions=predictions,
@@ -292,7 +292,7 @@ def evaluate_bundle(
         known = fingerprint_files(split_image_paths(dataset)) if dataset is not None else []
         predictor = Predictor(bundle)
         evaluation["external"] = {
-            films.name: _external(predictor, without_copies(films, known), progress) for films in folders
+            images.name: _external(predictor, without_copies(images, known), progress) for images in folders
         }
     with bundle_written_aside(folder) as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
@@ -310,29 +310,29 @@ def read_external(folders: Sequence[Path]) -> list[LabelledFolder]:
         DatasetError: a folder is not one, or two have the same name.
     """
     read = [read_labelled_folder(folder) for folder in folders]
-    names = [films.name for films in read]
+    names = [images.name for images in read]
     if len(set(names)) < len(names):
         raise DatasetError(f"External folders must have different names. Received: {', '.join(names)}")
     return read
 
 
-def _external(predictor: Predictor, films: LabelledFolder, progress: Progress | None) -> dict[str, Any]:
+def _external(predictor: Predictor, images: LabelledFolder, progress: Progress | None) -> dict[str, Any]:
     probability = []
     # What the gate thinks of the images is measured by itself; here every image counts.
-    given = [replace(one, anyway=True) for path in films.paths for one in given_path(path)]
+    given = [replace(one, anyway=True) for path in images.paths for one in given_path(path)]
     for index, result in enumerate(read_all(predictor, given), start=1):
         if isinstance(result.outcome, Refusal):
             refusal = result.outcome
             raise ImageRefusedError(refusal.reason, f"{result.file}: {refusal.message}", refusal.next_step)
         probability.append(result.outcome.probability_covid)
         if progress:
-            progress(index, len(films.paths))
-    table = films.table.assign(probability_covid=probability)
+            progress(index, len(images.paths))
+    table = images.table.assign(probability_covid=probability)
     scored = table[table["label"] != ""]
     return {
         "images": len(table),
         "patients": None,
-        "copies_left_out": films.copies,
+        "copies_left_out": images.copies,
         "roc_auc": roc_auc(scored["label"] == COVID, scored["probability_covid"]),
         "labelled": {label: int((table["label"] == label).sum()) for label in CLASS_INDICES},
         "by_finding": shares_by_finding(table, predictor.bundle.threshold),
@@ -366,7 +366,7 @@ def _threshold_method(calibration: Calibration) -> str:
 
 def _parity(content: BundleContent, served: Path) -> dict[str, Any]:
     network = Network(served)
-    litert = np.array([network.invoke(film).probability for film in content.films])
+    litert = np.array([network.invoke(image).probability for image in content.images])
     difference = float(np.abs(litert - content.raw_by_keras).max())
     if difference > PARITY_LIMIT:
         raise TrainingError(

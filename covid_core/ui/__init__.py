@@ -11,11 +11,11 @@ from covid_core.ui.models import (
 from covid_core.ui.page import PAGES, chart, link, page, plain, problem, static_table
 from covid_core.ui.post_test import meaning
 from covid_core.ui.report_page import choose_chapter, record_of, report_chapter, report_head
-from covid_core.ui.result import read_films, reading, refusal, repairs, similar_films
+from covid_core.ui.result import read_images, reading, refusal, repairs, similar_images
 from covid_core.ui.result_downloads import downloads_of_all, downloads_of_one
 from covid_core.ui.session import forget_uploads
-from covid_core.ui.uploads import choose_film, uploaded_films
-from covid_core.ui.viewer import film_viewer
+from covid_core.ui.uploads import choose_image, uploaded_images
+from covid_core.ui.viewer import radiograph_viewer
 
 __all__ = [
     "PAGES",
@@ -23,12 +23,11 @@ __all__ = [
     "choose_bundle",
     "choose_chapter",
     "choose_collection",
-    "choose_film",
+    "choose_image",
     "downloads_of_all",
     "downloads_of_one",
     "evaluation_of",
     "explore",
-    "film_viewer",
     "forget_uploads",
     "key_figures",
     "link",
@@ -37,14 +36,15 @@ __all__ = [
     "plain",
     "predictor_of",
     "problem",
-    "read_films",
+    "radiograph_viewer",
+    "read_images",
     "reading",
     "record_of",
     "refusal",
     "repairs",
     "report_chapter",
     "report_head",
-    "similar_films",
+    "similar_images",
     "static_table",
-    "uploaded_films",
+    "uploaded_images",
 ]

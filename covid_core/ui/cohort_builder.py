@@ -17,14 +17,14 @@ from covid_core.dataset.prepare import (
     FLOW_NAME,
     RECORD_NAME,
     WIDEST_RULES,
+    Fingerprints,
     PlanRules,
-    ReadFilms,
     SplitPlan,
     part_counts,
     parts_table,
     plan_split,
     prepare_command,
-    read_films,
+    read_images,
     read_split,
     readable_cohort,
     split_csv,
@@ -60,7 +60,7 @@ class _CohortCache:
     """
 
     cohorts: dict[CohortRules, Cohort] = field(default_factory=dict)
-    films: ReadFilms | None = None
+    films: Fingerprints | None = None
     readable: dict[CohortRules, Cohort] = field(default_factory=dict)
     plans: dict[PlanRules, SplitPlan | DatasetError] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
@@ -293,7 +293,7 @@ def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache
     def follow(what: str, done: int, total: int) -> None:
         bar.progress(done / total, f"{done} of {total} images {what}")
 
-    films = read_films(
+    films = read_images(
         images, names, partial(follow, "read"), pictures_of(collection).fingerprints, partial(follow, "compared")
     )
     with cache.lock:

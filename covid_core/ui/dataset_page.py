@@ -59,9 +59,9 @@ def explore(collection: OpenCollection) -> None:
         table_section(collection, kept)
     else:
         overview_section(collection, kept)
-    film = opened_image()
-    if film is not None:
-        film_detail(collection, film, bundle, lambda filename: _fate(explored, filename), _selection(kept))
+    image = opened_image()
+    if image is not None:
+        film_detail(collection, image, bundle, lambda filename: _fate(explored, filename), _selection(kept))
 
 
 def _selection(kept: pd.DataFrame) -> list[str]:

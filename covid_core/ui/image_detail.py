@@ -7,13 +7,13 @@ import pandas as pd
 import streamlit as st
 
 from covid_core.dataset.descriptions import MAX_SEVERITY, SEVERITY_NAME, severity_scores
-from covid_core.dataset.image_record import CT, FilmRecord, PatientFilm, film_record, title_of
+from covid_core.dataset.image_record import CT, ImageRecord, PatientImage, record_of_image, title_of
 from covid_core.dataset.metadata import safe_image_path
 from covid_core.errors import CovidCoreError, DatasetError
 from covid_core.figures.timeline import timeline
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.gate import Gate, load_gate
-from covid_core.inference.prediction import SimilarFilm
+from covid_core.inference.prediction import SimilarImage
 from covid_core.inference.similar import similar_to_known, was_fitted_on
 from covid_core.labels import CLASS_TITLES
 from covid_core.report.one_image import held_out_words
@@ -22,7 +22,7 @@ from covid_core.report.robustness import public_address
 from covid_core.text import counted
 from covid_core.ui.dataset import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.dataset_source import installed_collection
-from covid_core.ui.image_viewer import film_of_collection, served_prediction
+from covid_core.ui.image_viewer import image_of_collection, served_prediction
 from covid_core.ui.models import manifest_hash
 from covid_core.ui.open_image import close_image, open_image, opened_image
 from covid_core.ui.page import chart, data_address, plain, problem, static_table
@@ -55,7 +55,7 @@ def film_detail(
     """
     # A button in the dialog runs it alone, with the arguments that it was opened with.
     shown = opened_image() or filename
-    record = film_record(collection.table, shown)
+    record = record_of_image(collection.table, shown)
     if record is None:
         st.warning(
             "No row of this table names this file. The link may belong to another version of the table: close this window and "
@@ -73,7 +73,7 @@ def film_detail(
         _model(record, bundle, pictured=collection.images is not None)
         _links(record, public=not collection.own)
     of_patient, fields, similar = st.tabs(
-        [f"This patient's images ({len(record.films)})", "All fields and notes", "Similar images"]
+        [f"This patient's images ({len(record.images)})", "All fields and notes", "Similar images"]
     )
     with of_patient:
         _of_patient(record, collection)
@@ -83,10 +83,10 @@ def film_detail(
         _similar(record, collection, bundle)
 
 
-def _steps(record: FilmRecord, selection: Sequence[str]) -> None:
+def _steps(record: ImageRecord, selection: Sequence[str]) -> None:
     """The way to the images before and after this one: of all that meet the filters, and of its patient."""
     patient = plain(record.patientid)
-    names = [film.filename for film in record.films]
+    names = [film.filename for film in record.images]
     with st.container(horizontal=True, vertical_alignment="center"):
         if record.filename in selection:
             words = f"of {len(selection):,} that meet the filters"
@@ -118,9 +118,9 @@ def _step_buttons(
     st.markdown(f"Image {place + 1:,} {words}", width="content")
 
 
-def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
+def _picture(record: ImageRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
     if not record.is_volume and collection.images is not None:
-        film_of_collection(
+        image_of_collection(
             record.filename,
             collection.images,
             None if record.kind == CT else bundle,
@@ -138,11 +138,11 @@ def _picture(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
     st.info(reason, icon=":material/image_not_supported:")
 
 
-def _head(record: FilmRecord, collection: OpenCollection, fate: str | None) -> None:
+def _head(record: ImageRecord, collection: OpenCollection, fate: str | None) -> None:
     st.markdown(
         f"**Class**: {CLASS_TITLES[record.label] if record.label is not None else 'none, as no finding is given'}"
     )
-    this = record.films[record.position]
+    this = record.images[record.position]
     person = ", ".join(f"{field.title}: {field.text}" for field in record.fields if field.title in _OF_THE_PERSON)
     st.text("\n".join(filter(None, (record.finding, this.sentence, person, record.filename[:_LONGEST_NAME]))))
     if record.rows > 1:
@@ -169,7 +169,7 @@ def _severity(filename: str, folder: Path | None) -> None:
         st.caption("Extent of lung involvement, the mean of three readers (Cohen et al., 2020).")
 
 
-def _model(record: FilmRecord, bundle: Bundle | None, *, pictured: bool) -> None:
+def _model(record: ImageRecord, bundle: Bundle | None, *, pictured: bool) -> None:
     if bundle is None:
         st.caption("No model is installed, so there is no prediction and no heat map.")
         return
@@ -184,7 +184,7 @@ def _model(record: FilmRecord, bundle: Bundle | None, *, pictured: bool) -> None
     st.caption(plain(f"{said.origin} {said.heat}" if pictured else said.origin))
 
 
-def _links(record: FilmRecord, *, public: bool) -> None:
+def _links(record: ImageRecord, *, public: bool) -> None:
     """Licence and addresses; for a visitor's own table none that would send its file names to the public host."""
     if record.licence is None:
         st.caption("Licence not given: ask the source before you share the image.")
@@ -207,19 +207,19 @@ def _is_plain(filename: str) -> bool:
     return True
 
 
-def _of_patient(record: FilmRecord, collection: OpenCollection) -> None:
-    dated = sum(film.day is not None for film in record.films)
-    if dated and len(record.films) > 1:
-        chart(timeline(record.films, record.filename), alt="The patient's images by day; they are listed below")
-    undated = len(record.films) - dated
+def _of_patient(record: ImageRecord, collection: OpenCollection) -> None:
+    dated = sum(film.day is not None for film in record.images)
+    if dated and len(record.images) > 1:
+        chart(timeline(record.images, record.filename), alt="The patient's images by day; they are listed below")
+    undated = len(record.images) - dated
     if undated:
-        st.caption(f"{undated} of {len(record.films)} without a day: last in the list.")
+        st.caption(f"{undated} of {len(record.images)} without a day: last in the list.")
     if record.unnamed:
         st.caption(f"Of this patient {counted(record.unnamed, 'more row')} of the table without a file name.")
-    first = min(max(record.position - _THUMBNAILS // 2, 0), max(len(record.films) - _THUMBNAILS, 0))
-    films = record.films[first : first + _THUMBNAILS]
-    if len(films) < len(record.films):
-        st.caption(f"Images {first + 1} to {first + len(films)} of {len(record.films)}.")
+    first = min(max(record.position - _THUMBNAILS // 2, 0), max(len(record.images) - _THUMBNAILS, 0))
+    films = record.images[first : first + _THUMBNAILS]
+    if len(films) < len(record.images):
+        st.caption(f"Images {first + 1} to {first + len(films)} of {len(record.images)}.")
     names, images = [film.filename for film in films], collection.images
     pictures = [None] * len(films) if images is None else small_pictures(images, names, pictures_of(collection))
     with st.grid(6, min_column_width=120) as grid:
@@ -228,7 +228,7 @@ def _of_patient(record: FilmRecord, collection: OpenCollection) -> None:
                 _small(film, picture, this=film.filename == record.filename)
 
 
-def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
+def _small(film: PatientImage, picture: bytes | None, *, this: bool) -> None:
     if picture is not None:
         st.image(data_address(picture), width="stretch", alt=film.sentence)
     st.text(film.sentence if picture is not None else f"{film.sentence} (no picture)")
@@ -242,7 +242,7 @@ def _small(film: PatientFilm, picture: bytes | None, *, this: bool) -> None:
     )
 
 
-def _fields(record: FilmRecord) -> None:
+def _fields(record: ImageRecord) -> None:
     static_table(pd.DataFrame([(field.title, field.text) for field in record.fields], columns=["Field", "Value"]))
     if record.not_given:
         st.caption(f"Not given: {plain(', '.join(record.not_given))}.")
@@ -252,7 +252,7 @@ def _fields(record: FilmRecord) -> None:
             st.text(note.text)
 
 
-def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
+def _similar(record: ImageRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
     if bundle is None:
         st.caption("Similar images are found by a model, and none is installed.")
         return
@@ -264,7 +264,7 @@ def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
     if gate is None:
         st.caption("This model keeps no record of its training images, so it finds no similar ones.")
         return
-    films: Sequence[SimilarFilm] | None = similar_to_known(record.filename, record.patientid, gate)
+    films: Sequence[SimilarImage] | None = similar_to_known(record.filename, record.patientid, gate)
     if films is None:
         films = _searched(record, collection, bundle)
     if films:
@@ -273,7 +273,7 @@ def _similar(record: FilmRecord, collection: OpenCollection, bundle: Bundle | No
         similar_row(films, known, open_image, set(names[names.isin([film.filename for film in films])]))
 
 
-def _searched(record: FilmRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarFilm]:
+def _searched(record: ImageRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarImage]:
     """The images similar to one that the gate does not know; this needs the file and the network."""
     path = None
     if collection.images is not None and _is_plain(record.filename) and not record.is_volume and record.kind != CT:

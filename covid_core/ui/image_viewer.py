@@ -8,7 +8,7 @@ from covid_core.dataset.lung_masks import LungMask, read_lung_mask
 from covid_core.dataset.metadata import safe_image_path
 from covid_core.errors import DatasetError, ImageRefusedError
 from covid_core.files import sha256_of_file
-from covid_core.images.decode import read_film_file, read_limited
+from covid_core.images.decode import read_image_file, read_limited
 from covid_core.images.display import fitted
 from covid_core.images.types import GreyImage
 from covid_core.inference.batch import Given, read_all
@@ -18,7 +18,7 @@ from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import heat_sentences
 from covid_core.ui.models import manifest_hash, predictor_of
 from covid_core.ui.page import plain
-from covid_core.ui.viewer import film_viewer
+from covid_core.ui.viewer import radiograph_viewer
 
 NOTHING, HEAT, LUNGS = "Nothing", "Heat map", "Lungs"
 """What can lie over a image."""
@@ -27,7 +27,7 @@ Served = Prediction | str
 """What the served model says of an image, or why it refuses it, in a sentence."""
 
 
-def film_of_collection(
+def image_of_collection(
     filename: str,
     images: Path,
     bundle: Bundle | None,
@@ -46,7 +46,7 @@ def film_of_collection(
         images: the collection's folder of images; the lung masks are looked for in `annotations` beside it.
         bundle: the model whose heat map is offered; None where there is none, or the image is none that it could read.
         key: of the viewer, and of what is chosen to lie over the image.
-        clearance: as of `film_viewer`.
+        clearance: as of `radiograph_viewer`.
         own: whether nothing of the image may be kept for other visitors.
         first: what lies over the image until the reader chooses; `NOTHING` where the image does not have it.
     """
@@ -57,7 +57,7 @@ def film_of_collection(
     mask, trouble = _mask_of(filename, images)
     over = _over([NOTHING, *([HEAT] if bundle else []), *([LUNGS] if mask else [])], f"{key} over", first)
     if over == LUNGS and mask is not None:
-        film_viewer(
+        radiograph_viewer(
             opened,
             None,
             None,
@@ -70,7 +70,7 @@ def film_of_collection(
     elif over == HEAT and bundle is not None:
         _with_heat(opened, images / filename, bundle, key=key, clearance=clearance, own=own)
     else:
-        film_viewer(opened, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
+        radiograph_viewer(opened, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
     if mask is not None:
         st.caption(
             f"Its lung mask was {'drawn by hand' if mask.drawn else 'estimated by a network, not drawn by hand'}."
@@ -103,7 +103,7 @@ def _opened(filename: str, images: Path) -> GreyImage | str:
     if not path.is_file():
         return "The file of this image is not available."
     try:
-        return fitted(read_film_file(path).image)
+        return fitted(read_image_file(path).image)
     except ImageRefusedError as error:
         return f"The file of this image cannot be shown. {error.refusal.message}"
     except MemoryError:
@@ -130,13 +130,13 @@ def _over(choices: list[str], key: str, first: str) -> str:
 def _with_heat(image: GreyImage, path: Path, bundle: Bundle, *, key: str, clearance: int, own: bool) -> None:
     served = served_prediction(path, bundle, own=own)
     if not isinstance(served, Prediction):
-        film_viewer(image, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
+        radiograph_viewer(image, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
         if served is not None:
             st.caption(f"No heat map: the gate of the model refuses this image. {plain(served)}")
         return
     box = bundle.preparation.crop_box(image.shape[1], image.shape[0])
     alt = "Chest X-ray, with the model's heat map over it"
-    film_viewer(image, served.heat, box, key=key, alt=alt, clearance=clearance, seek=True)
+    radiograph_viewer(image, served.heat, box, key=key, alt=alt, clearance=clearance, seek=True)
     st.caption(heat_sentences(served, bundle))
 
 

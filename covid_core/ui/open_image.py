@@ -1,17 +1,17 @@
-"""Which image of the collection is opened: kept in the session, and in the address as `?film=`."""
+"""Which image of the collection is opened: kept in the session, and in the address as `?image=`."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-_FILM = "film_of_collection"
+_IMAGE = "film_of_collection"
 _IN_ADDRESS = "film"
 
 
 def open_image(filename: str | None) -> None:
     """Open an image on the next run, and name it in the address; for callbacks."""
-    st.session_state[_FILM] = filename
+    st.session_state[_IMAGE] = filename
     _write_address()
 
 
@@ -38,8 +38,8 @@ def open_named(filename: object) -> None:
 
 def opened_image() -> str | None:
     """The file name of the opened image, None if none is."""
-    film = st.session_state.get(_FILM)
-    return film if isinstance(film, str) and film else None
+    image = st.session_state.get(_IMAGE)
+    return image if isinstance(image, str) and image else None
 
 
 def close_image() -> None:
@@ -53,14 +53,14 @@ def follow_address() -> None:
     In any other run the session counts: a browser may still send the address from before the image was opened or closed.
     """
     context = get_script_run_ctx()
-    if _FILM not in st.session_state or (context is not None and context.is_history_navigation):
-        st.session_state[_FILM] = st.query_params.get(_IN_ADDRESS)
+    if _IMAGE not in st.session_state or (context is not None and context.is_history_navigation):
+        st.session_state[_IMAGE] = st.query_params.get(_IN_ADDRESS)
     _write_address()
 
 
 def _write_address() -> None:
-    film = opened_image()
-    if film is None:
+    image = opened_image()
+    if image is None:
         st.query_params.pop(_IN_ADDRESS, None)
-    elif st.query_params.get(_IN_ADDRESS) != film:
-        st.query_params[_IN_ADDRESS] = film
+    elif st.query_params.get(_IN_ADDRESS) != image:
+        st.query_params[_IN_ADDRESS] = image

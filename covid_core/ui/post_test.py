@@ -13,7 +13,7 @@ from covid_core.inference.wording import grave_cautions
 from covid_core.ui.page import chart, plain, problem
 
 _PREVALENCE = "prevalence"
-_NOT_FOR_THIS_FILM = (
+_NOT_FOR_THIS_IMAGE = (
     "How often the model is right was measured on frontal chest X-rays that it had not seen. This image is none of them, so "
     "nothing can be said of a patient by its answer."
 )
@@ -33,7 +33,7 @@ def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> Non
     if evaluation is None:
         return
     if grave_cautions(prediction):
-        st.info(_NOT_FOR_THIS_FILM, icon=":material/info:")
+        st.info(_NOT_FOR_THIS_IMAGE, icon=":material/info:")
         return
     cohort = evaluation["counts"]["prevalence"]
     try:

@@ -6,12 +6,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core import figures
-from covid_core.dataset.image_record import film_record
+from covid_core.dataset.image_record import record_of_image
 from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.images.orientation import Repair, shortest
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, SimilarFilm
+from covid_core.inference.prediction import Prediction, Reading, ScreenedOut, SimilarImage
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.results import table_rows
 from covid_core.inference.wording import (
@@ -30,7 +30,7 @@ from covid_core.labels import CLASS_TITLES, NON_COVID
 from covid_core.ui.dataset import OpenCollection, pictures_of, small_pictures
 from covid_core.ui.dataset_source import installed_collection
 from covid_core.ui.page import chart, plain
-from covid_core.ui.uploads import MAX_KEPT_BYTES, GrowingTable, UploadedFilm, ask_for, not_read_yet, results_of
+from covid_core.ui.uploads import MAX_KEPT_BYTES, GrowingTable, UploadedImage, ask_for, not_read_yet, results_of
 
 _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_left": ("Turn left", ":material/rotate_left:"),
@@ -40,11 +40,11 @@ _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
 }
 
 
-def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: DeltaGenerator) -> list[FilmResult]:
+def read_images(films: Sequence[UploadedImage], predictor: Predictor, place: DeltaGenerator) -> list[Reading]:
     """Read all images that are not read yet, and show in a place how far it has come.
 
     Args:
-        images: all that were given.
+        films: all that were given.
         predictor: of the model in use.
         place: where progress and, of many images, the results so far are shown while they are read.
     """
@@ -52,7 +52,7 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
         below = st.empty()
     waiting = not_read_yet(films, predictor)
     growing = GrowingTable(below, len(films)) if waiting else None
-    results: list[FilmResult] = []
+    results: list[Reading] = []
     for results in results_of(films, predictor):
         if growing is not None and len(results) < len(films):
             growing.show(table_rows(results))
@@ -67,7 +67,7 @@ def read_films(films: Sequence[UploadedFilm], predictor: Predictor, place: Delta
     return results
 
 
-def reading(result: FilmResult, bundle: Bundle) -> None:
+def reading(result: Reading, bundle: Bundle) -> None:
     """Show what the model says of an image: in words, on a scale, and what speaks against relying on it."""
     outcome, three_way = result.outcome, bundle.three_way
     if isinstance(outcome, Refusal):
@@ -103,7 +103,7 @@ def _scale_height(prediction: Prediction, bundle: Bundle) -> int:
     return 104 + 24 * (bundle.three_way is not None) + 24 * (prediction.spread is not None)
 
 
-def refusal(film: UploadedFilm, refused: Refusal) -> None:
+def refusal(film: UploadedImage, refused: Refusal) -> None:
     """Say why an image is refused and what to do next; offer the repair that would help, and to predict it anyway."""
     st.error(plain(refused.message), icon=":material/block:")
     st.markdown(f"**What to do:** {plain(refused.next_step)}")
@@ -121,7 +121,7 @@ def refusal(film: UploadedFilm, refused: Refusal) -> None:
         )
 
 
-def repairs(film: UploadedFilm, *, readable: bool) -> None:
+def repairs(film: UploadedImage, *, readable: bool) -> None:
     """Let the user put an image right, and take that back; nothing for one that cannot be read."""
     if not readable:
         return
@@ -137,7 +137,7 @@ def repairs(film: UploadedFilm, *, readable: bool) -> None:
         st.caption(said)
 
 
-def similar_films(prediction: Prediction) -> None:
+def similar_images(prediction: Prediction) -> None:
     """Show the images that the model was fitted on and that look most like this one."""
     if not prediction.similar:
         st.caption(
@@ -148,7 +148,7 @@ def similar_films(prediction: Prediction) -> None:
 
 
 def similar_row(
-    films: Sequence[SimilarFilm],
+    films: Sequence[SimilarImage],
     collection: OpenCollection | None,
     open_it: Callable[[str], None] | None = None,
     openable: Collection[str] = (),
@@ -156,15 +156,15 @@ def similar_row(
     """Show similar images side by side.
 
     Args:
-        images: at least one, nearest first.
+        films: at least one, nearest first.
         collection: that has them; None where none is installed.
         open_it: opens an image by its file name, as the callback of a button below each that is `openable`; None for no buttons.
         openable: file names.
     """
     st.caption(
         "Images of the collection that the model was fitted on, by the distance of their features to this image's, nearest "
-        "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary images (see the model card) "
-        "are not searched."
+        "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary images (see the model "
+        "card) are not searched."
     )
     pictures: list[bytes | None] = [None] * len(films)
     if collection is not None and collection.images is not None:
@@ -172,7 +172,7 @@ def similar_row(
     with st.grid(len(films), min_column_width=150) as grid:
         for number, (film, picture) in enumerate(zip(films, pictures, strict=True), start=1):
             with grid.cell():
-                _similar_film(number, film, picture, collection)
+                _similar_image(number, film, picture, collection)
                 if open_it is not None and film.filename in openable:
                     st.button(
                         f"Open image {number}",
@@ -187,8 +187,8 @@ def similar_row(
         )
 
 
-def _similar_film(number: int, film: SimilarFilm, picture: bytes | None, collection: OpenCollection | None) -> None:
-    record = None if collection is None else film_record(collection.table, film.filename)
+def _similar_image(number: int, film: SimilarImage, picture: bytes | None, collection: OpenCollection | None) -> None:
+    record = None if collection is None else record_of_image(collection.table, film.filename)
     if picture is not None:
         st.image(picture, width="stretch", alt=f"A similar image, {CLASS_TITLES[film.label]}")
     st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
@@ -199,7 +199,7 @@ def _similar_film(number: int, film: SimilarFilm, picture: bytes | None, collect
         st.link_button(f"Source of image {number}", record.source_url, icon=":material/open_in_new:")
 
 
-def _repair_button(film: UploadedFilm, repair: Repair, *, primary: bool = False) -> None:
+def _repair_button(film: UploadedImage, repair: Repair, *, primary: bool = False) -> None:
     title, icon = _REPAIR_BUTTONS[repair]
     st.button(
         title,

@@ -12,20 +12,20 @@ import streamlit as st
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import overlay
 from covid_core.inference.export_dicom import DicomExportError, check_source, secondary_capture, structured_report
-from covid_core.inference.export_pdf import ReportPage, film_report_pdf
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.export_pdf import ReportPage, reading_pdf
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.results import results_csv, results_json
 from covid_core.ui.models import evaluation_of
 from covid_core.ui.page import offer, problem
 from covid_core.ui.session import PATIENT
-from covid_core.ui.uploads import MAX_IMAGES, UploadedFilm
+from covid_core.ui.uploads import MAX_IMAGES, UploadedImage
 
 MOST_REPORTS = 100
 """Images of which reports are made in one go, while the visitor waits."""
 _DICOM = "application/dicom"
 
 
-def downloads_of_all(results: Sequence[FilmResult], bundle: Bundle) -> None:
+def downloads_of_all(results: Sequence[Reading], bundle: Bundle) -> None:
     """Offer the results of all images as CSV and JSON, and their reports as one PDF."""
     evaluation = evaluation_of(bundle)
 
@@ -39,7 +39,7 @@ def downloads_of_all(results: Sequence[FilmResult], bundle: Bundle) -> None:
         if len(results) <= MOST_REPORTS:
             offer(
                 "All reports as PDF",
-                lambda: film_report_pdf(pages(), bundle, evaluation, _now()),
+                lambda: reading_pdf(pages(), bundle, evaluation, _now()),
                 "reports.pdf",
                 "application/pdf",
             )
@@ -47,14 +47,14 @@ def downloads_of_all(results: Sequence[FilmResult], bundle: Bundle) -> None:
         st.caption(f"Reports are made of up to {MOST_REPORTS} images at once; one by one there is no limit.")
 
 
-def downloads_of_one(film: UploadedFilm, result: FilmResult, bundle: Bundle) -> None:
+def downloads_of_one(film: UploadedImage, result: Reading, bundle: Bundle) -> None:
     """Offer the report of an image, and of a DICOM image the overlay and the reading as DICOM objects."""
     evaluation, patient = evaluation_of(bundle), _patient(film)
     stem = PurePath(result.file).stem or "film"
     with st.container(horizontal=True):
         offer(
             "Report as PDF",
-            lambda: film_report_pdf([ReportPage(result, result.image, patient)], bundle, evaluation, _now()),
+            lambda: reading_pdf([ReportPage(result, result.image, patient)], bundle, evaluation, _now()),
             f"{stem}-report.pdf",
             "application/pdf",
         )
@@ -64,7 +64,7 @@ def downloads_of_one(film: UploadedFilm, result: FilmResult, bundle: Bundle) -> 
             _dicom_objects(film, result, result.outcome, bundle)
 
 
-def _patient(film: UploadedFilm) -> str:
+def _patient(film: UploadedImage) -> str:
     """Let a name be typed in for the report, and give the one that was; a button sends it, so that it is never half there."""
     kept = f"{PATIENT}{film.id}"
     with st.form(f"name {film.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
@@ -82,7 +82,7 @@ def _patient(film: UploadedFilm) -> str:
     return name
 
 
-def _dicom_objects(film: UploadedFilm, result: FilmResult, prediction: Prediction, bundle: Bundle) -> None:
+def _dicom_objects(film: UploadedImage, result: Reading, prediction: Prediction, bundle: Bundle) -> None:
     content, stem = film.given.content, PurePath(result.file).stem or "film"
     trouble = _export_trouble(film.id, content)
     if trouble is not None:
@@ -110,7 +110,7 @@ def _dicom_objects(film: UploadedFilm, result: FilmResult, prediction: Predictio
 
 # Of one session, and a sentence only: the file is parsed once, not in every run of the page.
 @st.cache_data(scope="session", max_entries=MAX_IMAGES, show_spinner=False)
-def _export_trouble(film_id: str, _content: Callable[[], bytes]) -> str | None:  # noqa: ARG001
+def _export_trouble(image_id: str, _content: Callable[[], bytes]) -> str | None:  # noqa: ARG001
     """Why no DICOM object can be made for an image; None where it can."""
     try:
         check_source(_content())

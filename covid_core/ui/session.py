@@ -22,7 +22,7 @@ def forget_uploads() -> None:
     _forget_names(())
 
 
-def forget_all_but(films: Collection[str]) -> None:
+def forget_all_but(images: Collection[str]) -> None:
     """Drop what the session keeps of images that are no longer uploaded.
 
     Args:
@@ -30,8 +30,8 @@ def forget_all_but(films: Collection[str]) -> None:
     """
     for key in (RESULTS, ASKED):
         kept: dict[Any, Any] = st.session_state.get(key, {})
-        st.session_state[key] = {name: value for name, value in kept.items() if _film(name) in films}
-    _forget_names(films)
+        st.session_state[key] = {name: value for name, value in kept.items() if _film(name) in images}
+    _forget_names(images)
 
 
 def _film(name: Any) -> str:

@@ -12,7 +12,7 @@ from streamlit.typing import UploadedFile
 
 from covid_core.images.orientation import Repair
 from covid_core.inference.batch import Given, given_content, read_all
-from covid_core.inference.prediction import FilmResult
+from covid_core.inference.prediction import Reading
 from covid_core.inference.predictor import Predictor
 from covid_core.ui.page import table_height
 from covid_core.ui.session import ASKED, CHOSEN, RESULTS, TABLE, forget_all_but
@@ -29,7 +29,7 @@ _RESULT_TABLE: dict[str, Any] = {
     "placeholder": "",
     "column_config": {
         "Number": st.column_config.NumberColumn("#", width=40),
-        "Film": st.column_config.ImageColumn(width=56),
+        "Radiograph": st.column_config.ImageColumn(width=56),
         "File": st.column_config.TextColumn(width="medium"),
         "Class": st.column_config.TextColumn(width=112),
         "P(COVID-19)": st.column_config.ProgressColumn(format="%.3f", min_value=0, max_value=1, width=130),
@@ -41,7 +41,7 @@ _RESULT_TABLE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class UploadedFilm:
+class UploadedImage:
     """An image among the uploads.
 
     Attributes:
@@ -53,10 +53,10 @@ class UploadedFilm:
     given: Given
 
 
-def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
+def uploaded_images(uploads: Sequence[UploadedFile]) -> list[UploadedImage]:
     """The images among the uploads, those in ZIP files too; what the session keeps of others is dropped."""
     films = [
-        UploadedFilm(f"{upload.file_id}/{position}", given)
+        UploadedImage(f"{upload.file_id}/{position}", given)
         for upload in uploads
         for position, given in enumerate(given_content(upload.name, upload.getvalue()))
     ]
@@ -66,47 +66,47 @@ def uploaded_films(uploads: Sequence[UploadedFile]) -> list[UploadedFilm]:
             icon=":material/warning:",
         )
         del films[MAX_IMAGES:]
-    forget_all_but({film.id for film in films})
+    forget_all_but({image.id for image in films})
     asked: dict[str, dict[str, Any]] = st.session_state[ASKED]
-    return [replace(film, given=replace(film.given, **asked.get(film.id, {}))) for film in films]
+    return [replace(image, given=replace(image.given, **asked.get(image.id, {}))) for image in films]
 
 
-def ask_for(film_id: str, repairs: tuple[Repair, ...], anyway: bool) -> None:
+def ask_for(image_id: str, repairs: tuple[Repair, ...], anyway: bool) -> None:
     """Have an image read otherwise from the next run on; for a button's `on_click`.
 
     Takes the image's id and not the image: Streamlit keeps the arguments of a button longer than the upload may stay.
 
     Args:
-        film_id: which.
+        image_id: which.
         repairs: what to do to it first.
         anyway: whether to predict it even if the gate refuses it.
     """
-    st.session_state.setdefault(ASKED, {})[film_id] = {"repairs": repairs, "anyway": anyway}
+    st.session_state.setdefault(ASKED, {})[image_id] = {"repairs": repairs, "anyway": anyway}
 
 
-def not_read_yet(films: Sequence[UploadedFilm], predictor: Predictor) -> bool:
+def not_read_yet(films: Sequence[UploadedImage], predictor: Predictor) -> bool:
     """Whether an image has no result yet, as it was asked for, from the model in use."""
-    return any(_key(film, predictor) not in st.session_state[RESULTS] for film in films)
+    return any(_key(image, predictor) not in st.session_state[RESULTS] for image in films)
 
 
-def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[list[FilmResult]]:
+def results_of(films: Sequence[UploadedImage], predictor: Predictor) -> Iterator[list[Reading]]:
     """Read what is not read yet, image by image.
 
     Args:
-        images: all that were given.
+        films: all that were given.
         predictor: of the model in use.
 
     Yields:
         After each new image the results so far, in the order of `films`; at the end all of them.
     """
-    keys, known = [_key(film, predictor) for film in films], st.session_state[RESULTS]
+    keys, known = [_key(image, predictor) for image in films], st.session_state[RESULTS]
     wanted = set(keys)
     results = {key: result for key, result in known.items() if key in wanted}
     st.session_state[RESULTS] = results
     kept = sum(result.kept_bytes for result in results.values())
-    waiting = {key: film for key, film in zip(keys, films, strict=True) if key not in results}
+    waiting = {key: image for key, image in zip(keys, films, strict=True) if key not in results}
     # Read but refused, or predicted anyway: the other of the two needs no decoding.
-    given = [replace(film.given, earlier=known.get((*key[:-1], not key[-1]))) for key, film in waiting.items()]
+    given = [replace(image.given, earlier=known.get((*key[:-1], not key[-1]))) for key, image in waiting.items()]
     for key, result in zip(waiting, read_all(predictor, given), strict=True):
         kept += result.kept_bytes
         if kept > MAX_KEPT_BYTES:
@@ -117,8 +117,8 @@ def results_of(films: Sequence[UploadedFilm], predictor: Predictor) -> Iterator[
     yield [results[key] for key in keys]
 
 
-def _key(film: UploadedFilm, predictor: Predictor) -> tuple[Any, ...]:
-    return film.id, predictor.bundle.version, film.given.repairs, film.given.anyway
+def _key(image: UploadedImage, predictor: Predictor) -> tuple[Any, ...]:
+    return image.id, predictor.bundle.version, image.given.repairs, image.given.anyway
 
 
 class GrowingTable:
@@ -126,7 +126,7 @@ class GrowingTable:
 
     Args:
         place: where it is shown.
-        images: how many there are.
+        films: how many there are.
     """
 
     def __init__(self, place: DeltaGenerator, films: int) -> None:
@@ -143,20 +143,20 @@ class GrowingTable:
             self._sent = time.monotonic()
 
 
-def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], films: Sequence[UploadedFilm]) -> int:
+def choose_image(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], films: Sequence[UploadedImage]) -> int:
     """Show the results of many images, and let the user choose one: in the table, by name, or with the keys N and P.
 
     Args:
         place: of the table.
         rows: as `table_rows` lays them out.
-        images: what they came from.
+        films: what they came from.
 
     Returns:
         The position of the chosen one in `films`.
     """
     # Streamlit keeps what is given to a widget longer than the uploads may stay: ids and names, not the images.
-    ids, names = [film.id for film in films], [film.given.name for film in films]
-    positions = {film_id: position for position, film_id in enumerate(ids)}
+    ids, names = [image.id for image in films], [image.given.name for image in films]
+    positions = {image_id: position for position, image_id in enumerate(ids)}
     if st.session_state.get(CHOSEN) not in positions:
         st.session_state[CHOSEN] = ids[0]
 
@@ -180,7 +180,7 @@ def choose_film(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fil
         st.selectbox(
             "Show image",
             list(positions),
-            format_func=lambda film_id: f"{positions[film_id] + 1}: {names[positions[film_id]]}",
+            format_func=lambda image_id: f"{positions[image_id] + 1}: {names[positions[image_id]]}",
             key=CHOSEN,
             on_change=unmark,
         )

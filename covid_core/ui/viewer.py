@@ -46,7 +46,7 @@ _component = st.components.v2.component(
 )
 
 
-def film_viewer(
+def radiograph_viewer(
     image: GreyImage,
     heat: NDArray[np.float32] | None,
     box: tuple[int, int, int, int] | None,
@@ -88,7 +88,7 @@ def viewer_data(
     lungs: NDArray[np.bool_] | None = None,
     layer: str = HEAT_MAP,
 ) -> dict[str, Any]:
-    """The pictures as the component takes them; the arguments are those of `film_viewer`.
+    """The pictures as the component takes them; the arguments are those of `radiograph_viewer`.
 
     Returns:
         image: address that holds a JPEG of at most 1024 pixels a side.

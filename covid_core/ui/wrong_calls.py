@@ -20,7 +20,7 @@ from covid_core.report.record import Record
 from covid_core.report.robustness import error_table, public_address
 from covid_core.ui.dataset import picture_store, small_pictures
 from covid_core.ui.dataset_source import installed_collection
-from covid_core.ui.image_viewer import HEAT, film_of_collection
+from covid_core.ui.image_viewer import HEAT, image_of_collection
 from covid_core.ui.page import plain
 
 PER_PAGE = 12
@@ -125,7 +125,7 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
     if images is None:
         st.info("The dataset is not installed, so its images are not shown.", icon=":material/info:")
     else:
-        film_of_collection(filename, images, bundle, key="case image", clearance=_CLEARANCE, first=HEAT)
+        image_of_collection(filename, images, bundle, key="case image", clearance=_CLEARANCE, first=HEAT)
     if images is not None and record.evaluation["part"] == OUT_OF_FOLD:
         st.caption(
             "The probability is from a model of the cross-validation that was not trained on this patient. The heat map is "

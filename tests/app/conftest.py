@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.paths import PROJECT, model_names, models_dir
 from tests.fake_bundle import add_fake_gate, write_fake_bundle, write_fake_chest_bundle
-from tests.real_films import chest_film
+from tests.real_images import chest_image
 
 OpenPage = Callable[..., AppTest]
 
@@ -101,9 +101,9 @@ def no_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path / "no dataset"))
 
 
-def film_png(seed: int = 0, size: int = 512) -> bytes:
+def image_png(seed: int = 0, size: int = 512) -> bytes:
     """A frontal chest X-ray as the content of a PNG file, another one for each seed."""
-    return png(chest_film(seed, size))
+    return png(chest_image(seed, size))
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:

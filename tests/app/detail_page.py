@@ -17,7 +17,7 @@ class Opening:
     """What the page opens; the attributes are what `film_detail` and `OpenCollection` take."""
 
     folder: Path
-    film: str
+    image: str
     model: Path | None = None
     own: bool = False
     with_folder: bool = True
@@ -31,7 +31,7 @@ def page(opening: Opening) -> None:
     collection = OpenCollection(table, str(opening.folder), folder, opening.own)
     if "begun" not in st.session_state:
         st.session_state["begun"] = True
-        open_image(opening.film)
+        open_image(opening.image)
     asked = opened_image()
     if asked is not None:
         bundle = None if opening.model is None else open_bundle(opening.model)

@@ -18,7 +18,7 @@ from covid_core.cli.main import main
 from covid_core.errors import DatasetError
 from covid_core.ui import audit_panel
 from tests.app.conftest import texts
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 COVID, OTHER = "Pneumonia/Viral/COVID-19", "Pneumonia/Bacterial"
 ROWS = [
@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
     images.mkdir(parents=True)
     rng = np.random.default_rng(7)
     for number in range(2):
-        Image.fromarray(phantom_film(rng, "covid", 128)).save(images / f"film-{number}.png")
+        Image.fromarray(phantom_image(rng, "covid", 128)).save(images / f"film-{number}.png")
     (images / "same.png").write_bytes((images / "film-0.png").read_bytes())
     (images / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
     table = pd.DataFrame(ROWS, columns=["filename", "patientid", "finding", "view", "age"]).assign(modality="X-ray")
@@ -145,7 +145,7 @@ def test_the_rows_that_meet_the_filters_are_counted_and_can_be_shown_alone(folde
     assert "1 row" in [one.label for one in unfiltered.expander]
 
 
-def test_a_selected_row_opens_its_film_and_stays_closed_once_it_is_closed(
+def test_a_selected_row_opens_its_image_and_stays_closed_once_it_is_closed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pickable(shown: pd.DataFrame, *, key: str, on_select: Callable[[], None], **_: object) -> None:

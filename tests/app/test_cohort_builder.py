@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from covid_core.cli.arguments import build_parser
 from covid_core.cli.main import main
 from covid_core.dataset.cohort import CohortRules
-from covid_core.dataset.prepare import ReadFilms, prepare_dataset
+from covid_core.dataset.prepare import Fingerprints, prepare_dataset
 from covid_core.ui import cohort_builder
 from covid_core.ui.page import offer
 from tests.app.conftest import texts
@@ -181,7 +181,7 @@ def test_once_read_every_further_rule_shows_its_split_at_once(
 ) -> None:
     read(builder)
     with monkeypatch.context() as patched:
-        patched.setattr(cohort_builder, "read_films", None)
+        patched.setattr(cohort_builder, "read_images", None)
         builder.text_input(key="seed").input("4").run()
         builder.segmented_control(key="ambiguous").set_value("non_covid").run()
     assert not builder.exception
@@ -204,13 +204,15 @@ def test_parts_and_classes_are_drawn_and_counted(builder: AppTest) -> None:
 
 
 def test_reading_can_be_stopped_and_goes_on(builder: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut_short(_images: Path, names: Sequence[str], progress: Callable[[int, int], None], *_: object) -> ReadFilms:
+    def cut_short(
+        _images: Path, names: Sequence[str], progress: Callable[[int, int], None], *_: object
+    ) -> Fingerprints:
         """Streamlit ends the run where it shows progress, once the visitor has pressed Stop."""
         progress(3, len(names))
         st.stop()
 
     with monkeypatch.context() as patched:
-        patched.setattr(cohort_builder, "read_films", cut_short)
+        patched.setattr(cohort_builder, "read_images", cut_short)
         read(builder)
     builder.button(key="cohort_stop").click().run()
     assert not builder.exception

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.dataset.lung_masks import DRAWN_NAME
 from covid_core.paths import models_dir
-from tests.app.conftest import film_png, texts
+from tests.app.conftest import image_png, texts
 from tests.app.detail_page import Opening
 
 HEADER = "patientid,offset,sex,age,finding,view,modality,folder,filename,doi,url,license,clinical_notes,ward"
@@ -41,8 +41,8 @@ def collection(tmp_path: Path) -> Path:
     annotations.mkdir()
     (folder / "metadata.csv").write_text(f"{HEADER}\n{ROWS}", encoding="utf-8")
     for seed, name in enumerate(("a.png", "b.png", "slice.png", "twice.png")):
-        (images / name).write_bytes(film_png(seed, 256))
-    (folder / "outside.png").write_bytes(film_png(9, 256))
+        (images / name).write_bytes(image_png(seed, 256))
+    (folder / "outside.png").write_bytes(image_png(9, 256))
     (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
     mask = io.BytesIO()
     Image.fromarray(np.pad(np.full((64, 64), 255, np.uint8), 32)).save(mask, "PNG")
@@ -59,7 +59,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(
     folder: Path,
-    film: str,
+    image: str,
     model: Path | None = None,
     *,
     own: bool = False,
@@ -67,7 +67,7 @@ def opened(
     selection: tuple[str, ...] = (),
 ) -> AppTest:
     app = AppTest.from_file(str(Path(__file__).with_name("detail_page.py")), default_timeout=60)
-    app.session_state["opening"] = Opening(folder, film, model, own, with_folder, selection)
+    app.session_state["opening"] = Opening(folder, image, model, own, with_folder, selection)
     app.run()
     assert not app.exception
     return app
@@ -193,19 +193,19 @@ def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
     ],
 )
 def test_a_picture_that_cannot_be_shown_says_why_and_all_else_is_there(
-    collection: Path, film: str, sentence: str
+    collection: Path, image: str, sentence: str
 ) -> None:
-    app = opened(collection, film)
+    app = opened(collection, image)
     assert viewer(app) is None
     assert sentence in texts(app)
-    assert table_of(app)["File"] == film
+    assert table_of(app)["File"] == image
     assert "Class" in texts(app)
 
 
 def test_only_addresses_of_the_web_and_plain_names_become_links(collection: Path) -> None:
     assert set(links(opened(collection, "b.png"))) == {"In the public collection"}
-    for film in ("scan.nii.gz", "../outside.png"):
-        assert "In the public collection" not in links(opened(collection, film))
+    for image in ("scan.nii.gz", "../outside.png"):
+        assert "In the public collection" not in links(opened(collection, image))
 
 
 def test_a_slice_of_a_ct_is_shown_but_not_read_by_the_model(collection: Path, models: list[str]) -> None:
@@ -262,7 +262,7 @@ def test_the_heat_map_is_that_of_the_served_model(collection: Path, models: list
         assert "Where the model looked, not where disease is." in said
 
 
-def test_similar_images_of_a_film_that_the_model_does_not_know_are_looked_for_on_request(
+def test_similar_images_of_an_image_that_the_model_does_not_know_are_looked_for_on_request(
     collection: Path, models: list[str]
 ) -> None:
     app = opened(collection, "a.png", models_dir() / models[0])
@@ -273,7 +273,7 @@ def test_similar_images_of_a_film_that_the_model_does_not_know_are_looked_for_on
     assert "distance" in said or "nothing to compare" in said
 
 
-def test_a_real_film_shows_its_own_held_out_prediction_and_similar_films_without_itself(
+def test_a_real_image_shows_its_own_held_out_prediction_and_similar_images_without_itself(
     real_dataset: Path, models: list[str]
 ) -> None:
     model = models_dir() / models[0]
@@ -291,7 +291,7 @@ def test_a_real_film_shows_its_own_held_out_prediction_and_similar_films_without
     assert app.session_state["film_of_collection"] == str(similar[0]).removeprefix("similar ")
 
 
-def test_a_film_of_another_patient_with_the_same_name_is_not_given_its_prediction(
+def test_an_image_of_another_patient_with_the_same_name_is_not_given_its_prediction(
     collection: Path, models: list[str]
 ) -> None:
     model = models_dir() / models[0]
@@ -303,12 +303,12 @@ def test_a_film_of_another_patient_with_the_same_name_is_not_given_its_predictio
     assert not [button for button in app.button if str(button.key).startswith("similar ")]
 
 
-def test_a_model_that_was_fitted_on_a_film_has_no_prediction_of_it_to_show(real_dataset: Path) -> None:
+def test_a_model_that_was_fitted_on_an_image_has_no_prediction_of_it_to_show(real_dataset: Path) -> None:
     model = models_dir() / "mobilenetv2"
     if not model.is_dir():
         pytest.skip("there is no model that was fitted on a part of the images")
     gate = np.load(model / "gate.npz")
-    film = str(gate["filenames"][gate["fitted"]][0])
-    said = texts(opened(real_dataset, film, model))
+    image = str(gate["filenames"][gate["fitted"]][0])
+    said = texts(opened(real_dataset, image, model))
     assert "**Model**: no prediction of this image" in said
     assert "The model was fitted on this image, so that nothing it says of it is a test." in said

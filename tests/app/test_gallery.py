@@ -20,7 +20,7 @@ from covid_core.figures.theme import CLASS_COLOURS
 from covid_core.paths import PROJECT
 from covid_core.ui.dataset import picture_store
 from covid_core.ui.dataset_table import MOST_ROWS, ORDERS, csv_of_rows, in_order, table_of
-from tests.app.conftest import film_png, png, texts
+from tests.app.conftest import image_png, png, texts
 
 ASSETS = PROJECT / "covid_core" / "ui" / "gallery_assets"
 HEADER = "patientid,offset,age,finding,view,modality,date,filename,url,clinical_notes\n"
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "dataset"
     (folder / "images").mkdir(parents=True)
     (folder / "metadata.csv").write_text(FOUR, encoding="utf-8")
-    (folder / "images" / "b.png").write_bytes(film_png())
+    (folder / "images" / "b.png").write_bytes(image_png())
     (folder / "images" / "A.png").write_bytes(b"no picture")
     monkeypatch.setenv("COVID_DATASET_DIR", str(folder))
     monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
@@ -120,8 +120,8 @@ def test_rows_that_are_alike_stay_as_they_were() -> None:
 
 def test_a_tile_has_a_thumbnail_or_a_reason_its_class_its_view_and_its_day(open_section: Open) -> None:
     shown = {tile["file"]: tile for tile in tiles(open_section())}
-    with Image.open(io.BytesIO(film_png())) as film:
-        small = film.convert("L").resize((256, 256), Image.Resampling.BOX)
+    with Image.open(io.BytesIO(image_png())) as image:
+        small = image.convert("L").resize((256, 256), Image.Resampling.BOX)
     sent = picture(shown["b.png"]["picture"])
     assert (sent.size, sent.mode) == ((256, 256), "L")
     assert np.abs(np.asarray(sent, float) - np.asarray(small, float)).mean() < 3
@@ -134,7 +134,7 @@ def test_a_tile_has_a_thumbnail_or_a_reason_its_class_its_view_and_its_day(open_
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..\\secret.png", "sub/film.png", ".."])
 def test_a_name_that_leaves_the_folder_is_a_tile_without_a_picture(folder: Path, open_section: Open, name: str) -> None:
-    (folder / "secret.png").write_bytes(film_png())
+    (folder / "secret.png").write_bytes(image_png())
     (folder / "metadata.csv").write_text(f"{HEADER}1,,,No Finding,PA,X-ray,,{name},,\n", encoding="utf-8")
     (tile,) = tiles(open_section())
     assert (tile["picture"], tile["blank"]) == (None, "File name not allowed")

@@ -7,7 +7,7 @@ import pytest
 
 from covid_core.paths import models_dir
 from covid_core.report.build import CHAPTERS
-from tests.app.conftest import METADATA, OpenPage, film_png, texts
+from tests.app.conftest import METADATA, OpenPage, image_png, texts
 from tests.fake_bundle import change_manifest, replace_file
 
 PAGE = "pages/3_Model_report.py"
@@ -34,7 +34,7 @@ def cell(app: Any, row: str, column: str) -> str:
 
 
 @pytest.fixture
-def described_films(own_bundle: Path, dataset: Path) -> list[str]:
+def described_images(own_bundle: Path, dataset: Path) -> list[str]:
     """The first two errors of the model stand in the installed dataset with an image each; gives their file names."""
     predictions = pd.read_csv(own_bundle / "predictions.csv")
     threshold = evaluation_of(own_bundle.name)["threshold"]
@@ -43,7 +43,7 @@ def described_films(own_bundle: Path, dataset: Path) -> list[str]:
     rows = [f"9,F,45,Pneumonia/Viral/COVID-19,PA,X-ray,{name},https://one.example/9," for name in names]
     (dataset / "metadata.csv").write_text(METADATA + "\n".join(rows) + "\n", encoding="utf-8")
     for name in names:
-        (dataset / "images" / name).write_bytes(film_png())
+        (dataset / "images" / name).write_bytes(image_png())
     return names
 
 
@@ -194,7 +194,7 @@ def test_without_the_dataset_the_errors_are_rows_with_links(models: list[str], o
 
 
 def test_errors_are_filtered_by_kind_and_by_subgroup(
-    described_films: list[str], own_bundle: Path, open_page: OpenPage
+    described_images: list[str], own_bundle: Path, open_page: OpenPage
 ) -> None:
     app = open_page(PAGE, model=own_bundle.name, chapter="Where it fails")
     app.selectbox(key="errors").set_value("missed COVID-19").run()
@@ -202,17 +202,17 @@ def test_errors_are_filtered_by_kind_and_by_subgroup(
     app.selectbox(key="group").set_value("female").run()
     assert not app.exception
     assert "2 of " in texts(app)
-    assert sum(button.label == "Open" for button in app.button) == len(described_films)
+    assert sum(button.label == "Open" for button in app.button) == len(described_images)
 
 
 def test_a_case_opens_with_what_is_known_of_it_and_says_what_the_heat_map_is(
-    described_films: list[str], own_bundle: Path, open_page: OpenPage
+    described_images: list[str], own_bundle: Path, open_page: OpenPage
 ) -> None:
-    app = open_page(PAGE, model=own_bundle.name, chapter="Where it fails", case=described_films[0])
+    app = open_page(PAGE, model=own_bundle.name, chapter="Where it fails", case=described_images[0])
     assert not app.exception
     said = texts(app)
     assert "by the reference standard COVID-19" in said
-    assert described_films[0] in said
+    assert described_images[0] in said
     assert "Pneumonia/Viral/COVID-19, PA, F, 45 years" in said
     links = [link.proto.url for link in app.get("link_button")]
     assert "https://one.example/9" in links

@@ -25,7 +25,7 @@ from pydicom.data import get_testdata_file
 CHUNK = 1 << 24
 
 
-def chest_film() -> pydicom.Dataset:
+def chest_image() -> pydicom.Dataset:
     """RG1 of pydicom-data: a real PA chest X-ray, 1955 x 1841, uncompressed, MONOCHROME1."""
     path = get_testdata_file("RG1_UNCR.dcm", download=False)
     if path is None:
@@ -33,7 +33,7 @@ def chest_film() -> pydicom.Dataset:
     return pydicom.dcmread(path)
 
 
-def film_png(text: str = "", pixels: str = "", *, colour: bool = False, compressed: bool = True) -> bytes:
+def image_png(text: str = "", pixels: str = "", *, colour: bool = False, compressed: bool = True) -> bytes:
     """The chest X-ray as PNG, with a noise of one grey level that makes every file another one.
 
     Args:
@@ -42,7 +42,7 @@ def film_png(text: str = "", pixels: str = "", *, colour: bool = False, compress
         colour: three equal channels: 10 MB instead of 3.6 where it is not compressed.
         compressed: otherwise the pixels stand in the file as they are.
     """
-    values = chest_film().pixel_array
+    values = chest_image().pixel_array
     grey = np.rint(255 * (1 - (values - values.min()) / np.ptp(values))).astype(np.uint8)
     grey ^= np.random.default_rng().integers(2, size=grey.shape, dtype=np.uint8)
     _mark(grey, pixels)
@@ -54,9 +54,9 @@ def film_png(text: str = "", pixels: str = "", *, colour: bool = False, compress
     return buffer.getvalue()
 
 
-def film_dicom(patient: str, pixels: str) -> bytes:
+def image_dicom(patient: str, pixels: str) -> bytes:
     """The chest X-ray as DICOM: `patient` is the patient's name and id, `pixels` stands in the row in the middle."""
-    film = chest_film()
+    film = chest_image()
     film.PatientName, film.PatientID = patient, patient
     values = film.pixel_array.copy()
     _mark(values, pixels)

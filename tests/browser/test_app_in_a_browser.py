@@ -18,15 +18,15 @@ from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import headline
 from covid_core.paths import default_model, models_dir
 from tests.browser.pages import download, wait_until_idle
-from tests.real_films import chest_film, leg_film, sample
+from tests.real_images import chest_image, leg_image, sample
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     path = tmp_path / "film.png"
-    Image.fromarray(chest_film(1)).save(path)
+    Image.fromarray(chest_image(1)).save(path)
     return path
 
 
@@ -45,9 +45,9 @@ def text_of(pdf: bytes) -> str:
 
 
 @pytest.mark.smoke
-def test_an_uploaded_film_is_answered_with_what_the_model_says_of_it(address: str, page: Page, film: Path) -> None:
-    prediction = Predictor(load_bundle(models_dir() / default_model())).predict(decode_file(film))
-    open_predict(page, address, film)
+def test_an_uploaded_image_is_answered_with_what_the_model_says_of_it(address: str, page: Page, image: Path) -> None:
+    prediction = Predictor(load_bundle(models_dir() / default_model())).predict(decode_file(image))
+    open_predict(page, address, image)
     heading = page.get_by_role("heading", name=headline(prediction), exact=True)
     expect(heading).to_be_visible()
     expect(page.get_by_text(f"{prediction.probability_covid:.3f}").first).to_be_visible()
@@ -60,24 +60,24 @@ def test_an_uploaded_film_is_answered_with_what_the_model_says_of_it(address: st
 
 
 @pytest.mark.smoke
-def test_a_broken_film_is_refused_in_place_and_the_others_are_read(
-    address: str, page: Page, film: Path, tmp_path: Path
+def test_a_broken_image_is_refused_in_place_and_the_others_are_read(
+    address: str, page: Page, image: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes(film.read_bytes()[:2000])
-    open_predict(page, address, broken, film)
+    broken.write_bytes(image.read_bytes()[:2000])
+    open_predict(page, address, broken, image)
     expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible()
     expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible()
     expect(page.get_by_text(re.compile("1 (called COVID-19|called not COVID-19|indeterminate)")).first).to_be_visible()
 
 
-def test_many_films_can_be_gone_through_by_key_and_taken_away(
-    address: str, page: Page, film: Path, tmp_path: Path
+def test_many_images_can_be_gone_through_by_key_and_taken_away(
+    address: str, page: Page, image: Path, tmp_path: Path
 ) -> None:
     broken, named = tmp_path / "broken.png", tmp_path / "=1+1.png"
-    broken.write_bytes(film.read_bytes()[:2000])
-    named.write_bytes(film.read_bytes())
-    open_predict(page, address, film, broken, named)
+    broken.write_bytes(image.read_bytes()[:2000])
+    named.write_bytes(image.read_bytes())
+    open_predict(page, address, image, broken, named)
     expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     page.keyboard.press("n")
     expect(page.get_by_role("alert").get_by_text("damaged or cut short")).to_be_visible()
@@ -95,10 +95,10 @@ def test_many_films_can_be_gone_through_by_key_and_taken_away(
     assert "broken.png" not in text_of(report)  # a file is often named after the patient
 
 
-def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
-    address: str, page: Page, film: Path
+def test_the_report_of_an_image_names_the_patient_only_if_a_name_was_typed_in(
+    address: str, page: Page, image: Path
 ) -> None:
-    open_predict(page, address, film)
+    open_predict(page, address, image)
     expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
     open_downloads(page)
     assert "Patient" not in text_of(download(page, "Report as PDF"))
@@ -110,7 +110,7 @@ def test_the_report_of_a_film_names_the_patient_only_if_a_name_was_typed_in(
     assert "not a medical device" in words.lower()
 
 
-def test_a_dicom_film_goes_back_as_dicom_in_its_own_study(address: str, page: Page) -> None:
+def test_a_dicom_image_goes_back_as_dicom_in_its_own_study(address: str, page: Page) -> None:
     source = dcmread(sample("RG1_J2KI"), stop_before_pixels=True)
     open_predict(page, address, sample("RG1_J2KI"))
     expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
@@ -124,11 +124,11 @@ def test_a_dicom_film_goes_back_as_dicom_in_its_own_study(address: str, page: Pa
 
 
 @pytest.mark.smoke
-def test_what_is_no_chest_film_is_refused_and_is_marked_when_it_is_predicted_anyway(
+def test_what_is_no_chest_image_is_refused_and_is_marked_when_it_is_predicted_anyway(
     address: str, page: Page, tmp_path: Path
 ) -> None:
     leg = tmp_path / "leg.png"
-    Image.fromarray(leg_film()).save(leg)
+    Image.fromarray(leg_image()).save(leg)
     open_predict(page, address, leg)
     expect(page.get_by_text("is unlike the frontal chest X-rays that the model knows").first).to_be_visible()
     page.get_by_role("button", name="Predict anyway").click()
@@ -138,9 +138,9 @@ def test_what_is_no_chest_film_is_refused_and_is_marked_when_it_is_predicted_any
     assert json.loads(download(page, "Result as JSON"))[0]["gate"] == "predicted anyway"
 
 
-def test_a_film_that_lies_on_its_side_is_turned_with_one_click(address: str, page: Page, tmp_path: Path) -> None:
+def test_an_image_that_lies_on_its_side_is_turned_with_one_click(address: str, page: Page, tmp_path: Path) -> None:
     turned = tmp_path / "turned.png"
-    Image.fromarray(chest_film(1)).transpose(Image.Transpose.ROTATE_90).save(turned)
+    Image.fromarray(chest_image(1)).transpose(Image.Transpose.ROTATE_90).save(turned)
     open_predict(page, address, turned)
     page.get_by_role("button", name="Turn right").first.click()
     expect(page.get_by_text("the image was turned right")).to_be_visible()

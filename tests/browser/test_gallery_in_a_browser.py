@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.app_server import running_app
 from tests.browser.pages import a_run, download, run_again, tick, wait_until_idle, without_complaints
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 pytestmark = pytest.mark.browser
 HOSTILE = ["<img src=x onerror=document.title='caught'>.png", "**bold** _and_ `code`.png", "\"quoted\" & 'more'.png"]
@@ -36,13 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(["patientid", "offset", "finding", "view", "modality", "filename"])
-    film = phantom_film(np.random.default_rng(1), "covid", 512)
+    image = phantom_image(np.random.default_rng(1), "covid", 512)
     for number, name in enumerate(NAMES):
         finding = "Pneumonia/Viral/COVID-19" if number % 2 == 0 else "No Finding"
         writer.writerow([number, number % 9, finding, "PA" if number % 3 == 0 else "AP", "X-ray", name])
         if name not in {MISSING, LEAVING}:
             file = folder / "images" / name
-            Image.fromarray(np.roll(film, 2 * number, axis=1)).save(file, "PNG")
+            Image.fromarray(np.roll(image, 2 * number, axis=1)).save(file, "PNG")
             os.utime(file, (1, 1))  # the store relies on a time of change that is not quite new only
     (folder / "metadata.csv").write_text(table.getvalue(), encoding="utf-8")
     return folder

@@ -18,8 +18,8 @@ from tests.browser.evidence import (
     copies_in_memory,
     encodings,
     files_since,
-    film_dicom,
-    film_png,
+    image_dicom,
+    image_png,
     no_file_may_grow,
     open_files,
     process_at,
@@ -57,7 +57,7 @@ def new_mark(kind: str) -> str:
 
 
 def test_an_upload_of_ten_megabytes_is_read_by_an_app_that_can_write_no_file(address: str, page: Page) -> None:
-    content = film_png(colour=True, compressed=False)
+    content = image_png(colour=True, compressed=False)
     assert len(content) > 10_000_000
     open_predict(page, address)
     with no_file_may_grow(process_at(address)):
@@ -71,16 +71,16 @@ def test_nothing_of_an_upload_is_written_or_logged_even_for_debugging(new_page: 
     temporary.mkdir()
     marks = {place: new_mark(place) for place in ("NAME", "TEXT", "PIXELS", "PATIENT", "TYPED")}
     needles = tuple(needle for mark in marks.values() for needle in encodings(mark))
-    films = {
-        f"{marks['NAME']}.png": film_png(marks["TEXT"], marks["PIXELS"], compressed=False),
-        f"{marks['NAME']}.dcm": film_dicom(marks["PATIENT"], marks["PIXELS"]),
-        f"{marks['NAME']} broken.png": film_png(marks["TEXT"], marks["PIXELS"], compressed=False)[:2_000_000],
+    images = {
+        f"{marks['NAME']}.png": image_png(marks["TEXT"], marks["PIXELS"], compressed=False),
+        f"{marks['NAME']}.dcm": image_dicom(marks["PATIENT"], marks["PIXELS"]),
+        f"{marks['NAME']} broken.png": image_png(marks["TEXT"], marks["PIXELS"], compressed=False)[:2_000_000],
     }
     start = time.time()
     with running_app(log, HOME=str(home), TMPDIR=str(temporary), STREAMLIT_LOGGER_LEVEL="debug") as address:
         process = process_at(address)
         downloads = 0
-        for name, content in films.items():
+        for name, content in images.items():
             page = open_predict(new_page(), address)
             upload(page, name, content)
             downloads += use_the_page(page, marks["TYPED"])
@@ -126,12 +126,12 @@ def holds(path: Path, needles: Sequence[bytes]) -> bool:
     return any(needle in content for needle in needles)
 
 
-def test_a_film_leaves_the_memory_with_its_tab_and_with_its_page(address: str, new_page: NewPage) -> None:
+def test_an_image_leaves_the_memory_with_its_tab_and_with_its_page(address: str, new_page: NewPage) -> None:
     process = process_at(address)
     waiting = new_page()
-    for leave in (close_tab, open_another_page, replace_film):
+    for leave in (close_tab, open_another_page, replace_image):
         pixels = new_mark("PIXELS")
-        content = film_png(pixels=pixels, compressed=False)
+        content = image_png(pixels=pixels, compressed=False)
         # The first bytes of a file may stay a while in a buffer of the network, so those in the middle are looked for.
         traces = (content[1_500_000:1_500_064], pixels.encode())
         page = open_predict(new_page(), address)
@@ -152,28 +152,28 @@ def open_another_page(page: Page) -> None:
     wait_until_idle(page)
 
 
-def replace_film(page: Page) -> None:
+def replace_image(page: Page) -> None:
     """Remove the image and upload another one; Streamlit itself holds what was removed until the next run."""
     page.get_by_test_id("stFileUploader").get_by_role("button", name=re.compile("^Remove")).first.click()
     expect(page.get_by_test_id("stText")).to_have_count(0)
     wait_until_idle(page)
-    upload(page, "another.png", film_png())
+    upload(page, "another.png", image_png())
 
 
 @pytest.mark.parametrize("who", ["two tabs of one visitor", pytest.param("two visitors", marks=pytest.mark.smoke)])
 def test_what_one_uploads_never_shows_elsewhere(address: str, new_page: NewPage, who: str) -> None:
-    name, film = f"{new_mark('same')}.png", film_png()
+    name, image = f"{new_mark('same')}.png", image_png()
     mine = open_predict(new_page(), address)
     other = open_predict(mine.context.new_page() if who.startswith("two tabs") else new_page(), address)
-    upload(mine, name, film)
+    upload(mine, name, image)
     wait_until_idle(other)
     assert name not in other.content()
-    upload(other, name, film[:20_000])
+    upload(other, name, image[:20_000])
     damaged = re.compile("damaged|cut short", re.IGNORECASE)
     expect(other.get_by_text(damaged).first).to_be_visible()
     # A new run of the first tab.
     open_predict(mine, address)
-    upload(mine, name, film)
+    upload(mine, name, image)
     expect(mine.get_by_text(damaged)).to_have_count(0)
     expect(other.get_by_text(damaged).first).to_be_visible()
 
@@ -189,12 +189,12 @@ def test_the_name_of_a_file_shows_as_it_is_and_does_nothing(address: str, page: 
     open_predict(page, address)
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
-    film = film_png()
-    upload(page, name, film[:20_000])
+    image = image_png()
+    upload(page, name, image[:20_000])
     assert_nothing_is_rendered_of_names(page)
     page.reload()
     wait_until_idle(page)
-    files = [{"name": name, "mimeType": "image/png", "buffer": content} for content in (film, film[:20_000])]
+    files = [{"name": name, "mimeType": "image/png", "buffer": content} for content in (image, image[:20_000])]
     page.locator("input[type=file]").set_input_files(files)
     expect(page.get_by_text(re.compile("1 refused")).first).to_be_visible()
     wait_until_idle(page)
@@ -231,7 +231,7 @@ def test_every_page_works_under_the_recommended_headers(address: str, new_page: 
             expect(page.get_by_text("Not a medical device").first).to_be_visible()
             wait_until_idle(page)
             expect(page.get_by_test_id("stException")).to_have_count(0)
-        upload(page, "film.png", film_png())
+        upload(page, "film.png", image_png())
         use_the_page(page, "Ada")
     assert broken == []
 

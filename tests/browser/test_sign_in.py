@@ -125,7 +125,7 @@ def test_a_page_that_is_opened_by_its_address_shows_nothing_before_the_sign_in(
 
 
 @pytest.mark.smoke
-def test_who_signs_in_may_read_films_until_the_sign_out(address: str, page: Page) -> None:
+def test_who_signs_in_may_read_images_until_the_sign_out(address: str, page: Page) -> None:
     page.goto(f"{address}/Predict")
     page.get_by_role("button", name="Sign in").click()
     # Streamlit comes back to the front page; the name stands there as plain text, stars and all.

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from covid_core.inference.explanation import overlay
 from tests.browser.app_server import running_app
 from tests.browser.pages import run_again, wait_until, without_complaints
-from tests.browser.viewer_page import BOX, FIRST_ALT, OTHER_ALT, film, heat
+from tests.browser.viewer_page import BOX, FIRST_ALT, OTHER_ALT, heat, image
 
 pytestmark = pytest.mark.browser
 Grey = NDArray[np.float64]
@@ -55,16 +55,16 @@ def seen(page: Page) -> Grey:
     return np.asarray(Image.open(io.BytesIO(frame(page).screenshot())).convert("RGB"), float)
 
 
-def seen_film(page: Page) -> Grey:
+def seen_image(page: Page) -> Grey:
     """The image as it is seen whole, without the black beside it."""
-    box = film_box(page)
+    box = image_box(page)
     outer = frame(page).bounding_box()
     assert outer is not None
     left, top = round(box["x"] - outer["x"]), round(box["y"] - outer["y"])
     return seen(page)[top : top + round(box["height"]), left : left + round(box["width"])]
 
 
-def film_box(page: Page) -> dict[str, float]:
+def image_box(page: Page) -> dict[str, float]:
     box = page.locator("img.film").bounding_box()
     assert box is not None
     return dict(box)
@@ -84,7 +84,7 @@ def centre(page: Page) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def next_film(page: Page) -> None:
+def next_image(page: Page) -> None:
     page.get_by_test_id("stNumberInputStepUp").click()
     loaded(page, OTHER_ALT)
 
@@ -94,18 +94,18 @@ def scrolled(page: Page) -> float:
     return float(page.get_by_test_id("stMain").evaluate("main => main.scrollTop"))
 
 
-def test_the_film_is_seen_whole_and_above_the_fold(page: Page) -> None:
-    box = film_box(page)
+def test_the_image_is_seen_whole_and_above_the_fold(page: Page) -> None:
+    box = image_box(page)
     assert box["width"] / box["height"] == pytest.approx(400 / 500, abs=0.01)
     reset = page.get_by_role("button", name="Reset").bounding_box()
     assert reset is not None
     assert reset["y"] + reset["height"] < 800
 
 
-def test_the_heat_over_the_film_is_that_of_the_reports(page: Page) -> None:
+def test_the_heat_over_the_image_is_that_of_the_reports(page: Page) -> None:
     """Against `overlay`, resized by Pillow to the size on the screen."""
-    picture = seen_film(page)
-    drawn = Image.fromarray(overlay(film(1), heat(1), BOX, 0.45))
+    picture = seen_image(page)
+    drawn = Image.fromarray(overlay(image(1), heat(1), BOX, 0.45))
     expected = np.asarray(drawn.resize((picture.shape[1], picture.shape[0]), Image.Resampling.BICUBIC), float)
     assert np.abs(picture - expected).mean() < 3
     hot = picture[..., 0] - picture[..., 2]
@@ -116,7 +116,7 @@ def test_the_heat_is_turned_off_by_its_box_and_by_its_key(page: Page) -> None:
     page.get_by_role("checkbox", name="Heat map").uncheck()
     expect(heat_layer(page)).to_be_hidden()
     expect(page.get_by_role("slider", name="Heat opacity")).to_be_disabled()
-    picture = seen_film(page)
+    picture = seen_image(page)
     assert np.ptp(picture, axis=2).max() == 0  # grey in every pixel
     frame(page).focus()
     page.keyboard.press("h")
@@ -138,7 +138,7 @@ def test_opacity_goes_from_a_tenth_to_nine_tenths(page: Page) -> None:
 def test_window_and_level_are_linear_between_black_and_white(page: Page) -> None:
     """DICOM PS3.3 C.11.2.1.2: (grey - (level - width / 2)) / width, cut off at 0 and 1."""
     page.get_by_role("checkbox", name="Heat map").uncheck()
-    before = seen_film(page)
+    before = seen_image(page)
     settings = [(0, 0), (1, 0), (2, 0.3), (1, -0.5), (-1, 0), (-0.5, 0.6), (0, 0.8)]
     for contrast, brightness in settings:
         set_slider(page, "Contrast", contrast)
@@ -150,11 +150,11 @@ def test_window_and_level_are_linear_between_black_and_white(page: Page) -> None
         for invert in (False, True):
             page.get_by_role("checkbox", name="Invert").set_checked(invert)
             # The browser windows the image and then reduces it to the screen: where it cuts off, edges differ a little.
-            difference = np.abs(seen_film(page) - (255 - expected if invert else expected))
+            difference = np.abs(seen_image(page) - (255 - expected if invert else expected))
             assert difference.mean() < 2.5, (contrast, brightness, invert)
 
 
-def test_inversion_is_of_the_film_and_leaves_the_heat(page: Page) -> None:
+def test_inversion_is_of_the_image_and_leaves_the_heat(page: Page) -> None:
     frame(page).focus()
     page.keyboard.press("i")
     expect(page.get_by_role("checkbox", name="Invert")).to_be_checked()
@@ -162,16 +162,16 @@ def test_inversion_is_of_the_film_and_leaves_the_heat(page: Page) -> None:
     expect(heat_layer(page)).to_have_css("filter", "none")
 
 
-def test_buttons_and_keys_zoom_and_the_film_stays_in_the_frame(page: Page) -> None:
-    whole = film_box(page)
+def test_buttons_and_keys_zoom_and_the_image_stays_in_the_frame(page: Page) -> None:
+    whole = image_box(page)
     page.get_by_role("button", name="Zoom in").click()
-    assert film_box(page)["height"] == pytest.approx(1.4 * whole["height"], rel=0.01)
+    assert image_box(page)["height"] == pytest.approx(1.4 * whole["height"], rel=0.01)
     frame(page).focus()
     page.keyboard.press("+")
     assert factor(page) == "196%"
     page.keyboard.press("-")
     page.get_by_role("button", name="Zoom out").click()
-    assert film_box(page) == pytest.approx(whole)
+    assert image_box(page) == pytest.approx(whole)
     page.get_by_role("button", name="Zoom out").click()
     assert factor(page) == "100%"
     for _ in range(9):
@@ -180,43 +180,43 @@ def test_buttons_and_keys_zoom_and_the_film_stays_in_the_frame(page: Page) -> No
         page.keyboard.press("+")
     assert factor(page) == "600%"
     page.keyboard.press("0")
-    assert film_box(page) == pytest.approx(whole)
+    assert image_box(page) == pytest.approx(whole)
 
 
-def test_a_zoomed_film_goes_with_the_pointer_and_the_arrows_but_not_out_of_the_frame(page: Page) -> None:
+def test_a_zoomed_image_goes_with_the_pointer_and_the_arrows_but_not_out_of_the_frame(page: Page) -> None:
     frame(page).focus()
     for _ in range(4):
         page.keyboard.press("+")
-    before, (x, y) = film_box(page), centre(page)
+    before, (x, y) = image_box(page), centre(page)
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 40, y - 30, steps=4)
     page.mouse.up()
-    moved = film_box(page)
+    moved = image_box(page)
     assert (moved["x"] - before["x"], moved["y"] - before["y"]) == pytest.approx((40, -30), abs=1)
     page.keyboard.press("ArrowUp")
     outer = frame(page).bounding_box()
     assert outer is not None
-    assert film_box(page)["y"] - moved["y"] == pytest.approx(outer["height"] / 10, abs=1)
+    assert image_box(page)["y"] - moved["y"] == pytest.approx(outer["height"] / 10, abs=1)
     for _ in range(40):
         page.keyboard.press("ArrowUp")
-    assert film_box(page)["y"] == pytest.approx(outer["y"], abs=1)
+    assert image_box(page)["y"] == pytest.approx(outer["y"], abs=1)
 
 
 def test_a_double_click_zooms_to_its_place_and_back(page: Page) -> None:
-    whole, (x, y) = film_box(page), centre(page)
+    whole, (x, y) = image_box(page), centre(page)
     x, y = x - 60, y + 50
     page.mouse.dblclick(x, y)
-    box = film_box(page)
+    box = image_box(page)
     assert factor(page) == "250%"
     for place, start, length in ((x, "x", "width"), (y, "y", "height")):
         share = (place - whole[start]) / whole[length]
         assert (place - box[start]) / box[length] == pytest.approx(share, abs=0.01)
     page.mouse.dblclick(x, y)
-    assert film_box(page) == pytest.approx(whole)
+    assert image_box(page) == pytest.approx(whole)
 
 
-def test_the_wheel_scrolls_the_page_until_the_film_is_clicked(page: Page) -> None:
+def test_the_wheel_scrolls_the_page_until_the_image_is_clicked(page: Page) -> None:
     x, y = centre(page)
     page.mouse.move(x, y)
     for turn, is_there in ((200, lambda: scrolled(page) == 200), (-200, lambda: scrolled(page) == 0)):
@@ -245,7 +245,7 @@ def test_two_fingers_zoom(page: Page) -> None:
         fingers("touchMove", apart)
     fingers("touchEnd")
     expect(page.locator(".factor")).to_have_text("250%")
-    assert film_box(page)["x"] + film_box(page)["width"] / 2 == pytest.approx(x, abs=8)
+    assert image_box(page)["x"] + image_box(page)["width"] / 2 == pytest.approx(x, abs=8)
 
 
 def test_reset_brings_everything_back(page: Page) -> None:
@@ -274,23 +274,23 @@ def test_all_that_is_set_stays_over_a_rerun(page: Page) -> None:
     assert np.abs(seen(page) - before).max() == 0
 
 
-def test_another_film_is_shown_with_the_same_settings_but_whole(page: Page) -> None:
-    whole = film_box(page)
+def test_another_image_is_shown_with_the_same_settings_but_whole(page: Page) -> None:
+    whole = image_box(page)
     page.get_by_role("checkbox", name="Heat map").uncheck()
     page.get_by_role("checkbox", name="Invert").check()
     set_slider(page, "Brightness", 0.2)
     page.get_by_role("button", name="Zoom in").click()
     first = page.locator("img.film").get_attribute("src")
-    next_film(page)
+    next_image(page)
     assert page.locator("img.film").get_attribute("src") != first
     expect(heat_layer(page)).to_be_hidden()
     expect(page.get_by_role("checkbox", name="Invert")).to_be_checked()
     expect(page.get_by_role("slider", name="Brightness")).to_have_value("0.2")
     expect(page.locator("img.film")).to_have_css("filter", "contrast(0.833333) brightness(1.2) invert(1)")
-    assert film_box(page) == pytest.approx(whole)
+    assert image_box(page) == pytest.approx(whole)
 
 
-def test_settings_are_kept_while_no_film_is_on_show(page: Page) -> None:
+def test_settings_are_kept_while_no_image_is_on_show(page: Page) -> None:
     set_slider(page, "Contrast", 0.5)
     page.get_by_role("button", name="Zoom in").click()
     page.get_by_text("Show image").click()
@@ -313,7 +313,7 @@ def test_settings_are_kept_neither_in_the_address_nor_in_the_browser(page: Page)
     expect(page.get_by_role("checkbox", name="Invert")).not_to_be_checked()
 
 
-def test_a_film_without_heat_has_no_controls_of_heat(page: Page) -> None:
+def test_an_image_without_heat_has_no_controls_of_heat(page: Page) -> None:
     page.get_by_text("With heat").click()
     expect(page.get_by_role("checkbox", name="Heat map")).to_have_count(0)
     expect(page.get_by_role("slider")).to_have_count(2)
@@ -323,13 +323,13 @@ def test_a_film_without_heat_has_no_controls_of_heat(page: Page) -> None:
     expect(heat_layer(page)).to_be_hidden()
 
 
-def test_the_lungs_lie_over_the_film_in_blue_with_controls_of_their_own(page: Page) -> None:
+def test_the_lungs_lie_over_the_image_in_blue_with_controls_of_their_own(page: Page) -> None:
     page.get_by_role("checkbox", name="Heat map").uncheck()
     page.get_by_text("Lungs instead").click()
     expect(page.get_by_role("checkbox", name="Lungs", exact=True)).to_be_checked()  # who asks for a layer sees it
     expect(page.get_by_role("checkbox", name="Heat map")).to_have_count(0)
     page.get_by_role("slider", name="Lung opacity").fill("0.9")
-    picture = seen_film(page)
+    picture = seen_image(page)
     blue = picture[..., 2] - picture[..., 0]
     height, width = blue.shape
     rows, columns = np.nonzero(blue > 25)  # outline and fill: their colour is 147 bluer than red
@@ -341,25 +341,25 @@ def test_the_lungs_lie_over_the_film_in_blue_with_controls_of_their_own(page: Pa
     frame(page).focus()
     page.keyboard.press("h")
     expect(heat_layer(page)).to_be_hidden()
-    assert np.ptp(seen_film(page), axis=2).max() == 0
+    assert np.ptp(seen_image(page), axis=2).max() == 0
 
 
-def test_the_page_scrolls_to_the_film_when_another_one_is_opened_from_further_down(page: Page) -> None:
+def test_the_page_scrolls_to_the_image_when_another_one_is_opened_from_further_down(page: Page) -> None:
     button = page.get_by_role("button", name="Next image")
     button.scroll_into_view_if_needed()
-    assert film_box(page)["y"] < 0
+    assert image_box(page)["y"] < 0
     button.click()
     loaded(page, OTHER_ALT)
-    wait_until(page, lambda: film_box(page)["y"] >= 0)
+    wait_until(page, lambda: image_box(page)["y"] >= 0)
 
 
 def test_the_text_for_the_blind_is_an_attribute_and_never_markup(page: Page) -> None:
-    next_film(page)
+    next_image(page)
     expect(page.locator("img.film")).to_have_attribute("alt", OTHER_ALT)
     expect(page.locator("#injected")).to_have_count(0)
 
 
-def test_tab_goes_from_the_film_through_every_control(page: Page) -> None:
+def test_tab_goes_from_the_image_through_every_control(page: Page) -> None:
     frame(page).focus()
     order = []
     for _ in range(9):
@@ -370,7 +370,7 @@ def test_tab_goes_from_the_film_through_every_control(page: Page) -> None:
     assert order == ["", "opacity", "contrast", "brightness", "layer", "invert", "out", "in", "reset"]
 
 
-def test_the_arrows_scroll_the_page_while_the_film_is_whole(page: Page) -> None:
+def test_the_arrows_scroll_the_page_while_the_image_is_whole(page: Page) -> None:
     frame(page).focus()
     for _ in range(3):
         page.keyboard.press("ArrowDown")

@@ -7,17 +7,17 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from covid_core.images.types import GreyImage
-from covid_core.ui.viewer import film_viewer
-from tests.phantom import phantom_film
+from covid_core.ui.viewer import radiograph_viewer
+from tests.phantom import phantom_image
 
 BOX = (40, 50, 360, 450)
 FIRST_ALT = "Image one"
 OTHER_ALT = 'Image <b id="injected">two</b> "quoted"'
 
 
-def film(number: int) -> GreyImage:
+def image(number: int) -> GreyImage:
     """A phantom image that is higher than wide, float32 (500, 400) in [0, 1]."""
-    square = phantom_film(np.random.default_rng(number), "covid", 500)
+    square = phantom_image(np.random.default_rng(number), "covid", 500)
     return square[:, 50:450].astype(np.float32) / 255
 
 
@@ -54,7 +54,7 @@ def page() -> None:
         alt = FIRST_ALT if number == 1 else OTHER_ALT
         hot = heat(number) if with_heat and not with_lungs else None
         mask = lungs() if with_lungs else None
-        film_viewer(film(number), hot, BOX, key="viewer", alt=alt, lungs=mask, seek=True)
+        radiograph_viewer(image(number), hot, BOX, key="viewer", alt=alt, lungs=mask, seek=True)
     with right:
         st.text(f"Runs: {st.session_state['runs']}")
 

@@ -52,11 +52,11 @@ def made_up_csv(rows: int, seed: int = 0) -> bytes:
     patient = 0
     while written < rows:
         patient += 1
-        films = min(int(rng.geometric(0.68)), rows - written)
+        images = min(int(rng.geometric(0.68)), rows - written)
         person = _person(rng, patient)
-        for film in range(films):
-            writer.writerow(person | _film(rng, patient, film))
-        written += films
+        for image in range(images):
+            writer.writerow(person | _film(rng, patient, image))
+        written += images
     return text.getvalue().encode()
 
 
@@ -80,15 +80,15 @@ def _person(rng: np.random.Generator, patient: int) -> dict[str, object]:
     }
 
 
-def _film(rng: np.random.Generator, patient: int, film: int) -> dict[str, object]:
+def _film(rng: np.random.Generator, patient: int, image: int) -> dict[str, object]:
     view = rng.choice(list(_VIEWS), p=list(_VIEWS.values()))
     return {
-        "offset": "" if rng.random() < 0.27 else film * 3 + int(rng.integers(0, 12)),
+        "offset": "" if rng.random() < 0.27 else image * 3 + int(rng.integers(0, 12)),
         "temperature": "" if rng.random() < 0.92 else round(float(rng.normal(38, 1)), 1),
         "view": view,
         "modality": "CT" if view in {"Axial", "Coronal"} else "X-ray",
         "folder": "images",
-        "filename": f"{patient:06d}-{film}-{rng.integers(10**12):012d}.jpg",
+        "filename": f"{patient:06d}-{image}-{rng.integers(10**12):012d}.jpg",
     }
 
 

@@ -18,7 +18,7 @@ from covid_core.audit.render import audit_record
 from covid_core.dataset.image_cache import ImageCache
 from covid_core.dataset.metadata import MOST_UNREADABLE
 from tests.dataset.audited_tables import COVID, OTHER, audited, table_of
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 READING_CHECKS = ("unreadable_files", "file_types", "exact_duplicates", "near_duplicates", "duplicates_across_patients")
 
@@ -143,13 +143,13 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images.mkdir()
     (folder / "secret.png").write_bytes(b"not to be opened")
     rng = np.random.default_rng(4)
-    drawn = [Image.fromarray(phantom_film(rng, "covid", 128)) for _ in range(3)]
+    drawn = [Image.fromarray(phantom_image(rng, "covid", 128)) for _ in range(3)]
     for number, image in enumerate(drawn):
         image.save(images / f"film-{number}.png")
     (images / "same.png").write_bytes((images / "film-0.png").read_bytes())
     drawn[1].save(images / "again.jpg", "JPEG", quality=60)
     drawn[2].point([round(30 + 0.8 * grey) for grey in range(256)]).save(images / "pale.png")
-    Image.fromarray(phantom_film(rng, "covid", 128)).save(images / "named.jpg", "PNG")
+    Image.fromarray(phantom_image(rng, "covid", 128)).save(images / "named.jpg", "PNG")
     (images / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
     rows: list[dict[str, object]] = [
         {"filename": name, "patientid": patient, "finding": finding}
@@ -231,7 +231,7 @@ def draw(folder: Path, *seeds: int) -> None:
     """Images film-0.png, film-1.png, …; those of one seed have the same content."""
     (folder / "images").mkdir()
     for number, seed in enumerate(seeds):
-        image = phantom_film(np.random.default_rng(seed), "covid", 128)
+        image = phantom_image(np.random.default_rng(seed), "covid", 128)
         Image.fromarray(image).save(folder / "images" / f"film-{number}.png")
 
 

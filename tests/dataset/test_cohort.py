@@ -75,7 +75,7 @@ def test_each_step_counts_images_and_patients_that_have_none_left() -> None:
     }
 
 
-def test_supine_films_are_added_only_where_a_class_is_lacking() -> None:
+def test_supine_images_are_added_only_where_a_class_is_lacking() -> None:
     few = [("1", COVID, "PA", "X-ray", "a.png"), ("2", "SARS", "AP Supine", "X-ray", "b.png")]
     assert names(select_cohort(table_of(*few), None).table) == ["a.png", "b.png"]
     assert names(select_cohort(table_of(*few), None, CohortRules(include_supine=False)).table) == ["a.png"]
@@ -103,7 +103,7 @@ def test_a_blank_view_or_modality_is_left_out_with_a_reason() -> None:
         ("covid", {"a.png": "covid", "b.png": "covid", "c.png": "non_covid"}),
     ],
 )
-def test_a_clear_film_of_a_covid_patient_follows_the_rule(ambiguous: str, labels: dict[str, str]) -> None:
+def test_a_clear_image_of_a_covid_patient_follows_the_rule(ambiguous: str, labels: dict[str, str]) -> None:
     table = table_of(
         ("1", COVID, "PA", "X-ray", "a.png"),
         ("1", "No Finding", "PA", "X-ray", "b.png"),
@@ -114,7 +114,7 @@ def test_a_clear_film_of_a_covid_patient_follows_the_rule(ambiguous: str, labels
     assert cohort.flow[-1].excluded_images == 3 - len(labels)
 
 
-def test_a_patient_with_covid_on_ct_alone_makes_a_clear_film_ambiguous() -> None:
+def test_a_patient_with_covid_on_ct_alone_makes_a_clear_image_ambiguous() -> None:
     table = table_of(("1", COVID, "Axial", "CT", "a.png"), ("1", "No Finding", "PA", "X-ray", "b.png"))
     cohort = select_cohort(table, None)
     assert cohort.table.empty

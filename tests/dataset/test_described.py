@@ -41,7 +41,7 @@ def values(column: pd.Series) -> list[object]:
     return [None if pd.isna(value) else value for value in column]
 
 
-def test_each_film_gets_what_the_table_says_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_each_image_gets_what_the_table_says_in_the_order_asked_for(tmp_path: Path) -> None:
     found = described(["c.png", "a.png", "not there.png", "b.png", "a.png"], collection(tmp_path, SCORES))
 
     assert tuple(found.columns) == DESCRIPTION_COLUMNS
@@ -64,7 +64,7 @@ def test_only_web_addresses_are_given(tmp_path: Path) -> None:
     assert values(found["url"]) == ["https://example.org/1", "http://example.org/2", None, None, None]
 
 
-def test_without_the_severity_file_no_film_has_a_severity(tmp_path: Path) -> None:
+def test_without_the_severity_file_no_image_has_a_severity(tmp_path: Path) -> None:
     found = described(["a.png", "b.png"], collection(tmp_path))
     assert found["severity"].isna().all()
     assert found["severity"].dtype == "float64"
@@ -76,7 +76,7 @@ def test_a_table_without_the_optional_columns_leaves_them_blank(tmp_path: Path) 
     assert values(found.iloc[0]) == ["Pneumonia", "PA", None, None, None, None, None]
 
 
-def test_no_film_gives_an_empty_table_with_its_columns(tmp_path: Path) -> None:
+def test_no_image_gives_an_empty_table_with_its_columns(tmp_path: Path) -> None:
     found = described([], collection(tmp_path, SCORES))
     assert tuple(found.columns) == DESCRIPTION_COLUMNS
     assert found.empty

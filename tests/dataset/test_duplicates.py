@@ -18,19 +18,19 @@ from covid_core.dataset.duplicates import (
     whole_correlations,
 )
 from covid_core.files import sha256_of_file
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 
 @pytest.fixture(scope="module")
-def films() -> list[NDArray[np.float32]]:
+def images() -> list[NDArray[np.float32]]:
     rng = np.random.default_rng(5)
     return [
-        np.asarray(phantom_film(rng, label, 256), np.float32) / np.float32(255) for label in ("covid", "non_covid") * 3
+        np.asarray(phantom_image(rng, label, 256), np.float32) / np.float32(255) for label in ("covid", "non_covid") * 3
     ]
 
 
-def fingerprints(*films: NDArray[np.float32]) -> list[Fingerprint]:
-    return [Fingerprint(str(number), thumbnail(film)) for number, film in enumerate(films)]
+def fingerprints(*images: NDArray[np.float32]) -> list[Fingerprint]:
+    return [Fingerprint(str(number), thumbnail(film)) for number, film in enumerate(images)]
 
 
 def as_jpeg(film: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
@@ -40,8 +40,8 @@ def as_jpeg(film: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
         return np.asarray(image, np.float32) / np.float32(255)
 
 
-def test_films_of_different_patients_are_no_duplicates(films: list[NDArray[np.float32]]) -> None:
-    assert duplicate_pairs(fingerprints(*films)) == []
+def test_images_of_different_patients_are_no_duplicates(images: list[NDArray[np.float32]]) -> None:
+    assert duplicate_pairs(fingerprints(*images)) == []
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_films_of_different_patients_are_no_duplicates(films: list[NDArray[np.fl
         pytest.param(lambda film: np.pad(film, ((0, 0), (20, 20))), id="black bars"),
     ],
 )
-def test_a_changed_copy_is_found(films: list[NDArray[np.float32]], change: object) -> None:
+def test_a_changed_copy_is_found(images: list[NDArray[np.float32]], change: object) -> None:
     assert callable(change)
-    assert duplicate_pairs(fingerprints(*films, change(films[2]).astype(np.float32))) == [(2, 6)]
+    assert duplicate_pairs(fingerprints(*images, change(images[2]).astype(np.float32))) == [(2, 6)]
 
 
 def test_pairs_are_found_whatever_block_they_are_in(
-    films: list[NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+    images: list[NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("covid_core.dataset.duplicates._BLOCK", 2)
     steps: list[tuple[int, int]] = []
-    pictures = fingerprints(*films, as_jpeg(films[5], 40), films[0] * 0.5, as_jpeg(films[2], 40))
+    pictures = fingerprints(*images, as_jpeg(images[5], 40), images[0] * 0.5, as_jpeg(images[2], 40))
     found = duplicate_pairs(pictures, progress=lambda done, total: steps.append((done, total)))
     assert found == [(0, 7), (2, 8), (5, 6)]
     assert steps == [(done, 9) for done in range(1, 10)]
@@ -94,8 +94,8 @@ def test_unreadable_files_are_reported_and_the_rest_goes_on(tmp_path: Path, phan
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_whole_pictures_are_correlated_as_numpy_does(films: list[NDArray[np.float32]]) -> None:
-    small = np.stack([thumbnail(film) for film in films])
+def test_whole_pictures_are_correlated_as_numpy_does(images: list[NDArray[np.float32]]) -> None:
+    small = np.stack([thumbnail(film) for film in images])
     expected = np.corrcoef(small.reshape(len(small), -1).astype(float))
     np.testing.assert_allclose(whole_correlations(small, small), expected, atol=1e-4)
 
@@ -105,7 +105,7 @@ def test_components_are_numbered_by_first_member() -> None:
     assert components(3, []).tolist() == [0, 1, 2]
 
 
-def test_a_film_is_hashed_and_decoded_in_one_call(phantom_dataset: Path) -> None:
+def test_an_image_is_hashed_and_decoded_in_one_call(phantom_dataset: Path) -> None:
     item = fingerprint_file(phantom_dataset / "images" / "copy.png")
     assert item.thumbnail is not None
     assert item.thumbnail.shape == (64, 64)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from covid_core.dataset.image_record import CT, OTHER, X_RAY, Field, FilmRecord, film_record
+from covid_core.dataset.image_record import CT, OTHER, X_RAY, Field, ImageRecord, record_of_image
 from covid_core.dataset.metadata import COLUMNS, read_metadata
 
 HEADER = "patientid,offset,finding,view,modality,filename"
@@ -13,8 +13,8 @@ def table_of(*rows: str, header: str = HEADER):
     return read_metadata("\n".join([header, *rows]).encode())
 
 
-def record_of(*rows: str, header: str = HEADER, filename: str = "a.png") -> FilmRecord:
-    record = film_record(table_of(*rows, header=header), filename)
+def record_of(*rows: str, header: str = HEADER, filename: str = "a.png") -> ImageRecord:
+    record = record_of_image(table_of(*rows, header=header), filename)
     assert record is not None
     return record
 
@@ -82,16 +82,16 @@ def test_the_patient_s_images_stand_by_day_and_those_without_one_last() -> None:
         "7,2,todo,PA,X-ray,",
     )
     record = record_of(*rows, filename="five.png")
-    assert [film.filename for film in record.films] == [
+    assert [image.filename for image in record.images] == [
         "before.nii.gz",
         "five.png",
         "five again.png",
         "undated.png",
         "no day either.png",
     ]
-    assert [film.day for film in record.films] == [-1, 5, 5, None, None]
-    assert [film.kind for film in record.films] == [CT, X_RAY, OTHER, X_RAY, OTHER]
-    assert [film.sentence for film in record.films] == [
+    assert [image.day for image in record.images] == [-1, 5, 5, None, None]
+    assert [image.kind for image in record.images] == [CT, X_RAY, OTHER, X_RAY, OTHER]
+    assert [image.sentence for image in record.images] == [
         "CT, Axial, day -1",
         "X-ray, PA, day 5",
         "Image, day 5",
@@ -104,12 +104,12 @@ def test_the_patient_s_images_stand_by_day_and_those_without_one_last() -> None:
 def test_a_file_in_several_rows_is_that_of_the_first_and_stands_once_among_the_patient_s() -> None:
     record = record_of("7,1,todo,PA,X-ray,a.png", "7,9,todo,L,X-ray,a.png", "8,9,todo,L,X-ray,a.png")
     assert record.rows == 3
-    assert [(film.filename, film.day) for film in record.films] == [("a.png", 1)]
+    assert [(image.filename, image.day) for image in record.images] == [("a.png", 1)]
 
 
 @pytest.mark.parametrize("name", ["b.png", "", "A.PNG", "a.png "])
 def test_a_name_that_no_row_has_gives_nothing(name: str) -> None:
-    assert film_record(table_of("7,,todo,PA,X-ray,a.png", "7,,todo,PA,X-ray,"), name) is None
+    assert record_of_image(table_of("7,,todo,PA,X-ray,a.png", "7,,todo,PA,X-ray,"), name) is None
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_the_real_table_loses_nothing_and_every_patient_s_images_are_complete(re
         rows = list(csv.DictReader(file))
     assert len(rows) == 950
     for row in rows[::19]:
-        record = film_record(table, row["filename"].strip())
+        record = record_of_image(table, row["filename"].strip())
         assert record is not None
-        assert {film.filename for film in record.films} == {
+        assert {image.filename for image in record.images} == {
             other["filename"].strip() for other in rows if other["patientid"].strip() == row["patientid"].strip()
         }
         given = [cell for name, cell in row.items() if name and cell.strip()]

@@ -15,7 +15,7 @@ def prepared(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
-def test_every_film_is_held_out_once_and_never_beside_its_patient_or_duplicate(prepared: Path) -> None:
+def test_every_image_is_held_out_once_and_never_beside_its_patient_or_duplicate(prepared: Path) -> None:
     folds = make_folds(prepared, 3)
     table = read_split(prepared).merge(folds, on="filename")
     assert sorted(folds["filename"]) == sorted(read_split(prepared)["filename"])

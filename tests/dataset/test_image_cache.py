@@ -16,14 +16,14 @@ from covid_core.dataset import image_cache
 from covid_core.dataset.duplicates import Fingerprint, fingerprint_files
 from covid_core.dataset.image_cache import ImageCache
 from tests.images.samples import dicom, smooth_grey
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 LONG_AGO = 1_600_000_000
 
 
 def drawn(path: Path, seed: int) -> Path:
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(phantom_film(np.random.default_rng(seed), "covid", 160)).save(path)
+    Image.fromarray(phantom_image(np.random.default_rng(seed), "covid", 160)).save(path)
     return aged(path)
 
 

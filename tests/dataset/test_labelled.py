@@ -7,7 +7,7 @@ from PIL import Image
 from covid_core.dataset.duplicates import fingerprint_files
 from covid_core.dataset.labelled_folder import read_labelled_folder, select, without_copies
 from covid_core.errors import DatasetError
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 ROWS = "a.png,Tuberculosis,non_covid\nb.png,COVID-19,covid\nc.png,,\nd.png,NA,\n"
 
@@ -20,7 +20,7 @@ def write_folder(folder: Path, table: str = f"filename,finding,label\n{ROWS}", i
     return folder
 
 
-def test_films_stand_in_the_order_of_the_table_beside_their_files(tmp_path: Path) -> None:
+def test_images_stand_in_the_order_of_the_table_beside_their_files(tmp_path: Path) -> None:
     found = read_labelled_folder(write_folder(tmp_path / "elsewhere"))
     assert (found.name, repr(found)) == ("elsewhere", "LabelledFolder('elsewhere', 4 images)")
     assert found.paths == tuple(tmp_path / "elsewhere" / "images" / f"{name}.png" for name in "abcd")
@@ -73,16 +73,16 @@ def test_missing_images_are_counted_and_the_first_is_named(tmp_path: Path) -> No
         read_labelled_folder(write_folder(tmp_path / "elsewhere", images="ad"))
 
 
-def test_a_table_without_films_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError):
         read_labelled_folder(write_folder(tmp_path / "elsewhere", "filename,finding,label\n"))
 
 
-def test_films_that_are_elsewhere_as_well_are_left_out_even_resized_and_compressed(tmp_path: Path) -> None:
+def test_images_that_are_elsewhere_as_well_are_left_out_even_resized_and_compressed(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "far")
-    films = [phantom_film(np.random.default_rng(seed), "covid", 256) for seed in range(4)]
-    for name, film in zip("abcd", films, strict=True):
-        Image.fromarray(film).save(folder / "images" / f"{name}.png")
+    films = [phantom_image(np.random.default_rng(seed), "covid", 256) for seed in range(4)]
+    for name, image in zip("abcd", films, strict=True):
+        Image.fromarray(image).save(folder / "images" / f"{name}.png")
     known = tmp_path / "known.jpg"
     Image.fromarray(films[2]).resize((200, 200)).save(known, quality=80)
     found = without_copies(read_labelled_folder(folder), fingerprint_files([known]))
@@ -91,6 +91,6 @@ def test_films_that_are_elsewhere_as_well_are_left_out_even_resized_and_compress
     assert found.copies == 1
 
 
-def test_some_films_can_be_chosen_by_a_flag_each(tmp_path: Path) -> None:
+def test_some_images_can_be_chosen_by_a_flag_each(tmp_path: Path) -> None:
     found = select(read_labelled_folder(write_folder(tmp_path / "far")), [True, False, False, True])
     assert [path.name for path in found.paths] == found.table["filename"].tolist() == ["a.png", "d.png"]

@@ -41,7 +41,7 @@ def write_estimated(folder: Path, masks: dict[str, bytes]) -> Path:
     return folder
 
 
-def test_masks_stand_beside_their_films_and_drawn_ones_go_before_estimated_ones(tmp_path: Path) -> None:
+def test_masks_stand_beside_their_images_and_drawn_ones_go_before_estimated_ones(tmp_path: Path) -> None:
     write_drawn(tmp_path, {"both.jpg": picture(one_side("left"), "JPEG"), "drawn.PNG": picture(one_side("right"))})
     write_estimated(tmp_path, {"both": picture(one_side("right")), "estimated.v2": picture(one_side("left"))})
     masks = read_lung_masks(tmp_path, ["none.png", "estimated.v2.jpeg", "drawn.png", "both.jpg"], 32)
@@ -68,7 +68,7 @@ def test_masks_of_224_pixels_are_cut_between_127_and_128(tmp_path: Path) -> None
     np.testing.assert_array_equal(inside, np.repeat([[False] * 128 + [True] * 96], 224, axis=0))
 
 
-def test_masks_are_brought_to_a_square_as_the_films_are(tmp_path: Path) -> None:
+def test_masks_are_brought_to_a_square_as_the_images_are(tmp_path: Path) -> None:
     grey = np.zeros((300, 900))
     grey[100:200, 600:] = 255  # the middle third of the height, the last third of the width
     inside = read_lung_masks(write_drawn(tmp_path, {"wide.png": picture(grey)}), ["wide.png"], 30).inside[0]
@@ -130,7 +130,7 @@ def test_a_zip_packed_by_lzma_and_damaged_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"not a picture", picture(one_side("left"))[:60], b""])
 @pytest.mark.parametrize("drawn", [True, False])
-def test_a_mask_that_is_no_picture_is_refused_with_its_film(tmp_path: Path, content: bytes, drawn: bool) -> None:
+def test_a_mask_that_is_no_picture_is_refused_with_its_image(tmp_path: Path, content: bytes, drawn: bool) -> None:
     if drawn:
         write_drawn(tmp_path, {"film.png": content})
     else:
@@ -139,12 +139,12 @@ def test_a_mask_that_is_no_picture_is_refused_with_its_film(tmp_path: Path, cont
         read_lung_masks(tmp_path, ["film.jpg"], 32)
 
 
-def test_a_damaged_mask_of_no_film_of_ours_does_no_harm(tmp_path: Path) -> None:
+def test_a_damaged_mask_of_no_image_of_ours_does_no_harm(tmp_path: Path) -> None:
     write_drawn(tmp_path, {"film.png": picture(one_side("left")), "ct.png": b"not a picture"})
     assert read_lung_masks(tmp_path, ["film.png"], 32).covered.tolist() == [True]
 
 
-def test_the_mask_of_one_film_is_as_large_as_it_is_kept_and_says_who_made_it(tmp_path: Path) -> None:
+def test_the_mask_of_one_image_is_as_large_as_it_is_kept_and_says_who_made_it(tmp_path: Path) -> None:
     grey = np.zeros((30, 90))
     grey[10:20, 60:] = 255
     write_drawn(tmp_path, {"wide.png": picture(grey), "other.png": b"not a picture"})
@@ -158,14 +158,14 @@ def test_the_mask_of_one_film_is_as_large_as_it_is_kept_and_says_who_made_it(tmp
 
 
 @pytest.mark.parametrize("name", ["none.png", "", "..", "../secret.png", "/etc/passwd", "a\0b", "*", "x" * 5000])
-def test_a_film_without_a_mask_has_none_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_an_image_without_a_mask_has_none_whatever_its_name(tmp_path: Path, name: str) -> None:
     write_drawn(tmp_path / "annotations", {"film.png": picture(one_side("left"))})
     write_estimated(tmp_path / "annotations", {"other": picture(one_side("left"))})
     (tmp_path / "secret_mask.png").write_bytes(picture(one_side("left")))
     assert read_lung_mask(tmp_path / "annotations", name) is None
 
 
-def test_without_annotations_no_film_has_a_mask(tmp_path: Path) -> None:
+def test_without_annotations_no_image_has_a_mask(tmp_path: Path) -> None:
     assert read_lung_mask(tmp_path / "nowhere", "film.png") is None
 
 
@@ -179,7 +179,7 @@ def test_the_one_mask_that_is_no_picture_is_refused(tmp_path: Path, drawn: bool)
         read_lung_mask(tmp_path, "film.jpg")
 
 
-def test_masks_of_the_real_collection_have_the_shape_of_their_films(real_dataset: Path) -> None:
+def test_masks_of_the_real_collection_have_the_shape_of_their_images(real_dataset: Path) -> None:
     """An image may have been reduced, so that its sides are rounded: at most one pixel of 512."""
     annotations, images = real_dataset / "annotations", real_dataset / "images"
     for drawn, names in ((True, ["16745_7_5.PNG", "1-s2.0-S0140673620303706-fx1_lrg.jpg"]), (False, ["wong-0005.jpg"])):
@@ -187,5 +187,5 @@ def test_masks_of_the_real_collection_have_the_shape_of_their_films(real_dataset
             mask = read_lung_mask(annotations, name)
             assert mask is not None
             assert mask.drawn is drawn
-            with Image.open(images / name) as film:
-                assert mask.inside.shape[1] / mask.inside.shape[0] == pytest.approx(film.width / film.height, rel=0.006)
+            with Image.open(images / name) as image:
+                assert mask.inside.shape[1] / mask.inside.shape[0] == pytest.approx(image.width / image.height, rel=0.006)

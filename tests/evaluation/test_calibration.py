@@ -15,7 +15,7 @@ def logistic(scores: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-scores))
 
 
-def films(n: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def images(n: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Raw outputs and labels whose true probability is logistic(slope * logit(raw) + intercept)."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 1.5, size=n)
@@ -23,7 +23,7 @@ def films(n: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.nda
 
 
 def test_platt_recovers_the_curve_the_data_were_drawn_from() -> None:
-    raw, labels = films(60_000, slope=0.6, intercept=0.4)
+    raw, labels = images(60_000, slope=0.6, intercept=0.4)
     fitted = fit_platt(raw, labels, prevalence=labels.mean(), fitted_on="simulation")
     assert fitted.method == "platt"
     assert fitted.slope == pytest.approx(0.6, abs=0.02)
@@ -31,7 +31,7 @@ def test_platt_recovers_the_curve_the_data_were_drawn_from() -> None:
 
 
 def test_another_prevalence_moves_the_log_odds_by_the_difference_of_the_priors() -> None:
-    raw, labels = films(60_000, slope=0.6, intercept=0.8)
+    raw, labels = images(60_000, slope=0.6, intercept=0.8)
     balanced = fit_platt(raw, labels, fitted_on="simulation")
     share = labels.mean()
     assert balanced.prevalence == 0.5
@@ -40,7 +40,7 @@ def test_another_prevalence_moves_the_log_odds_by_the_difference_of_the_priors()
 
 
 def test_platt_agrees_with_scikit_learns_logistic_regression_on_the_smoothed_targets() -> None:
-    raw, labels = films(120, slope=1.3, intercept=0.9)
+    raw, labels = images(120, slope=1.3, intercept=0.9)
     positives, negatives = labels.sum(), (~labels).sum()
     targets = np.where(labels, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     weights = np.where(labels, 0.5 / positives, 0.5 / negatives)
@@ -73,7 +73,7 @@ def test_a_single_class_is_not_calibrated(labels: np.ndarray) -> None:
 
 
 def test_a_model_that_ranks_the_wrong_way_is_not_turned_around() -> None:
-    raw, labels = films(300, slope=1.0, intercept=0.0)
+    raw, labels = images(300, slope=1.0, intercept=0.0)
     fitted = fit_platt(raw, ~labels, fitted_on="val")
     assert fitted.method == "none"
     np.testing.assert_array_equal(fitted.apply(raw), raw)
@@ -101,7 +101,7 @@ def test_applying_keeps_the_order_and_the_shape() -> None:
 
 def test_a_calibration_survives_json() -> None:
     for original in (
-        fit_platt(*films(50, 1.0, 0.2), fitted_on="val"),
+        fit_platt(*images(50, 1.0, 0.2), fitted_on="val"),
         calibration.no_calibration(fitted_on="val", n=3, note="why"),
     ):
         assert Calibration.from_json(json.loads(json.dumps(original.to_json(), allow_nan=False))) == original
@@ -123,14 +123,14 @@ def test_a_raw_output_outside_the_unit_interval_is_refused() -> None:
 
 
 def test_the_brier_score_agrees_with_scikit_learn_with_and_without_a_prevalence() -> None:
-    raw, labels = films(200, 1.0, 0.8)
+    raw, labels = images(200, 1.0, 0.8)
     weights = np.where(labels, 0.3 / labels.sum(), 0.7 / (~labels).sum())
     assert calibration.brier_score(labels, raw) == pytest.approx(brier_score_loss(labels, raw))
     expected = brier_score_loss(labels, raw, sample_weight=weights)
     assert calibration.brier_score(labels, raw, prevalence=0.3) == pytest.approx(expected)
 
 
-def test_bins_hold_equally_many_films_and_keep_equal_probabilities_together() -> None:
+def test_bins_hold_equally_many_images_and_keep_equal_probabilities_together() -> None:
     labels, probability = np.arange(100) % 2 == 0, np.linspace(0.01, 0.99, 100)
     assert [one.n for one in calibration.reliability_bins(labels, probability)] == [10] * 10
     tied = np.where(np.arange(100) < 55, 0.2, probability)
@@ -159,7 +159,7 @@ def test_weighted_to_equal_classes_the_share_of_a_bin_is_that_of_equally_common_
 
 
 def test_simulated_calibrated_probabilities_have_a_small_calibration_error() -> None:
-    raw, labels = films(20_000, 1.0, 0.0)
+    raw, labels = images(20_000, 1.0, 0.0)
     good = calibration.expected_calibration_error(calibration.reliability_bins(labels, raw))
     bad = calibration.expected_calibration_error(calibration.reliability_bins(labels, np.clip(raw + 0.1, 0, 1)))
     assert good is not None
@@ -185,7 +185,7 @@ def line_by_other_means(labels: np.ndarray, probability: np.ndarray, weights: np
 
 @pytest.mark.parametrize("prevalence", [None, 0.5, 0.1])
 def test_the_calibration_line_agrees_with_scikit_learn_and_a_root_finder(prevalence: float | None) -> None:
-    raw, labels = films(150, slope=0.7, intercept=0.6)
+    raw, labels = images(150, slope=0.7, intercept=0.6)
     share = labels.mean() if prevalence is None else prevalence
     weights = 150 * np.where(labels, share / labels.sum(), (1 - share) / (~labels).sum())
     found = calibration.calibration_line(labels, raw, prevalence=prevalence)
@@ -193,16 +193,16 @@ def test_the_calibration_line_agrees_with_scikit_learn_and_a_root_finder(prevale
 
 
 def test_the_calibration_line_of_probabilities_that_hold_is_zero_and_one() -> None:
-    raw, labels = films(60_000, slope=1.0, intercept=0.0)
+    raw, labels = images(60_000, slope=1.0, intercept=0.0)
     assert calibration.calibration_line(labels, raw) == pytest.approx((0.0, 1.0), abs=0.03)
 
 
 def test_too_extreme_and_too_high_probabilities_have_a_small_slope_and_a_negative_intercept() -> None:
-    too_extreme, labels = films(60_000, slope=0.5, intercept=0.0)
+    too_extreme, labels = images(60_000, slope=0.5, intercept=0.0)
     line = calibration.calibration_line(labels, too_extreme)
     assert line is not None
     assert line[1] == pytest.approx(0.5, abs=0.02)
-    too_high, labels = films(60_000, slope=1.0, intercept=-0.8)
+    too_high, labels = images(60_000, slope=1.0, intercept=-0.8)
     assert calibration.calibration_line(labels, too_high) == pytest.approx((-0.8, 1.0), abs=0.03)
 
 
@@ -219,20 +219,20 @@ def test_too_extreme_and_too_high_probabilities_have_a_small_slope_and_a_negativ
     ],
 )
 @pytest.mark.parametrize("prevalence", [None, 0.5])
-def test_separated_constant_or_one_sided_films_have_no_calibration_line(
+def test_separated_constant_or_one_sided_images_have_no_calibration_line(
     labels: list[int], probability: list[float], prevalence: float | None
 ) -> None:
     assert calibration.calibration_line(labels, probability, prevalence=prevalence) is None
 
 
 def test_a_few_saturated_and_wrong_probabilities_do_not_lead_the_fit_astray() -> None:
-    raw, labels = films(200, slope=0.3, intercept=0.0, seed=3)
+    raw, labels = images(200, slope=0.3, intercept=0.0, seed=3)
     raw, labels = np.append(raw, [1e-6] * 3), np.append(labels, [True] * 3)
     found = calibration.calibration_line(labels, raw)
     assert found == pytest.approx(line_by_other_means(labels, raw, np.ones(203)), abs=1e-5)
 
 
-def test_probabilities_near_one_for_every_film_are_found_far_too_high() -> None:
+def test_probabilities_near_one_for_every_image_are_found_far_too_high() -> None:
     # Where all are saturated a full step of Newton's method goes a thousand times too far.
     labels, probability = np.arange(20) % 2 == 0, np.linspace(0.9990, 0.9999, 20)
     found = calibration.calibration_line(labels, probability)
@@ -240,8 +240,8 @@ def test_probabilities_near_one_for_every_film_are_found_far_too_high() -> None:
 
 
 @pytest.mark.parametrize("prevalence", [None, 0.4])
-def test_weighing_films_gives_the_calibration_line_of_repeated_films(prevalence: float | None) -> None:
-    raw, labels = films(60, slope=0.8, intercept=0.3)
+def test_weighing_images_gives_the_calibration_line_of_repeated_images(prevalence: float | None) -> None:
+    raw, labels = images(60, slope=0.8, intercept=0.3)
     times = np.random.default_rng(4).integers(0, 3, size=(5, 60))
     times[3] *= labels  # no image of the other class
     intercepts, slopes = calibration.weighted_calibration_line(labels, raw, times.astype(float), prevalence=prevalence)

@@ -54,7 +54,7 @@ def test_parts_flow_and_overlap_are_counted() -> None:
     assert block["note"] is None
 
 
-def test_distributions_hold_every_film_once_and_missing_values_too() -> None:
+def test_distributions_hold_every_image_once_and_missing_values_too() -> None:
     found = cohort_block(split_table(), [], None, folds=None)["distributions"]
 
     assert list(found) == ["view", "sex", "age", "source", "label"]

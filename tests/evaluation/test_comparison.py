@@ -91,7 +91,7 @@ def test_delong_gives_the_standard_error_that_is_published_for_hanley_and_mcneil
     assert 0.5 + test.z * test.standard_error == pytest.approx(0.8932, abs=5e-5)
 
 
-def test_a_second_copy_of_every_film_teaches_the_clustered_test_nothing() -> None:
+def test_a_second_copy_of_every_image_teaches_the_clustered_test_nothing() -> None:
     truth, first, second = scored(2)
     doubled = [np.repeat(values, 2) for values in (truth, first, second)]
     clustered = delong_test(*doubled, clusters=np.repeat(np.arange(truth.size), 2))
@@ -99,20 +99,20 @@ def test_a_second_copy_of_every_film_teaches_the_clustered_test_nothing() -> Non
     assert clustered.standard_error == pytest.approx(independent(truth, first, second).standard_error)
 
 
-def test_patients_with_films_of_both_classes_enter_as_obuchowski_writes_it() -> None:
+def test_patients_with_images_of_both_classes_enter_as_obuchowski_writes_it() -> None:
     truth, first, second = scored(4, n=40)
     clusters = np.random.default_rng(0).integers(0, 22, 40)
     v10, v01, m, n = {}, {}, int(truth.sum()), int((~truth).sum())
-    for film in range(40):
-        others = np.flatnonzero(truth != truth[film])
-        sign = 1 if truth[film] else -1
-        placement = [np.mean((np.sign(sign * (s[film] - s[others])) + 1) / 2) for s in (first, second)]
-        (v10 if truth[film] else v01)[film] = placement[0] - placement[1]
+    for image in range(40):
+        others = np.flatnonzero(truth != truth[image])
+        sign = 1 if truth[image] else -1
+        placement = [np.mean((np.sign(sign * (s[image] - s[others])) + 1) / 2) for s in (first, second)]
+        (v10 if truth[image] else v01)[image] = placement[0] - placement[1]
     theta = np.mean(list(v10.values()))
     x, y = np.zeros(22), np.zeros(22)
-    for film in range(40):
-        of_class = x if truth[film] else y
-        of_class[clusters[film]] += (v10 if truth[film] else v01)[film] - theta
+    for image in range(40):
+        of_class = x if truth[image] else y
+        of_class[clusters[image]] += (v10 if truth[image] else v01)[image] - theta
     with_covid, with_other = len(set(clusters[truth])), len(set(clusters[~truth]))
     total = len(set(clusters))
     s10 = with_covid / ((with_covid - 1) * m) * (x**2).sum()
@@ -123,7 +123,7 @@ def test_patients_with_films_of_both_classes_enter_as_obuchowski_writes_it() -> 
     assert test.standard_error**2 == pytest.approx(s10 / m + s01 / n + 2 * s11 / (m * n))
 
 
-def test_a_comparison_states_the_figures_of_both_models_on_the_same_films() -> None:
+def test_a_comparison_states_the_figures_of_both_models_on_the_same_images() -> None:
     first, second = two_tables()
     result = compared(first, second.iloc[::-1])
     truth = first["label"] == "covid"
@@ -133,7 +133,7 @@ def test_a_comparison_states_the_figures_of_both_models_on_the_same_films() -> N
     assert result.auc_difference is not None
     assert [result.auc_first.value, result.auc_second.value] == pytest.approx(areas)
     assert result.auc_difference.value == pytest.approx(areas[0] - areas[1])
-    assert (result.films, result.n_covid, result.n_non_covid) == (80, truth.sum(), (~truth).sum())
+    assert (result.images, result.n_covid, result.n_non_covid) == (80, truth.sum(), (~truth).sum())
     assert result.patients == first["patientid"].nunique()
 
 
@@ -158,12 +158,12 @@ def test_the_interval_of_the_difference_resamples_whole_patients() -> None:
     assert found == pytest.approx(np.quantile(differences, [0.025, 0.975]).tolist())
 
 
-def test_only_films_that_both_models_read_count() -> None:
+def test_only_images_that_both_models_read_count() -> None:
     first, second = two_tables()
-    assert compared(first.iloc[:60], second.iloc[20:]).films == 40
+    assert compared(first.iloc[:60], second.iloc[20:]).images == 40
 
 
-def test_groups_of_either_table_bind_films_to_one_cluster() -> None:
+def test_groups_of_either_table_bind_images_to_one_cluster() -> None:
     first, second = two_tables(1)
     # By the first table every image is alone, by the second images 0 and 1, 2 and 3, ... belong together.
     alone = first.assign(patientid=[str(n) for n in range(80)], group=[str(n) for n in range(80)])
@@ -229,7 +229,7 @@ def test_without_sources_only_the_area_within_them_is_missing() -> None:
     )
 
 
-def test_films_with_two_labels_or_none_in_common_are_refused() -> None:
+def test_images_with_two_labels_or_none_in_common_are_refused() -> None:
     first, second = two_tables()
     other = second.copy()
     other.loc[3, "label"] = "covid" if other.loc[3, "label"] == "non_covid" else "non_covid"

@@ -35,13 +35,13 @@ def test_below_is_non_covid_above_is_covid_and_from_lower_to_upper_is_indetermin
 
 
 @pytest.mark.parametrize(("covid", "others"), [(8, 50), (50, 8), (0, 50), (0, 0)])
-def test_with_too_few_films_of_a_class_every_film_is_indeterminate(covid: int, others: int) -> None:
+def test_with_too_few_images_of_a_class_every_image_is_indeterminate(covid: int, others: int) -> None:
     labels = np.array([True] * covid + [False] * others)
     fitted = fit_three_way(labels, np.where(labels, 0.9, 0.1), 0.90)
     assert [fitted.decide(probability) for probability in (0.0, 0.5, 1.0)] == ["indeterminate"] * 3
 
 
-def test_nine_films_of_each_class_are_enough_for_a_coverage_of_nine_in_ten() -> None:
+def test_nine_images_of_each_class_are_enough_for_a_coverage_of_nine_in_ten() -> None:
     labels = np.array([True] * 9 + [False] * 9)
     fitted = fit_three_way(labels, np.where(labels, 0.9, 0.1), 0.90)
     assert (fitted.lower, fitted.upper) == (0.1, 0.9)
@@ -59,10 +59,10 @@ def test_over_many_draws_each_class_is_covered_as_often_as_promised(covid: int, 
             (fitted.decide_all(logistic(rng.normal(0.6, size=new))) != "non_covid").mean(),
             (fitted.decide_all(logistic(rng.normal(-0.6, size=new))) != "covid").mean(),
         )
-    for films, measured in zip((covid, others), kept.T, strict=True):
+    for images, measured in zip((covid, others), kept.T, strict=True):
         error = measured.std() / np.sqrt(draws)
         # A new image is equally likely to take each of n + 1 ranks, and the lowest n + 1 tenths of them are not covered.
-        exact = 1 - ((films + 1) // 10) / (films + 1)
+        exact = 1 - ((images + 1) // 10) / (images + 1)
         assert measured.mean() == pytest.approx(exact, abs=3 * error)
         assert measured.mean() >= 0.90 - 3 * error
 
@@ -100,7 +100,7 @@ def test_an_empty_set_is_indeterminate_and_not_covered() -> None:
     assert found["sensitivity"]["method"] == "Wilson, patients as the unit"
 
 
-def random_films(n: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def random_images(n: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels, probabilities, folds and patients; two images a patient."""
     rng = np.random.default_rng(1)
     patients = np.arange(n) // 2
@@ -109,7 +109,7 @@ def random_films(n: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
 
 
 def test_the_same_seed_measures_the_same_and_the_result_is_json() -> None:
-    labels, probability, folds, patients = random_films()
+    labels, probability, folds, patients = random_images()
     first, again, other = (
         cross_fitted_coverage(labels, probability, folds, patients, n_resamples=100, seed=seed) for seed in (1, 1, 2)
     )
@@ -128,8 +128,8 @@ def test_where_nothing_is_decided_the_figures_among_the_decided_are_undefined() 
     assert found["sensitivity"]["note"]
 
 
-def test_a_patient_with_films_in_two_folds_is_refused() -> None:
-    labels, probability, folds, patients = random_films()
+def test_a_patient_with_images_in_two_folds_is_refused() -> None:
+    labels, probability, folds, patients = random_images()
     with pytest.raises(EvaluationError, match="100 patients with images in several folds, the first is 0"):
         cross_fitted_coverage(labels, probability, np.arange(200) % 2, patients)
     with pytest.raises(ValueError, match="folds"):
@@ -137,7 +137,7 @@ def test_a_patient_with_films_in_two_folds_is_refused() -> None:
 
 
 def test_a_decision_survives_json_and_ignores_what_else_stands_there() -> None:
-    original = fit_three_way(*random_films()[:2], fitted_on="out-of-fold predictions")
+    original = fit_three_way(*random_images()[:2], fitted_on="out-of-fold predictions")
     read = json.loads(json.dumps(original.to_json(), allow_nan=False))
     assert ThreeWay.from_json(read | {"method": "a sentence"}) == original
 

@@ -8,20 +8,22 @@ from sklearn.metrics import roc_auc_score
 
 from covid_core.evaluation import intervals
 from covid_core.evaluation.estimates import CALL_METRICS, all_metrics, area_metrics, threshold_metrics
-from covid_core.evaluation.predictions import Films, films_of
+from covid_core.evaluation.predictions import Predictions, predictions_of
 from covid_core.paths import model_names, models_dir
 
 
-def random_films(seed: int, n: int = 120, patients: int = 70, threshold: float = 0.5, share: float = 0.6) -> Films:
+def random_images(
+    seed: int, n: int = 120, patients: int = 70, threshold: float = 0.5, share: float = 0.6
+) -> Predictions:
     rng = np.random.default_rng(seed)
     patient = rng.integers(0, patients, n).astype(str)
     truth = rng.random(n) < share
     probability = np.round(np.clip(rng.normal(0.4 + 0.2 * truth, 0.25), 0, 1), 2)
-    return Films(truth, probability >= threshold, probability, patient, patient, rng.choice(["a", "b"], n), None)
+    return Predictions(truth, probability >= threshold, probability, patient, patient, rng.choice(["a", "b"], n), None)
 
 
 def test_what_depends_on_the_call_is_what_another_threshold_changes() -> None:
-    low, high = (all_metrics(random_films(0, threshold=one), n_resamples=20, seed=0) for one in (0.4, 0.7))
+    low, high = (all_metrics(random_images(0, threshold=one), n_resamples=20, seed=0) for one in (0.4, 0.7))
     assert tuple(name for name in low if low[name].value != high[name].value) == CALL_METRICS
     assert len(CALL_METRICS) == 10
 
@@ -29,24 +31,24 @@ def test_what_depends_on_the_call_is_what_another_threshold_changes() -> None:
 @pytest.mark.parametrize(
     "films",
     [
-        random_films(0),
-        random_films(1, n=40, patients=4),
-        random_films(2, n=40, patients=15, threshold=0.8),
-        random_films(3, threshold=1.1),
-        random_films(4, threshold=0.0),
-        random_films(5, share=0.0),
-        random_films(6, share=1.1),
-        random_films(7, n=2, patients=2),
-        random_films(8, share=0.06),
+        random_images(0),
+        random_images(1, n=40, patients=4),
+        random_images(2, n=40, patients=15, threshold=0.8),
+        random_images(3, threshold=1.1),
+        random_images(4, threshold=0.0),
+        random_images(5, share=0.0),
+        random_images(6, share=1.1),
+        random_images(7, n=2, patients=2),
+        random_images(8, share=0.06),
     ],
     ids=["usual", "4 patients", "few", "none called", "all called", "no covid", "only covid", "2 images", "rare"],
 )
-def test_figures_of_the_call_are_exactly_those_of_the_whole_report(films: Films) -> None:
-    whole = all_metrics(films, n_resamples=300, seed=3)
-    assert threshold_metrics(films, n_resamples=300, seed=3) == {name: whole[name] for name in CALL_METRICS}
+def test_figures_of_the_call_are_exactly_those_of_the_whole_report(images: Predictions) -> None:
+    whole = all_metrics(images, n_resamples=300, seed=3)
+    assert threshold_metrics(images, n_resamples=300, seed=3) == {name: whole[name] for name in CALL_METRICS}
 
 
-def cross_validated(seed: int, n: int = 150) -> Films:
+def cross_validated(seed: int, n: int = 150) -> Predictions:
     """Radiographs in five folds of unlike sizes and shares of COVID-19, whose models' scores are not on one scale."""
     rng = np.random.default_rng(seed)
     fold = rng.choice(5, n, p=[0.1, 0.15, 0.2, 0.25, 0.3])
@@ -55,14 +57,14 @@ def cross_validated(seed: int, n: int = 150) -> Films:
     logits = rng.normal(1.2 * truth - 0.6) - 0.9 * fold
     probability = np.round(1 / (1 + np.exp(-logits)), 2)
     sources = rng.choice(["a", "b", ""], n)
-    return Films(truth, probability >= 0.5, probability, patient, patient, sources, None, fold.astype(str))
+    return Predictions(truth, probability >= 0.5, probability, patient, patient, sources, None, fold.astype(str))
 
 
-def mean_over_pairs(films: Films, strata: np.ndarray) -> float:
+def mean_over_pairs(images: Predictions, strata: np.ndarray) -> float:
     """Scikit-learn's area of each stratum that has both classes, weighted by its pairs of a covid and another one."""
     areas, pairs = [], []
     for stratum in np.unique(strata[strata != ""]):
-        truth, scores = films.truth[strata == stratum], films.probability[strata == stratum]
+        truth, scores = images.truth[strata == stratum], images.probability[strata == stratum]
         if 0 < truth.sum() < truth.size:
             areas.append(roc_auc_score(truth, scores))
             pairs.append(truth.sum() * (~truth).sum())
@@ -71,57 +73,57 @@ def mean_over_pairs(films: Films, strata: np.ndarray) -> float:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_area_of_a_cross_validation_is_over_the_pairs_of_one_fold_and_the_pooled_one_over_all(seed: int) -> None:
-    films = cross_validated(seed)
-    assert films.folds is not None
-    found = area_metrics(films, n_resamples=50, seed=0)
-    assert found["roc_auc"].value == pytest.approx(mean_over_pairs(films, films.folds))
-    assert found["pooled_auc"].value == pytest.approx(roc_auc_score(films.truth, films.probability))
-    together = np.where(films.sources == "", "", np.char.add(films.folds, films.sources))
-    assert found["within_source_auc"].value == pytest.approx(mean_over_pairs(films, together))
+    images = cross_validated(seed)
+    assert images.folds is not None
+    found = area_metrics(images, n_resamples=50, seed=0)
+    assert found["roc_auc"].value == pytest.approx(mean_over_pairs(images, images.folds))
+    assert found["pooled_auc"].value == pytest.approx(roc_auc_score(images.truth, images.probability))
+    together = np.where(images.sources == "", "", np.char.add(images.folds, images.sources))
+    assert found["within_source_auc"].value == pytest.approx(mean_over_pairs(images, together))
     assert (
         found["roc_auc"].value - found["pooled_auc"].value > 0.03
     )  # the folds' scales differ, and later folds have more covid
-    whole = all_metrics(films, n_resamples=50, seed=0)
+    whole = all_metrics(images, n_resamples=50, seed=0)
     assert {name: whole[name] for name in found} == found
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_without_folds_the_pooled_area_is_the_same(seed: int) -> None:
-    films = replace(cross_validated(seed), folds=None)
-    found = area_metrics(films, n_resamples=50, seed=0)
-    assert found["roc_auc"].value == pytest.approx(roc_auc_score(films.truth, films.probability))
+    images = replace(cross_validated(seed), folds=None)
+    found = area_metrics(images, n_resamples=50, seed=0)
+    assert found["roc_auc"].value == pytest.approx(roc_auc_score(images.truth, images.probability))
     assert found["pooled_auc"] == found["roc_auc"]
-    assert found["within_source_auc"].value == pytest.approx(mean_over_pairs(films, films.sources))
+    assert found["within_source_auc"].value == pytest.approx(mean_over_pairs(images, images.sources))
 
 
 def test_another_scale_of_one_folds_scores_moves_the_pooled_area_alone() -> None:
-    films = cross_validated(0)
-    moved = replace(films, probability=np.where(films.folds == "2", films.probability / 4, films.probability))
-    before, after = (area_metrics(one, n_resamples=200, seed=0) for one in (films, moved))
+    images = cross_validated(0)
+    moved = replace(images, probability=np.where(images.folds == "2", images.probability / 4, images.probability))
+    before, after = (area_metrics(one, n_resamples=200, seed=0) for one in (images, moved))
     assert after["roc_auc"] == before["roc_auc"]  # value and both bounds
     assert after["within_source_auc"] == before["within_source_auc"]
     assert after["pooled_auc"].value != before["pooled_auc"].value
 
 
 def test_the_interval_of_the_area_holds_what_folds_drawn_again_by_patient_would_say() -> None:
-    films = cross_validated(1)
-    estimate = area_metrics(films, n_resamples=2000, seed=0)["roc_auc"]
+    images = cross_validated(1)
+    estimate = area_metrics(images, n_resamples=2000, seed=0)["roc_auc"]
     rng, values = np.random.default_rng(99), []
-    patients = np.unique(films.groups)
+    patients = np.unique(images.groups)
     for _ in range(400):
-        rows = np.concatenate([np.flatnonzero(films.groups == one) for one in rng.choice(patients, patients.size)])
-        assert films.folds is not None
-        drawn = replace(films, truth=films.truth[rows], probability=films.probability[rows])
-        values.append(mean_over_pairs(drawn, films.folds[rows]))
+        rows = np.concatenate([np.flatnonzero(images.groups == one) for one in rng.choice(patients, patients.size)])
+        assert images.folds is not None
+        drawn = replace(images, truth=images.truth[rows], probability=images.probability[rows])
+        values.append(mean_over_pairs(drawn, images.folds[rows]))
     assert (estimate.lower, estimate.upper) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.02)
 
 
 def test_where_no_fold_has_both_classes_the_area_is_undefined_and_the_pooled_one_is_not() -> None:
-    films = cross_validated(0)
-    found = area_metrics(replace(films, folds=films.truth.astype(str)), n_resamples=20, seed=0)
+    images = cross_validated(0)
+    found = area_metrics(replace(images, folds=images.truth.astype(str)), n_resamples=20, seed=0)
     assert found["roc_auc"].value is None
     assert found["roc_auc"].note
-    assert found["pooled_auc"].value == pytest.approx(roc_auc_score(films.truth, films.probability))
+    assert found["pooled_auc"].value == pytest.approx(roc_auc_score(images.truth, images.probability))
 
 
 def test_folds_are_those_of_the_table_and_stay_with_a_source() -> None:
@@ -135,11 +137,11 @@ def test_folds_are_those_of_the_table_and_stay_with_a_source() -> None:
             "probability_covid": [0.1, 0.2, 0.3],
         }
     )
-    assert films_of(table).folds is None
-    films = films_of(table.assign(fold=[4, 0, 2]))
-    assert films.folds is not None
-    assert films.folds.tolist() == ["4", "0", "2"]
-    of_source = films.of_source("x").folds
+    assert predictions_of(table).folds is None
+    images = predictions_of(table.assign(fold=[4, 0, 2]))
+    assert images.folds is not None
+    assert images.folds.tolist() == ["4", "0", "2"]
+    of_source = images.of_source("x").folds
     assert of_source is not None
     assert of_source.tolist() == ["4", "2"]
 
@@ -151,9 +153,9 @@ def test_figures_of_the_call_are_those_that_a_bundle_states(name: str) -> None:
     bundle = models_dir() / name
     evaluation = json.loads((bundle / "evaluation.json").read_text(encoding="utf-8"))
     table = pd.read_csv(bundle / "predictions.csv", dtype={"patientid": str, "group": str})
-    films = films_of(table[table["part"] == evaluation["part"]], threshold=evaluation["threshold"])
+    images = predictions_of(table[table["part"] == evaluation["part"]], threshold=evaluation["threshold"])
     settings = evaluation["bootstrap"]
-    found = threshold_metrics(films, n_resamples=settings["resamples"], seed=settings["seed"])
+    found = threshold_metrics(images, n_resamples=settings["resamples"], seed=settings["seed"])
     for metric, estimate in found.items():
         stated = evaluation["metrics"][metric]
         assert (estimate.method, estimate.n, estimate.note) == (stated["method"], stated["n"], stated["note"])

@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> Non
     assert first != other
 
 
-def test_films_of_few_patients_give_a_wider_interval_than_as_many_independent_films() -> None:
+def test_images_of_few_patients_give_a_wider_interval_than_as_many_independent_images() -> None:
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(30), 10)
     values = rng.normal(size=30)[patients] + 0.3 * rng.normal(size=300)

@@ -11,7 +11,7 @@ KNOWN_LABELS = np.array([1] * 35 + [0] * 19)
 KNOWN_CALLED = np.array([1] * 18 + [0] * 17 + [0] * 17 + [1] * 2)
 
 
-def random_films(seed: int, n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def random_images(seed: int, n: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Labels and scores with many ties (one decimal)."""
     rng = np.random.default_rng(seed)
     labels = rng.random(n) < 0.65
@@ -57,13 +57,13 @@ def test_exchanging_the_classes_exchanges_the_figures() -> None:
     assert (report[COVID].support, report[NON_COVID].support) == (19, 35)
 
 
-def test_a_film_exactly_at_the_threshold_is_called_covid() -> None:
+def test_an_image_exactly_at_the_threshold_is_called_covid() -> None:
     assert metrics.is_called([0.4999, 0.5, 0.5001], 0.5).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
 def test_the_report_agrees_with_scikit_learn(threshold: float) -> None:
-    labels, scores = random_films(7)
+    labels, scores = random_images(7)
     called = metrics.is_called(scores, threshold)
     matrix = metrics.confusion_matrix(labels, called)
     report = metrics.classification_report(matrix)
@@ -103,8 +103,8 @@ def test_an_undefined_value_has_no_mean_and_is_printed_as_a_dash() -> None:
     assert ["covid", "-", "0.00", "0.00", "3"] in words
 
 
-def test_weighing_films_equals_repeating_them() -> None:
-    labels, scores = random_films(3, n=60)
+def test_weighing_images_equals_repeating_them() -> None:
+    labels, scores = random_images(3, n=60)
     weights = np.random.default_rng(1).integers(0, 4, size=(4, 60))
     auc = metrics.weighted_roc_auc(labels, scores, weights.astype(float))
     precision = metrics.weighted_average_precision(labels, scores, weights.astype(float))
@@ -128,7 +128,7 @@ def test_pairs_within_a_source_are_counted_by_hand() -> None:
 
 
 def test_within_one_source_the_figure_is_the_auc_whatever_the_weights() -> None:
-    labels, scores = random_films(5, n=60)
+    labels, scores = random_images(5, n=60)
     weights = np.random.default_rng(2).integers(0, 4, size=(4, 60)).astype(float)
     within = metrics.weighted_within_source_auc(labels, scores, np.full(60, "a"), weights)
     for row, times in enumerate(weights):

@@ -9,7 +9,7 @@ from covid_core.evaluation.subgroups import subgroup_block
 from tests.evaluation.test_subgroups import random_predictions
 
 
-def films(probability: list[float], labels: list[str], **columns: object) -> pd.DataFrame:
+def images(probability: list[float], labels: list[str], **columns: object) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "filename": [f"{index}.png" for index in range(len(labels))],
@@ -22,7 +22,7 @@ def films(probability: list[float], labels: list[str], **columns: object) -> pd.
 
 
 def test_wrong_calls_come_with_their_kind_the_most_confident_first() -> None:
-    table = films([0.9, 0.1, 0.6, 0.85, 0.79], ["covid", "covid", "covid", "non_covid", "non_covid"], sex="F")
+    table = images([0.9, 0.1, 0.6, 0.85, 0.79], ["covid", "covid", "covid", "non_covid", "non_covid"], sex="F")
     found = mistakes(table, part="test", threshold=0.8)
 
     # by hand, from 0.8: (0.8 - 0.1) / 0.8, (0.8 - 0.6) / 0.8, (0.85 - 0.8) / 0.2
@@ -33,18 +33,18 @@ def test_wrong_calls_come_with_their_kind_the_most_confident_first() -> None:
 
 
 def test_certainty_is_equally_confident_on_both_sides() -> None:
-    found = mistakes(films([0.0, 1.0], ["covid", "non_covid"]), part="test", threshold=0.9)
+    found = mistakes(images([0.0, 1.0], ["covid", "non_covid"]), part="test", threshold=0.9)
     assert found["confidence"].tolist() == [1.0, 1.0]
 
 
-def test_a_film_at_the_threshold_is_called_covid() -> None:
-    found = mistakes(films([0.3, 0.3], ["covid", "non_covid"]), part="test", threshold=0.3)
+def test_an_image_at_the_threshold_is_called_covid() -> None:
+    found = mistakes(images([0.3, 0.3], ["covid", "non_covid"]), part="test", threshold=0.3)
     assert found[["filename", "kind", "confidence"]].to_numpy().tolist() == [["1.png", FALSE_ALARM, 0.0]]
 
 
 @pytest.mark.parametrize(("threshold", "kind"), [(0.0, FALSE_ALARM), (1.0, MISSED)])
 def test_thresholds_at_the_ends_leave_one_kind(threshold: float, kind: str) -> None:
-    found = mistakes(films([0.2, 0.2, 0.0], ["covid", "non_covid", "non_covid"]), part="test", threshold=threshold)
+    found = mistakes(images([0.2, 0.2, 0.0], ["covid", "non_covid", "non_covid"]), part="test", threshold=threshold)
     assert set(found["kind"]) == {kind}
     assert found["confidence"].between(0, 1).all()
 
@@ -71,7 +71,7 @@ def test_the_mistakes_of_a_group_are_those_its_figures_count() -> None:
         assert alarms == (round((1 - row["specificity"]["value"]) * row["non_covid"]) if row["non_covid"] else 0)
 
 
-def test_a_source_is_small_by_its_films_not_by_its_mistakes() -> None:
+def test_a_source_is_small_by_its_images_not_by_its_mistakes() -> None:
     predictions = random_predictions()
     found = mistakes(predictions, part="test", threshold=0.5)
     found = found[found["source"] == "b.org"].head(2)
@@ -88,7 +88,7 @@ def test_what_can_be_chosen_is_listed_in_order() -> None:
 
 
 def test_no_mistake_gives_an_empty_table_that_can_still_be_asked() -> None:
-    found = mistakes(films([0.9, 0.1], ["covid", "non_covid"], sex=["F", None]), part="test", threshold=0.5)
+    found = mistakes(images([0.9, 0.1], ["covid", "non_covid"], sex=["F", None]), part="test", threshold=0.5)
     assert found.empty
     assert "confidence" in found.columns
     assert chosen(found, MISSED, "Sex", "female").empty
@@ -96,7 +96,7 @@ def test_no_mistake_gives_an_empty_table_that_can_still_be_asked() -> None:
 
 
 def test_wrong_questions_are_refused() -> None:
-    table = films([0.9, 0.9], ["covid", "non_covid"])
+    table = images([0.9, 0.9], ["covid", "non_covid"])
     found = mistakes(table, part="test", threshold=0.5)
     with pytest.raises(ValueError, match="`kind` must be one of"):
         chosen(found, "unlucky")

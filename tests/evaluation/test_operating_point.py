@@ -9,11 +9,11 @@ COVID = [0.35, 0.45, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90]
 OTHERS = [0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50, 0.52, 0.54]
 
 
-def films(covid: list[float], others: list[float]) -> tuple[list[int], list[float]]:
+def images(covid: list[float], others: list[float]) -> tuple[list[int], list[float]]:
     return [1] * len(covid) + [0] * len(others), [*covid, *others]
 
 
-def random_films(seed: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
+def random_images(seed: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of two decimals, so that many are equal."""
     rng = np.random.default_rng(seed)
     labels = rng.random(150) < 0.6
@@ -22,7 +22,7 @@ def random_films(seed: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_highest_threshold_that_finds_nine_in_ten_is_taken_where_seven_in_ten_are_spared() -> None:
     # 9 of 10 covid images are above 0.425, between 0.40 and 0.45, and so are 3 of the 10 others.
-    chosen = choose_operating_point(*films(COVID, OTHERS))
+    chosen = choose_operating_point(*images(COVID, OTHERS))
     assert chosen.value == pytest.approx(0.425)
     assert chosen.rule == "sensitivity"
     assert "sensitivity 0.900 and specificity 0.700" in chosen.method
@@ -31,7 +31,7 @@ def test_the_highest_threshold_that_finds_nine_in_ten_is_taken_where_seven_in_te
 
 def test_where_too_few_are_spared_youdens_maximum_is_taken_and_both_specificities_are_told() -> None:
     # With 0.46 for 0.40, the threshold 0.40 spares only 6. Above 0.545 are 8 covid images and no other: J = 0.8.
-    chosen = choose_operating_point(*films(COVID, [*OTHERS[:6], 0.46, *OTHERS[7:]]))
+    chosen = choose_operating_point(*images(COVID, [*OTHERS[:6], 0.46, *OTHERS[7:]]))
     assert chosen.value == pytest.approx(0.545)
     assert chosen.rule == "youden"
     assert (
@@ -43,18 +43,18 @@ def test_where_too_few_are_spared_youdens_maximum_is_taken_and_both_specificitie
 
 def test_of_equal_youden_indices_the_threshold_that_misses_less_is_taken() -> None:
     # J is 0.5 at 0.2 (2 of 2 found, 1 of 2 spared) and at 0.6 (1 of 2 found, 2 of 2 spared).
-    assert choose_operating_point(*films([0.3, 0.7], [0.1, 0.5])).value == pytest.approx(0.2)
+    assert choose_operating_point(*images([0.3, 0.7], [0.1, 0.5])).value == pytest.approx(0.2)
 
 
-def test_a_sensitivity_that_only_calling_every_film_has_leaves_no_specificity() -> None:
-    chosen = choose_operating_point(*films([0.1, 0.1, 0.9], [0.1, 0.5]))
+def test_a_sensitivity_that_only_calling_every_image_has_leaves_no_specificity() -> None:
+    chosen = choose_operating_point(*images([0.1, 0.1, 0.9], [0.1, 0.5]))
     assert chosen.rule == "youden"
     assert "a specificity of only 0.000" in chosen.method
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_youdens_maximum_agrees_with_scikit_learns_roc_curve(seed: int) -> None:
-    labels, probability = random_films(seed, shift=0.2)
+    labels, probability = random_images(seed, shift=0.2)
     chosen = choose_operating_point(labels, probability, least_specificity=0.95)
     fpr, tpr, _ = roc_curve(labels, probability)
     called = probability >= chosen.value
@@ -63,8 +63,8 @@ def test_youdens_maximum_agrees_with_scikit_learns_roc_curve(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_higher_threshold_has_the_sensitivity_and_no_film_is_on_it(seed: int) -> None:
-    labels, probability = random_films(seed, shift=0.5)
+def test_no_higher_threshold_has_the_sensitivity_and_no_image_is_on_it(seed: int) -> None:
+    labels, probability = random_images(seed, shift=0.5)
     chosen = choose_operating_point(labels, probability)
     assert chosen.rule == "sensitivity"
     assert (probability[labels] >= chosen.value).mean() >= 0.90

@@ -155,14 +155,14 @@ def test_the_probabilities_after_all_answers_average_to_the_one_before(three_way
     assert average == pytest.approx(prevalence)
 
 
-def test_three_answers_share_out_the_films_of_each_class() -> None:
+def test_three_answers_share_out_the_images_of_each_class() -> None:
     answers = answers_of(measured(), three_way=True)
     assert [answer.decision for answer in answers] == ["covid", "indeterminate", "non_covid"]
     assert sum(answer.in_covid.value or 0 for answer in answers) == pytest.approx(1)
     assert sum(answer.in_others.value or 0 for answer in answers) == pytest.approx(1)
 
 
-def test_the_bounds_after_the_film_are_those_of_the_ratio() -> None:
+def test_the_bounds_after_the_image_are_those_of_the_ratio() -> None:
     answers = two_answers(LIVER_SCANS)
     found, ratios = read(answers, "covid", 0.2).probability, answers[0].likelihood_ratio
     for bound, value in ((found.lower, ratios.lower), (found.upper, ratios.upper)):
@@ -184,7 +184,7 @@ def test_an_answer_that_the_model_does_not_give_is_refused() -> None:
         read(two_answers(LIVER_SCANS), "indeterminate", 0.1)
 
 
-def test_films_of_one_class_say_nothing_of_an_answer() -> None:
+def test_images_of_one_class_say_nothing_of_an_answer() -> None:
     evaluation = evaluation_of(LIVER_SCANS)
     evaluation["metrics"]["specificity"] = UNDEFINED
     with pytest.raises(EvaluationError, match="images of one class only"):
@@ -399,7 +399,7 @@ def test_the_charts_are_said_in_words() -> None:
         "with COVID-19; called not COVID-19 583, of whom 7 with COVID-19."
     )
     assert curve_words(reading) == (
-        "Curve of the probability of COVID-19 after an image that is called COVID-19, over the prevalence from 0.1% to 90%: at 10% "
-        f"it is {probability_in_words(reading)}."
+        "Curve of the probability of COVID-19 after an image that is called COVID-19, over the prevalence from 0.1% to 90%: "
+        f"at 10% it is {probability_in_words(reading)}."
     )
     assert probability_in_words(reading).startswith("30% (95% CI ")

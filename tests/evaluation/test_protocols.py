@@ -9,7 +9,7 @@ from covid_core.errors import EvaluationError
 from covid_core.evaluation.external import paired_metrics, repeated_summary, shares_by_finding
 
 
-def films_of_finding(finding: str | None, label: str | None, called: int, n: int) -> pd.DataFrame:
+def images_of_finding(finding: str | None, label: str | None, called: int, n: int) -> pd.DataFrame:
     """Images of another set, of which `called` are at 0.9 and the others at 0.1."""
     return pd.DataFrame(
         {
@@ -46,12 +46,12 @@ def test_repetitions_of_different_figures_cannot_be_summarised(rows: list[dict[s
         repeated_summary(rows)
 
 
-def test_films_without_covid_have_a_specificity_and_those_with_it_a_sensitivity() -> None:
+def test_images_without_covid_have_a_specificity_and_those_with_it_a_sensitivity() -> None:
     table = pd.concat(
         [
-            films_of_finding("Tuberculosis", "non_covid", 15, 148),
-            films_of_finding("COVID-19", "covid", 20, 20),
-            films_of_finding("Nodule", None, 3, 30),
+            images_of_finding("Tuberculosis", "non_covid", 15, 148),
+            images_of_finding("COVID-19", "covid", 20, 20),
+            images_of_finding("Nodule", None, 3, 30),
         ]
     )
     found = shares_by_finding(table, 0.5)
@@ -70,7 +70,7 @@ def test_films_without_covid_have_a_specificity_and_those_with_it_a_sensitivity(
 
 def test_blank_labels_within_a_finding_are_counted_but_not_scored() -> None:
     table = pd.concat(
-        [films_of_finding(None, "non_covid", 1, 4), films_of_finding(None, "", 2, 2).assign(filename=["a", "b"])]
+        [images_of_finding(None, "non_covid", 1, 4), images_of_finding(None, "", 2, 2).assign(filename=["a", "b"])]
     )
     found = shares_by_finding(table, 0.5)
     assert list(found) == ["not stated"]
@@ -88,9 +88,9 @@ def test_blank_labels_within_a_finding_are_counted_but_not_scored() -> None:
 )
 def test_a_set_that_cannot_be_scored_is_refused(change: dict[str, object], sentence: str) -> None:
     with pytest.raises(EvaluationError, match=sentence):
-        shares_by_finding(films_of_finding("Mass", "non_covid", 1, 4).assign(**change), 0.5)
+        shares_by_finding(images_of_finding("Mass", "non_covid", 1, 4).assign(**change), 0.5)
     with pytest.raises(EvaluationError, match="lack the columns finding"):
-        shares_by_finding(films_of_finding("Mass", "non_covid", 1, 4).drop(columns="finding"), 0.5)
+        shares_by_finding(images_of_finding("Mass", "non_covid", 1, 4).drop(columns="finding"), 0.5)
 
 
 def test_what_rests_on_pairs_agrees_with_scikit_learn_and_needs_no_part() -> None:

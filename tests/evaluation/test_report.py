@@ -106,14 +106,14 @@ def test_exchanging_the_classes_exchanges_sensitivity_and_specificity() -> None:
     assert evaluation["classification_report"]["covid"]["precision"] == pytest.approx(17 / 34)
 
 
-def test_only_the_films_of_the_part_count() -> None:
+def test_only_the_images_of_the_part_count() -> None:
     others = predictions(np.array([True, False]), np.array([0.0, 1.0]), part="val")
     both = pd.concat([known_predictions(), others], ignore_index=True)
     assert evaluate(both, model="m", threshold=0.5, n_resamples=50)["counts"]["images"] == 54
     assert evaluate(both, model="m", threshold=0.5, part="val", n_resamples=50)["confusion_matrix"] == [[0, 1], [1, 0]]
 
 
-def test_values_agree_with_scikit_learn_on_random_films() -> None:
+def test_values_agree_with_scikit_learn_on_random_images() -> None:
     table = random_predictions(120, 60)
     evaluation = evaluate(table, model="m", threshold=0.4, n_resamples=50)
     truth, scores = table["label"] == "covid", table["probability_covid"]
@@ -161,7 +161,7 @@ def test_the_calibration_error_has_no_interval_and_says_why() -> None:
     assert error["value"] == evaluation["reliability"]["ece"]
 
 
-def test_patients_with_many_films_widen_the_intervals() -> None:
+def test_patients_with_many_images_widen_the_intervals() -> None:
     clustered = random_predictions(300, 40)
     independent = clustered.assign(group=clustered["filename"])
     widths = []
@@ -198,7 +198,7 @@ def test_too_few_patients_of_one_class_withhold_only_what_rests_on_them() -> Non
     assert metrics["specificity"]["lower"] is not None
 
 
-def test_forty_films_give_a_report_that_is_json() -> None:
+def test_forty_images_give_a_report_that_is_json() -> None:
     json.dumps(evaluate(random_predictions(40, 25), model="m", threshold=0.5), allow_nan=False)
 
 
@@ -236,7 +236,7 @@ def test_one_patient_gives_values_without_intervals() -> None:
     assert "too few patients" in verdict(evaluation)
 
 
-def test_a_single_film_is_enough_not_to_crash() -> None:
+def test_a_single_image_is_enough_not_to_crash() -> None:
     table = predictions(np.array([True]), np.array([0.9]))
     evaluation = evaluate(table, model="m", threshold=0.5, prevalence=0.5)
     json.dumps(evaluation, allow_nan=False)
@@ -251,7 +251,7 @@ def test_roc_points_run_from_corner_to_corner_without_infinity() -> None:
     assert len(roc["fpr"]) == len(roc["tpr"]) == len(roc["thresholds"])
 
 
-def test_counts_name_films_and_patients_of_each_class() -> None:
+def test_counts_name_images_and_patients_of_each_class() -> None:
     table = predictions(np.array([True, True, False, False]), np.full(4, 0.5), np.array([1, 1, 1, 2]))
     counts = evaluate(table, model="m", threshold=0.5, n_resamples=10)["counts"]
     assert counts == {
@@ -395,18 +395,18 @@ def test_separated_classes_have_no_calibration_line_but_a_reason() -> None:
     )
 
 
-def test_every_source_of_ten_films_with_both_classes_has_an_area_of_its_own() -> None:
+def test_every_source_of_ten_images_with_both_classes_has_an_area_of_its_own() -> None:
     table = random_predictions(80, 80)
     table["source"] = ["a.org"] * 30 + ["b.org"] * 40 + ["small.org"] * 9 + [None]
     table.loc[70, "label"], table.loc[71, "label"] = "covid", "non_covid"
     rows = evaluate(table, model="m", threshold=0.5, n_resamples=200)["sources"]
     assert [(row["source"], row["films"]) for row in rows] == [("b.org", 40), ("a.org", 30)]
     for row in rows:
-        films = table[table["source"] == row["source"]]
-        truth = films["label"] == "covid"
+        images = table[table["source"] == row["source"]]
+        truth = images["label"] == "covid"
         assert (row["covid"], row["non_covid"]) == (truth.sum(), (~truth).sum())
         assert row["pairs"] == row["covid"] * row["non_covid"]
-        assert row["roc_auc"]["value"] == pytest.approx(reference.roc_auc_score(truth, films["probability_covid"]))
+        assert row["roc_auc"]["value"] == pytest.approx(reference.roc_auc_score(truth, images["probability_covid"]))
         assert row["roc_auc"]["lower"] < row["roc_auc"]["value"] < row["roc_auc"]["upper"]
         assert row["roc_auc"]["n"] == row["films"]
     assert source_table(table, n_resamples=200) == rows
@@ -420,9 +420,9 @@ def test_the_areas_of_a_cross_validation_are_over_pairs_of_one_fold_and_the_pool
     table = table.assign(part="out_of_fold", fold=fold, probability_covid=table["probability_covid"] ** (1 + 2 * fold))
     found = evaluate(table, model="m", threshold=0.5, part="out_of_fold", n_resamples=50)
     areas, pairs = [], []
-    for _, films in table.groupby("fold"):
-        truth = films["label"] == "covid"
-        areas.append(reference.roc_auc_score(truth, films["probability_covid"]))
+    for _, images in table.groupby("fold"):
+        truth = images["label"] == "covid"
+        areas.append(reference.roc_auc_score(truth, images["probability_covid"]))
         pairs.append(truth.sum() * (~truth).sum())
     metrics = found["metrics"]
     assert metrics["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs))
@@ -433,15 +433,15 @@ def test_the_areas_of_a_cross_validation_are_over_pairs_of_one_fold_and_the_pool
     for row in found["sources"]:
         of_source = table[table["source"] == row["source"]]
         areas, pairs = [], []
-        for _, films in of_source.groupby("fold"):
-            truth = films["label"] == "covid"
-            areas.append(reference.roc_auc_score(truth, films["probability_covid"]))
+        for _, images in of_source.groupby("fold"):
+            truth = images["label"] == "covid"
+            areas.append(reference.roc_auc_score(truth, images["probability_covid"]))
             pairs.append(truth.sum() * (~truth).sum())
         assert row["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs))
     assert len(found["sources"]) == 2
 
 
-def test_films_of_a_cross_validation_are_called_held_out() -> None:
+def test_images_of_a_cross_validation_are_called_held_out() -> None:
     table = known_predictions().assign(part="out_of_fold")
     evaluation = evaluate(table, model="known", threshold=0.5, part="out_of_fold", n_resamples=50)
     words = "54 held-out images (each judged by a model that never saw its patient) of 54 patients"

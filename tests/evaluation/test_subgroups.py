@@ -48,15 +48,15 @@ def row_of(block: list[dict], group: str, name: str) -> dict:
     return next(row for row in block if (row["group"], row["name"]) == (group, name))
 
 
-def check_against_scikit_learn(row: dict, films: pd.DataFrame) -> None:
-    truth, called = films["label"] == "covid", films["probability_covid"] >= THRESHOLD
-    assert row["films"] == len(films)
-    assert row["patients"] == films["patientid"].nunique()
+def check_against_scikit_learn(row: dict, images: pd.DataFrame) -> None:
+    truth, called = images["label"] == "covid", images["probability_covid"] >= THRESHOLD
+    assert row["films"] == len(images)
+    assert row["patients"] == images["patientid"].nunique()
     assert (row["covid"], row["non_covid"]) == (truth.sum(), (~truth).sum())
     assert row["sensitivity"]["value"] == pytest.approx(recall_score(truth, called))
     assert row["specificity"]["value"] == pytest.approx(recall_score(truth, called, pos_label=False))
     assert row["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(truth, called))
-    assert row["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, films["probability_covid"]))
+    assert row["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, images["probability_covid"]))
 
 
 def test_every_figure_by_sex_is_that_of_scikit_learn() -> None:
@@ -64,8 +64,8 @@ def test_every_figure_by_sex_is_that_of_scikit_learn() -> None:
     block = block_of(predictions)
     names = predictions["sex"].map({"F": "female", "M": "male"}).fillna("not given")
     assert [row["name"] for row in block if row["group"] == "Sex"] == ["female", "male", "not given"]
-    for name, films in predictions.groupby(names):
-        check_against_scikit_learn(row_of(block, "Sex", name), films)
+    for name, images in predictions.groupby(names):
+        check_against_scikit_learn(row_of(block, "Sex", name), images)
 
 
 def test_every_figure_by_age_is_that_of_scikit_learn() -> None:
@@ -75,8 +75,8 @@ def test_every_figure_by_age_is_that_of_scikit_learn() -> None:
     bands = pd.cut(predictions["age"], [0, 40, 60, 80, 200], right=False, labels=names).astype("str")
     bands = bands.where(predictions["age"].notna(), "not given")
     assert [row["name"] for row in block if row["group"] == "Age"] == [*names, "not given"]
-    for name, films in predictions.groupby(bands):
-        check_against_scikit_learn(row_of(block, "Age", name), films)
+    for name, images in predictions.groupby(bands):
+        check_against_scikit_learn(row_of(block, "Age", name), images)
 
 
 def test_every_figure_by_view_and_source_is_that_of_scikit_learn() -> None:
@@ -85,10 +85,10 @@ def test_every_figure_by_view_and_source_is_that_of_scikit_learn() -> None:
     sources = predictions["source"].replace("small.org", "other sources")
     assert 0 < (predictions["source"] == "small.org").sum() < 20
     for group, names in (("View", predictions["view"]), ("Source", sources)):
-        films_by_name = dict(list(predictions.groupby(names.fillna("not given"))))
-        assert {row["name"] for row in block if row["group"] == group} == set(films_by_name)
-        for name, films in films_by_name.items():
-            check_against_scikit_learn(row_of(block, group, name), films)
+        images_by_name = dict(list(predictions.groupby(names.fillna("not given"))))
+        assert {row["name"] for row in block if row["group"] == group} == set(images_by_name)
+        for name, images in images_by_name.items():
+            check_against_scikit_learn(row_of(block, group, name), images)
     assert [row["name"] for row in block if row["group"] == "Source"] == [
         "a.org",
         "b.org",
@@ -97,7 +97,7 @@ def test_every_figure_by_view_and_source_is_that_of_scikit_learn() -> None:
     ]
 
 
-def test_covid_films_by_pcr_are_each_held_against_all_other_films() -> None:
+def test_covid_images_by_pcr_are_each_held_against_all_other_images() -> None:
     predictions = random_predictions()
     block = block_of(predictions)
     other = predictions["label"] == "non_covid"
@@ -108,7 +108,7 @@ def test_covid_films_by_pcr_are_each_held_against_all_other_films() -> None:
     )
 
 
-def test_severity_is_told_of_covid_films_alone_and_gives_sensitivity_alone() -> None:
+def test_severity_is_told_of_covid_images_alone_and_gives_sensitivity_alone() -> None:
     predictions = random_predictions()
     block = [row for row in block_of(predictions) if row["group"] == "Severity"]
     covid = predictions[predictions["label"] == "covid"]
@@ -117,9 +117,9 @@ def test_severity_is_told_of_covid_films_alone_and_gives_sensitivity_alone() -> 
     bands = bands.where(covid["severity"].notna(), "not scored")
     assert [row["name"] for row in block] == [*names, "not scored"]
     for row in block:
-        films = covid[bands == row["name"]]
-        assert (row["films"], row["non_covid"]) == (len(films), 0)
-        assert row["sensitivity"]["value"] == pytest.approx((films["probability_covid"] >= THRESHOLD).mean())
+        images = covid[bands == row["name"]]
+        assert (row["films"], row["non_covid"]) == (len(images), 0)
+        assert row["sensitivity"]["value"] == pytest.approx((images["probability_covid"] >= THRESHOLD).mean())
         for name in ("specificity", "balanced_accuracy", "roc_auc"):
             assert row[name]["value"] is None
             assert "only images with COVID-19" in row[name]["note"]
@@ -140,11 +140,11 @@ def test_bands_begin_at_their_lowest_value() -> None:
     assert names_of(table, "Severity").tolist() == [low, low, mid, mid, high, high, *["not scored"] * 5]
 
 
-def test_no_film_is_dropped_from_a_grouping_of_all_films() -> None:
+def test_no_image_is_dropped_from_a_grouping_of_all_images() -> None:
     predictions = random_predictions()
-    films = pd.DataFrame(block_of(predictions)).groupby("group")["films"].sum()
-    assert films[["Sex", "Age", "View", "Source"]].tolist() == [len(predictions)] * 4
-    assert films["Severity"] == (predictions["label"] == "covid").sum()
+    images = pd.DataFrame(block_of(predictions)).groupby("group")["films"].sum()
+    assert images[["Sex", "Age", "View", "Source"]].tolist() == [len(predictions)] * 4
+    assert images["Severity"] == (predictions["label"] == "covid").sum()
 
 
 def test_a_grouping_is_absent_without_its_column_or_without_any_value() -> None:
@@ -158,7 +158,7 @@ def test_predictions_without_a_description_give_no_row() -> None:
     assert block_of(random_predictions()[columns]) == []
 
 
-def test_rows_are_flagged_below_twenty_films_of_a_class() -> None:
+def test_rows_are_flagged_below_twenty_images_of_a_class() -> None:
     predictions = random_predictions()
     for row in block_of(predictions):
         counts = [count for count in (row["covid"], row["non_covid"]) if count]
@@ -169,7 +169,7 @@ def test_rows_are_flagged_below_twenty_films_of_a_class() -> None:
     assert flags == {"female": True, "male": False}  # the men have no other image: no figure rests on so few
 
 
-def test_a_group_of_one_class_says_which_films_it_lacks() -> None:
+def test_a_group_of_one_class_says_which_images_it_lacks() -> None:
     predictions = random_predictions()
     predictions = predictions[(predictions["sex"] == "M") | (predictions["label"] == "covid")]
     row = row_of(block_of(predictions), "Sex", "female")
@@ -206,10 +206,10 @@ def test_fewer_than_five_patients_have_a_value_but_no_interval() -> None:
 def test_the_interval_is_that_of_a_bootstrap_over_patients() -> None:
     predictions = random_predictions(600, patients=150)
     row = row_of(block_of(predictions, n_resamples=2000), "Sex", "male")
-    films = predictions[predictions["sex"] == "M"]
+    images = predictions[predictions["sex"] == "M"]
     hits = (
-        (films["probability_covid"] >= THRESHOLD)[films["label"] == "covid"]
-        .groupby(films["group"])
+        (images["probability_covid"] >= THRESHOLD)[images["label"] == "covid"]
+        .groupby(images["group"])
         .agg(["sum", "size"])
     )
     rng = np.random.default_rng(1)
@@ -219,7 +219,7 @@ def test_the_interval_is_that_of_a_bootstrap_over_patients() -> None:
     assert (row["sensitivity"]["lower"], row["sensitivity"]["upper"]) == pytest.approx((low, high), abs=0.015)
 
 
-def test_rows_do_not_depend_on_the_order_of_films() -> None:
+def test_rows_do_not_depend_on_the_order_of_images() -> None:
     predictions = random_predictions()
     block, shuffled = block_of(predictions), block_of(predictions.sample(frac=1, random_state=3))
     assert [(row["group"], row["name"], row["films"]) for row in block] == [
@@ -239,8 +239,14 @@ def test_values_are_read_in_any_case_and_other_sexes_stay_a_group() -> None:
 
 
 def test_the_worst_row_comes_first_and_undefined_ones_last() -> None:
-    def row(name: str, value: float | None, films: int) -> dict:
-        return {"group": "View", "name": name, "films": films, "few": films < 20, "balanced_accuracy": {"value": value}}
+    def row(name: str, value: float | None, images: int) -> dict:
+        return {
+            "group": "View",
+            "name": name,
+            "films": images,
+            "few": images < 20,
+            "balanced_accuracy": {"value": value},
+        }
 
     block = [
         row("none", None, 50),
@@ -255,6 +261,6 @@ def test_the_worst_row_comes_first_and_undefined_ones_last() -> None:
         worst_first(block, "luck")
 
 
-def test_a_part_without_films_is_refused() -> None:
+def test_a_part_without_images_is_refused() -> None:
     with pytest.raises(EvaluationError, match="no image of part 'val'"):
         subgroup_block(random_predictions(), part="val", threshold=0.5, prevalence=None, n_resamples=10, seed=0)

@@ -95,7 +95,7 @@ def test_the_text_of_the_page_is_legible_on_the_fullest_cell_of_a_confusion_matr
     assert contrast(text, cell) >= 4.5
 
 
-def test_a_confusion_matrix_without_films_of_a_class_is_drawn() -> None:
+def test_a_confusion_matrix_without_images_of_a_class_is_drawn() -> None:
     assert texts(figures.confusion([[0, 0], [1, 3]]))[:2] == ["<b>0</b>", "<b>0</b>"]
 
 
@@ -127,7 +127,7 @@ def test_the_reliability_diagram_has_a_marker_and_bounds_for_every_bin() -> None
 
 
 @pytest.mark.parametrize(("probability", "colour"), [(0.62, "#D55E00"), (0.6, "#D55E00"), (0.59, "#0072B2")])
-def test_the_scale_shows_the_film_in_the_colour_of_its_call_beside_the_operating_point(
+def test_the_scale_shows_the_image_in_the_colour_of_its_call_beside_the_operating_point(
     probability: float, colour: str
 ) -> None:
     figure = figures.probability_scale(probability, 0.6)
@@ -141,12 +141,12 @@ def test_the_scale_shows_the_film_in_the_colour_of_its_call_beside_the_operating
     ("probability", "colour"),
     [(0.71, "#D55E00"), (0.7, "#8C8C8C"), (0.5, "#8C8C8C"), (0.3, "#8C8C8C"), (0.29, "#0072B2")],
 )
-def test_the_indeterminate_part_of_the_scale_is_hatched_and_named_and_its_films_have_no_classs_colour(
+def test_the_indeterminate_part_of_the_scale_is_hatched_and_named_and_its_images_have_no_classs_colour(
     probability: float, colour: str
 ) -> None:
     figure = figures.probability_scale(probability, 0.6, (0.3, 0.7))
-    film, band = figure.data
-    assert film.marker.color == colour
+    image, band = figure.data
+    assert image.marker.color == colour
     assert (band.base[0], band.base[0] + band.x[0]) == (0.3, pytest.approx(0.7))
     assert (band.name, band.showlegend) == ("indeterminate 0.30 to 0.70", True)
     assert band.marker.pattern.shape == "/"
@@ -160,20 +160,20 @@ def test_the_hatching_of_the_scale_is_seen_on_the_page(theme: str) -> None:
     assert contrast(rgb(pattern.fgcolor), rgb(THEMES[theme]["backgroundColor"])) >= 3
 
 
-def test_the_spread_of_an_ensemble_is_a_bar_with_ends_behind_the_film_and_named() -> None:
+def test_the_spread_of_an_ensemble_is_a_bar_with_ends_behind_the_image_and_named() -> None:
     figure = figures.probability_scale(0.6, 0.5, (0.3, 0.7), (0.45, 0.75))
-    bar, film, band = figure.data
+    bar, image, band = figure.data
     assert (list(bar.x), list(bar.y)) == ([0.45, 0.75], [0, 0])
     assert (bar.name, bar.marker.symbol) == ("ensemble 0.45 to 0.75", "line-ns")
     assert bar.showlegend is not False
-    assert (film.x[0], film.marker.symbol) == (0.6, "diamond")
+    assert (image.x[0], image.marker.symbol) == (0.6, "diamond")
     assert band.name == "indeterminate 0.30 to 0.70"
 
 
-def test_an_ensemble_is_drawn_without_a_band_and_beside_a_film_outside_it() -> None:
-    bar, film = figures.probability_scale(0.8, 0.5, spread=(0.45, 0.75)).data
+def test_an_ensemble_is_drawn_without_a_band_and_beside_an_image_outside_it() -> None:
+    bar, image = figures.probability_scale(0.8, 0.5, spread=(0.45, 0.75)).data
     assert list(bar.x) == [0.45, 0.75]
-    assert film.x[0] == 0.8
+    assert image.x[0] == 0.8
 
 
 def test_count_bars_keep_names_apart_that_look_alike_when_cut_short() -> None:

@@ -58,7 +58,7 @@ def test_every_group_has_its_figure_with_its_interval() -> None:
     assert list(solid.customdata[0]) == ["female", "0.75 (0.50 to 0.88)", 120]
 
 
-def test_a_group_of_few_films_is_hollow_and_says_so_in_the_legend() -> None:
+def test_a_group_of_few_images_is_hollow_and_says_so_in_the_legend() -> None:
     hollow = trace(drawn()["forest"], "† few")
     assert (list(hollow.x), list(hollow.y), hollow.marker.symbol) == ([1.0], [2], "circle-open")
     assert hollow.opacity < 1
@@ -77,13 +77,13 @@ def test_a_group_whose_figure_is_not_defined_says_so_in_its_row() -> None:
     assert not [one for one in drawn()["forest"].data if one.mode == "markers" and 4 in one.y]
 
 
-def test_the_number_of_films_stands_at_the_right_edge_of_every_row() -> None:
+def test_the_number_of_images_stands_at_the_right_edge_of_every_row() -> None:
     notes = [note for note in drawn()["forest"].layout.annotations if note.xref == "paper"]
     assert [(note.y, note.text) for note in notes] == [(1, "120"), (2, "7"), (4, "2"), (5, "300"), (-1, "<b>n</b>")]
     assert {note.x for note in notes} == {1}
 
 
-def test_the_figure_of_all_films_is_a_line_through_the_forest() -> None:
+def test_the_figure_of_all_images_is_a_line_through_the_forest() -> None:
     line = trace(drawn()["forest"], "all images 0.77")
     assert set(line.x) == {0.77}
     assert not [one for one in figures.forest(ROWS, MEASURE, None).data if one.mode == "lines"]
@@ -96,7 +96,7 @@ def test_the_name_of_a_group_is_cut_and_never_read_as_html() -> None:
     assert figure.data[0].customdata[0][0] == "&lt;b&gt;www.a-long-name-of-a-publisher.org&lt;/b&gt;"
 
 
-def test_each_row_of_areas_has_a_circle_over_all_films_and_a_diamond_within_a_source() -> None:
+def test_each_row_of_areas_has_a_circle_over_all_images_and_a_diamond_within_a_source() -> None:
     figure = drawn()["areas"]
     pooled, pooled_others = (one for one in figure.data if one.name == "over all images")
     within, within_others = (one for one in figure.data if one.name == "within a source")
@@ -144,6 +144,6 @@ def test_the_parts_of_a_distribution_do_not_wear_the_colours_of_the_classes() ->
     assert not colours & set(figures.CLASS_COLOURS.values())
 
 
-def test_a_part_without_films_has_bars_of_no_length() -> None:
+def test_a_part_without_images_has_bars_of_no_length() -> None:
     *_, empty = figures.distributions(PARTS.assign(external=0), "View", "films").data
     assert (empty.name, list(empty.x)) == ("external (n = 0)", [0, 0])

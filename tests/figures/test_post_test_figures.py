@@ -60,7 +60,7 @@ def test_the_bars_are_the_people_of_each_answer_by_what_they_have() -> None:
     assert figure.layout.xaxis.title.text == "People, of 1000"
 
 
-def test_every_bar_says_its_numbers_and_the_films_own_is_bold() -> None:
+def test_every_bar_says_its_numbers_and_the_images_own_is_bold() -> None:
     assert row_names(read(THREE, "indeterminate", 0.02)) == [
         "Called COVID-19<br>12 of 110 with COVID-19",
         "<b>Indeterminate</b><br>6 of 300 with COVID-19",
@@ -92,12 +92,12 @@ def test_the_curve_marks_what_the_chosen_prevalence_becomes() -> None:
 
 def test_the_curve_lies_in_its_band_over_a_logarithmic_scale() -> None:
     figure = post_test_curve(read(THREE, "covid", 0.1))
-    no_film, band, line = figure.data[:3]
+    no_image, band, line = figure.data[:3]
     assert (figure.layout.xaxis.type, list(figure.layout.xaxis.range)) == (
         "log",
         pytest.approx([-3, math.log10(0.9)]),
     )
-    np.testing.assert_array_equal(no_film.x, no_film.y)
+    np.testing.assert_array_equal(no_image.x, no_image.y)
     assert band.name == "95% CI"
     upper, lower = np.asarray(band.y[line.y.size : -1], float)[::-1], np.asarray(band.y[: line.y.size], float)
     assert (lower < line.y).all()

@@ -31,7 +31,7 @@ def test_a_figure_leaves_background_and_text_colour_to_the_page_and_names_its_ax
 
 
 @pytest.mark.parametrize("figure", [decision(), predictive()], ids=["decision", "values"])
-def test_the_axes_say_on_how_many_films_they_rest(figure: go.Figure) -> None:
+def test_the_axes_say_on_how_many_images_they_rest(figure: go.Figure) -> None:
     assert "n = 672" in figure.layout.yaxis.title.text
 
 

@@ -5,7 +5,7 @@ import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.decode import read_film
+from covid_core.images.decode import read_image
 from tests.images.samples import ramp
 
 TWELVE_BITS = ramp(300, 4000).astype(np.uint16)
@@ -14,7 +14,7 @@ SECONDARY = {"SOPClassUID": SecondaryCaptureImageStorage, "Modality": "OT"}
 
 def refusal(data):
     with pytest.raises(ImageRefusedError) as caught:
-        read_film(data)
+        read_image(data)
     return caught.value.refusal
 
 
@@ -23,6 +23,6 @@ def stretched(values):
     return (values - values.min()) / (values.max() - values.min())
 
 
-def close(film, expected):
-    assert film.dtype == np.float32
-    np.testing.assert_allclose(film, expected, atol=2e-6)
+def close(image, expected):
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, expected, atol=2e-6)

@@ -54,18 +54,18 @@ def in_directory(data, offset, form, value, index=0):
     return bytes(changed)
 
 
-def test_the_films_of_an_archive_are_read_one_at_a_time():
+def test_the_images_of_an_archive_are_read_one_at_a_time():
     data = zip_of({"study/a.png": FILM, "b": b"other", "empty": b""})
     assert is_archive(data)
     films = members(data)
-    assert [film.name for film in films] == ["study/a.png", "b", "empty"]
-    assert [film.read() for film in films] == [FILM, b"other", b""]
+    assert [image.name for image in films] == ["study/a.png", "b", "empty"]
+    assert [image.read() for image in films] == [FILM, b"other", b""]
     np.testing.assert_array_equal(decode(films[0].read()), decode(FILM))
 
 
 def test_stored_members_are_read_as_well():
-    (film,) = members(zip_of({"a.png": FILM}, zipfile.ZIP_STORED))
-    assert film.read() == FILM
+    (image,) = members(zip_of({"a.png": FILM}, zipfile.ZIP_STORED))
+    assert image.read() == FILM
 
 
 def test_members_are_not_unpacked_before_they_are_read():
@@ -90,12 +90,12 @@ def test_what_desktops_leave_behind_is_passed_over():
         "x/",
     ]
     films = members(zip_of({**dict.fromkeys(left, b""), "x/b.png": FILM}))
-    assert [film.name for film in films] == ["x/b.png"]
+    assert [image.name for image in films] == ["x/b.png"]
 
 
 def test_a_member_without_a_name_is_passed_over():
     data = zip_of({"~": b"x", "good.png": FILM}).replace(b"~", b"\0")  # `zipfile` ends a name at the first null
-    assert [film.name for film in members(data)] == ["good.png"]
+    assert [image.name for image in members(data)] == ["good.png"]
 
 
 @pytest.mark.parametrize("files", [{}, {"x/": b""}, {".DS_Store": b"x"}])

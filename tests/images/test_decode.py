@@ -9,7 +9,7 @@ from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images import limits
-from covid_core.images.decode import decode, decode_file, is_dicom, read_film, read_film_file, read_limited
+from covid_core.images.decode import decode, decode_file, is_dicom, read_image, read_image_file, read_limited
 from tests.conftest import PROJECT_DIR
 from tests.images.expectations import refusal
 from tests.images.samples import encoded, small_files, smooth_colours, smooth_grey, zip_of
@@ -24,13 +24,13 @@ READABLE = {
 @pytest.mark.parametrize("name", READABLE)
 def test_the_content_of_a_file_says_what_kind_it_is(name, tmp_path):
     content = READABLE[name]
-    film = read_film(content)
+    film = read_image(content)
     assert film.kind == name.split()[0]
     assert film.image.dtype == np.float32
     path = tmp_path / "film.txt"
     path.write_bytes(content)
-    assert read_film_file(path).kind == film.kind
-    np.testing.assert_array_equal(read_film_file(path).image, film.image)
+    assert read_image_file(path).kind == film.kind
+    np.testing.assert_array_equal(read_image_file(path).image, film.image)
     np.testing.assert_array_equal(decode_file(path), film.image)
     np.testing.assert_array_equal(decode(content), film.image)
 
@@ -74,7 +74,7 @@ def test_what_phones_and_packers_write_is_refused_by_name(start, name):
     assert name in refused.message
 
 
-def test_an_archive_is_no_film_but_may_be_given_as_it_is():
+def test_an_archive_is_no_image_but_may_be_given_as_it_is():
     refused = refusal(zip_of({"a.png": encoded(Image.fromarray(smooth_grey()))}))
     assert refused.reason == "unsupported_format"
     assert "ZIP" in refused.message

@@ -15,10 +15,10 @@ from pydicom.uid import (
     UltrasoundImageStorage,
 )
 
-from covid_core.images.decode import decode, read_film
+from covid_core.images.decode import decode, read_image
 from tests.images.expectations import TWELVE_BITS, close, refusal, stretched
 from tests.images.samples import dicom, dicom_bytes, dicom_dataset, small_files
-from tests.real_films import sample
+from tests.real_images import sample
 
 # Which objects are taken
 
@@ -53,7 +53,7 @@ def test_other_objects_are_refused_by_their_name(name, said):
     assert said in refused.message
 
 
-def test_a_detectors_raw_data_are_no_film():
+def test_a_detectors_raw_data_are_no_image():
     refused = refusal(dicom(TWELVE_BITS, SOPClassUID=DigitalXRayImageStorageForProcessing))
     assert refused.reason == "unsupported_object"
     assert "presentation" in refused.next_step
@@ -85,14 +85,14 @@ def test_lateral_and_oblique_views_are_refused(view):
 
 @pytest.mark.parametrize("view", ["PA", "AP", "LLD", "RLD", "LATERAL DECUB", ""])
 def test_frontal_views_are_taken_lying_on_the_side_too(view):
-    assert read_film(dicom(TWELVE_BITS, ViewPosition=view)).tags.view == (view or None)
+    assert read_image(dicom(TWELVE_BITS, ViewPosition=view)).tags.view == (view or None)
 
 
 @pytest.mark.parametrize(("meaning", "view"), [("postero-anterior", "PA"), ("antero-posterior", "AP")])
 def test_a_coded_view_is_read(meaning, view):
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "R-10206", "SRT", meaning
-    assert read_film(dicom(TWELVE_BITS, ViewCodeSequence=[code])).tags.view == view
+    assert read_image(dicom(TWELVE_BITS, ViewCodeSequence=[code])).tags.view == view
 
 
 def test_a_coded_lateral_view_is_refused():
@@ -120,49 +120,49 @@ def test_one_frame_may_be_said_or_not(frames):
     [("064Y", "60-69"), ("090Y", "90+"), ("102Y", "90+"), ("018Y", "10-19"), ("008M", "0-9"), ("64", None), ("", None)],
 )
 def test_of_the_age_ten_years_are_kept(age, band):
-    assert read_film(dicom(TWELVE_BITS, PatientAge=age)).tags.age_band == band
+    assert read_image(dicom(TWELVE_BITS, PatientAge=age)).tags.age_band == band
 
 
 @pytest.mark.parametrize(("sex", "kept"), [("F", "F"), ("M", "M"), ("O", "O"), ("f", "F"), ("MAX", None), ("", None)])
 def test_of_the_sex_three_letters_are_kept(sex, kept):
-    assert read_film(dicom(TWELVE_BITS, PatientSex=sex)).tags.sex == kept
+    assert read_image(dicom(TWELVE_BITS, PatientSex=sex)).tags.sex == kept
 
 
 def test_of_the_manufacturer_64_printable_characters_are_kept():
     name = "Röntgen\x07 & Söhne " + "x" * 80
     assert (
-        read_film(dicom(TWELVE_BITS, Manufacturer=name, SpecificCharacterSet="ISO_IR 192")).tags.manufacturer
+        read_image(dicom(TWELVE_BITS, Manufacturer=name, SpecificCharacterSet="ISO_IR 192")).tags.manufacturer
         == ("Röntgen & Söhne " + "x" * 80)[:64]
     )
 
 
 def test_view_and_modality_are_kept():
-    tags = read_film(dicom(TWELVE_BITS, ViewPosition="pa")).tags
+    tags = read_image(dicom(TWELVE_BITS, ViewPosition="pa")).tags
     assert (tags.view, tags.modality) == ("PA", "CR")
 
 
 def test_a_name_is_kept_nowhere():
-    film = read_film(dicom(TWELVE_BITS, AccessionNumber="SECRET-ID", InstitutionName="SECRET^NAME", ViewPosition="PA"))
+    film = read_image(dicom(TWELVE_BITS, AccessionNumber="SECRET-ID", InstitutionName="SECRET^NAME", ViewPosition="PA"))
     assert "SECRET" not in repr((film.tags, film.warnings, film.kind))
 
 
 def test_burned_in_text_is_warned_of():
-    assert read_film(dicom(TWELVE_BITS, BurnedInAnnotation="NO")).warnings == ()
-    (warning,) = read_film(dicom(TWELVE_BITS, BurnedInAnnotation="YES")).warnings
+    assert read_image(dicom(TWELVE_BITS, BurnedInAnnotation="NO")).warnings == ()
+    (warning,) = read_image(dicom(TWELVE_BITS, BurnedInAnnotation="YES")).warnings
     assert "text" in warning
 
 
 @pytest.mark.parametrize(("age", "warned"), [("017Y", True), ("000Y", True), ("150M", True), ("018Y", False)])
 def test_children_are_warned_of(age, warned):
-    assert len(read_film(dicom(TWELVE_BITS, PatientAge=age)).warnings) == warned
+    assert len(read_image(dicom(TWELVE_BITS, PatientAge=age)).warnings) == warned
 
 
 # How the image lies
 
 
 @pytest.mark.parametrize("orientation", [["L", "F"], ["LH", "FL"], "", "L"])
-def test_a_film_that_lies_as_films_do_or_does_not_say_is_not_warned_of(orientation):
-    assert read_film(dicom(TWELVE_BITS, PatientOrientation=orientation)).warnings == ()
+def test_an_image_that_lies_as_images_do_or_does_not_say_is_not_warned_of(orientation):
+    assert read_image(dicom(TWELVE_BITS, PatientOrientation=orientation)).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -175,43 +175,43 @@ def test_a_film_that_lies_as_films_do_or_does_not_say_is_not_warned_of(orientati
         (["A", "F"], "turned"),
     ],
 )
-def test_a_film_that_lies_otherwise_is_warned_of(orientation, said):
-    (warning,) = read_film(dicom(TWELVE_BITS, PatientOrientation=orientation)).warnings
+def test_an_image_that_lies_otherwise_is_warned_of(orientation, said):
+    (warning,) = read_image(dicom(TWELVE_BITS, PatientOrientation=orientation)).warnings
     assert said in warning
     assert "left and right may be swapped" in warning
 
 
 @pytest.mark.parametrize(("ratio", "warned"), [([1, 1], False), ([2, 2], False), ([4, 3], True), ([1, 2], True)])
 def test_pixels_that_are_not_square_are_warned_of(ratio, warned):
-    warnings = read_film(dicom(TWELVE_BITS, PixelAspectRatio=ratio)).warnings
+    warnings = read_image(dicom(TWELVE_BITS, PixelAspectRatio=ratio)).warnings
     assert len(warnings) == warned
     assert all("square" in warning for warning in warnings)
 
 
 def test_an_orientation_that_cannot_be_read_is_left_out():
     data = dicom(TWELVE_BITS, PatientOrientation="L" * 5000)
-    assert read_film(data).warnings == ()
+    assert read_image(data).warnings == ()
 
 
 # Real images
 
 
-def test_a_real_chest_film_is_read():
-    film = read_film(sample("RG1_UNCR").read_bytes())
+def test_a_real_chest_image_is_read():
+    film = read_image(sample("RG1_UNCR").read_bytes())
     assert film.image.shape == (1955, 1841)
     assert (film.tags.view, film.tags.modality, film.tags.sex) == ("PA", "CR", "F")
     top_corner, middle_of_chest = film.image[60:160, 20:60].mean(), film.image[900:1100, 880:960].mean()
     assert top_corner < 0.5 < middle_of_chest  # air is black, the spine is white
 
 
-def test_a_real_film_is_the_same_however_it_is_compressed():
+def test_a_real_image_is_the_same_however_it_is_compressed():
     plain = decode(sample("RG1_UNCR").read_bytes())
     np.testing.assert_array_equal(decode(sample("RG1_J2KR").read_bytes()), plain)
     assert np.abs(decode(sample("RG1_J2KI").read_bytes()) - plain).max() < 0.02
 
 
 @pytest.mark.parametrize("name", ["RG3_UNCR", "RG3_J2KI"])
-def test_a_real_film_of_a_leg_is_refused(name):
+def test_a_real_image_of_a_leg_is_refused(name):
     assert refusal(sample(name).read_bytes()).reason == "not_a_chest"
 
 
@@ -222,7 +222,7 @@ def test_real_colours_are_the_same_however_they_are_compressed():
     np.testing.assert_allclose(decode(sample("SC_ybr_full_uncompressed").read_bytes()), rgb, atol=2 / 255)
 
 
-def test_films_are_read_in_many_threads():
+def test_images_are_read_in_many_threads():
     before = list(warnings.filters)
     data = small_files()["DICOM JPEG-LS"]
     expected = decode(data)

@@ -23,15 +23,15 @@ from tests.images.samples import (
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-def test_a_film_without_a_window_is_spread_from_black_to_white(syntax):
+def test_an_image_without_a_window_is_spread_from_black_to_white(syntax):
     close(decode(dicom(TWELVE_BITS, syntax, BitsStored=12)), stretched(TWELVE_BITS))
 
 
-def test_a_big_endian_film_is_read():
+def test_a_big_endian_image_is_read():
     close(decode(dicom(TWELVE_BITS.astype(">u2"), ExplicitVRBigEndian, BitsStored=12)), stretched(TWELVE_BITS))
 
 
-def test_a_film_of_8_bits_is_read():
+def test_an_image_of_8_bits_is_read():
     close(decode(dicom(smooth_grey())), stretched(smooth_grey().astype(float)))
 
 
@@ -50,9 +50,9 @@ def test_an_odd_number_of_bytes_is_padded_by_one():
 
 def test_signed_values_are_read_as_such():
     values = ramp(-1000, 1000).astype(np.int16)
-    film = decode(dicom(values, BitsStored=16))
-    close(film, stretched(values.astype(float)))
-    assert film[0, 0] == 0  # as unsigned numbers the first would be the largest
+    image = decode(dicom(values, BitsStored=16))
+    close(image, stretched(values.astype(float)))
+    assert image[0, 0] == 0  # as unsigned numbers the first would be the largest
 
 
 def test_signed_values_of_12_bits_are_read_as_such():
@@ -76,30 +76,30 @@ def linear_window(values, centre, width):
 
 
 def test_a_window_spreads_its_values_from_black_to_white():
-    film = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500))
-    close(film, linear_window(TWELVE_BITS.astype(float), 2000, 1500))
-    assert film.min() == 0
-    assert film.max() == 1
+    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500))
+    close(image, linear_window(TWELVE_BITS.astype(float), 2000, 1500))
+    assert image.min() == 0
+    assert image.max() == 1
 
 
 def test_of_several_windows_the_first_is_taken():
-    film = decode(dicom(TWELVE_BITS, WindowCenter=[1000, 3000], WindowWidth=[800, 100]))
-    close(film, linear_window(TWELVE_BITS.astype(float), 1000, 800))
+    image = decode(dicom(TWELVE_BITS, WindowCenter=[1000, 3000], WindowWidth=[800, 100]))
+    close(image, linear_window(TWELVE_BITS.astype(float), 1000, 800))
 
 
 def test_a_window_of_width_1_is_a_threshold():
-    film = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1))
-    np.testing.assert_array_equal(film, TWELVE_BITS > 1999.5)
+    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1))
+    np.testing.assert_array_equal(image, TWELVE_BITS > 1999.5)
 
 
 def test_an_exact_window_has_no_half_values():
-    film = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500, VOILUTFunction="LINEAR_EXACT"))
-    close(film, np.clip((TWELVE_BITS - 2000.0) / 1500 + 0.5, 0, 1))  # PS3.3 C.11.2.1.3.2
+    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500, VOILUTFunction="LINEAR_EXACT"))
+    close(image, np.clip((TWELVE_BITS - 2000.0) / 1500 + 0.5, 0, 1))  # PS3.3 C.11.2.1.3.2
 
 
 def test_a_sigmoid_window_is_one():
-    film = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500, VOILUTFunction="SIGMOID"))
-    close(film, 1 / (1 + np.exp(-4 * (TWELVE_BITS - 2000.0) / 1500)))  # PS3.3 C.11.2.1.3.1
+    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500, VOILUTFunction="SIGMOID"))
+    close(image, 1 / (1 + np.exp(-4 * (TWELVE_BITS - 2000.0) / 1500)))  # PS3.3 C.11.2.1.3.1
 
 
 @pytest.mark.parametrize("width", [0.99, 0, -5, float("1e999")])
@@ -109,7 +109,7 @@ def test_a_window_that_the_standard_forbids_is_left_out(width):
 
 
 @pytest.mark.parametrize("centre", [-5000, 60000])
-def test_a_window_that_shows_nothing_of_the_film_is_left_out(centre):
+def test_a_window_that_shows_nothing_of_the_image_is_left_out(centre):
     close(decode(dicom(TWELVE_BITS, WindowCenter=centre, WindowWidth=100)), stretched(TWELVE_BITS))
 
 
@@ -119,44 +119,44 @@ def test_half_a_window_is_none(elements):
 
 
 def test_the_window_is_of_rescaled_values():
-    film = decode(dicom(TWELVE_BITS, RescaleSlope=0.5, RescaleIntercept=-100, WindowCenter=900, WindowWidth=600))
-    close(film, linear_window(TWELVE_BITS * 0.5 - 100, 900, 600))
+    image = decode(dicom(TWELVE_BITS, RescaleSlope=0.5, RescaleIntercept=-100, WindowCenter=900, WindowWidth=600))
+    close(image, linear_window(TWELVE_BITS * 0.5 - 100, 900, 600))
 
 
 def test_a_negative_slope_turns_the_greys_around():
-    film = decode(dicom(TWELVE_BITS, RescaleSlope=-2, RescaleIntercept=9000))
-    close(film, 1 - stretched(TWELVE_BITS))
+    image = decode(dicom(TWELVE_BITS, RescaleSlope=-2, RescaleIntercept=9000))
+    close(image, 1 - stretched(TWELVE_BITS))
 
 
 def test_a_slope_of_zero_is_left_out_as_nobody_can_have_meant_it():
-    film = decode(dicom(TWELVE_BITS, RescaleSlope=0, RescaleIntercept=7))
-    close(film, stretched(TWELVE_BITS))
+    image = decode(dicom(TWELVE_BITS, RescaleSlope=0, RescaleIntercept=7))
+    close(image, stretched(TWELVE_BITS))
 
 
 def test_a_modality_look_up_comes_before_the_window():
     entries = np.sqrt(np.arange(4096) * 4096).astype(np.int64)
-    film = decode(
+    image = decode(
         dicom(TWELVE_BITS, ModalityLUTSequence=[look_up_item(0, entries, 12)], WindowCenter=2500, WindowWidth=2000)
     )
-    close(film, linear_window(entries[TWELVE_BITS].astype(float), 2500, 2000))
+    close(image, linear_window(entries[TWELVE_BITS].astype(float), 2500, 2000))
 
 
 def test_values_outside_a_look_up_take_its_ends():
     entries = np.arange(1000) ** 2 // 250
-    film = decode(dicom(TWELVE_BITS, VOILUTSequence=[look_up_item(1000, entries, 12)]))
-    close(film, entries[np.clip(TWELVE_BITS.astype(int) - 1000, 0, 999)] / 4095)
+    image = decode(dicom(TWELVE_BITS, VOILUTSequence=[look_up_item(1000, entries, 12)]))
+    close(image, entries[np.clip(TWELVE_BITS.astype(int) - 1000, 0, 999)] / 4095)
 
 
 def test_a_look_up_may_begin_below_zero():
     values, entries = ramp(-500, 499).astype(np.int16), np.arange(1000)
-    film = decode(dicom(values, VOILUTSequence=[look_up_item(-500, entries, 10)]))
-    close(film, (values + 500) / 1023)
+    image = decode(dicom(values, VOILUTSequence=[look_up_item(-500, entries, 10)]))
+    close(image, (values + 500) / 1023)
 
 
 def test_a_look_up_of_65536_entries_says_0():
     entries = np.arange(65536)[::-1]
-    film = decode(dicom(TWELVE_BITS, VOILUTSequence=[look_up_item(0, entries, 16)]))
-    close(film, (65535.0 - TWELVE_BITS) / 65535)
+    image = decode(dicom(TWELVE_BITS, VOILUTSequence=[look_up_item(0, entries, 16)]))
+    close(image, (65535.0 - TWELVE_BITS) / 65535)
 
 
 def test_a_look_up_is_preferred_to_a_window():
@@ -165,56 +165,56 @@ def test_a_look_up_is_preferred_to_a_window():
     close(decode(dicom(TWELVE_BITS, **elements)), (4095.0 - TWELVE_BITS) / 4095)
 
 
-def test_a_film_whose_least_value_is_white_is_inverted():
-    film = decode(dicom(TWELVE_BITS, PhotometricInterpretation="MONOCHROME1", WindowCenter=2000, WindowWidth=1500))
-    close(film, 1 - linear_window(TWELVE_BITS.astype(float), 2000, 1500))
+def test_an_image_whose_least_value_is_white_is_inverted():
+    image = decode(dicom(TWELVE_BITS, PhotometricInterpretation="MONOCHROME1", WindowCenter=2000, WindowWidth=1500))
+    close(image, 1 - linear_window(TWELVE_BITS.astype(float), 2000, 1500))
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_a_film_that_says_inverse_is_inverted_once(photometric):
-    film = decode(dicom(TWELVE_BITS, PhotometricInterpretation=photometric, PresentationLUTShape="INVERSE"))
-    close(film, 1 - stretched(TWELVE_BITS))
+def test_an_image_that_says_inverse_is_inverted_once(photometric):
+    image = decode(dicom(TWELVE_BITS, PhotometricInterpretation=photometric, PresentationLUTShape="INVERSE"))
+    close(image, 1 - stretched(TWELVE_BITS))
 
 
 def test_padding_is_black_and_does_not_spoil_the_greys():
     values = TWELVE_BITS.copy()
     values[:, :10] = 65535
-    film = decode(dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=65535))
+    image = decode(dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=65535))
     inside = values[:, 10:]
-    close(film[:, 10:], 1 - stretched(inside))
-    assert not film[:, :10].any()
+    close(image[:, 10:], 1 - stretched(inside))
+    assert not image[:, :10].any()
 
 
 def test_padding_may_be_a_range():
     values = TWELVE_BITS.copy()
     values[:, :5], values[:, 5:10] = 1, 3
-    film = decode(dicom(values, PixelPaddingValue=0, PixelPaddingRangeLimit=5))
-    close(film[:, 10:], stretched(values[:, 10:]))
-    assert not film[:, :10].any()
+    image = decode(dicom(values, PixelPaddingValue=0, PixelPaddingRangeLimit=5))
+    close(image[:, 10:], stretched(values[:, 10:]))
+    assert not image[:, :10].any()
 
 
 def test_padding_of_signed_pixels_is_negative():
     values = ramp(-1000, 1000).astype(np.int16)
     values[:, :10] = -2000
-    film = decode(dicom(values, PixelPaddingValue=-2000))
-    close(film[:, 10:], stretched(values[:, 10:].astype(float)))
-    assert not film[:, :10].any()
+    image = decode(dicom(values, PixelPaddingValue=-2000))
+    close(image[:, 10:], stretched(values[:, 10:].astype(float)))
+    assert not image[:, :10].any()
 
 
 def test_padding_above_the_stored_bits_is_not_taken_for_a_grey():
     values = ramp(2000, 4095).astype(np.uint16)
     values[:, :10] = 0xF800  # of its lower 12 bits remains 2048, a grey of the image
-    film = decode(dicom(values, BitsStored=12, PixelPaddingValue=0xF800))
-    close(film[:, 10:], stretched(values[:, 10:]))
+    image = decode(dicom(values, BitsStored=12, PixelPaddingValue=0xF800))
+    close(image[:, 10:], stretched(values[:, 10:]))
     assert (values[:, 10:] == 2048).any()
-    assert not film[:, :10].any()
+    assert not image[:, :10].any()
 
 
-def test_a_film_that_is_padding_everywhere_is_blank():
+def test_an_image_that_is_padding_everywhere_is_blank():
     assert refusal(dicom(np.full((80, 80), 7, np.uint16), PixelPaddingValue=7)).reason == "constant"
 
 
-def test_a_film_of_one_value_is_blank():
+def test_an_image_of_one_value_is_blank():
     assert refusal(dicom(np.full((80, 80), 7, np.uint16))).reason == "constant"
 
 
@@ -255,5 +255,5 @@ def test_palette_indices_become_the_luma_of_their_colours():
     for name, entries in zip(("Red", "Green", "Blue"), colours.T, strict=True):
         tables[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, 16]
         tables[f"{name}PaletteColorLookupTableData"] = entries.astype("<u2").tobytes()
-    film = decode(dicom(indices, PhotometricInterpretation="PALETTE COLOR", **SECONDARY, **tables))
-    close(film, luma(colours, 65535)[indices])
+    image = decode(dicom(indices, PhotometricInterpretation="PALETTE COLOR", **SECONDARY, **tables))
+    close(image, luma(colours, 65535)[indices])

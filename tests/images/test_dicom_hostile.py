@@ -9,7 +9,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images import dicom_header
-from covid_core.images.decode import decode, read_film
+from covid_core.images.decode import decode, read_image
 from tests.images.expectations import TWELVE_BITS, close, refusal, stretched
 from tests.images.samples import HEIGHT, compressed_dicom, dicom, jpeg_2000, small_files
 
@@ -21,12 +21,12 @@ def test_a_file_cut_short_anywhere_is_refused(name):
     reasons = set()
     for end in [*range(1, 900, 13), *range(900, len(data) - 2, 499)]:
         try:
-            film = decode(data[:end])
+            image = decode(data[:end])
         except ImageRefusedError as refused:
             reasons.add(refused.reason)
         else:  # only a decoder that can do without the last bytes
             assert end > len(data) - 20
-            np.testing.assert_array_equal(film, whole)
+            np.testing.assert_array_equal(image, whole)
     assert reasons <= {"not_an_image", "damaged", "no_pixel_data", "unsupported_object"}
 
 
@@ -64,7 +64,7 @@ def test_thousands_of_elements_are_refused_at_once(inserted):
     assert refusal(data).reason == "damaged"
 
 
-def test_a_film_with_nested_sequences_is_read_as_long_as_they_end():
+def test_an_image_with_nested_sequences_is_read_as_long_as_they_end():
     nested = (OPEN_SEQUENCE + OPEN_ITEM) * 20 + (ITEM_END + SEQUENCE_END) * 20
     close(decode(with_element(nested, b"\x08\0\x60\0CS")), stretched(TWELVE_BITS))
 
@@ -128,7 +128,7 @@ def test_what_pydicom_says_of_a_file_is_heard_nowhere_and_its_log_is_left_as_it_
     data = with_element(element(0x28, 0x1050, b"DS", b"SECRET^NAME "), b"\xe0\x7f\x10\0OW")
     frame = jpeg_2000(TWELVE_BITS, 12)
     with caplog.at_level(logging.DEBUG):
-        read_film(data)
+        read_image(data)
         refusal(compressed_dicom(TWELVE_BITS, JPEG2000Lossless, frame[: len(frame) // 2]))
     assert caplog.text == ""
     assert {name: logging.getLogger(name).level for name in levels} == levels

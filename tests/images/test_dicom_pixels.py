@@ -50,26 +50,26 @@ def test_jpeg_2000_is_read_in_one_fragment_or_several(fragments):
     frame = jpeg_2000(TWELVE_BITS, 12)
     size = -(-len(frame) // fragments // 2) * 2
     parts = [frame[start : start + size] for start in range(0, len(frame), size)]
-    film = decode(compressed_dicom(TWELVE_BITS, JPEG2000Lossless, parts, BitsStored=12))
-    close(film, stretched(TWELVE_BITS))
+    image = decode(compressed_dicom(TWELVE_BITS, JPEG2000Lossless, parts, BitsStored=12))
+    close(image, stretched(TWELVE_BITS))
 
 
 def test_signed_jpeg_2000_is_read():
     values = ramp(-2048, 2047).astype(np.int16)
-    film = decode(compressed_dicom(values, JPEG2000Lossless, jpeg_2000(values, 12), BitsStored=12))
-    close(film, stretched(values.astype(float)))
+    image = decode(compressed_dicom(values, JPEG2000Lossless, jpeg_2000(values, 12), BitsStored=12))
+    close(image, stretched(values.astype(float)))
 
 
 def test_colours_in_jpeg_2000_become_luma():
     rgb = smooth_colours()
     elements = {**SECONDARY, "PhotometricInterpretation": "YBR_RCT"}
-    film = decode(compressed_dicom(rgb, JPEG2000Lossless, jpeg_2000(rgb, 8), **elements))
-    close(film, luma(rgb))
+    image = decode(compressed_dicom(rgb, JPEG2000Lossless, jpeg_2000(rgb, 8), **elements))
+    close(image, luma(rgb))
 
 
 def test_jpeg_ls_is_read():
-    film = decode(compressed_dicom(TWELVE_BITS, JPEGLSLossless, jpeg_lossless_ls(TWELVE_BITS), BitsStored=12))
-    close(film, stretched(TWELVE_BITS))
+    image = decode(compressed_dicom(TWELVE_BITS, JPEGLSLossless, jpeg_lossless_ls(TWELVE_BITS), BitsStored=12))
+    close(image, stretched(TWELVE_BITS))
 
 
 def test_colours_of_16_bits_in_jpeg_2000_are_refused_by_name():
@@ -107,19 +107,19 @@ def test_colours_in_a_jpeg_become_luma():
     rgb = smooth_colours()
     frame = encoded(Image.fromarray(rgb), "JPEG", quality=95)
     elements = {**SECONDARY, "PhotometricInterpretation": "YBR_FULL_422"}
-    film = decode(compressed_dicom(rgb, JPEGBaseline8Bit, frame, **elements))
-    np.testing.assert_allclose(film, luma(rgb), atol=4 / 255)
+    image = decode(compressed_dicom(rgb, JPEGBaseline8Bit, frame, **elements))
+    np.testing.assert_allclose(image, luma(rgb), atol=4 / 255)
 
 
 # What is refused
 
 
-def test_a_film_without_pixels_is_refused():
+def test_an_image_without_pixels_is_refused():
     assert refusal(dicom(TWELVE_BITS, PixelData=None)).reason == "no_pixel_data"
     assert refusal(dicom(TWELVE_BITS, PixelData=b"")).reason == "no_pixel_data"
 
 
-def test_a_compressed_film_without_a_frame_is_refused():
+def test_a_compressed_image_without_a_frame_is_refused():
     dataset = dicom_dataset(TWELVE_BITS)
     dataset.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
     dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
@@ -256,7 +256,7 @@ def test_a_jpeg_ls_without_its_end_is_refused_before_its_decoder_sees_it():
     assert (refused.reason, "cut short" in refused.message) == ("damaged", True)
 
 
-def test_a_film_for_which_no_memory_is_left_is_too_large_and_not_damaged(monkeypatch):
+def test_an_image_for_which_no_memory_is_left_is_too_large_and_not_damaged(monkeypatch):
     def exhausted(*_arguments, **_options):
         raise MemoryError
 

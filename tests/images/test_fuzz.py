@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.archive import is_archive, members
-from covid_core.images.decode import read_film
-from covid_core.images.types import Film
+from covid_core.images.decode import read_image
+from covid_core.images.types import Radiograph
 from tests.images.samples import small_files
 
 KINDS = {"PNG": 2000, "JPEG": 2000, "DICOM": 4500, "ZIP": 1500}
@@ -88,14 +88,14 @@ def outcome(data):
 
 def outcome_of(content):
     try:
-        return read_film(content())
+        return read_image(content())
     except ImageRefusedError as refusal:
         return refusal
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_the_bytes_the_outcome_is_a_film_or_a_refusal(kind, capfd, caplog):
+def test_whatever_the_bytes_the_outcome_is_an_image_or_a_refusal(kind, capfd, caplog):
     seeds = {name: content for name, content in small_files().items() if name.startswith(kind)}
     found = []
 
@@ -114,7 +114,7 @@ def test_whatever_the_bytes_the_outcome_is_a_film_or_a_refusal(kind, capfd, capl
             data = sealed(data)
         outcomes = outcome(data)
         for one in outcomes:
-            if isinstance(one, Film):
+            if isinstance(one, Radiograph):
                 assert one.image.dtype == np.float32
                 assert one.image.ndim == 2
                 assert np.isfinite(one.image).all()
@@ -125,6 +125,6 @@ def test_whatever_the_bytes_the_outcome_is_a_film_or_a_refusal(kind, capfd, capl
 
     run()
     assert len(found) >= KINDS[kind]
-    assert min(found.count(Film), found.count(ImageRefusedError)) > KINDS[kind] / 50  # both happen
+    assert min(found.count(Radiograph), found.count(ImageRefusedError)) > KINDS[kind] / 50  # both happen
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""

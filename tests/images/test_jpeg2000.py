@@ -18,13 +18,13 @@ SIDE = 3000
 
 
 @pytest.fixture(scope="module")
-def film():
+def image():
     return smooth_grey(SIDE, SIDE).astype(np.uint16)
 
 
 @pytest.fixture(scope="module")
-def codestream(film):
-    return jpeg_2000(film, 12)
+def codestream(image):
+    return jpeg_2000(image, 12)
 
 
 @pytest.mark.parametrize("bare", [True, False])
@@ -54,8 +54,8 @@ def test_what_is_no_codestream_has_no_header():
         {"tile_size": (256, 256), "num_resolutions": 6},
     ],
 )
-def test_what_encoders_write_is_not_too_much(options, film):
-    found = jpeg2000_layout(encoded(Image.fromarray((film // 2).astype(np.uint8)), "JPEG2000", no_jp2=True, **options))
+def test_what_encoders_write_is_not_too_much(options, image):
+    found = jpeg2000_layout(encoded(Image.fromarray((image // 2).astype(np.uint8)), "JPEG2000", no_jp2=True, **options))
     assert (found.width, found.height) == (SIDE, SIDE)
 
 
@@ -96,23 +96,23 @@ def in_tile_header(codestream, styled):
     ],
     ids=str,
 )
-def test_pieces_that_would_take_gigabytes_are_refused_before_they_are_made(style, codestream, film):
+def test_pieces_that_would_take_gigabytes_are_refused_before_they_are_made(style, codestream, image):
     style = dict(style)
     in_tile = style.pop("in_tile", False)
     hostile = with_style(codestream, **style)
     if in_tile:
         hostile = in_tile_header(codestream, hostile)
-    data = compressed_dicom(film, JPEG2000Lossless, hostile)
+    data = compressed_dicom(image, JPEG2000Lossless, hostile)
     with pytest.raises(ImageRefusedError, match="pieces") as caught:
         decode(data)
     assert caught.value.reason == "damaged"
 
 
-def test_the_same_style_written_by_hand_is_read(codestream, film):
+def test_the_same_style_written_by_hand_is_read(codestream, image):
     place = codestream.index(b"\xff\x52")
     assert with_style(codestream)[place : place + 9] == codestream[place : place + 9]
-    data = compressed_dicom(film, JPEG2000Lossless, in_tile_header(codestream, codestream), BitsStored=12)
-    expected = (film - film.min()) / (film.max() - film.min())
+    data = compressed_dicom(image, JPEG2000Lossless, in_tile_header(codestream, codestream), BitsStored=12)
+    expected = (image - image.min()) / (image.max() - image.min())
     np.testing.assert_allclose(decode(data), expected, atol=2e-6)
 
 
@@ -129,11 +129,11 @@ def jp2_with_box(codestream, inserted, long=False):
     return file[: file.index(b"jp2c") - 4] + inserted + box(b"jp2c", codestream, long)
 
 
-def test_a_harmless_codestream_in_another_box_does_not_hide_the_one_that_is_decoded(codestream, film):
+def test_a_harmless_codestream_in_another_box_does_not_hide_the_one_that_is_decoded(codestream, image):
     decoy = box(b"uuid", bytes(16) + codestream[:300] + b"\xff\xd9")
     hostile = jp2_with_box(with_style(codestream, precincts=0x11), decoy)
     with pytest.raises(ImageRefusedError, match="pieces"):
-        decode(compressed_dicom(film, JPEG2000Lossless, hostile))
+        decode(compressed_dicom(image, JPEG2000Lossless, hostile))
 
 
 @pytest.mark.parametrize("long", [True, False])
@@ -148,11 +148,11 @@ def test_the_codestream_is_found_behind_other_boxes(long):
     [b"\0\0\0\0uuid", b"\0\0\0\x07uuid", struct.pack(">L4sQ", 1, b"uuid", 15), box(b"free", b"") * 100_000, b"\0" * 5],
     ids=["endless", "too short", "long and too short", "many", "shifted"],
 )
-def test_boxes_that_lead_to_no_codestream_are_refused(inserted, codestream, film):
+def test_boxes_that_lead_to_no_codestream_are_refused(inserted, codestream, image):
     data = jp2_with_box(codestream, inserted)
     assert jpeg2000_layout(data) is None
     with pytest.raises(ImageRefusedError, match="no header"):
-        decode(compressed_dicom(film, JPEG2000Lossless, data))
+        decode(compressed_dicom(image, JPEG2000Lossless, data))
 
 
 def test_a_codestream_behind_anything_but_boxes_is_none(codestream):

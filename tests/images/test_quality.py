@@ -38,11 +38,11 @@ def only_warning(image: GreyImage) -> str:
     return sentence
 
 
-def test_a_good_film_has_no_warning() -> None:
+def test_a_good_image_has_no_warning() -> None:
     assert quality_warnings(film()) == ()
 
 
-def test_a_film_with_fewer_pixels_than_the_model_reads_is_small() -> None:
+def test_an_image_with_fewer_pixels_than_the_model_reads_is_small() -> None:
     assert only_warning(film(300, 223)).startswith(
         "The image is only 223 pixels on its shorter side and the model reads 224, so detail is missing."
     )
@@ -64,7 +64,7 @@ def test_a_margin_does_not_count_as_black_or_as_contrast() -> None:
     assert measure(image).contrast == pytest.approx(measure(0.4 + 0.2 * film()).contrast, abs=0.01)
 
 
-def test_a_flat_film_is_told_how_much_of_the_range_it_uses() -> None:
+def test_a_flat_image_is_told_how_much_of_the_range_it_uses() -> None:
     image = 0.4 + 0.2 * film()
     low, high = np.percentile(image[90:510, 90:510], [1, 99])
     assert only_warning(image).startswith(f"The image is flat: it uses only {high - low:.0%} of the range")
@@ -84,16 +84,16 @@ def test_black_and_white_corners_are_no_fault() -> None:
     assert quality_warnings(image) == ()
 
 
-def test_a_film_in_sixteen_shades_lacks_most_of_them() -> None:
+def test_an_image_in_sixteen_shades_lacks_most_of_them() -> None:
     image = (np.rint(film() * 15) / 15).astype(np.float32)
     assert only_warning(image).startswith("94% of the shades of grey are missing")
 
 
-def test_a_film_in_sixteen_bits_lacks_no_shade() -> None:
+def test_an_image_in_sixteen_bits_lacks_no_shade() -> None:
     assert measure((np.rint(film() * 65535) / 65535).astype(np.float32)).shades == 1
 
 
-def test_a_blurred_film_is_called_blurred_at_any_size() -> None:
+def test_a_blurred_image_is_called_blurred_at_any_size() -> None:
     for times in (1, 2, 3):
         image = film(500, 500).repeat(times, axis=0).repeat(times, axis=1)
         assert quality_warnings(image) == ()
@@ -121,9 +121,9 @@ def test_an_empty_picture_is_measured_without_complaint_and_called_flat(shape: t
 
 
 @pytest.mark.parametrize("film_rows", [1, 3, 10])
-def test_a_film_of_a_few_lines_in_an_empty_picture_is_measured_without_complaint(film_rows: int) -> None:
+def test_an_image_of_a_few_lines_in_an_empty_picture_is_measured_without_complaint(image_rows: int) -> None:
     image = np.zeros((300, 300), np.float32)
-    image[100 : 100 + film_rows, 50:250] = film()[:film_rows, :200]
+    image[100 : 100 + image_rows, 50:250] = film()[:image_rows, :200]
     assert "% of the picture is empty border" in " ".join(quality_warnings(image))
 
 
@@ -134,7 +134,7 @@ def test_the_picture_is_left_as_it_was() -> None:
     np.testing.assert_array_equal(image, before)
 
 
-def test_a_turned_film_gets_the_same_warnings() -> None:
+def test_a_turned_image_gets_the_same_warnings() -> None:
     image = np.zeros((900, 700), np.float32)
     image[200:700, 100:600] = film(500, 500)
     assert quality_warnings(np.rot90(image)) == quality_warnings(image) != ()
@@ -153,7 +153,7 @@ def _seconds_for(image: GreyImage) -> float:
 
 
 @pytest.mark.slow
-def test_each_warning_is_given_on_at_most_one_in_fifty_films_of_the_cohort(real_dataset: Path) -> None:
+def test_each_warning_is_given_on_at_most_one_in_fifty_images_of_the_cohort(real_dataset: Path) -> None:
     cohort = select_cohort(read_metadata(real_dataset / "metadata.csv"), real_dataset / "images").table
     found = [quality_warnings(decode_file(real_dataset / "images" / name)) for name in cohort["filename"]]
     for kind in (

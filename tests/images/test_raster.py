@@ -12,8 +12,8 @@ from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images import codestream, raster
-from covid_core.images.decode import decode, read_film
-from covid_core.images.types import FilmTags
+from covid_core.images.decode import decode, read_image
+from covid_core.images.types import Tags
 from tests.images.expectations import refusal
 from tests.images.samples import (
     HEIGHT,
@@ -158,11 +158,11 @@ def test_a_16_bit_png_is_turned_upright_too():
     np.testing.assert_allclose(film, np.rot90(values, -1) / 65535, atol=1e-7)
 
 
-def test_broken_metadata_does_not_cost_a_readable_film():
+def test_broken_metadata_does_not_cost_a_readable_image():
     np.testing.assert_allclose(decode(broken_exif_jpeg()), smooth_grey() / 255, atol=6 / 255)
 
 
-def test_an_orientation_of_the_wrong_type_does_not_cost_a_readable_film():
+def test_an_orientation_of_the_wrong_type_does_not_cost_a_readable_image():
     # One entry, tag 0x0112, type ASCII: Pillow cannot write such a block back, which `exif_transpose` would try.
     entry = struct.pack("<HHI4s", 0x0112, 2, 2, b"6\0\0\0")
     further = struct.pack("<HHI4s", 0x0128, 2, 2, b"x\0\0\0")
@@ -243,7 +243,7 @@ def test_64_pixels_a_side_are_enough():
     assert decode(encoded(Image.fromarray(smooth_grey(64, 64)))).shape == (64, 64)
 
 
-def test_a_film_may_be_three_times_as_long_as_wide_but_no_longer():
+def test_an_image_may_be_three_times_as_long_as_wide_but_no_longer():
     assert decode(encoded(Image.fromarray(smooth_grey(100, 300)))).shape == (100, 300)
     assert refusal(encoded(Image.fromarray(smooth_grey(100, 301)))).reason == "bad_shape"
     assert refusal(encoded(Image.fromarray(smooth_grey(301, 100)))).reason == "bad_shape"
@@ -261,7 +261,7 @@ def test_a_picture_that_is_transparent_everywhere_is_refused_as_one_grey():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "MPO"])
-def test_a_file_of_several_pictures_is_refused_because_it_is_unclear_which_is_the_film(kind):
+def test_a_file_of_several_pictures_is_refused_because_it_is_unclear_which_is_the_image(kind):
     first, second = Image.fromarray(smooth_colours()), Image.fromarray(smooth_colours()[::-1].copy())
     refused = refusal(encoded(first, kind, save_all=True, append_images=[second]))
     assert refused.reason == "multi_frame"
@@ -270,9 +270,9 @@ def test_a_file_of_several_pictures_is_refused_because_it_is_unclear_which_is_th
 def test_the_kind_of_the_file_is_kept_and_nothing_else_of_it():
     exif = Image.Exif()
     exif[0x010E] = "SECRET^NAME"
-    film = read_film(encoded(Image.fromarray(smooth_grey()), "JPEG", exif=exif))
+    film = read_image(encoded(Image.fromarray(smooth_grey()), "JPEG", exif=exif))
     assert film.kind == "JPEG"
-    assert film.tags == FilmTags()
+    assert film.tags == Tags()
     assert film.warnings == ()
 
 
@@ -286,7 +286,7 @@ def test_a_png_of_millions_of_empty_pieces_is_refused_at_once(name):
     assert refusal(data).reason == "damaged"
 
 
-def test_as_many_pieces_as_a_film_of_50_mebibytes_has_in_libpng_are_read():
+def test_as_many_pieces_as_an_image_of_50_mebibytes_has_in_libpng_are_read():
     grey = smooth_grey()
     picture = encoded(Image.fromarray(grey))
     header_end = 8 + 25  # signature and IHDR

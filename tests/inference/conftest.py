@@ -4,7 +4,7 @@ import pytest
 
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
-from tests.fake_bundle import write_fake_bundle, write_fake_chest_bundle, write_film
+from tests.fake_bundle import write_fake_bundle, write_fake_chest_bundle, write_image
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def chest_predictor(chest_folder: Path) -> Predictor:
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Twelve images, each with another answer."""
     folder = tmp_path_factory.mktemp("films")
-    return [write_film(folder / f"{seed}.png", seed, height=120 + seed) for seed in range(12)]
+    return [write_image(folder / f"{seed}.png", seed, height=120 + seed) for seed in range(12)]

@@ -10,9 +10,9 @@ import numpy as np
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.preprocess import Preparation
-from covid_core.images.types import FilmTags
+from covid_core.images.types import Tags
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, Screening, SimilarFilm
+from covid_core.inference.prediction import Prediction, Reading, ScreenedOut, Screening, SimilarImage
 
 CREATED = datetime(2026, 11, 23, 21, 30, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 LATER = datetime(2026, 11, 24, 0, 0, 0, tzinfo=UTC)
@@ -60,8 +60,8 @@ INDETERMINATE = Prediction(
     lungs=np.full((8, 8), 0.25, np.float32),
     screening=Screening(distance=0.2, limit=0.5, pose="upright", pose_probability=0.9),
     similar=(
-        SimilarFilm("secret-name.png", "p1", "covid", "radiopaedia.org", 0.31),
-        SimilarFilm("other.png", "p2", "non_covid", "", 0.42),
+        SimilarImage("secret-name.png", "p1", "covid", "radiopaedia.org", 0.31),
+        SimilarImage("other.png", "p2", "non_covid", "", 0.42),
     ),
 )
 COVID = replace(
@@ -69,8 +69,8 @@ COVID = replace(
 )
 OTHER = replace(COVID, label="non_covid", probability_covid=0.1, decision="non_covid")
 NOT_A_CHEST = ScreenedOut("not_a_chest_xray", "This is unlike the frontal chest X-rays that the model knows.")
-COPY = replace(INDETERMINATE, similar=(SimilarFilm("secret-name.png", "p1", "covid", "", 0.0),))
-REFUSED = FilmResult("leg.png", NOT_A_CHEST)
+COPY = replace(INDETERMINATE, similar=(SimilarImage("secret-name.png", "p1", "covid", "", 0.0),))
+REFUSED = Reading("leg.png", NOT_A_CHEST)
 ANYWAY = replace(INDETERMINATE, spread=None, screening=Screening(0.9, 0.5, "upright", 0.9, NOT_A_CHEST))
 CHILD_SEEN = Screening(distance=0.2, limit=0.5, pose="upright", pose_probability=0.9, child=True)
 OPAQUE = replace(
@@ -82,11 +82,11 @@ OPAQUE = replace(
     screening=CHILD_SEEN,
 )
 """What a chest reader says of a child's radiograph with opacities."""
-FULL = FilmResult(
+FULL = Reading(
     "film.png",
     INDETERMINATE,
     kind="PNG",
-    tags=FilmTags("PA", "F", "60-69", "CR", "ACME"),
+    tags=Tags("PA", "F", "60-69", "CR", "ACME"),
     warnings=("The image is dark.",),
     repairs=("turn_right", "invert"),
 )

@@ -11,7 +11,7 @@ INVERSION = np.array([1, -1, 1, 1], np.float32)
 """What inverting the greys does to the channels: the head is as far below as it was above."""
 
 
-def film_map(*, turned=0, inverted=False, lateral=0.0, strange=0.0):
+def image_map(*, turned=0, inverted=False, lateral=0.0, strange=0.0):
     """A feature map (2, 2, 4): lungs everywhere, the head where it lies, what only a lateral image has, what no image has."""
     head = np.rot90(HEAD, turned) * (-1 if inverted else 1)
     return np.dstack([np.full((2, 2), v, np.float32) if np.isscalar(v) else v for v in (1.0, head, lateral, strange)])
@@ -39,9 +39,9 @@ POSES = np.array(["upright", "upside_down", "turned_left", "turned_right", "nega
 
 def some_gate(**others):
     """A gate that knows seven upright images, the second half of which the model was not fitted on."""
-    films = [film_map(strange=0.02 * number) for number in range(7)]
+    images = [image_map(strange=0.02 * number) for number in range(7)]
     arrays = {
-        "references": np.stack([unit(signature(film, 2)[0]) for film in films]),
+        "references": np.stack([unit(signature(image, 2)[0]) for image in images]),
         "filenames": np.array([f"{number}.png" for number in range(7)]),
         "patientids": np.array([f"p{number}" for number in range(7)]),
         "labels": np.array(["covid", "non_covid"] * 3 + ["covid"]),

@@ -21,7 +21,7 @@ from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRL
 from covid_core.errors import CovidCoreError
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.export_dicom import DicomExportError, secondary_capture, structured_report
-from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.wording import CHILD
 from covid_core.text import RESEARCH_ONLY
 from tests.inference.export_samples import (
@@ -73,7 +73,7 @@ def in_memory(**values: Any) -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.5.6.3")
-    film = FileDataset("film", {}, file_meta=meta, preamble=b"\0" * 128)
+    image = FileDataset("film", {}, file_meta=meta, preamble=b"\0" * 128)
     given = {
         "SpecificCharacterSet": "ISO_IR 192",
         "SOPClassUID": DigitalXRayImageStorageForPresentation,
@@ -99,9 +99,9 @@ def in_memory(**values: Any) -> bytes:
         warnings.simplefilter("ignore")  # of values that are not valid: some of these files are bad on purpose
         for keyword, value in given.items():
             if value is not None:
-                setattr(film, keyword, value)
+                setattr(image, keyword, value)
         buffer = io.BytesIO()
-        dcmwrite(buffer, film, enforce_file_format=True)
+        dcmwrite(buffer, image, enforce_file_format=True)
     return buffer.getvalue()
 
 
@@ -198,7 +198,7 @@ def test_both_objects_have_what_the_standard_demands(source: bytes, rgb: NDArray
 def test_the_validator_of_dicom3tools_finds_no_error(
     source: bytes, rgb: NDArray[np.uint8], bundle: Bundle, tmp_path: Path
 ) -> None:
-    for result in (FULL, replace(FULL, outcome=ANYWAY), FilmResult("a", COVID)):
+    for result in (FULL, replace(FULL, outcome=ANYWAY), Reading("a", COVID)):
         made = {
             "SCImage": secondary_capture(source, rgb, result, bundle, CREATED),
             "ComprehensiveSR": structured_report(source, result, bundle, CREATED),
@@ -212,7 +212,7 @@ def test_the_validator_of_dicom3tools_finds_no_error(
             assert "Error" not in said
 
 
-def test_both_objects_are_filed_with_the_study_of_the_film(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_both_objects_are_filed_with_the_study_of_the_image(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     for data in (
         secondary_capture(in_memory(), rgb, FULL, bundle, CREATED),
         structured_report(in_memory(), FULL, bundle, CREATED),
@@ -273,17 +273,17 @@ def test_the_capture_says_what_it_is(rgb: NDArray[np.uint8], bundle: Bundle) -> 
     assert (capture.ManufacturerModelName, capture.ConversionType) == ("net-a", "WSD")
 
 
-def test_both_objects_refer_to_the_film(source: bytes, rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    film = dcmread(io.BytesIO(source), stop_before_pixels=True, force=True)  # one of them has no preamble
+def test_both_objects_refer_to_the_image(source: bytes, rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+    image = dcmread(io.BytesIO(source), stop_before_pixels=True, force=True)  # one of them has no preamble
     capture = opened(secondary_capture(source, rgb, FULL, bundle, CREATED))
     report = opened(structured_report(source, FULL, bundle, CREATED))
-    assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
-    assert capture.SourceImageSequence[0].ReferencedSOPClassUID == film.SOPClassUID
+    assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
+    assert capture.SourceImageSequence[0].ReferencedSOPClassUID == image.SOPClassUID
     images = [item.ReferencedSOPSequence[0] for item in content(report) if item.ValueType == "IMAGE"]
-    assert [one.ReferencedSOPInstanceUID for one in images] == [film.SOPInstanceUID]
+    assert [one.ReferencedSOPInstanceUID for one in images] == [image.SOPInstanceUID]
     evidence = report.CurrentRequestedProcedureEvidenceSequence[0]
-    assert evidence.StudyInstanceUID == film.StudyInstanceUID
-    assert evidence.ReferencedSeriesSequence[0].SeriesInstanceUID == film.SeriesInstanceUID
+    assert evidence.StudyInstanceUID == image.StudyInstanceUID
+    assert evidence.ReferencedSeriesSequence[0].SeriesInstanceUID == image.SeriesInstanceUID
 
 
 def test_the_new_objects_have_identities_of_their_own(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
@@ -304,7 +304,7 @@ def test_the_new_objects_have_identities_of_their_own(rgb: NDArray[np.uint8], bu
     assert all(uid.is_valid and uid.startswith("2.25.") for uid in uids)
 
 
-def test_the_observer_is_the_model_whatever_the_film(bundle: Bundle) -> None:
+def test_the_observer_is_the_model_whatever_the_image(bundle: Bundle) -> None:
     def observer(source: bytes, by: Bundle) -> str:
         report = opened(structured_report(source, FULL, by, CREATED))
         (item,) = (
@@ -312,8 +312,8 @@ def test_the_observer_is_the_model_whatever_the_film(bundle: Bundle) -> None:
         )
         return str(item.UID)
 
-    another_film = in_memory(SOPInstanceUID="1.2.3.4.5.6.9")
-    assert observer(in_memory(), bundle) == observer(another_film, bundle)
+    another_image = in_memory(SOPInstanceUID="1.2.3.4.5.6.9")
+    assert observer(in_memory(), bundle) == observer(another_image, bundle)
     assert observer(in_memory(), bundle) != observer(in_memory(), replace(bundle, version="v2"))
 
 
@@ -357,7 +357,7 @@ def test_a_measurement_report_is_read_by_highdicom(bundle: Bundle) -> None:
     ],
 )
 def test_the_decision_is_coded(prediction: Any, code: str, meaning: str, bundle: Bundle) -> None:
-    report = opened(structured_report(in_memory(), FilmResult("a", prediction), bundle, CREATED))
+    report = opened(structured_report(in_memory(), Reading("a", prediction), bundle, CREATED))
     (item,) = (item for item in content(report) if item.ConceptNameCodeSequence[0].CodeValue == "840539006")
     value = item.ConceptCodeSequence[0]
     assert (value.CodeValue, value.CodingSchemeDesignator, value.CodeMeaning) == (code, "SCT", meaning)
@@ -391,13 +391,13 @@ def test_the_report_says(sentence: str, bundle: Bundle) -> None:
     assert sentence in texts(opened(structured_report(in_memory(), FULL, bundle, CREATED)))
 
 
-def test_a_film_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_an_image_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     result = replace(FULL, outcome=ANYWAY)
     capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
     report = opened(structured_report(in_memory(), result, bundle, CREATED))
     mark = (
-        "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
-        "knows."
+        "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the "
+        "model knows."
     )
     assert mark in capture.ImageComments
     assert mark in texts(report)
@@ -405,7 +405,7 @@ def test_a_film_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundl
     assert all("PREDICTED ANYWAY" in one.SeriesDescription for one in (capture, report))
 
 
-def test_a_film_predicted_anyway_is_given_no_spread(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_an_image_predicted_anyway_is_given_no_spread(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     result = replace(FULL, outcome=ANYWAY)
     report = opened(structured_report(in_memory(), result, bundle, CREATED))
     assert set(numbers(report)) == {"122157", "OPERATING_POINT", "INDET_FROM", "INDET_TO", "HEAT_IN_LUNGS"}
@@ -427,13 +427,13 @@ def test_both_say_what_speaks_against_relying_on_the_result(
 
 
 def test_both_say_that_it_looks_like_a_child(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    result = FilmResult("a", OPAQUE)
+    result = Reading("a", OPAQUE)
     assert CHILD in opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED)).ImageComments
     assert CHILD in texts(opened(structured_report(in_memory(), result, bundle, CREATED)))
 
 
 def test_the_report_holds_the_pattern_and_the_affected_share_where_the_model_tells_them(bundle: Bundle) -> None:
-    report = opened(structured_report(in_memory(), FilmResult("a", OPAQUE), bundle, CREATED))
+    report = opened(structured_report(in_memory(), Reading("a", OPAQUE), bundle, CREATED))
     assert numbers(report) == {
         **{"122157": 0.9, "OPERATING_POINT": 0.4, "INDET_FROM": 0.31, "INDET_TO": 0.68},
         **{"PATTERN": 0.97, "LUNGS_AFFECTED": 0.236},
@@ -450,8 +450,8 @@ def test_the_comments_are_no_longer_than_a_long_text(rgb: NDArray[np.uint8], bun
     assert comments.startswith(RESEARCH_ONLY)
 
 
-def test_a_film_without_heat_has_its_report(bundle: Bundle) -> None:
-    cold = FilmResult("a", replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32)))
+def test_an_image_without_heat_has_its_report(bundle: Bundle) -> None:
+    cold = Reading("a", replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32)))
     assert "HEAT_IN_LUNGS" not in numbers(opened(structured_report(in_memory(), cold, bundle, CREATED)))
 
 
@@ -467,25 +467,25 @@ def test_the_name_of_the_file_goes_nowhere(rgb: NDArray[np.uint8], bundle: Bundl
 
 
 @pytest.mark.parametrize("said", ["YES", "NO", None])
-def test_burned_in_text_is_told_as_the_film_tells_it(said: str | None, rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_burned_in_text_is_told_as_the_image_tells_it(said: str | None, rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     capture = opened(secondary_capture(in_memory(BurnedInAnnotation=said), rgb, FULL, bundle, CREATED))
     assert capture.get("BurnedInAnnotation") == said
 
 
-def test_a_lossy_film_gives_a_lossy_capture(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_a_lossy_image_gives_a_lossy_capture(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     source = in_memory(LossyImageCompression="01", LossyImageCompressionRatio="10.5")
     capture = opened(secondary_capture(source, rgb, FULL, bundle, CREATED))
     assert (capture.LossyImageCompression, capture.LossyImageCompressionRatio) == ("01", 10.5)
     assert "LossyImageCompression" not in opened(secondary_capture(in_memory(), rgb, FULL, bundle, CREATED))
 
 
-def test_the_orientation_is_taken_over_unless_the_film_was_turned(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_the_orientation_is_taken_over_unless_the_image_was_turned(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     as_it_is, turned = replace(FULL, repairs=()), FULL
     assert list(opened(secondary_capture(in_memory(), rgb, as_it_is, bundle, CREATED)).PatientOrientation) == ["L", "F"]
     assert not opened(secondary_capture(in_memory(), rgb, turned, bundle, CREATED)).PatientOrientation
 
 
-def test_what_the_film_does_not_say_is_left_blank(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_what_the_image_does_not_say_is_left_blank(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     unknown = dict.fromkeys(name for name in _PATIENT_AND_STUDY if name != "StudyInstanceUID")
     source = in_memory(**unknown, SpecificCharacterSet=None, StudyDescription=None)
     for data in (
@@ -528,7 +528,7 @@ def test_unusual_values_are_taken_over_without_a_word(
     assert "Marker" not in "".join(capfd.readouterr())
 
 
-def test_times_are_those_of_the_zone_of_the_film(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_times_are_those_of_the_zone_of_the_image(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     source = in_memory(TimezoneOffsetFromUTC="+0200")
     for data in (
         secondary_capture(source, rgb, FULL, bundle, CREATED),
@@ -542,7 +542,7 @@ def test_times_are_those_of_the_zone_of_the_film(rgb: NDArray[np.uint8], bundle:
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"])
 @pytest.mark.parametrize("value", [None, "no uid", "1.2..3"])
-def test_a_film_of_no_known_study_is_refused(keyword: str, value: str | None, bundle: Bundle) -> None:
+def test_an_image_of_no_known_study_is_refused(keyword: str, value: str | None, bundle: Bundle) -> None:
     with pytest.raises(DicomExportError, match="does not say which study") as refused:
         structured_report(in_memory(**{keyword: value}), FULL, bundle, CREATED)
     assert isinstance(refused.value, CovidCoreError)
@@ -560,12 +560,12 @@ def test_what_is_no_dicom_file_is_refused(data: bytes, rgb: NDArray[np.uint8], b
         secondary_capture(data, rgb, FULL, bundle, CREATED)
 
 
-def test_a_deflated_film_is_refused_unread(bundle: Bundle) -> None:
+def test_a_deflated_image_is_refused_unread(bundle: Bundle) -> None:
     with pytest.raises(DicomExportError, match="deflated"):
         structured_report(packaged("image_dfl.dcm"), FULL, bundle, CREATED)
 
 
-def test_a_refusal_does_not_quote_the_film(bundle: Bundle) -> None:
+def test_a_refusal_does_not_quote_the_image(bundle: Bundle) -> None:
     cut = in_memory(PatientName="Marker^Marker")[:300]
     with pytest.raises(DicomExportError) as refused:
         structured_report(cut, FULL, bundle, CREATED)
@@ -573,7 +573,7 @@ def test_a_refusal_does_not_quote_the_film(bundle: Bundle) -> None:
     assert "Marker" not in str(refused.value)
 
 
-def test_a_refused_film_has_nothing_to_file(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
+def test_a_refused_image_has_nothing_to_file(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     with pytest.raises(DicomExportError, match="refused image"):
         secondary_capture(in_memory(), rgb, REFUSED, bundle, CREATED)
     with pytest.raises(DicomExportError, match="refused image"):

@@ -11,7 +11,7 @@ from covid_core.images.preprocess import prepare
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.explanation import DenseHead, QuestionsHead, grad_cam, load_head, overlay
 from covid_core.inference.predictor import Predictor
-from tests.fake_bundle import PREPARATION, start_tensorflow, tiny_classifier, tiny_reader, write_film
+from tests.fake_bundle import PREPARATION, start_tensorflow, tiny_classifier, tiny_reader, write_image
 
 
 def head_of(hidden_kernel, hidden_bias, output_kernel):
@@ -50,11 +50,11 @@ def test_the_closed_form_equals_the_gradients_of_tensorflow(bundle_folder, tmp_p
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
-    path = write_film(tmp_path / "film.png", seed)
-    film = prepare(decode_file(path), PREPARATION)
+    path = write_image(tmp_path / "film.png", seed)
+    image = prepare(decode_file(path), PREPARATION)
     model.get_layer("probability_covid").activation = keras.activations.linear  # the logit before the sigmoid
     to_features = keras.Model(model.input, model.get_layer("pooling").input)
-    features = tf.convert_to_tensor(to_features(film[None, ..., None].astype(np.float32)))
+    features = tf.convert_to_tensor(to_features(image[None, ..., None].astype(np.float32)))
     with tf.GradientTape() as tape:
         tape.watch(features)
         value = features
@@ -118,8 +118,8 @@ def test_the_heat_of_the_served_reader_equals_the_gradients_of_tensorflow(chest_
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
-    film = prepare(decode_file(write_film(tmp_path / "film.png", seed)), PREPARATION)
-    given = keras.Model(model.input, model.get_layer("feature_map").output)(film[None, ..., None].astype(np.float32))
+    image = prepare(decode_file(write_image(tmp_path / "film.png", seed)), PREPARATION)
+    given = keras.Model(model.input, model.get_layer("feature_map").output)(image[None, ..., None].astype(np.float32))
     features = tf.convert_to_tensor(given)
     questions = model.get_layer("questions")
     with tf.GradientTape() as tape:
@@ -127,21 +127,21 @@ def test_the_heat_of_the_served_reader_equals_the_gradients_of_tensorflow(chest_
         answers = questions(model.get_layer("pooling")(features))[0]
         log_probability = tf.math.log(answers[0] * answers[1])
     np.testing.assert_allclose(
-        float(tf.exp(log_probability)), chest_predictor.network.invoke(film).probability, atol=1e-5
+        float(tf.exp(log_probability)), chest_predictor.network.invoke(image).probability, atol=1e-5
     )
     weights = tape.gradient(log_probability, features).numpy()[0].mean(axis=(0, 1))
     expected = np.maximum((features.numpy()[0] * weights).sum(axis=-1), 0)
     assert expected.max() > 0
-    served = chest_predictor.predict_prepared(film).heat
+    served = chest_predictor.predict_prepared(image).heat
     np.testing.assert_allclose(served, expected / expected.max(), rtol=1e-3, atol=1e-4)
 
 
-def test_the_overlay_leaves_the_film_outside_the_box_as_it_is():
-    film = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+def test_the_overlay_leaves_the_image_outside_the_box_as_it_is():
+    image = np.random.default_rng(0).random((60, 80)).astype(np.float32)
     box = (10, 5, 70, 50)
-    drawn = overlay(film, np.ones((7, 7), np.float32), box)
-    grey = np.rint(film * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
-    outside = np.ones(film.shape, bool)
+    drawn = overlay(image, np.ones((7, 7), np.float32), box)
+    grey = np.rint(image * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    outside = np.ones(image.shape, bool)
     outside[5:50, 10:70] = False
     assert drawn.shape == (60, 80, 3)
     assert drawn.dtype == np.uint8
@@ -149,10 +149,10 @@ def test_the_overlay_leaves_the_film_outside_the_box_as_it_is():
     assert (drawn[~outside] != grey[~outside]).any(axis=-1).mean() > 0.99
 
 
-def test_the_overlay_of_no_heat_is_the_film():
-    film = np.random.default_rng(1).random((40, 40)).astype(np.float32)
-    drawn = overlay(film, np.zeros((7, 7), np.float32), (0, 0, 40, 40))
-    np.testing.assert_array_equal(drawn, np.rint(film * 255).astype(np.uint8)[..., None].repeat(3, axis=2))
+def test_the_overlay_of_no_heat_is_the_image():
+    image = np.random.default_rng(1).random((40, 40)).astype(np.float32)
+    drawn = overlay(image, np.zeros((7, 7), np.float32), (0, 0, 40, 40))
+    np.testing.assert_array_equal(drawn, np.rint(image * 255).astype(np.uint8)[..., None].repeat(3, axis=2))
 
 
 def test_the_hottest_place_is_drawn_with_the_given_opacity_in_the_brightest_colour():

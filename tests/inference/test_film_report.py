@@ -19,12 +19,12 @@ from covid_core.inference.export_pdf import (
     PICTURE_SIDE,
     TITLE,
     ReportPage,
-    film_report_pdf,
     limitations,
     printable,
+    reading_pdf,
     report_time,
 )
-from covid_core.inference.prediction import FilmResult
+from covid_core.inference.prediction import Reading
 from covid_core.inference.wording import CHILD
 from covid_core.text import RESEARCH_ONLY
 from tests.inference.export_samples import (
@@ -44,7 +44,7 @@ from tests.inference.export_samples import (
     evaluation,
     sample_bundle,
 )
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 
 A4 = (595.28, 841.89)  # points, ISO 216
 WORTHLESS = "so the result says nothing of how good it is."
@@ -57,7 +57,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def film() -> np.ndarray:
-    return phantom_film(np.random.default_rng(1), "covid", size=160).astype(np.float32) / 255
+    return phantom_image(np.random.default_rng(1), "covid", size=160).astype(np.float32) / 255
 
 
 def read(data: bytes) -> pypdf.PdfReader:
@@ -71,14 +71,14 @@ def text_of(data: bytes, page: int = 0) -> str:
 
 def report(
     bundle: Bundle,
-    result: FilmResult,
+    result: Reading,
     image: np.ndarray | None = None,
     *,
     patient: str = "",
     title: str = "3 of 5",
     created: datetime = CREATED,
 ) -> bytes:
-    return film_report_pdf([ReportPage(result, image, patient, title)], bundle, evaluation(), created)
+    return reading_pdf([ReportPage(result, image, patient, title)], bundle, evaluation(), created)
 
 
 def drawn_pictures(data: bytes) -> list[tuple[float, float, float, float]]:
@@ -141,7 +141,7 @@ def test_a_report_says_everything_that_is_known_of_an_image(bundle: Bundle, film
 
 
 def test_a_call_has_its_confidence_and_what_it_does_not_mean(bundle: Bundle) -> None:
-    covid, other = (text_of(report(bundle, FilmResult("a.png", one))) for one in (COVID, OTHER))
+    covid, other = (text_of(report(bundle, Reading("a.png", one))) for one in (COVID, OTHER))
     assert "Confidence 90%; P(COVID-19) 0.900" in covid
     assert "does not mean healthy" not in covid
     assert "Confidence 90%; P(COVID-19) 0.100" in other
@@ -150,22 +150,22 @@ def test_a_call_has_its_confidence_and_what_it_does_not_mean(bundle: Bundle) -> 
     assert "spread" not in covid
 
 
-def test_similar_films_are_not_named(bundle: Bundle) -> None:
+def test_similar_images_are_not_named(bundle: Bundle) -> None:
     assert "secret-name" not in text_of(report(bundle, FULL))
 
 
-def test_a_film_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
+def test_an_image_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), film))
     mark = (
-        "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the model "
-        "knows."
+        "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the "
+        "model knows."
     )
     assert mark in said
     assert said.index(mark) < said.index("Indeterminate")
     assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, film))
 
 
-def test_a_film_predicted_anyway_is_given_no_spread(bundle: Bundle) -> None:
+def test_an_image_predicted_anyway_is_given_no_spread(bundle: Bundle) -> None:
     said = text_of(report(bundle, replace(FULL, outcome=ANYWAY)))
     assert "P(COVID-19) 0.620" in said
     assert "grey: indeterminate, 0.31 to 0.68" in said
@@ -173,7 +173,7 @@ def test_a_film_predicted_anyway_is_given_no_spread(bundle: Bundle) -> None:
     assert "0.80" not in said.split("Similar images")[0]
 
 
-def test_a_film_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> None:
+def test_an_image_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> None:
     copy = replace(ANYWAY, similar=COPY.similar)
     odd = ("Predicted anyway is how this warning of the file begins.", "The image is dark.")
     said = text_of(report(bundle, replace(FULL, outcome=copy, warnings=odd)))
@@ -182,17 +182,17 @@ def test_a_film_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> Non
 
 
 def test_that_it_looks_like_a_child_stands_among_the_warnings_predicted_anyway_or_not(bundle: Bundle) -> None:
-    passed = text_of(report(bundle, FilmResult("a.png", OPAQUE)))
+    passed = text_of(report(bundle, Reading("a.png", OPAQUE)))
     assert f"Warnings {CHILD}" in passed
     assert "PREDICTED ANYWAY" not in passed
     refused = replace(OPAQUE, screening=replace(CHILD_SEEN, refusal=NOT_A_CHEST))
-    said = text_of(report(bundle, FilmResult("a.png", refused, warnings=("The image is dark.",))))
+    said = text_of(report(bundle, Reading("a.png", refused, warnings=("The image is dark.",))))
     assert f"Warnings {CHILD} The image is dark." in said
     assert said.count(NOT_A_CHEST.message) == 1
     assert "child's radiograph" not in text_of(report(bundle, FULL))
 
 
-def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:
+def test_a_refused_image_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:
     said = text_of(report(bundle, REFUSED, film))
     assert (
         "Refused This is unlike the frontal chest X-rays that the model knows. No prediction was made (reason: not_a_chest_xray)."
@@ -204,19 +204,19 @@ def test_a_refused_film_has_a_page_with_reason_and_next_step(bundle: Bundle, fil
     assert "net-a" in said
 
 
-def test_every_film_has_one_a4_page(bundle: Bundle, film: np.ndarray) -> None:
+def test_every_image_has_one_a4_page(bundle: Bundle, film: np.ndarray) -> None:
     titles = [f"{number} of 3" for number in (1, 2, 3)]
-    films = ((FULL, film), (REFUSED, None), (FilmResult("b.png", COVID), film))
+    films = ((FULL, film), (REFUSED, None), (Reading("b.png", COVID), film))
     pages = [ReportPage(result, image, title=title) for title, (result, image) in zip(titles, films, strict=True)]
-    document = read(film_report_pdf(pages, bundle, None, CREATED))
+    document = read(reading_pdf(pages, bundle, None, CREATED))
     assert [tuple(map(float, page.mediabox[2:])) for page in document.pages] == [pytest.approx(A4, abs=0.1)] * 3
     assert all(title in page.extract_text() for page, title in zip(document.pages, titles, strict=True))
     assert "Page 3" in document.pages[2].extract_text()
 
 
 @pytest.mark.parametrize("title", ["", "1 of 1"])
-@pytest.mark.parametrize("result", [FULL, replace(FULL, outcome=ANYWAY), REFUSED, FilmResult("a", COVID)])
-def test_the_name_of_the_file_is_not_printed(bundle: Bundle, film: np.ndarray, result: FilmResult, title: str) -> None:
+@pytest.mark.parametrize("result", [FULL, replace(FULL, outcome=ANYWAY), REFUSED, Reading("a", COVID)])
+def test_the_name_of_the_file_is_not_printed(bundle: Bundle, film: np.ndarray, result: Reading, title: str) -> None:
     data = report(bundle, replace(result, file="DOE^JANE.dcm"), film, title=title)
     assert "DOE" not in text_of(data)
     assert b"DOE^JANE" not in data
@@ -279,7 +279,7 @@ def test_many_threads_make_the_same_report(bundle: Bundle, film: np.ndarray) -> 
 
 
 @pytest.mark.parametrize(("height", "width"), [(200, 100), (100, 200), (1500, 1200), (64, 190)])
-def test_the_film_and_its_heat_map_keep_their_shape(bundle: Bundle, height: int, width: int) -> None:
+def test_the_image_and_its_heat_map_keep_their_shape(bundle: Bundle, height: int, width: int) -> None:
     image = np.random.default_rng(0).random((height, width), np.float32)
     data = report(bundle, FULL, image)
     places = drawn_pictures(data)
@@ -295,7 +295,7 @@ def test_the_film_and_its_heat_map_keep_their_shape(bundle: Bundle, height: int,
     assert max(max(one["/Width"], one["/Height"]) for one in stored) <= PICTURE_SIDE
 
 
-def test_a_page_without_a_film_has_no_picture(bundle: Bundle) -> None:
+def test_a_page_without_an_image_has_no_picture(bundle: Bundle) -> None:
     assert drawn_pictures(report(bundle, FULL)) == []
     assert len(drawn_pictures(report(bundle, REFUSED, np.zeros((80, 80), np.float32)))) == 1
 
@@ -310,16 +310,16 @@ def test_the_heat_map_shows_where_the_heat_is(bundle: Bundle) -> None:
     assert np.ptp(heated[:, 20:60], axis=2).mean() < 5
 
 
-def test_a_film_without_heat_has_its_report(bundle: Bundle, film: np.ndarray) -> None:
+def test_an_image_without_heat_has_its_report(bundle: Bundle, film: np.ndarray) -> None:
     cold = replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32))
-    said = text_of(report(bundle, FilmResult("cold.png", cold), film))
+    said = text_of(report(bundle, Reading("cold.png", cold), film))
     assert "Nothing in the image raised the probability of COVID-19, so there is no heat to show." in said
     assert "of the heat lies" not in said
 
 
 def test_long_texts_fit_the_page(bundle: Bundle, film: np.ndarray) -> None:
     long = replace(FULL, warnings=tuple(f"{n}. " + "long words " * 60 for n in range(40)))
-    data = film_report_pdf([ReportPage(long, film, "n" * 900, "x" * 5000)], bundle, evaluation(), CREATED)
+    data = reading_pdf([ReportPage(long, film, "n" * 900, "x" * 5000)], bundle, evaluation(), CREATED)
     assert len(read(data).pages) == 1
     said = lowest_text(data)
     assert all(height >= 30 for height, _ in said)
@@ -332,7 +332,7 @@ def test_long_texts_fit_the_page(bundle: Bundle, film: np.ndarray) -> None:
 def test_a_model_without_evaluation_or_card_says_so(tmp_path: Path) -> None:
     bare = replace(sample_bundle(tmp_path), manifest={}, three_way=None)
     bare.file("MODEL_CARD.md").unlink()
-    said = text_of(film_report_pdf([ReportPage(FilmResult("a.png", COVID), None)], bare, None, CREATED))
+    said = text_of(reading_pdf([ReportPage(Reading("a.png", COVID), None)], bare, None, CREATED))
     assert "its accuracy is not known" in said
     assert "SHA-256 not recorded" in said
     assert "its model card cannot be read" in said
@@ -343,7 +343,7 @@ def test_the_limits_are_those_of_the_card(bundle: Bundle) -> None:
     assert limitations(bundle) == ("It was taught by the published.", "It knows no child.")
 
 
-def test_one_film_is_in_memory_at_a_time(bundle: Bundle) -> None:
+def test_one_image_is_in_memory_at_a_time(bundle: Bundle) -> None:
     alive: list[int] = []
 
     def pages() -> Iterator[ReportPage]:
@@ -357,7 +357,7 @@ def test_one_film_is_in_memory_at_a_time(bundle: Bundle) -> None:
             yield page
             del page
 
-    film_report_pdf(pages(), bundle, None, CREATED)
+    reading_pdf(pages(), bundle, None, CREATED)
     assert max(alive) <= 1
 
 
@@ -369,12 +369,12 @@ def test_the_time_has_its_offset() -> None:
 
 def test_no_pages_are_no_report(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="at least one page"):
-        film_report_pdf([], bundle, None, CREATED)
+        reading_pdf([], bundle, None, CREATED)
 
 
 def test_every_reason_of_refusal_can_be_printed(bundle: Bundle) -> None:
     refusal = Refusal("damaged", "The image is <damaged> & cut.")
-    assert "The image is <damaged> & cut." in text_of(report(bundle, FilmResult("a.png", refusal)))
+    assert "The image is <damaged> & cut." in text_of(report(bundle, Reading("a.png", refusal)))
 
 
 def test_the_libraries_are_loaded_only_when_an_export_is_made() -> None:

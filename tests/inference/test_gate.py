@@ -26,8 +26,8 @@ from covid_core.inference.gate import (
 )
 from covid_core.inference.predictor import Predictor
 from covid_core.paths import default_model, models_dir
-from tests.inference.gate_samples import INVERSION, POSES, QUARTERS_LEFT, film_map, some_gate
-from tests.real_films import sample
+from tests.inference.gate_samples import INVERSION, POSES, QUARTERS_LEFT, image_map, some_gate
+from tests.real_images import sample
 
 
 def looking_at(features):
@@ -49,8 +49,8 @@ def screened(features, gate=None):
     return (gate or some_gate()).screen(features, look), asked
 
 
-def test_an_upright_film_passes_without_a_second_look():
-    screening, asked = screened(film_map())
+def test_an_upright_image_passes_without_a_second_look():
+    screening, asked = screened(image_map())
     assert screening.refusal is None
     assert (screening.pose, screening.limit, asked) == ("upright", 0.5, [])
     assert screening.pose_probability > 0.9
@@ -59,13 +59,13 @@ def test_an_upright_film_passes_without_a_second_look():
 @pytest.mark.parametrize(
     ("film", "pose", "reason", "repair"),
     [
-        (film_map(turned=1), "turned_left", "not_upright", "turn_right"),
-        (film_map(turned=2), "upside_down", "not_upright", "turn_around"),
-        (film_map(turned=3), "turned_right", "not_upright", "turn_left"),
-        (film_map(inverted=True), "negative", "negative", "invert"),
+        (image_map(turned=1), "turned_left", "not_upright", "turn_right"),
+        (image_map(turned=2), "upside_down", "not_upright", "turn_around"),
+        (image_map(turned=3), "turned_right", "not_upright", "turn_left"),
+        (image_map(inverted=True), "negative", "negative", "invert"),
     ],
 )
-def test_a_film_that_lies_wrong_is_offered_what_brings_it_right(film, pose, reason, repair):
+def test_an_image_that_lies_wrong_is_offered_what_brings_it_right(film, pose, reason, repair):
     screening, asked = screened(film)
     refusal = screening.refusal
     assert (screening.pose, refusal.reason, refusal.repair) == (pose, reason, repair)
@@ -73,19 +73,19 @@ def test_a_film_that_lies_wrong_is_offered_what_brings_it_right(film, pose, reas
 
 
 def test_what_would_not_pass_after_turning_either_is_not_told_to_turn():
-    screening, asked = screened(film_map(turned=1, strange=5.0))
+    screening, asked = screened(image_map(turned=1, strange=5.0))
     assert screening.distance > screening.limit
     assert (screening.refusal.reason, screening.refusal.repair) == ("not_a_chest_xray", None)
     assert len(asked) <= MAX_REPAIRS
 
 
-def test_an_upright_film_beyond_the_limit_is_no_chest_film_and_looked_at_once():
-    screening, asked = screened(film_map(strange=5.0))
+def test_an_upright_image_beyond_the_limit_is_no_chest_image_and_looked_at_once():
+    screening, asked = screened(image_map(strange=5.0))
     assert (screening.pose, screening.refusal.reason, asked) == ("upright", "not_a_chest_xray", [])
 
 
 def test_a_negative_on_its_side_is_offered_one_repair_and_then_the_other():
-    film = film_map(turned=2, inverted=True)
+    film = image_map(turned=2, inverted=True)
     first, asked = screened(film)
     assert len(asked) == 2
     repair = first.refusal.repair
@@ -93,8 +93,8 @@ def test_a_negative_on_its_side_is_offered_one_repair_and_then_the_other():
     assert {repair, second.refusal.repair} == {"invert", "turn_around"}
 
 
-def test_a_lateral_film_is_called_so_up_to_its_own_limit():
-    lateral = film_map(lateral=1.0)
+def test_a_lateral_image_is_called_so_up_to_its_own_limit():
+    lateral = image_map(lateral=1.0)
     gate = some_gate(limit=np.array([0.1], np.float32))
     near, _ = screened(lateral, gate)
     assert 0.1 < near.distance < 0.9
@@ -103,17 +103,17 @@ def test_a_lateral_film_is_called_so_up_to_its_own_limit():
     assert far.refusal.reason == "not_a_chest_xray"
 
 
-def test_a_chest_film_of_doubtful_pose_is_refused_as_doubtful_without_a_repair():
+def test_a_chest_image_of_doubtful_pose_is_refused_as_doubtful_without_a_repair():
     # No head at all: every pose but lateral is equally probable, and turning changes nothing.
-    headless = film_map() * np.array([1, 0, 1, 1], np.float32)
+    headless = image_map() * np.array([1, 0, 1, 1], np.float32)
     screening, _ = screened(headless, some_gate(limit=np.array([2.0], np.float32)))
     assert screening.pose_probability == pytest.approx(1 / 6, abs=1e-6)
     assert (screening.refusal.reason, screening.refusal.repair) == ("not_upright", None)
     assert "not clear" in screening.refusal.message
 
 
-def test_the_distance_is_the_mean_to_the_five_nearest_films_in_plain_geometry():
-    gate, film = some_gate(), film_map(strange=0.4)
+def test_the_distance_is_the_mean_to_the_five_nearest_images_in_plain_geometry():
+    gate, film = some_gate(), image_map(strange=0.4)
     pooled = film.mean(axis=(0, 1))
     rooted = np.sqrt(pooled)  # none is negative
     lengths = np.linalg.norm(gate.references - rooted / np.linalg.norm(rooted), axis=1)
@@ -122,7 +122,7 @@ def test_the_distance_is_the_mean_to_the_five_nearest_films_in_plain_geometry():
 
 
 def test_the_pose_is_the_softmax_of_a_linear_map_of_the_fields():
-    gate, film = some_gate(pose_bias=np.arange(6, dtype=np.float32) / 10), film_map(lateral=0.3)
+    gate, film = some_gate(pose_bias=np.arange(6, dtype=np.float32) / 10), image_map(lateral=0.3)
     fields_in_order = np.concatenate([film[row, column] for row, column in product(range(2), range(2))])
     rooted = np.sqrt(fields_in_order)
     scores = rooted / np.linalg.norm(rooted) @ gate.pose_kernel.astype(float) + np.arange(6) / 10
@@ -133,7 +133,7 @@ def test_the_pose_is_the_softmax_of_a_linear_map_of_the_fields():
 
 
 def test_the_probability_of_a_child_is_the_logistic_of_a_linear_map_of_the_fields():
-    features = film_map(strange=0.5)
+    features = image_map(strange=0.5)
     fields_in_order = np.concatenate([features[row, column] for row, column in product(range(2), range(2))])
     rooted = np.sqrt(fields_in_order)
     logit = 3 * (rooted / np.linalg.norm(rooted))[3::4].sum() - 2
@@ -144,7 +144,7 @@ def test_the_probability_of_a_child_is_the_logistic_of_a_linear_map_of_the_field
 
 def test_a_childs_radiograph_passes_and_is_marked_and_an_adults_is_not():
     gate = some_gate(limit=np.array([2.0], np.float32))
-    adult, child = film_map(), film_map(strange=1.0)
+    adult, child = image_map(), image_map(strange=1.0)
     assert gate.probability_child(signature(adult, 2)) < 0.5 < gate.probability_child(signature(child, 2))
     assert (screened(adult, gate)[0].child, screened(adult, gate)[0].refusal) == (False, None)
     assert (screened(child, gate)[0].child, screened(child, gate)[0].refusal) == (True, None)
@@ -152,21 +152,21 @@ def test_a_childs_radiograph_passes_and_is_marked_and_an_adults_is_not():
 
 def test_what_is_as_probable_as_the_limit_is_marked_as_a_childs():
     gate = some_gate(child_kernel=np.zeros(16, np.float32), child_bias=np.zeros(1, np.float32))  # 0.5 whatever it is
-    assert screened(film_map(), gate)[0].child
+    assert screened(image_map(), gate)[0].child
     above = replace(gate, child_limit=np.nextafter(np.float32([0.5]), np.float32(1)))
-    assert not screened(film_map(), above)[0].child
+    assert not screened(image_map(), above)[0].child
 
 
 def test_a_gate_that_knows_no_children_never_warns_of_one():
     sure = some_gate(child_bias=np.array([80], np.float32), child_limit=np.array([2.0], np.float32))
     for strange in (0.0, 0.3, 1.0, 5.0):
-        features = film_map(strange=strange)
+        features = image_map(strange=strange)
         assert sure.probability_child(signature(features, 2)) == pytest.approx(1, abs=1e-6)
         assert not screened(features, sure)[0].child
 
 
 def test_a_refused_radiograph_is_marked_as_a_childs_as_well():
-    screening, _ = screened(film_map(strange=5.0))
+    screening, _ = screened(image_map(strange=5.0))
     assert screening.refusal.reason == "not_a_chest_xray"
     assert screening.child
 
@@ -174,7 +174,7 @@ def test_a_refused_radiograph_is_marked_as_a_childs_as_well():
 def test_strangeness_is_above_one_for_just_what_is_refused():
     gate = some_gate()
     for turned, strange, lateral in product(range(4), (0, 0.3, 0.6, 5), (0, 0.2, 1)):
-        film = film_map(turned=turned, strange=strange, lateral=lateral)
+        film = image_map(turned=turned, strange=strange, lateral=lateral)
         refused = screened(film, gate)[0].refusal is not None
         assert (gate.strangeness(signature(film, 2)) > 1) == refused
 
@@ -311,7 +311,7 @@ def screened_by(shipped, image):
 
 
 @pytest.mark.parametrize("name", ["RG1_UNCR", "RG1_J2KI"])
-def test_the_shipped_gate_lets_a_real_chest_film_pass(shipped, name):
+def test_the_shipped_gate_lets_a_real_chest_image_pass(shipped, name):
     assert screened_by(shipped, decode_file(sample(name))).refusal is None
 
 
@@ -324,7 +324,7 @@ def test_the_shipped_gate_lets_a_real_chest_film_pass(shipped, name):
         ("invert", "negative", "invert"),
     ],
 )
-def test_the_shipped_gate_offers_the_right_repair_of_a_real_film(shipped, wrong, reason, repair):
+def test_the_shipped_gate_offers_the_right_repair_of_a_real_image(shipped, wrong, reason, repair):
     refusal = screened_by(shipped, repaired(decode_file(sample("RG1_J2KI")), [wrong])).refusal
     assert (refusal.reason, refusal.repair) == (reason, repair)
 

@@ -71,8 +71,8 @@ def test_the_reader_answers_as_keras_does_in_all_that_it_gives(chest_folder, fil
     prepared = prepare_files(films, PREPARATION)
     answers, features, maps = (np.asarray(one) for one in tiny_reader()(prepared[..., None].astype(np.float32)))
     network = Network(chest_folder / "model.tflite")
-    for number, film in enumerate(prepared):
-        given = network.invoke(film)
+    for number, image in enumerate(prepared):
+        given = network.invoke(image)
         np.testing.assert_allclose(given.answers, answers[number], atol=1e-4)
         np.testing.assert_allclose(given.features, features[number], atol=1e-3)
         np.testing.assert_allclose(given.maps, maps[number], atol=1e-4)

@@ -49,11 +49,11 @@ def calibrated(raw):
     return 1 / (1 + np.exp(-(CALIBRATION.slope * np.log(raw / (1 - raw)) + CALIBRATION.intercept)))
 
 
-def test_litert_agrees_with_keras_and_the_films_differ(bundle_folder, films):
-    from covid_core.training.export import predict_films  # noqa: PLC0415
+def test_litert_agrees_with_keras_and_the_images_differ(bundle_folder, films):
+    from covid_core.training.export import predict_images  # noqa: PLC0415
 
     prepared = prepare_files(films, PREPARATION)
-    expected = predict_films(tiny_classifier(), prepared)
+    expected = predict_images(tiny_classifier(), prepared)
     network = Network(bundle_folder / "model.tflite")
     served = np.array([network.invoke(film).probability for film in prepared])
     assert expected.std() > 0.01
@@ -86,7 +86,7 @@ def test_the_label_is_the_side_of_0_5_and_the_confidence_that_of_the_label(predi
         assert prediction.confidence == pytest.approx(max(probability, 1 - probability))
 
 
-def test_the_threshold_is_the_bundles_and_a_film_on_it_is_covid(own, films):
+def test_the_threshold_is_the_bundles_and_an_image_on_it_is_covid(own, films):
     image = decode_file(films[0])
     probability = Predictor(load_bundle(own)).predict(image).probability_covid
     calls = {}
@@ -103,7 +103,7 @@ def test_a_bundle_without_a_three_way_decision_decides_nothing(predictor, films)
     assert predictor.predict(decode_file(films[0])).decision is None
 
 
-def test_between_the_bounds_a_film_is_indeterminate_and_beyond_them_it_is_what_it_is_called(predictor, own, films):
+def test_between_the_bounds_an_image_is_indeterminate_and_beyond_them_it_is_what_it_is_called(predictor, own, films):
     probabilities = sorted(predictor.predict(decode_file(path)).probability_covid for path in films)
     lower, upper = probabilities[2], probabilities[-3]  # each the probability of an image, which is indeterminate
     assert lower < 0.5 < upper
@@ -115,7 +115,7 @@ def test_between_the_bounds_a_film_is_indeterminate_and_beyond_them_it_is_what_i
     assert [one.label for one in predictions] == ["covid" if one >= 0.5 else "non_covid" for one in probabilities]
 
 
-def test_a_film_that_is_decided_is_never_decided_against_its_class(own, films):
+def test_an_image_that_is_decided_is_never_decided_against_its_class(own, films):
     three_way = ThreeWay(0.4, 0.4, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
     change_manifest(own, lambda manifest: manifest.update(three_way=three_way.to_json()))
     for threshold in (0.05, 0.4, 0.95):
@@ -278,7 +278,7 @@ def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films)
         np.testing.assert_array_equal(prediction.heat, expected[index].heat)
 
 
-def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_film(predictor, films):
+def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_image(predictor, films):
     first, second = prepare_files(films[:2], PREPARATION)
     features = predictor.network.invoke(first).features
     before = features.copy()

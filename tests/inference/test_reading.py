@@ -15,9 +15,9 @@ from covid_core.images.decode import decode_file
 from covid_core.images.display import fitted
 from covid_core.images.preprocess import prepare
 from covid_core.inference import batch
-from covid_core.inference.batch import Given, given_content, given_path, open_film, read_all
+from covid_core.inference.batch import Given, given_content, given_path, open_one_image, read_all
 from covid_core.inference.prediction import Prediction
-from tests.fake_bundle import PREPARATION, write_film
+from tests.fake_bundle import PREPARATION, write_image
 
 
 def given_files(paths):
@@ -44,14 +44,14 @@ def test_nothing_given_gives_nothing(predictor):
     assert list(read_all(predictor, [])) == []
 
 
-def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
+def test_only_a_few_images_are_decoded_ahead(predictor, films, monkeypatch):
     opened = []
 
     def counted(given):
         opened.append(given.name)
-        return open_film(given)
+        return open_one_image(given)
 
-    monkeypatch.setattr(batch, "open_film", counted)
+    monkeypatch.setattr(batch, "open_one_image", counted)
     results = read_all(predictor, given_files(films * 20))
     for taken in range(1, 31):
         next(results)
@@ -69,7 +69,7 @@ def packed(*files):
     return content.getvalue()
 
 
-def test_every_film_of_an_archive_has_a_result_of_its_own(predictor, films, tmp_path):
+def test_every_image_of_an_archive_has_a_result_of_its_own(predictor, films, tmp_path):
     data = packed(("a/one.png", films[0].read_bytes()), ("notes.txt", b"words"), ("two.png", films[1].read_bytes()))
     (tmp_path / "films.zip").write_bytes(data)
     results = list(read_all(predictor, given_path(tmp_path / "films.zip")))
@@ -121,8 +121,8 @@ def test_a_result_can_be_pickled_whatever_became_of_the_image(predictor, films):
         ("invert", lambda a: 255 - a),
     ],
 )
-def test_a_repaired_film_is_read_as_if_it_had_been_given_so(predictor, tmp_path, repair, by_numpy):
-    film = write_film(tmp_path / "film.png", seed=4)
+def test_a_repaired_image_is_read_as_if_it_had_been_given_so(predictor, tmp_path, repair, by_numpy):
+    film = write_image(tmp_path / "film.png", seed=4)
     other = tmp_path / "other.png"
     Image.fromarray(np.ascontiguousarray(by_numpy(np.asarray(Image.open(film))))).save(other)
     asked = [replace(one, repairs=(repair,)) for one in given_path(film)]
@@ -132,14 +132,14 @@ def test_a_repaired_film_is_read_as_if_it_had_been_given_so(predictor, tmp_path,
 
 
 def test_repairs_are_done_in_the_order_in_which_they_were_asked_for(tmp_path):
-    film = write_film(tmp_path / "film.png", seed=4)
+    film = write_image(tmp_path / "film.png", seed=4)
     picture = decode_file(film)
-    turned = open_film(replace(given_path(film)[0], repairs=("turn_right", "turn_right", "turn_around"))).image
+    turned = open_one_image(replace(given_path(film)[0], repairs=("turn_right", "turn_right", "turn_around"))).image
     np.testing.assert_array_equal(turned, picture)
 
 
 def test_a_result_keeps_what_the_file_says_and_the_pixels_that_pages_need(predictor, tmp_path, films):
-    large = write_film(tmp_path / "large.png", seed=4, height=1500, width=1000)
+    large = write_image(tmp_path / "large.png", seed=4, height=1500, width=1000)
     result = next(read_all(predictor, given_path(large)))
     assert (result.picture.dtype, max(result.picture.shape)) == (np.uint8, 1024)
     np.testing.assert_allclose(result.image, fitted(decode_file(large)), atol=0.5 / 255 + 1e-6)

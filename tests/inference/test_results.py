@@ -15,9 +15,9 @@ from covid_core.errors import Refusal
 from covid_core.evaluation.calibration import no_calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.preprocess import Preparation
-from covid_core.images.types import FilmTags
+from covid_core.images.types import Tags
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, Screening, SimilarFilm
+from covid_core.inference.prediction import Prediction, Reading, ScreenedOut, Screening, SimilarImage
 from covid_core.inference.results import CSV_COLUMNS, results_csv, results_json, summary_sentence, table_rows
 from covid_core.inference.wording import (
     CHILD,
@@ -38,32 +38,32 @@ from covid_core.text import safe_cell
 
 HEAT = np.zeros((7, 7), np.float32)
 BUNDLE = Bundle(Path(), "net", "v1", Preparation(), 0.4, "by hand", no_calibration(), {})
-COVID = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT))
-OTHER = FilmResult("b.png", Prediction("non_covid", 0.25, 0.4, HEAT))
+COVID = Reading("a.png", Prediction("covid", 0.9, 0.4, HEAT))
+OTHER = Reading("b.png", Prediction("non_covid", 0.25, 0.4, HEAT))
 THREE_WAY = ThreeWay(0.31, 0.68, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="by hand")
-DECIDED = FilmResult("c.png", Prediction("covid", 0.9, 0.4, HEAT, "covid"))
-LEANS_COVID = FilmResult("d.png", Prediction("covid", 0.62, 0.4, HEAT, "indeterminate"))
-LEANS_OTHER = FilmResult("e.png", Prediction("non_covid", 0.35, 0.4, HEAT, "indeterminate"))
-REFUSED = FilmResult("=1+1.png", Refusal("damaged", "The image, you see, is damaged."))
+DECIDED = Reading("c.png", Prediction("covid", 0.9, 0.4, HEAT, "covid"))
+LEANS_COVID = Reading("d.png", Prediction("covid", 0.62, 0.4, HEAT, "indeterminate"))
+LEANS_OTHER = Reading("e.png", Prediction("non_covid", 0.35, 0.4, HEAT, "indeterminate"))
+REFUSED = Reading("=1+1.png", Refusal("damaged", "The image, you see, is damaged."))
 
 LYING = ScreenedOut("not_upright", "The image lies on its side.")
-ANYWAY_FILM = FilmResult(
+ANYWAY_IMAGE = Reading(
     "f.dcm",
     Prediction("covid", 0.9, 0.4, HEAT, spread=(0.7, 0.95), screening=Screening(0.3, 0.2, "turned_right", 0.99, LYING)),
     kind="DICOM",
-    tags=FilmTags(view="PA"),
+    tags=Tags(view="PA"),
     warnings=("The image is small.",),
     repairs=("turn_left", "invert"),
 )
 
 
 UPRIGHT = Screening(0.1, 0.2, "upright", 0.99)
-CHILD_FILM = FilmResult(
+CHILD_IMAGE = Reading(
     "g.png",
     Prediction("covid", 0.9, 0.4, HEAT, screening=replace(UPRIGHT, child=True)),
     warnings=("The image is small.",),
 )
-CHEST = FilmResult(
+CHEST = Reading(
     "h.png",
     Prediction(
         "non_covid",
@@ -82,7 +82,7 @@ def read(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
 
 
-def test_the_csv_has_a_row_for_every_film_refused_ones_as_well() -> None:
+def test_the_csv_has_a_row_for_every_image_refused_ones_as_well() -> None:
     rows = read(results_csv([COVID, OTHER, REFUSED], BUNDLE))
     assert tuple(rows[0]) == CSV_COLUMNS
     given = {name: text for name, text in rows[0].items() if text}
@@ -123,11 +123,11 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 
 
 def test_the_csv_keeps_names_in_other_scripts() -> None:
-    named = FilmResult("胸部 Röntgen.png", COVID.outcome)
+    named = Reading("胸部 Röntgen.png", COVID.outcome)
     assert read(results_csv([named], BUNDLE))[0]["file"] == "胸部 Röntgen.png"
 
 
-def test_the_table_numbers_the_films_and_says_why_one_is_refused() -> None:
+def test_the_table_numbers_the_images_and_says_why_one_is_refused() -> None:
     rows = table_rows([OTHER, REFUSED])
     assert [row["Number"] for row in rows] == [1, 2]
     assert (rows[0]["Class"], rows[0]["P(COVID-19)"]) == ("Not COVID-19", 0.25)
@@ -137,58 +137,58 @@ def test_the_table_numbers_the_films_and_says_why_one_is_refused() -> None:
     )
 
 
-def test_what_was_done_to_a_film_and_what_speaks_against_it_stand_in_the_csv() -> None:
-    row = read(results_csv([ANYWAY_FILM], BUNDLE))[0]
+def test_what_was_done_to_an_image_and_what_speaks_against_it_stand_in_the_csv() -> None:
+    row = read(results_csv([ANYWAY_IMAGE], BUNDLE))[0]
     assert (row["status"], row["gate"], row["reason"]) == ("ok", "predicted anyway", "not_upright")
     assert (row["repairs"], row["view"]) == ("turn_left | invert", "PA")
     assert (row["spread_low"], row["spread_high"]) == ("0.7", "0.95")
     assert row["warnings"] == "The image is small."
 
 
-def test_a_film_that_was_predicted_anyway_is_marked_in_the_table_and_named_first_among_the_cautions() -> None:
-    assert table_rows([ANYWAY_FILM])[0]["Status"] == "predicted anyway"
-    first, second = cautions(ANYWAY_FILM)
+def test_an_image_that_was_predicted_anyway_is_marked_in_the_table_and_named_first_among_the_cautions() -> None:
+    assert table_rows([ANYWAY_IMAGE])[0]["Status"] == "predicted anyway"
+    first, second = cautions(ANYWAY_IMAGE)
     assert first.startswith("Predicted anyway: The image lies on its side.")
     assert second == "The image is small."
     assert cautions(REFUSED) == []
 
 
-def test_a_film_that_the_model_was_fitted_on_is_recognised() -> None:
-    twin = SimilarFilm("x.png", "7", "covid", "a.example", 0.0)
-    seen = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(twin,)))
-    other = FilmResult("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(replace(twin, distance=1.0),)))
+def test_an_image_that_the_model_was_fitted_on_is_recognised() -> None:
+    twin = SimilarImage("x.png", "7", "covid", "a.example", 0.0)
+    seen = Reading("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(twin,)))
+    other = Reading("a.png", Prediction("covid", 0.9, 0.4, HEAT, similar=(replace(twin, distance=1.0),)))
     assert "fitted on this very image" in cautions(seen)[0]
     assert cautions(other) == []
     assert "very image" in read(results_csv([seen], BUNDLE))[0]["warnings"]
     assert (table_rows([seen])[0]["Status"], table_rows([other])[0]["Status"]) == ("doubtful", "ok")
 
 
-def test_films_that_were_predicted_anyway_are_counted_beside_the_calls() -> None:
-    assert "(1 of the calls predicted anyway)" in summary_sentence([ANYWAY_FILM, COVID])
+def test_images_that_were_predicted_anyway_are_counted_beside_the_calls() -> None:
+    assert "(1 of the calls predicted anyway)" in summary_sentence([ANYWAY_IMAGE, COVID])
 
 
 def test_a_childs_radiograph_is_the_first_caution_and_makes_the_result_doubtful() -> None:
     assert CHILD.startswith("This looks like a child's radiograph.")
     assert "do not rely on the result" in CHILD
-    assert cautions(CHILD_FILM) == [CHILD, "The image is small."]
-    row = table_rows([CHILD_FILM])[0]
+    assert cautions(CHILD_IMAGE) == [CHILD, "The image is small."]
+    row = table_rows([CHILD_IMAGE])[0]
     assert (row["Status"], row["Reason"], row["Class"]) == ("doubtful", CHILD, "COVID-19")
-    adult = replace(CHILD_FILM, outcome=replace(CHILD_FILM.outcome, screening=UPRIGHT))
+    adult = replace(CHILD_IMAGE, outcome=replace(CHILD_IMAGE.outcome, screening=UPRIGHT))
     assert cautions(adult) == ["The image is small."]
     assert table_rows([adult])[0]["Status"] == "ok"
 
 
 def test_that_it_looks_like_a_child_stands_among_the_warnings_of_the_csv_and_the_json() -> None:
-    row = read(results_csv([CHILD_FILM], BUNDLE))[0]
+    row = read(results_csv([CHILD_IMAGE], BUNDLE))[0]
     assert row["warnings"] == f"{CHILD} | The image is small."
     assert (row["status"], row["gate"], row["reason"]) == ("ok", "passed", "")
-    found = json.loads(results_json([CHILD_FILM], BUNDLE, CREATED))[0]
+    found = json.loads(results_json([CHILD_IMAGE], BUNDLE, CREATED))[0]
     assert found["warnings"] == [CHILD, "The image is small."]
 
 
 def test_a_child_that_was_refused_and_predicted_all_the_same_is_cautioned_for_both() -> None:
     screening = Screening(0.3, 0.2, "turned_right", 0.99, LYING, child=True)
-    both = replace(ANYWAY_FILM, outcome=replace(ANYWAY_FILM.outcome, screening=screening))
+    both = replace(ANYWAY_IMAGE, outcome=replace(ANYWAY_IMAGE.outcome, screening=screening))
     first, second, third = cautions(both)
     assert first == CHILD
     assert second.startswith("Predicted anyway: The image lies on its side.")
@@ -255,13 +255,13 @@ def test_an_adults_passing_radiograph_has_no_grave_caution() -> None:
 
 
 def test_the_spread_and_the_heat_in_the_lungs_are_said_in_words() -> None:
-    firm = replace(ANYWAY_FILM.outcome, screening=None)
+    firm = replace(ANYWAY_IMAGE.outcome, screening=None)
     assert spread_sentence(firm) == "Models fitted on other draws of the patients say 0.70 to 0.95 (95% of them)."
-    assert spread_sentence(ANYWAY_FILM.outcome) is None  # unlike its images, all the models say much the same
+    assert spread_sentence(ANYWAY_IMAGE.outcome) is None  # unlike its images, all the models say much the same
     heat, lungs = np.array([[1, 0.5], [0.5, 0]], np.float32), np.array([[1, 0], [0.5, 0]], np.float32)
-    film = Prediction("covid", 0.9, 0.4, heat, lungs=lungs)
+    image = Prediction("covid", 0.9, 0.4, heat, lungs=lungs)
     # 1 and a half of 0.5, of 2 in all; the lungs are 1.5 of 4 cells.
-    assert lungs_sentence(film) == (
+    assert lungs_sentence(image) == (
         "62% of the heat lies in the lungs, which are 38% of the image by the model's own lung map."
     )
     assert lungs_sentence(COVID.outcome) is spread_sentence(COVID.outcome) is None
@@ -269,21 +269,21 @@ def test_the_spread_and_the_heat_in_the_lungs_are_said_in_words() -> None:
 
 def test_the_small_pictures_of_the_table_are_jpegs_in_the_row_itself() -> None:
     small = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    address = table_rows([FilmResult("a.png", COVID.outcome, thumbnail=small)])[0]["Film"]
+    address = table_rows([Reading("a.png", COVID.outcome, thumbnail=small)])[0]["Radiograph"]
     assert isinstance(address, str)
     kind, content = address.split(",")
     assert kind == "data:image/jpeg;base64"
     assert Image.open(io.BytesIO(base64.b64decode(content))).size == (8, 6)
-    assert table_rows([REFUSED])[0]["Film"] is None
+    assert table_rows([REFUSED])[0]["Radiograph"] is None
 
 
-def test_the_summary_counts_every_film_once() -> None:
+def test_the_summary_counts_every_image_once() -> None:
     assert summary_sentence([COVID, COVID, OTHER, REFUSED]) == (
         "4 images: 2 called COVID-19, 1 called not COVID-19, 1 refused."
     )
 
 
-def test_the_summary_counts_indeterminate_films_in_neither_class() -> None:
+def test_the_summary_counts_indeterminate_images_in_neither_class() -> None:
     assert summary_sentence([DECIDED, LEANS_COVID, LEANS_OTHER, REFUSED]) == (
         "4 images: 1 called COVID-19, 0 called not COVID-19, 2 indeterminate, 1 refused."
     )
@@ -292,7 +292,7 @@ def test_the_summary_counts_indeterminate_films_in_neither_class() -> None:
     )
 
 
-def test_an_indeterminate_film_is_called_so_wherever_its_class_is_read() -> None:
+def test_an_indeterminate_image_is_called_so_wherever_its_class_is_read() -> None:
     assert [row["Class"] for row in table_rows([DECIDED, LEANS_COVID, LEANS_OTHER])] == [
         *("COVID-19", "Indeterminate", "Indeterminate")
     ]
@@ -301,13 +301,13 @@ def test_an_indeterminate_film_is_called_so_wherever_its_class_is_read() -> None
     ]
 
 
-def test_an_indeterminate_film_has_no_confidence_in_a_class() -> None:
+def test_an_indeterminate_image_has_no_confidence_in_a_class() -> None:
     assert key_numbers(OTHER.outcome) == "Confidence **75%**; P(COVID-19) **0.250**"
     assert key_numbers(DECIDED.outcome) == "Confidence **90%**; P(COVID-19) **0.900**"
     assert key_numbers(LEANS_COVID.outcome) == "P(COVID-19) **0.620**"
 
 
-def test_what_indeterminate_means_is_said_with_the_side_the_film_leans_to() -> None:
+def test_what_indeterminate_means_is_said_with_the_side_the_image_leans_to() -> None:
     assert indeterminate_range(THREE_WAY) == "between 0.31 and 0.68 both classes are kept, at 90% coverage"
     assert indeterminate_sentence(LEANS_COVID.outcome, THREE_WAY) == (
         "The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
@@ -326,12 +326,12 @@ def test_the_scale_is_described_in_words() -> None:
 CREATED = datetime(2026, 11, 23, 21, 30, 12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 
 
-def test_the_json_has_an_object_for_every_film_with_all_that_the_csv_has() -> None:
+def test_the_json_has_an_object_for_every_image_with_all_that_the_csv_has() -> None:
     films = json.loads(results_json([COVID, LEANS_OTHER, REFUSED], BUNDLE, CREATED))
-    assert [film["file"] for film in films] == ["a.png", "e.png", "=1+1.png"]
-    assert all(set(CSV_COLUMNS) < set(film) for film in films)
+    assert [image["file"] for image in films] == ["a.png", "e.png", "=1+1.png"]
+    assert all(set(CSV_COLUMNS) < set(image) for image in films)
     assert films[0]["probability_covid"] == 0.9
-    assert [(film["status"], film["label"], film["decision"]) for film in films] == [
+    assert [(image["status"], image["label"], image["decision"]) for image in films] == [
         *(("ok", "covid", None), ("ok", "non_covid", "indeterminate"), ("refused", None, None)),
     ]
     assert films[2]["reason"] == "damaged"
@@ -342,21 +342,21 @@ def test_the_json_says_when_and_with_what_it_was_made() -> None:
     hashed = Bundle(
         Path(), "net", "v1", Preparation(), 0.4, "by hand", no_calibration(), {"files": {"model.tflite": "ab"}}
     )
-    (film,) = json.loads(results_json([COVID], hashed, CREATED))
-    assert film["created"] == "2026-11-23T21:30:12+05:30"
-    assert film["software"] == "covid_core 0.1.0"
-    assert (film["model"], film["version"], film["model_sha256"]) == ("net", "v1", "ab")
+    (image,) = json.loads(results_json([COVID], hashed, CREATED))
+    assert image["created"] == "2026-11-23T21:30:12+05:30"
+    assert image["software"] == "covid_core 0.1.0"
+    assert (image["model"], image["version"], image["model_sha256"]) == ("net", "v1", "ab")
     assert json.loads(results_json([COVID], BUNDLE, CREATED))[0]["model_sha256"] is None
 
 
 def test_the_json_keeps_names_as_they_are() -> None:
     for name in ("胸部 Röntgen.png", '"quoted" \\ <b>.png', "cut\udc80.png", "=1+1.png"):
-        data = results_json([FilmResult(name, COVID.outcome)], BUNDLE, CREATED)
+        data = results_json([Reading(name, COVID.outcome)], BUNDLE, CREATED)
         assert json.loads(data.decode("utf-8"))[0]["file"] == name
-    assert "胸部".encode() in results_json([FilmResult("胸部.png", COVID.outcome)], BUNDLE, CREATED)
+    assert "胸部".encode() in results_json([Reading("胸部.png", COVID.outcome)], BUNDLE, CREATED)
 
 
-def test_no_films_are_an_empty_list() -> None:
+def test_no_images_are_an_empty_list() -> None:
     assert json.loads(results_json([], BUNDLE, datetime(2026, 1, 1, tzinfo=UTC))) == []
 
 

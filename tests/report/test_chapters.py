@@ -17,11 +17,11 @@ from covid_core.report.document import Chapter, Chart, Command, Item, Table, Wor
 from covid_core.report.html import report_html
 from covid_core.report.record import Record
 from covid_core.report.tables import not_measured
-from tests.made_up_records import HOSTILE, MANIFEST, forty_films, record_of, scored
+from tests.made_up_records import HOSTILE, MANIFEST, forty_images, record_of, scored
 
-COVID = (forty_films()["label"] == "covid").to_numpy()
+COVID = (forty_images()["label"] == "covid").to_numpy()
 THIRD = np.arange(40) % 3 == 0
-PARTLY_DESCRIBED = forty_films(
+PARTLY_DESCRIBED = forty_images(
     sex=np.where(THIRD, None, np.where(np.arange(40) % 2 == 0, "F", "M")),
     age=np.where(THIRD, np.nan, 40.0 + np.arange(40)),
     view="PA",
@@ -32,20 +32,20 @@ PARTLY_DESCRIBED = forty_films(
 SUBGROUPS = subgroup_block(PARTLY_DESCRIBED, part="test", threshold=0.5, prevalence=None, n_resamples=40, seed=0)
 RECORDS = {
     "forty images": record_of,
-    "COVID-19 alone": lambda: record_of(forty_films(label="covid")),
-    "no COVID-19": lambda: record_of(forty_films(label="non_covid")),
+    "COVID-19 alone": lambda: record_of(forty_images(label="covid")),
+    "no COVID-19": lambda: record_of(forty_images(label="non_covid")),
     "all the same": lambda: record_of(scored(0.5)),
     "all certainly none": lambda: record_of(scored(0.0)),
     "all certainly covid": lambda: record_of(scored(1.0)),
-    "two patients": lambda: record_of(forty_films(films_of_a_patient=20)),
-    "one patient": lambda: record_of(forty_films(films_of_a_patient=40)),
+    "two patients": lambda: record_of(forty_images(images_of_a_patient=20)),
+    "one patient": lambda: record_of(forty_images(images_of_a_patient=40)),
     "perfect": lambda: record_of(scored(np.where(COVID, 0.9, 0.1))),
     "perfect and certain": lambda: record_of(scored(np.where(COVID, 1.0, 0.0))),
     "always wrong": lambda: record_of(scored(np.where(COVID, 0.1, 0.9))),
-    "hostile names": lambda: record_of(forty_films(source=HOSTILE), name=HOSTILE),
-    "no source": lambda: record_of(forty_films(source=None)),
+    "hostile names": lambda: record_of(forty_images(source=HOSTILE), name=HOSTILE),
+    "no source": lambda: record_of(forty_images(source=None)),
     "no age and sex": lambda: record_of(PARTLY_DESCRIBED, subgroups=SUBGROUPS),
-    "one image": lambda: record_of(forty_films().head(1)),
+    "one image": lambda: record_of(forty_images().head(1)),
     "no recipe": lambda: record_of(manifest={"threshold": MANIFEST["threshold"]}),
 }
 # Python's and NumPy's words for nothing; `none` is English.
@@ -161,7 +161,7 @@ def test_a_report_can_be_laid_out_so_its_names_are_good_and_stand_once(who: str)
 
 def test_text_from_data_stays_text_in_the_file_and_is_no_formula_in_a_spreadsheet() -> None:
     source = "=HYPERLINK(1)<script>alert(1)</script>"
-    record = record_of(forty_films(source=source))
+    record = record_of(forty_images(source=source))
     file = report_html(whole_report(asked_by_default(record)))
     assert "<script>alert(1)" not in file
     assert "=HYPERLINK(1)&lt;script&gt;" in file
@@ -255,7 +255,7 @@ def test_a_model_that_wins_is_said_plainly() -> None:
     assert "baseline" not in words_of(found, "caution")
 
 
-def test_a_model_may_win_on_all_films_and_lose_within_a_source() -> None:
+def test_a_model_may_win_on_all_images_and_lose_within_a_source() -> None:
     found = made("shortcuts", against_a_baseline(0.9, 0.6, within=0.95))
     assert words_of(found, "plain").startswith(
         "On all images the best baseline that sees no pixel, only view, scores lower"
@@ -360,7 +360,7 @@ def test_where_no_group_is_large_enough_that_is_said() -> None:
     assert said.startswith("No subgroup has 20 images of each class")
 
 
-def test_films_of_which_nothing_is_known_have_no_groups_and_no_command_to_repeat() -> None:
+def test_images_of_which_nothing_is_known_have_no_groups_and_no_command_to_repeat() -> None:
     found = made("subgroups", record_of(subgroups=[]))
     assert [type(item) for item in found.items] == [Words]
     assert words_of(found, "caution").startswith("Nothing is known of those on the images")
@@ -382,7 +382,7 @@ def test_the_errors_are_counted_and_listed_and_a_perfect_model_has_none() -> Non
     assert words_of(perfect) == "No image of this evaluation is called wrongly."
 
 
-def test_of_a_wrong_film_only_what_is_given_is_told() -> None:
+def test_of_a_wrong_image_only_what_is_given_is_told() -> None:
     known = {"finding": "Pneumonia", "view": "PA", "sex": None, "age": np.nan}
     aged = {"finding": None, "view": "AP", "sex": "F", "age": 64.0}
     rows = pd.DataFrame([known, aged] * 20)
@@ -442,6 +442,6 @@ def test_at_another_threshold_the_calls_move_and_that_is_said() -> None:
     assert table_named(found, "confusion-matrix-table").iloc[1].tolist() == ["COVID-19", "20 (100%)", "0 (0%)", "20"]
 
 
-def test_models_that_share_no_film_are_said_to_be_beyond_comparison() -> None:
-    other = record_of(forty_films(filename=[f"far{number}.png" for number in range(40)]), name="far")
+def test_models_that_share_no_image_are_said_to_be_beyond_comparison() -> None:
+    other = record_of(forty_images(filename=[f"far{number}.png" for number in range(40)]), name="far")
     assert "own and far cannot be compared" in words_of(made("discrimination", record_of(), (other,)), "remark")

@@ -273,7 +273,7 @@ def test_at_the_shipped_threshold_the_slider_changes_nothing(counted: Counted) -
     assert at_threshold(counted.shipped, counted.record.predictions, counted.shipped["threshold"]) == counted.shipped
 
 
-def test_what_is_counted_in_films_and_patients_is_what_the_table_holds(name: str, counted: Counted) -> None:
+def test_what_is_counted_in_images_and_patients_is_what_the_table_holds(name: str, counted: Counted) -> None:
     by_label = counted.table.groupby("label").agg(images=("filename", "nunique"), patients=("patientid", "nunique"))
     assert counted.shipped["counts"] == {
         "images": len(counted.table),
@@ -289,7 +289,7 @@ def test_what_is_counted_in_films_and_patients_is_what_the_table_holds(name: str
     assert f"Missed images with COVID-19: {missed}. False alarms: {false_alarms}." in said
 
 
-def test_the_histogram_counts_every_film_of_its_class_once(name: str, counted: Counted) -> None:
+def test_the_histogram_counts_every_image_of_its_class_once(name: str, counted: Counted) -> None:
     for title, of_class in (("COVID-19", counted.truth), ("Not COVID-19", ~counted.truth)):
         trace = trace_of(shown(name, "operating-point"), "probabilities", rf"{title} \(n = {of_class.sum()}\)")
         half = (trace.x[1] - trace.x[0]) / 2
@@ -558,7 +558,7 @@ def test_the_calibration_figures_are_those_of_statsmodels(name: str, counted: Co
             assert says_interval(row["95% interval"], stored["lower"], stored["upper"])
 
 
-def test_the_reliability_bins_hold_what_their_films_say(name: str, counted: Counted) -> None:
+def test_the_reliability_bins_hold_what_their_images_say(name: str, counted: Counted) -> None:
     weights, share, stored = counted.weights(), counted.truth.mean(), counted.shipped["reliability"]
     odds = counted.prevalence / (1 - counted.prevalence) / (share / (1 - share))
     expected = []

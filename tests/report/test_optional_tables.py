@@ -41,9 +41,9 @@ def by_class(*values: float) -> dict[str, Any]:
     }
 
 
-def source(name: str, films: int, covid: int, area: float) -> dict[str, Any]:
-    counts = {"films": films, "covid": covid, "non_covid": films - covid, "pairs": covid * (films - covid)}
-    return {"source": name, **counts, "roc_auc": metric(area, area - 0.1, area + 0.1, n=films)}
+def source(name: str, images: int, covid: int, area: float) -> dict[str, Any]:
+    counts = {"films": images, "covid": covid, "non_covid": images - covid, "pairs": covid * (images - covid)}
+    return {"source": name, **counts, "roc_auc": metric(area, area - 0.1, area + 0.1, n=images)}
 
 
 BARE = {
@@ -299,7 +299,7 @@ def test_the_model_stands_above_the_baselines_and_a_source_knows_nothing_within_
     ]
 
 
-def test_each_source_has_its_films_and_its_figure_with_and_without_itself() -> None:
+def test_each_source_has_its_images_and_its_figure_with_and_without_itself() -> None:
     found = table_of(FULL, "sources")
     assert list(found.table.columns) == ["Source", "Images", "Pairs", "COVID-19", "ROC AUC", "ROC AUC, source left out"]
     assert rows_of(found.table) == [
@@ -430,7 +430,7 @@ def test_the_ensemble_is_shown_by_how_wide_it_spreads_and_how_often_it_holds_the
         assert words in found.note
 
 
-def test_the_lungs_are_told_with_their_films_of_each_class() -> None:
+def test_the_lungs_are_told_with_their_images_of_each_class() -> None:
     found = table_of(FULL, "lungs")
     for words in ("416 images", "400 with COVID-19", "16 without", "250 patients"):
         assert words in found.note
@@ -441,7 +441,7 @@ def test_the_lungs_are_told_with_their_films_of_each_class() -> None:
     ]
 
 
-def test_external_films_are_told_by_finding_with_the_figure_that_fits_it() -> None:
+def test_external_images_are_told_by_finding_with_the_figure_that_fits_it() -> None:
     assert rows_of(table_of(FULL, "external").table) == [
         ["far", "No Finding", "200", "20", "specificity 0.90 (95% CI 0.85 to 0.93, n = 200)"],
         ["far", "COVID-19", "20", "18", "sensitivity 0.95 (95% CI 0.76 to 0.99, n = 20)"],
@@ -449,7 +449,7 @@ def test_external_films_are_told_by_finding_with_the_figure_that_fits_it() -> No
     ]
 
 
-def test_a_finding_whose_films_have_both_labels_shows_both_figures() -> None:
+def test_a_finding_whose_images_have_both_labels_shows_both_figures() -> None:
     evaluation = copy.deepcopy(FULL)
     entry = evaluation["external"]["far"]["by_finding"]["not stated"]
     entry |= {"sensitivity": metric(0.25, 0.1, 0.5, n=4), "specificity": metric(0.5, 0.3, 0.7, n=6)}
@@ -493,7 +493,7 @@ def test_repetitions_are_told_by_mean_spread_and_extremes_in_the_order_of_the_fi
     assert rows_of(found.table)[2] == ["Sensitivity", "0.75", "undefined", "0.73", "0.78"]
 
 
-def test_the_original_protocol_is_told_with_its_note_its_repetitions_and_its_films() -> None:
+def test_the_original_protocol_is_told_with_its_note_its_repetitions_and_its_images() -> None:
     found = table_of(FULL, "original_protocol")
     assert found.note.startswith("For comparison only. 20 repetitions on 444 images. ")
     assert rows_of(found.table) == [

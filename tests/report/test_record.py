@@ -36,14 +36,14 @@ def words(record: Record, name: str) -> str:
     )
 
 
-def test_a_record_holds_the_films_that_the_evaluation_judged(folder: Path) -> None:
+def test_a_record_holds_the_images_that_the_evaluation_judged(folder: Path) -> None:
     record = record_in(folder)
     assert (record.name, record.version) == ("own", "2000-01-01-00000000")
     # 40 images each of validation and test, by turns two of each class; the evaluation is of the test part.
     assert record.predictions["filename"].tolist() == [f"film{number}.png" for number in range(40, 80)]
     assert record.predictions.index.tolist() == list(range(40))
-    assert record.films().truth.tolist() == [True, True, False, False] * 10
-    assert record.films().called.tolist() == (record.predictions["probability_covid"] >= 0.5).tolist()
+    assert record.images().truth.tolist() == [True, True, False, False] * 10
+    assert record.images().called.tolist() == (record.predictions["probability_covid"] >= 0.5).tolist()
     assert "Intended use" in record.card
 
 
@@ -89,11 +89,11 @@ def test_a_chest_reader_has_no_curves_of_a_validation_part_and_no_problem(tmp_pa
 
 def test_the_record_of_a_cross_validation_keeps_its_folds(tmp_path: Path) -> None:
     record = record_in(write_fake_chest_bundle(tmp_path / "chest"))
-    folds = record.films().folds
+    folds = record.images().folds
     assert folds is not None
     # Two a patient, whose number is the group; every fifth group is in one fold.
     assert folds.tolist() == [str(number // 2 % 5) for number in range(80)]
-    assert record_in(write_fake_bundle(tmp_path / "own")).films().folds is None
+    assert record_in(write_fake_bundle(tmp_path / "own")).images().folds is None
 
 
 def test_a_card_that_cannot_be_read_is_a_sentence_in_the_report(folder: Path) -> None:
@@ -107,7 +107,7 @@ def without(*columns: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return lambda table: table.drop(columns=list(columns))
 
 
-def one_film_less(table: pd.DataFrame) -> pd.DataFrame:
+def one_image_less(table: pd.DataFrame) -> pd.DataFrame:
     return table.head(-1)
 
 
@@ -130,7 +130,7 @@ def too_likely(table: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (one_film_less, r"has 39 images where its evaluation has 40.*evaluate --model own"),
+        (one_image_less, r"has 39 images where its evaluation has 40.*evaluate --model own"),
         (without("probability_covid"), "probability_covid"),
         (without("group", "part"), "group"),
         (other_part, "test"),
@@ -168,7 +168,7 @@ def collection(folder: Path, rows: list[str]) -> Path:
     return folder
 
 
-def test_a_collection_describes_the_films_in_place_of_what_the_predictions_say(folder: Path, tmp_path: Path) -> None:
+def test_a_collection_describes_the_images_in_place_of_what_the_predictions_say(folder: Path, tmp_path: Path) -> None:
     """The predictions of this bundle have columns of their own for sex, age, view and finding."""
     rows = ["1,M,31,Tuberculosis,Y,AP Supine,X-ray,film41.png,https://example.org/41"]
     found = record_in(folder, collection(tmp_path / "collection", rows)).predictions.set_index("filename")
@@ -181,7 +181,7 @@ def test_a_collection_describes_the_films_in_place_of_what_the_predictions_say(f
     assert found["sex"].notna().sum() == 1
 
 
-def test_films_that_the_collection_does_not_know_are_told_without_a_hole(folder: Path, tmp_path: Path) -> None:
+def test_images_that_the_collection_does_not_know_are_told_without_a_hole(folder: Path, tmp_path: Path) -> None:
     rows = ["1,M,31,Tuberculosis,Y,PA,X-ray,elsewhere.png,https://example.org/"]
     record = record_in(folder, collection(tmp_path / "collection", rows))
     tables: list[Any] = [item.table for item in failures(record) if hasattr(item, "table")]

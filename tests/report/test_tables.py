@@ -55,7 +55,7 @@ def test_every_figure_stands_in_one_of_the_tables(evaluation: dict[str, object])
     )
 
 
-def test_the_bins_hold_all_films_and_are_empty_without_any(evaluation: dict[str, object]) -> None:
+def test_the_bins_hold_all_images_and_are_empty_without_any(evaluation: dict[str, object]) -> None:
     assert sum(map(int, bins_table(evaluation).table["Images"])) == 30
     none = {"bins": [], "prevalence": None, "binning": "ten bins"}
     assert bins_table({"reliability": none}).table.empty

@@ -17,7 +17,7 @@ from covid_core.images.preprocess import Preparation
 from covid_core.training.chest_recipe import SERVED, ChestRecipe, LeftOut
 from tests.fake_bundle import THREADS
 from tests.made_up_collections import write_collections
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 from tests.training.tiny import tiny_chest_backbone
 
 SIZE = 64
@@ -110,7 +110,7 @@ def write_labelled(folder: Path, labels: list[str], seed: int) -> Path:
     rng = np.random.default_rng(seed)
     rows = []
     for index, label in enumerate(labels):
-        image = phantom_film(rng, label or "non_covid", 96)
+        image = phantom_image(rng, label or "non_covid", 96)
         Image.fromarray(image).save(folder / "images" / f"{folder.name}-{index}.png")
         finding = {"covid": "COVID-19", "non_covid": "No Finding", "": ""}[label]
         rows.append((f"{folder.name}-{index}.png", finding, label, f"{folder.name}.org"))

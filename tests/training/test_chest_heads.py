@@ -27,9 +27,9 @@ from covid_core.training.chest_heads import (
 )
 from covid_core.training.chest_network import build_network, shares_of
 from covid_core.training.chest_recipe import ChestRecipe
-from covid_core.training.export import head_weights, load_trained, predict_films, write_litert
+from covid_core.training.export import head_weights, load_trained, predict_images, write_litert
 from tests.fake_bundle import THREADS
-from tests.phantom import phantom_film
+from tests.phantom import phantom_image
 from tests.training.chest import tiny_networks
 
 # Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
@@ -268,7 +268,7 @@ def network():
 def images() -> np.ndarray:
     """uint8 (COUNT, SIZE, SIZE), covid and non_covid by turns."""
     rng = np.random.default_rng(6)
-    drawn = [phantom_film(rng, ("covid", "non_covid")[index % 2]) for index in range(COUNT)]
+    drawn = [phantom_image(rng, ("covid", "non_covid")[index % 2]) for index in range(COUNT)]
     return np.stack([np.asarray(Image.fromarray(one).resize((SIZE, SIZE))) for one in drawn])
 
 
@@ -424,7 +424,7 @@ def test_a_reader_without_an_ensemble_gives_three_answers(network, fitted_lungs,
     found, *_ = answers_of(alone, images[:4])
     assert found.shape == (4, 3)
     np.testing.assert_allclose(found, answers_of(reader, images[:4])[0][:, :3], atol=1e-6)
-    np.testing.assert_allclose(predict_films(alone, images[:4]), found[:, 0], atol=1e-6)
+    np.testing.assert_allclose(predict_images(alone, images[:4]), found[:, 0], atol=1e-6)
 
 
 def test_the_reader_comes_back_from_its_file(reader, images, tmp_path) -> None:

@@ -4,8 +4,8 @@ import pytest
 from covid_core.errors import TrainingError
 from covid_core.images.preprocess import prepare_files
 from covid_core.inference.network import Network
-from covid_core.training.export import BATCH_SIZE, head_weights, load_trained, predict_films, write_litert
-from tests.fake_bundle import CELLS, CHANNELS, MEMBERS, PREPARATION, SIZE, tiny_classifier, tiny_reader, write_film
+from covid_core.training.export import BATCH_SIZE, head_weights, load_trained, predict_images, write_litert
+from tests.fake_bundle import CELLS, CHANNELS, MEMBERS, PREPARATION, SIZE, tiny_classifier, tiny_reader, write_image
 
 # Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -16,7 +16,7 @@ def test_a_saved_model_predicts_as_before_whatever_the_size_of_the_batches(tmp_p
     model.save(tmp_path / "best.keras")
     films = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE + 3, SIZE, SIZE), dtype=np.uint8)
     expected = np.concatenate([np.asarray(model(film[None, ..., None].astype(np.float32))) for film in films])[:, 0]
-    given = predict_films(load_trained(tmp_path / "best.keras"), films)
+    given = predict_images(load_trained(tmp_path / "best.keras"), films)
     assert given.dtype == np.float64
     np.testing.assert_allclose(given, expected, atol=1e-6)
 
@@ -24,10 +24,10 @@ def test_a_saved_model_predicts_as_before_whatever_the_size_of_the_batches(tmp_p
 def test_a_saved_reader_predicts_the_product_of_its_two_answers_whatever_the_size_of_the_batches(tmp_path):
     model = tiny_reader()
     model.save(tmp_path / "best.keras")
-    paths = [write_film(tmp_path / f"{seed}.png", seed) for seed in range(BATCH_SIZE + 3)]
+    paths = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(BATCH_SIZE + 3)]
     images = prepare_files(paths, PREPARATION)
     answers = np.concatenate([np.asarray(model(one[None, ..., None].astype(np.float32))[0]) for one in images])
-    given = predict_films(load_trained(tmp_path / "best.keras"), images)
+    given = predict_images(load_trained(tmp_path / "best.keras"), images)
     assert given.shape == (BATCH_SIZE + 3,)
     assert given.dtype == np.float64
     np.testing.assert_allclose(given, answers[:, 1] * answers[:, 2], atol=1e-5)

@@ -17,7 +17,7 @@ def pooled(values, lungs):
     return np.asarray(keras.layers.GlobalAveragePooling2D()(weighted))
 
 
-def test_pooling_gives_the_mean_over_the_lungs_and_then_the_mean_over_the_film():
+def test_pooling_gives_the_mean_over_the_lungs_and_then_the_mean_over_the_image():
     values = features()
     lungs = np.zeros((3, 4, 6, 1), np.float32)
     lungs[0, 1:3, 2:4] = 1.0
@@ -34,13 +34,13 @@ def test_pooling_gives_the_mean_over_the_lungs_and_then_the_mean_over_the_film()
 
 
 @pytest.mark.parametrize("everywhere", [0.0, 0.4, 1.0])
-def test_a_film_without_lungs_or_with_nothing_else_is_pooled_evenly(everywhere):
+def test_an_image_without_lungs_or_with_nothing_else_is_pooled_evenly(everywhere):
     values = features()
     found = pooled(values, np.full((3, 4, 6, 1), everywhere))
     np.testing.assert_allclose(found, np.tile(values.mean(axis=(1, 2)), 2), atol=1e-5)
 
 
-def test_the_lungs_of_one_film_do_not_weigh_another():
+def test_the_lungs_of_one_image_do_not_weigh_another():
     values, lungs = features(), np.random.default_rng(2).random((3, 4, 6, 1))
     other = lungs.copy()
     other[1:] = 0.0

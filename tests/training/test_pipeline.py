@@ -14,14 +14,14 @@ SIZE = 32
 NONE = Augmentation(rotation=0.0, shift=0.0, zoom=0.0, brightness=0.0, flip=False)
 
 
-def noisy_films(count=12):
+def noisy_images(count=12):
     return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE), dtype=np.uint8)
 
 
 def gathered(dataset):
     """The images and labels of one pass."""
-    films, labels = zip(*((batch.numpy(), targets.numpy()) for batch, targets in dataset), strict=True)
-    return np.concatenate(films), np.concatenate(labels)
+    images, labels = zip(*((batch.numpy(), targets.numpy()) for batch, targets in dataset), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 @pytest.mark.parametrize("n_covid", [1, 5, 47])
@@ -37,25 +37,25 @@ def test_both_classes_weigh_the_same_in_sum():
     assert 471 * weights[1] == pytest.approx(215 * weights[0])
 
 
-def test_validation_batches_are_the_films_as_they_are_in_their_order():
-    films, labels = noisy_films(), np.arange(12) % 2
-    batches = list(fixed_batches(films, labels, batch_size=5))
+def test_validation_batches_are_the_images_as_they_are_in_their_order():
+    images, labels = noisy_images(), np.arange(12) % 2
+    batches = list(fixed_batches(images, labels, batch_size=5))
     assert [batch.shape for batch, _ in batches] == [(5, SIZE, SIZE, 1), (5, SIZE, SIZE, 1), (2, SIZE, SIZE, 1)]
-    given, targets = gathered(fixed_batches(films, labels, batch_size=5))
+    given, targets = gathered(fixed_batches(images, labels, batch_size=5))
     assert given.dtype == targets.dtype == np.float32
-    np.testing.assert_array_equal(given[..., 0], films)
+    np.testing.assert_array_equal(given[..., 0], images)
     np.testing.assert_array_equal(targets[:, 0], labels)
 
 
-def numbered_films():
+def numbered_images():
     """Images whose every pixel is their number, and labels that follow from it."""
     numbers = np.arange(40)
     return np.broadcast_to(numbers[:, None, None], (40, SIZE, SIZE)).astype(np.uint8), (numbers % 3 == 0).astype(int)
 
 
-def test_each_epoch_brings_every_film_once_in_a_new_order_with_its_own_label():
-    films, labels = numbered_films()
-    dataset = training_batches(films, labels, batch_size=16, augmentation=NONE, seed=0)
+def test_each_epoch_brings_every_image_once_in_a_new_order_with_its_own_label():
+    images, labels = numbered_images()
+    dataset = training_batches(images, labels, batch_size=16, augmentation=NONE, seed=0)
     orders = []
     for _ in range(2):
         given, targets = gathered(dataset)
@@ -68,11 +68,11 @@ def test_each_epoch_brings_every_film_once_in_a_new_order_with_its_own_label():
 
 
 def two_epochs(seed):
-    dataset = training_batches(noisy_films(), np.arange(12) % 2, batch_size=5, augmentation=Augmentation(), seed=seed)
+    dataset = training_batches(noisy_images(), np.arange(12) % 2, batch_size=5, augmentation=Augmentation(), seed=seed)
     return [gathered(dataset)[0] for _ in range(2)]
 
 
-def test_augmented_films_keep_their_shape_and_range_and_are_repeatable():
+def test_augmented_images_keep_their_shape_and_range_and_are_repeatable():
     first, second = two_epochs(seed=3)
     assert first.shape == (12, SIZE, SIZE, 1)
     assert first.dtype == np.float32
@@ -85,19 +85,19 @@ def test_augmented_films_keep_their_shape_and_range_and_are_repeatable():
     assert not np.array_equal(first, two_epochs(seed=4)[0])
 
 
-def test_augmentation_changes_films_but_none_of_it_changes_nothing():
-    films = noisy_films().astype(np.float32)[..., None]
-    changed = films
+def test_augmentation_changes_images_but_none_of_it_changes_nothing():
+    images = noisy_images().astype(np.float32)[..., None]
+    changed = images
     for layer in augmentation_layers(Augmentation(), seed=0):
         changed = layer(changed, training=True)
-    assert (np.abs(np.asarray(changed) - films).mean(axis=(1, 2, 3)) > 1).all()
-    same = films
+    assert (np.abs(np.asarray(changed) - images).mean(axis=(1, 2, 3)) > 1).all()
+    same = images
     for layer in augmentation_layers(NONE, seed=0):
         same = layer(same, training=True)
-    np.testing.assert_allclose(np.asarray(same), films, atol=1e-3)
+    np.testing.assert_allclose(np.asarray(same), images, atol=1e-3)
 
 
-def test_films_are_mirrored_only_where_that_is_asked_for():
+def test_images_are_mirrored_only_where_that_is_asked_for():
     kinds = [type(layer).__name__ for layer in augmentation_layers(Augmentation(flip=False), seed=0)]
     assert kinds == ["RandomRotation", "RandomTranslation", "RandomZoom", "RandomBrightness"]
     assert type(augmentation_layers(Augmentation(flip=True), seed=0)[-1]).__name__ == "RandomFlip"

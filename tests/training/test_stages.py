@@ -17,7 +17,7 @@ from covid_core.images.preprocess import Preparation, prepare
 from covid_core.training import stages
 from covid_core.training.backbones import BACKBONES, backbone_of
 from covid_core.training.callbacks import PutInPlace, stage_callbacks
-from covid_core.training.export import load_trained, predict_films
+from covid_core.training.export import load_trained, predict_images
 from covid_core.training.recipe import StageSettings
 from covid_core.training.run import open_run, read_history
 from tests.conftest import PROJECT_DIR
@@ -49,8 +49,8 @@ stages.train(Path(sys.argv[1]), Path(sys.argv[2]), recipe)
 
 def validation_loss(model_path, dataset):
     """Binary cross-entropy on the validation part, from the probabilities that the saved model gives."""
-    val = stages.load_films(dataset, ("val",), Preparation(size=SIZE))["val"]
-    probability = np.clip(predict_films(load_trained(model_path), val.pixels), 1e-7, 1 - 1e-7)
+    val = stages.load_images(dataset, ("val",), Preparation(size=SIZE))["val"]
+    probability = np.clip(predict_images(load_trained(model_path), val.pixels), 1e-7, 1 - 1e-7)
     return -np.mean(np.where(val.labels == 1, np.log(probability), np.log(1 - probability)))
 
 
@@ -68,8 +68,8 @@ def trained(tiny_dataset, tmp_path_factory):
     return run, n_decoded
 
 
-def test_films_come_with_their_labels_and_exactly_as_serving_prepares_them(tiny_dataset):
-    films = stages.load_films(tiny_dataset, ("train", "test"), Preparation(size=SIZE))
+def test_images_come_with_their_labels_and_exactly_as_serving_prepares_them(tiny_dataset):
+    films = stages.load_images(tiny_dataset, ("train", "test"), Preparation(size=SIZE))
     assert list(films) == ["train", "test"]
     for part, held in films.items():
         assert repr(held) == f"Films({2 * FILMS[part]}, {FILMS[part]} covid)"
@@ -80,7 +80,7 @@ def test_films_come_with_their_labels_and_exactly_as_serving_prepares_them(tiny_
             np.testing.assert_array_equal(pixels, prepare(decode_file(path), Preparation(size=SIZE)))
 
 
-def test_a_film_is_decoded_once_whatever_the_number_of_epochs(trained):
+def test_an_image_is_decoded_once_whatever_the_number_of_epochs(trained):
     _, n_decoded = trained
     assert n_decoded == 2 * (FILMS["train"] + FILMS["val"])
 
