@@ -1,5 +1,5 @@
-// Small films side by side, each a button that opens its film. Of a film it knows the small picture, the words below it and
-// the name of its file, which it gives back when the film is asked for. All texts are set as texts, never as markup.
+// Small images side by side, each a button that opens its image. Of an image it knows the small picture, the words below it and
+// the name of its file, which it gives back when the image is asked for. All texts are set as texts, never as markup.
 
 const galleries = new WeakMap()
 // The file that was opened last, by the key of the component: it is where a reader goes on who comes back from it.

@@ -1,5 +1,5 @@
-// A film, the layer over it (the model's heat, or the lungs), and the controls of both. Everything happens here: no setting
-// leaves the browser, and none needs a rerun. Of a film it knows the two pictures, where the layer lies, its text and a
+// An image, the layer over it (the model's heat, or the lungs), and the controls of both. Everything happens here: no setting
+// leaves the browser, and none needs a rerun. Of an image it knows the two pictures, where the layer lies, its text and a
 // checksum.
 
 const LARGEST_ZOOM = 6
@@ -9,7 +9,7 @@ const ARROW_STEP = 0.1 // of the frame
 const AS_UPLOADED = { layer: true, opacity: 0.45, contrast: 0, brightness: 0, invert: false }
 const WHOLE = { zoom: 1, x: 0.5, y: 0.5 } // x, y: the point of the film that lies at the frame's middle
 
-// Settings by the key of the component. They stay while this page is open, over reruns, other films and other pages of the
+// Settings by the key of the component. They stay while this page is open, over reruns, other images and other pages of the
 // app, and are gone with the tab: of the browser's own storage nothing is used.
 const states = new Map()
 const viewers = new WeakMap()
@@ -47,7 +47,7 @@ class Viewer {
     states.set(data.key, this.state)
     const another = this.state.film !== data.film_id
     if (another) {
-      // A part of the last film would hide that this one has two sides.
+      // A part of the last image would hide that this one has two sides.
       Object.assign(this.state, { view: { ...WHOLE }, film: data.film_id })
     }
     this.size = data.size
@@ -116,7 +116,7 @@ class Viewer {
       0: () => this.look(WHOLE),
       i: () => this.set({ invert: !settings.invert }),
       h: () => this.hasLayer && this.set({ layer: !settings.layer }),
-      // Over a film that is seen whole the arrows scroll the page.
+      // Over an image that is seen whole the arrows scroll the page.
       ...(view.zoom > 1 && {
         ArrowLeft: () => this.move(ARROW_STEP * this.frame.clientWidth, 0),
         ArrowRight: () => this.move(-ARROW_STEP * this.frame.clientWidth, 0),
@@ -130,7 +130,7 @@ class Viewer {
     act()
   }
 
-  // The wheel scrolls the page until the film is clicked: who scrolls past it must not get stuck. A pinch on a touchpad
+  // The wheel scrolls the page until the image is clicked: who scrolls past it must not get stuck. A pinch on a touchpad
   // comes as a wheel with the control key.
   wheel(event) {
     if (!event.ctrlKey && !this.frame.matches(":focus")) return
@@ -172,7 +172,7 @@ class Viewer {
     return { x: event.clientX - box.left - box.width / 2, y: event.clientY - box.top - box.height / 2 }
   }
 
-  // The point of the film under `place` stays there.
+  // The point of the image under `place` stays there.
   zoomBy(factor, place = { x: 0, y: 0 }) {
     const { zoom, x, y } = this.state.view
     const [width, height] = this.fitted()
@@ -182,7 +182,7 @@ class Viewer {
     this.look({ zoom: closer, x: x + (place.x / width) * shift, y: y + (place.y / height) * shift })
   }
 
-  // The film goes with the pointer, by so many pixels of the screen.
+  // The image goes with the pointer, by so many pixels of the screen.
   move(x, y) {
     const view = this.state.view
     const [width, height] = this.fitted()
@@ -194,7 +194,7 @@ class Viewer {
     this.paintView()
   }
 
-  // Width and height of the film when it is seen whole, pixels of the screen.
+  // Width and height of the image when it is seen whole, pixels of the screen.
   fitted() {
     const scale = Math.min(this.frame.clientWidth / this.size[0], this.frame.clientHeight / this.size[1])
     return this.size.map((side) => Math.max(side * scale, 1))
@@ -242,7 +242,7 @@ class Viewer {
   }
 }
 
-// Width and middle of the window, as shares of the film's greys (DICOM PS3.3 C.11.2.1.2, with a linear function).
+// Width and middle of the window, as shares of the image's greys (DICOM PS3.3 C.11.2.1.2, with a linear function).
 function windowOf({ contrast, brightness }) {
   return { width: 2 ** -contrast, level: (1 - brightness) / 2 }
 }
@@ -260,7 +260,7 @@ function filterOf(settings) {
   return filters.join(" ") || "none"
 }
 
-// A middle that leaves no black beside the film where it fills the frame; `seen` is the share of the film that fits.
+// A middle that leaves no black beside the image where it fills the frame; `seen` is the share of the image that fits.
 function kept(middle, seen) {
   return seen >= 1 ? 0.5 : Math.min(Math.max(middle, seen / 2), 1 - seen / 2)
 }
