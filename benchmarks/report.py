@@ -23,7 +23,7 @@ from playwright.sync_api import Page  # noqa: E402
 from covid_core.files import write_json  # noqa: E402
 from covid_core.inference.bundle import load_bundle  # noqa: E402
 from covid_core.paths import model_names, models_dir  # noqa: E402
-from covid_core.report.build import asked_by_default, whole_report  # noqa: E402
+from covid_core.report.build import build_report, default_options  # noqa: E402
 from covid_core.report.html import report_html  # noqa: E402
 from covid_core.report.record import read_record  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
@@ -99,7 +99,7 @@ def _slider_answers(page: Page) -> list[float]:
 def _files() -> dict[str, float]:
     records = [read_record(load_bundle(models_dir() / name)) for name in model_names()]
     started = time.perf_counter()
-    report = whole_report(asked_by_default(records[0], tuple(records[1:])))
+    report = build_report(default_options(records[0], tuple(records[1:])))
     made = time.perf_counter()
     page = report_html(report)
     written = time.perf_counter()

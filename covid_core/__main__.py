@@ -1,4 +1,4 @@
-"""`python -m covid_core <verb>`."""
+"""`python -m covid_core <command>`."""
 
 import sys
 

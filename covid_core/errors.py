@@ -86,7 +86,7 @@ REFUSALS = {
     "no_pixel_data": "Export the image with its image.",
     "unsupported_object": "Give a radiograph (CR, DX) or a secondary capture of one.",
     "not_a_chest": "Give a frontal chest X-ray.",
-    "bad_archive": "Pack the images anew into a plain ZIP file.",
+    "bad_archive": "Pack the images again into a plain ZIP file.",
     "archive_too_large": "Pack fewer or smaller images into one ZIP file.",
     "nested_archive": "Unpack it and give the images themselves.",
     "not_a_chest_xray": "Give a frontal chest X-ray; if it is one, predict anyway and doubt the result.",

@@ -1,4 +1,4 @@
-"""The verbs of the command line and their options. What the verbs do is in `covid_core.cli.main`."""
+"""The subcommands of the command line and their options. What the subcommands do is in `covid_core.cli.main`."""
 
 import argparse
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from covid_core.paths import (
 )
 
 if TYPE_CHECKING:
-    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Handlers = Mapping[str, Callable[[argparse.Namespace], int]]
 _GOES_ON = "; the same command goes on from here"
@@ -29,7 +29,7 @@ def build_parser(handlers: Handlers) -> argparse.ArgumentParser:
     """The parser of the whole command line.
 
     Args:
-        handlers: verb -> what carries it out.
+        handlers: subcommand -> what carries it out.
     """
     parser = argparse.ArgumentParser(
         prog="python -m covid_core",
@@ -37,16 +37,18 @@ def build_parser(handlers: Handlers) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _add_data_verbs(verbs, handlers)
-    _add_training_verbs(verbs, handlers)
-    _add_use_verbs(verbs, handlers)
-    _add_report(verbs, handlers)
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_data_commands(subcommands, handlers)
+    _add_training_commands(subcommands, handlers)
+    _add_use_commands(subcommands, handlers)
+    _add_report(subcommands, handlers)
     return parser
 
 
-def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
-    fetch = _verb(verbs, handlers, "fetch", "download the COVID-19 Image Data Collection; skips complete files")
+def _add_data_commands(subcommands: "Subcommands", handlers: Handlers) -> None:
+    fetch = _subcommand(
+        subcommands, handlers, "fetch", "download the COVID-19 Image Data Collection; skips complete files"
+    )
     fetch.add_argument(
         "--out", type=Path, default=fetched_dir(), help="folder to fill; by default one that the app looks in"
     )
@@ -64,7 +66,9 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         help="git tree of GitHub's REST API to compare the files with; if not given, that of the public address",
     )
 
-    prepare = _verb(verbs, handlers, "prepare", "choose the cohort, find duplicates, split by patient, lay out folders")
+    prepare = _subcommand(
+        subcommands, handlers, "prepare", "choose the cohort, find duplicates, split by patient, lay out folders"
+    )
     prepare.add_argument(
         "--dataset", type=Path, default=dataset_dir() or fetched_dir(), help="folder with metadata.csv and images/"
     )
@@ -85,12 +89,15 @@ def _add_data_verbs(verbs: "Verbs", handlers: Handlers) -> None:
         help="must add up to 1",
     )
     prepare.add_argument("--seed", type=_whole(0, _MAX_SEED), default=0, help="of the split")
-    _add_audit(verbs, handlers)
+    _add_audit(subcommands, handlers)
 
 
-def _add_audit(verbs: "Verbs", handlers: Handlers) -> None:
-    audit = _verb(
-        verbs, handlers, "audit", "look for what is wrong or misleading in a collection; exit code 1 if it is too grave"
+def _add_audit(subcommands: "Subcommands", handlers: Handlers) -> None:
+    audit = _subcommand(
+        subcommands,
+        handlers,
+        "audit",
+        "look for what is wrong or misleading in a collection; exit code 1 if it is too grave",
     )
     audit.add_argument(
         "--collection",
@@ -111,27 +118,33 @@ def _add_audit(verbs: "Verbs", handlers: Handlers) -> None:
     )
     audit.add_argument("--json", action="store_true", help="one JSON object, with all rows")
     audit.add_argument(
-        "--no-cache", action="store_true", help="read every file anew, and keep nothing of it for the next time"
+        "--no-cache", action="store_true", help="read every file again, and keep nothing of it for the next time"
     )
 
 
-def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
-    train = _verb(
-        verbs, handlers, "train", "initial training, lower 2/3 of the backbone frozen; goes on where it was interrupted"
+def _add_training_commands(subcommands: "Subcommands", handlers: Handlers) -> None:
+    train = _subcommand(
+        subcommands,
+        handlers,
+        "train",
+        "initial training, lower 2/3 of the backbone frozen; goes on where it was interrupted",
     )
     _add_recipe(train)
     train.add_argument("--out", type=Path, default=Path("runs/mobilenetv2"), help="the run's folder")
     train.set_defaults(after_interrupt=f"{_GOES_ON} (without --restart)")
-    train.add_argument("--restart", action="store_true", help="throw away what --out holds and start anew")
+    train.add_argument("--restart", action="store_true", help="throw away what --out holds and start again")
 
-    finetune = _verb(
-        verbs, handlers, "finetune", "train all layers on, at learning rate 1e-5; goes on where it was interrupted"
+    finetune = _subcommand(
+        subcommands,
+        handlers,
+        "finetune",
+        "train all layers on, at learning rate 1e-5; goes on where it was interrupted",
     )
     finetune.set_defaults(after_interrupt=_GOES_ON)
     _add_run(finetune)
 
-    crossval = _verb(
-        verbs,
+    crossval = _subcommand(
+        subcommands,
         handlers,
         "crossval",
         "train and evaluate a recipe on patient-grouped folds; goes on where it was interrupted",
@@ -144,7 +157,9 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     )
     crossval.set_defaults(after_interrupt=_GOES_ON)
 
-    evaluate = _verb(verbs, handlers, "evaluate", "classification report, sensitivity and specificity on the test part")
+    evaluate = _subcommand(
+        subcommands, handlers, "evaluate", "classification report, sensitivity and specificity on the test part"
+    )
     judged = evaluate.add_mutually_exclusive_group()
     _add_run(judged)
     judged.add_argument("--model", default=None, help="a bundle instead, by name or folder: again from its predictions")
@@ -158,15 +173,17 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     _add_collection(evaluate, "for subgroups")
     _add_stage(evaluate)
 
-    export = _verb(verbs, handlers, "export", "evaluate a run and write it as a model bundle, checked against Keras")
+    export = _subcommand(
+        subcommands, handlers, "export", "evaluate a run and write it as a model bundle, checked against Keras"
+    )
     _add_run(export)
     _add_stage(export)
     _add_collection(export, "for subgroups")
     export.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/mobilenetv2")
 
     annotations = (dataset_dir() or fetched_dir()) / "annotations"
-    pretrain = _verb(
-        verbs,
+    pretrain = _subcommand(
+        subcommands,
         handlers,
         "pretrain",
         "train MobileNetV2 on chest radiographs of several collections; goes on where it was interrupted",
@@ -182,8 +199,8 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     pretrain.add_argument("--out", type=Path, default=Path("runs/chest"), help="the run's folder")
     pretrain.set_defaults(after_interrupt=_GOES_ON)
 
-    build = _verb(
-        verbs, handlers, "build", "fit the heads of a pretrained network, evaluate it and export the app's model"
+    build = _subcommand(
+        subcommands, handlers, "build", "fit the heads of a pretrained network, evaluate it and export the app's model"
     )
     build.add_argument("--run", dest="run_folder", type=Path, default=Path("runs/chest"), help="folder of `pretrain`")
     build.add_argument("--dataset", type=Path, default=Path("dataset"), help="folder written by `prepare`")
@@ -201,12 +218,12 @@ def _add_training_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     _add_external(build)
     _add_collection(build, "for subgroups")
     build.add_argument("--out", type=Path, default=models_dir() / DEFAULT_MODEL, help="the bundle's folder")
-    _add_gate(verbs, handlers)
+    _add_gate(subcommands, handlers)
 
 
-def _add_gate(verbs: "Verbs", handlers: Handlers) -> None:
-    gate = _verb(
-        verbs,
+def _add_gate(subcommands: "Subcommands", handlers: Handlers) -> None:
+    gate = _subcommand(
+        subcommands,
         handlers,
         "gate",
         "give a bundle a gate: it refuses what is no frontal chest X-ray, and finds similar images",
@@ -247,9 +264,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
-    predict = _verb(
-        verbs,
+def _add_use_commands(subcommands: "Subcommands", handlers: Handlers) -> None:
+    predict = _subcommand(
+        subcommands,
         handlers,
         "predict",
         "classify images (PNG, JPEG or DICOM, or ZIP files of them); exit code 1 if any is refused",
@@ -271,8 +288,8 @@ def _add_use_verbs(verbs: "Verbs", handlers: Handlers) -> None:
     predict.add_argument("--json", action="store_true", help="one JSON object a line; a refused image has one, too")
 
 
-def _add_report(verbs: "Verbs", handlers: Handlers) -> None:
-    report = _verb(verbs, handlers, "report", "write the report of a model as one HTML file")
+def _add_report(subcommands: "Subcommands", handlers: Handlers) -> None:
+    report = _subcommand(subcommands, handlers, "report", "write the report of a model as one HTML file")
     report.add_argument("--model", default=default_model(), help="a bundle's folder, or its name in models/")
     report.add_argument(
         "--out",
@@ -310,8 +327,8 @@ def _share(text: str) -> float:
     return value
 
 
-def _verb(verbs: "Verbs", handlers: Handlers, name: str, summary: str) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
+def _subcommand(subcommands: "Subcommands", handlers: Handlers, name: str, summary: str) -> argparse.ArgumentParser:
+    parser = subcommands.add_parser(
         name,
         help=summary,
         description=summary.capitalize() + ".",

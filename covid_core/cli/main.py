@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Each verb imports only the rooms it needs, so that `predict` starts at once."""
+"""The command line: parse, call, print. Each subcommand imports only what it needs, so that `predict` starts at once."""
 
 import argparse
 import io
@@ -27,7 +27,7 @@ _STDERR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb.
+    """Run one subcommand.
 
     Args:
         arguments: without the program's name; those of the process by default.
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:
             raise
-        print(f"error: this verb needs {package}: pip install -r requirements-train.txt", file=sys.stderr)
+        print(f"error: this subcommand needs {package}: pip install -r requirements-train.txt", file=sys.stderr)
         return EXIT_FAILURE
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left; there is no one to tell
@@ -335,7 +335,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from covid_core.inference.bundle import load_bundle
-    from covid_core.report.build import Asked, asked_by_default, whole_report
+    from covid_core.report.build import ReportOptions, build_report, default_options
     from covid_core.report.html import write_report
     from covid_core.report.record import read_others, read_record
 
@@ -347,11 +347,11 @@ def _report(options: argparse.Namespace) -> int:
             print(f"not compared: {error}", file=sys.stderr)
     else:
         others = tuple(read_record(load_bundle(_bundle_folder(name))) for name in options.compare)
-    default = asked_by_default(record, others)
+    default = default_options(record, others)
     threshold = default.threshold if options.threshold is None else options.threshold
-    asked = Asked(record, others, threshold, options.prevalence or default.prevalence)
+    chosen = ReportOptions(record, others, threshold, options.prevalence or default.prevalence)
     out = options.out or Path(f"{bundle.name}-report.html")
-    write_report(whole_report(asked), out)
+    write_report(build_report(chosen), out)
     print(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -86,19 +86,19 @@ def severity_scores(path: Path) -> dict[str, float]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as cause:
-        raise DatasetError(f"{path} cannot be read as text. Take it anew from the collection, or remove it.") from cause
+        raise DatasetError(f"{path} cannot be read as text. Take it again from the collection, or remove it.") from cause
     rows = csv.reader(line for line in text.splitlines() if not line.startswith(_COMMENT))
     try:
         header = [cell.strip() for cell in next(rows, [])]
         column = next((header.index(name) for name in _EXTENT_COLUMNS if name in header), None)
         if column is None or "filename" not in header:
             raise DatasetError(
-                f"{path} lacks the columns filename and {_EXTENT_COLUMNS[0]}. Take it anew from the collection, or remove it. "
+                f"{path} lacks the columns filename and {_EXTENT_COLUMNS[0]}. Take it again from the collection, or remove it. "
                 f"Received: {', '.join(header)[:100] or 'an empty file'}"
             )
         return _scores_by_name([row for row in rows if any(row)], header.index("filename"), column, path)
     except csv.Error as cause:
-        raise DatasetError(f"{path} is not a readable CSV: {cause}. Take it anew, or remove it.") from cause
+        raise DatasetError(f"{path} is not a readable CSV: {cause}. Take it again, or remove it.") from cause
 
 
 def _scores_by_name(rows: list[list[str]], name_column: int, column: int, path: Path) -> dict[str, float]:

@@ -41,7 +41,7 @@ class Counts:
         sources: web sites the images come from.
         by_label: images of each class, in the class order.
         unlabelled: images whose finding is missing.
-        countries: countries that can be told.
+        countries: countries that are known.
     """
 
     images: int
@@ -210,7 +210,7 @@ def images_by_country(table: pd.DataFrame) -> pd.DataFrame:
     """Images and patients by country, the most images first.
 
     Returns:
-        Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country cannot be told
+        Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country is not known
         stand last, as `NOT_GIVEN` without a place; they are left out where there are none.
     """
     grouped = table.groupby(table["country"].fillna(NOT_GIVEN))["patientid"].agg(["size", "nunique"])

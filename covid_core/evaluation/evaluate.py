@@ -29,7 +29,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
 - `hospitals`, `strangers`, `robustness`, `opacity_map`: what a network makes of what it never saw, see
   `covid_core.evaluation.hospitals`, `robustness` and `opacity_map`.
 - `former`: the same model's predecessor on the same images, as far as it was measured.
-- `baselines`: {name: {`roc_auc` metric, `within_source_auc` metric where it means something}}: what is told through the
+- `baselines`: {name: {`roc_auc` metric, `within_source_auc` metric where it means something}}: what is predicted through the
   same folds without a pixel (`covid_core.evaluation.baselines`).
 - `seeds`: [{`seed`, `roc_auc`, `within_source_auc`, `sensitivity`, `specificity`, `balanced_accuracy`}], numbers, one
   entry a repetition of the cross-validation; `seed_means`: {name: {`mean`, `sd`, `lowest`, `highest`}} over them.

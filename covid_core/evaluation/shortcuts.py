@@ -30,8 +30,8 @@ def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[s
         guessed = table.assign(probability_covid=pixel_free_predictions(table, table["fold"], columns))
         areas = paired_metrics(guessed)
         # Within a source its name is the same for all: 0.5 by definition.
-        told = ("roc_auc",) if columns == ("source",) else ("roc_auc", "within_source_auc")
-        found[name] = {metric: areas[metric] for metric in told}
+        wanted = ("roc_auc",) if columns == ("source",) else ("roc_auc", "within_source_auc")
+        found[name] = {metric: areas[metric] for metric in wanted}
     return found
 
 

@@ -52,7 +52,7 @@ class Grouping:
             all images of a part, as a small source is known only among the others.
         order: the names in the order they are shown; empty for the largest group first.
         non_covid: what becomes of images without COVID-19: `named` as the others, `shared` by all groups (what is asked is
-            how these images are told from each kind of COVID-19 image), or `none`: the groups have no such image.
+            how these images differ from each kind of COVID-19 image), or `none`: the groups have no such image.
     """
 
     column: str

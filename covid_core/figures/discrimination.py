@@ -146,7 +146,7 @@ def score_histogram(
 
 
 def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) -> go.Figure:
-    """Draw the ROC curves of several models in one plot, the first one emphasised; told apart by dash and by colour.
+    """Draw the ROC curves of several models in one plot, the first one emphasised; distinguished by dash and by colour.
 
     Args:
         curves: of each model its name, the `roc` and the metric `roc_auc` of its evaluation. A model without a curve is named in

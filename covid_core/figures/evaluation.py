@@ -52,7 +52,7 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
     """Draw loss and AUC over the epochs of all stages, each stage's best epoch (lowest validation loss) marked.
 
     Args:
-        history: columns stage, epoch (counting anew in each stage), loss, val_loss, auc, val_auc, learning_rate; rows
+        history: columns stage, epoch (counting again in each stage), loss, val_loss, auc, val_auc, learning_rate; rows
             in the order of training.
     """
     table = history.reset_index(drop=True)

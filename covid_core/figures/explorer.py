@@ -257,7 +257,7 @@ def country_map(table: pd.DataFrame) -> go.Figure:
         )
     )
     figure.update_xaxes(
-        title=f"Longitude (n = {sum(images)}; not told: {unplaced})",
+        title=f"Longitude (n = {sum(images)}; not given: {unplaced})",
         range=[-180, 180],
         tickvals=[-120, -60, 0, 60, 120],
         ticktext=["120° W", "60° W", "0°", "60° E", "120° E"],

@@ -127,7 +127,7 @@ def areas(rows: Sequence[AreaRow]) -> go.Figure:
         tickformat=".1f",
     )
     figure.update_yaxes(
-        title="Told by (n = its images)",
+        title="Given by (n = its images)",
         range=[len(rows) - 0.5, -0.75],
         tickvals=list(range(len(rows))),
         ticktext=[f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)],

@@ -67,7 +67,9 @@ def _over(x: float, text: str) -> dict[str, Any]:
 
 
 def _hatch(figure: go.Figure, lower: float, upper: float) -> None:
-    """Hatch the indeterminate part of a scale: told from the classes' plain colours by its lines, whatever the colours."""
+    """Hatch the indeterminate part of a scale: distinguished from the classes' plain colours by its lines, whatever the
+    colours.
+    """
     figure.add_bar(
         x=[upper - lower],
         base=[lower],

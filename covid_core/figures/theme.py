@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from covid_core.labels import COVID, NON_COVID
 
 CLASS_COLOURS: dict[str, str] = {NON_COVID: "#0072B2", COVID: "#D55E00"}
-"""From the palette of Okabe and Ito (2008), told apart with every common colour vision deficiency."""
+"""From the palette of Okabe and Ito (2008), distinguished with every common colour vision deficiency."""
 NEUTRAL = "#8C8C8C"
 """A grey that stands out from white and from black alike."""
 ACCENT = "#009E73"

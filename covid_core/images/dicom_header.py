@@ -271,7 +271,7 @@ def _parsed(
     try:
         return read_dataset(source, implicit, syntax != ExplicitVRBigEndian, stop_when=stop_when, specific_tags=wanted)
     except Exception as cause:  # whatever pydicom meets in bytes that are no DICOM, too deep or too many
-        raise damaged("its entries cannot be told apart") from cause
+        raise damaged("its entries cannot be separated") from cause
 
 
 def _guessed_syntax(source: LimitedReader) -> UID:

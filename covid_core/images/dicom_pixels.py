@@ -207,7 +207,7 @@ def _frame(source: LimitedReader, syntax: UID) -> bytes:
     try:
         offsets, fragments = parse_basic_offsets(source), list(generate_fragments(source))
     except Exception as cause:
-        raise damaged("the fragments of its picture cannot be told apart") from cause
+        raise damaged("the fragments of its picture cannot be separated") from cause
     if not fragments:
         raise ImageRefusedError("no_pixel_data", "The DICOM file holds no picture.")
     starts = sum(syntax == RLELossless or fragment[:2] in _START_OF_IMAGE for fragment in fragments[1:])

@@ -33,7 +33,7 @@ def fitted(image: GreyImage, longest_side: int = LONGEST_SIDE) -> GreyImage:
 
 
 def thumbnail(image: GreyImage) -> NDArray[np.uint8]:
-    """A picture in small, its greys stretched so that something can be told: uint8 (h, w), at most `THUMBNAIL_SIDE` a side."""
+    """A picture in small, its greys stretched for contrast: uint8 (h, w), at most `THUMBNAIL_SIDE` a side."""
     step = max(min(image.shape) // (4 * THUMBNAIL_SIDE), 1)  # reducing a whole detector's picture would take long
     small = fitted(image[::step, ::step], THUMBNAIL_SIDE)
     low, high = np.percentile(small, [1, 99])

@@ -50,7 +50,7 @@ class Radiograph:
 
     Attributes:
         image: float32 (height, width) in [0, 1], upright, black is 0.
-        kind: of the file, told from its content.
+        kind: of the file, by its content.
         tags: what the file says of the image.
         warnings: sentences on what the file itself says against relying on it, such as burned-in annotations.
     """

@@ -103,7 +103,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"There is no model bundle in {folder}. Bundles in {models_dir()}: {known}.")
     manifest = read_json(folder / MANIFEST, BundleError)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise BundleError(f"{folder / MANIFEST} is not a bundle of this version (schema {SCHEMA}). Export it anew.")
+        raise BundleError(f"{folder / MANIFEST} is not a bundle of this version (schema {SCHEMA}). Export it again.")
     _verify_files(folder, manifest)
     order = read_json(folder / "class_indices.json", BundleError)
     if order != CLASS_INDICES:
@@ -127,7 +127,7 @@ def load_bundle(folder: Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError, EvaluationError) as cause:
         raise BundleError(
-            f"{folder / MANIFEST} lacks a setting or has a wrong one: {cause}. Export it anew."
+            f"{folder / MANIFEST} lacks a setting or has a wrong one: {cause}. Export it again."
         ) from cause
 
 
@@ -192,11 +192,11 @@ def _share_or_none(value: Any) -> float | None:
 def _verify_files(folder: Path, manifest: dict[str, Any]) -> None:
     hashes = manifest.get("files")
     if not isinstance(hashes, dict) or not set(FILES) <= set(hashes) <= {*FILES, *OPTIONAL_FILES}:
-        raise BundleError(f"{folder / MANIFEST} does not name the files of a bundle. Export it anew.")
+        raise BundleError(f"{folder / MANIFEST} does not name the files of a bundle. Export it again.")
     for name, expected in hashes.items():
         path = folder / name
         if not path.is_file():
-            raise BundleError(f"{path} is missing. Export the bundle anew, or restore it from the repository.")
+            raise BundleError(f"{path} is missing. Export the bundle again, or restore it from the repository.")
         if sha256_of_file(path) != expected:
             raise BundleError(
                 f"{path} was altered after the export; the bundle is refused. Restore it from the repository."

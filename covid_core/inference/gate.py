@@ -12,7 +12,7 @@ A third look, by a logistic regression on the same features, tells whether it ma
 but the user is warned, as the model is made for adults.
 
 An image that is refused for its pose is looked at once more as it would be after the repair, and the repair is offered only if
-the image then passes: so a photograph is not told to turn round.
+the image then passes: so nobody is advised to turn a photograph.
 """
 
 import io

@@ -50,7 +50,7 @@ class Network:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as cause:
             raise BundleError(f"{path} cannot be loaded as a LiteRT model: {cause}.") from cause
-        # The converter does not keep the order of the outputs, so they are told apart by their shapes.
+        # The converter does not keep the order of the outputs, so they are distinguished by their shapes.
         given = self._interpreter.get_output_details()
         outputs = {_kind(output["shape"]): output for output in given}
         if len(outputs) < len(given) or not {"answers", "features"} <= set(outputs):

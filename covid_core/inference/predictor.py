@@ -36,18 +36,18 @@ class Predictor:
         if self.network.size != bundle.preparation.size:
             raise BundleError(
                 f"{bundle.folder} prepares images of {bundle.preparation.size} pixels a side, its network takes "
-                f"{self.network.size}. Export it anew."
+                f"{self.network.size}. Export it again."
             )
         self._head = load_head(bundle.file("head.npz"))
         if self.network.channels != self._head.channels:
             raise BundleError(
                 f"{bundle.folder} has a head for {self._head.channels} channels, its network gives "
-                f"{self.network.channels}. Export it anew."
+                f"{self.network.channels}. Export it again."
             )
         gate = bundle.optional_file("gate.npz")
         self._gate: Gate | None = None if gate is None else load_gate(gate)
         if self._gate is not None and self._gate.channels != self.network.channels:
-            raise BundleError(f"The gate of {bundle.folder} does not fit its network. Export the bundle anew.")
+            raise BundleError(f"The gate of {bundle.folder} does not fit its network. Export the bundle again.")
 
     def predict(self, image: GreyImage, *, anyway: bool = False) -> Prediction | ScreenedOut:
         """Predict one radiograph.

@@ -15,7 +15,8 @@ from covid_core.labels import Label
 
 SHOWN = 5
 COPY_DISTANCE = 0.1
-"""An image nearer than this is the same picture, or can hardly be told from it. Measured on the cohort with the features of two
+"""An image nearer than this is the same picture, or can hardly be distinguished from it. Measured on the cohort with the
+features of two
 models: the same picture from two web sites is at most 0.074 away, a copy saved as JPEG of quality 90 at most 0.072; of the other
 images of one patient the nearest is 0.12 away, of those of two patients 0.16. Copies that were made much smaller or were cropped
 are often further away than this, and are not recognised."""

@@ -21,7 +21,7 @@ HEADLINE = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReportOptions:
     """What a report is made of.
 
     Attributes:
@@ -37,7 +37,7 @@ class Asked:
     prevalence: float
 
 
-_CHAPTERS: Mapping[str, tuple[str, Callable[[Asked], tuple[Item, ...]]]] = {
+_CHAPTERS: Mapping[str, tuple[str, Callable[[ReportOptions], tuple[Item, ...]]]] = {
     "operating-point": ("Operating point", lambda of: performance.operating_point(of.record, of.threshold)),
     "discrimination": ("Discrimination", lambda of: performance.discrimination(of.record, of.others)),
     "calibration": ("Calibration", lambda of: performance.calibration(of.record)),
@@ -46,11 +46,11 @@ _CHAPTERS: Mapping[str, tuple[str, Callable[[Asked], tuple[Item, ...]]]] = {
         lambda of: performance.in_your_clinic(of.record, of.threshold, of.prevalence),
     ),
     "holding-back": (
-        "When it holds back",
+        "Indeterminate results",
         lambda of: tuple(measured(of.record.evaluation, "three_way", "ensemble", "gate")),
     ),
-    "shortcuts": ("Lungs or publishers?", lambda of: robustness.shortcuts(of.record)),
-    "subgroups": ("For whom?", lambda of: robustness.subgroups(of.record)),
+    "shortcuts": ("Shortcut learning", lambda of: robustness.shortcuts(of.record)),
+    "subgroups": ("Subgroups", lambda of: robustness.subgroups(of.record)),
     "failures": ("Where it fails", lambda of: robustness.failures(of.record)),
     "training": ("How it was trained", lambda of: provenance.training(of.record)),
     "cohort": ("Cohort", lambda of: provenance.cohort(of.record)),
@@ -60,34 +60,34 @@ CHAPTERS: Mapping[str, str] = {name: title for name, (title, _) in _CHAPTERS.ite
 """Name of a chapter -> its title, in the order they are read."""
 
 
-def asked_by_default(record: Record, others: tuple[Record, ...] = ()) -> Asked:
+def default_options(record: Record, others: tuple[Record, ...] = ()) -> ReportOptions:
     """The model's own operating point, and the share of COVID-19 among the images that it was judged on."""
-    return Asked(record, others, record.evaluation["threshold"], default_prevalence(record.evaluation))
+    return ReportOptions(record, others, record.evaluation["threshold"], default_prevalence(record.evaluation))
 
 
-def chapter(name: str, asked: Asked) -> Chapter:
+def chapter(name: str, options: ReportOptions) -> Chapter:
     """Make the chapter of this name, one of `CHAPTERS`.
 
     Raises:
         EvaluationError: the predictions cannot be evaluated.
     """
     title, make = _CHAPTERS[name]
-    return Chapter(name, title, make(asked))
+    return Chapter(name, title, make(options))
 
 
-def whole_report(asked: Asked) -> Report:
+def build_report(options: ReportOptions) -> Report:
     """Put head and chapters together.
 
     Raises:
         EvaluationError: the predictions cannot be evaluated.
     """
-    evaluation = asked.record.evaluation
+    evaluation = options.record.evaluation
     return Report(
-        title=f"Model report: {asked.record.name}",
-        subtitle=subtitle(asked.record),
+        title=f"Model report: {options.record.name}",
+        subtitle=subtitle(options.record),
         headline=verdict(evaluation),
         figures=tuple((title, *value_and_interval(evaluation["metrics"][name])) for name, title in HEADLINE.items()),
-        chapters=tuple(chapter(name, asked) for name in CHAPTERS),
+        chapters=tuple(chapter(name, options) for name in CHAPTERS),
     )
 
 

@@ -1,4 +1,4 @@
-"""The chapters on where a model comes from: how it was trained, beside what others report, and of whom its images are."""
+"""The chapters on where a model comes from: how it was trained, beside what others report, and which patients its images show."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -54,7 +54,7 @@ def _recipe(manifest: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def cohort(record: Record) -> tuple[Item, ...]:
-    """Of whom the images are: from the table to the images used, what parts share, and what they are made of."""
+    """Which patients the images show: from the table to the images used, what parts share, and what they are made of."""
     block = record.evaluation.get("cohort")
     if not block:
         return not_measured("cohort", record.name)

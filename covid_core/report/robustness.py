@@ -38,7 +38,7 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
 
 
 def subgroups(record: Record) -> tuple[Item, ...]:
-    """For whom the model works, the worst first."""
+    """Figures of subgroups, the worst first."""
     block = record.evaluation.get("subgroups")
     if block is None:
         return not_measured("subgroups", record.name)

@@ -5,7 +5,7 @@ where it is at hand, are the rest. The limits come from images judged by stand-i
 
 - distance: the 99th percentile over the cohort;
 - or, if that is more, the 98th percentile of any other hospital, its images judged without any image of it;
-- P(upright): the 1st percentile, and 0.5 at most. Where the poses are told apart well, as by the default model, all but a few
+- P(upright): the 1st percentile, and 0.5 at most. Where the poses are distinguished well, as by the default model, all but a few
   images lie far above 0.5, and a limit up there would refuse the images of other hospitals for nothing: 3% of 300 images of
   the NIH and 19% of 400 images of children. At 0.5 it is one of the NIH's, which does stand on its head.
 
@@ -247,7 +247,7 @@ def _known_images(bundle: Bundle, dataset: Path) -> pd.DataFrame:
     try:
         parts = set(pd.read_csv(path, usecols=["part"])["part"])
     except ValueError as cause:
-        raise BundleError(f"{path} cannot be read: {cause}. Export the bundle anew.") from cause
+        raise BundleError(f"{path} cannot be read: {cause}. Export the bundle again.") from cause
     return table.assign(fitted=True if parts == {OUT_OF_FOLD} else table["part"] == "train")
 
 
@@ -291,7 +291,7 @@ def _limit(pooled: FloatArray, references: FloatArray, table: pd.DataFrame, grou
 def _child_model(
     adults: FloatArray, table: pd.DataFrame, children: Signatures
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Kernel, bias and limit of what tells children; nothing is told without any.
+    """Kernel, bias and limit of what recognises children; nothing without any.
 
     All but `WARNED_SHARE` of the adults of each hospital are below the limit, judged by a model that saw none of them.
     """

@@ -1,4 +1,4 @@
-"""Prepared images in memory to batches for Keras: decoded once, augmented anew in each epoch.
+"""Prepared images in memory to batches for Keras: decoded once, augmented again in each epoch.
 
 An image takes 50 kB once prepared, so the whole cohort fits in memory many times over; decoding it again in each epoch
 would only cost time.

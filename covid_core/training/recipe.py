@@ -102,7 +102,7 @@ class Recipe:
                 }
             )
         except (KeyError, TypeError, ValueError) as cause:
-            raise TrainingError(f"The recipe of this run cannot be read: {cause}. Train it anew.") from cause
+            raise TrainingError(f"The recipe of this run cannot be read: {cause}. Train it again.") from cause
 
 
 def named_weights(choice: str) -> tuple[str, str | None, Path | None]:

@@ -153,7 +153,7 @@ def open_run(folder: Path) -> Run:
     """
     record = read_json(folder / "run.json", TrainingError)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA or not set(record) >= _RECORD_KEYS:
-        raise TrainingError(f"{folder / 'run.json'} is not a record of this version (schema {SCHEMA}). Train it anew.")
+        raise TrainingError(f"{folder / 'run.json'} is not a record of this version (schema {SCHEMA}). Train it again.")
     return Run(folder, Recipe.from_json(record.get("recipe", {})), record)
 
 

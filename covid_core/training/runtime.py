@@ -58,7 +58,7 @@ def configure(seed: int, threads: int, *, deterministic: bool = True) -> Runtime
         except RuntimeError:
             raise TrainingError(
                 f"TensorFlow is already running in this process with another number of threads than {threads}. "
-                "Start the command anew."
+                "Start the command again."
             ) from None
     keras.utils.set_random_seed(seed)
     if deterministic:

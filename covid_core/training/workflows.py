@@ -1,4 +1,4 @@
-"""What needs several rooms at once: a run is evaluated, and exported as a bundle. The command line calls these."""
+"""What needs several subpackages at once: a run is evaluated, and exported as a bundle. The command line calls these."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -243,7 +243,7 @@ def evaluate_bundle(
     *,
     collection: Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a bundle again from its `predictions.csv`, and write its evaluation and card anew; the model stays as it is.
+    """Evaluate a bundle again from its `predictions.csv`, and write its evaluation and card again; the model stays as it is.
 
     What other measurements added to the evaluation (`report.FURTHER_BLOCKS`) is kept.
 
@@ -270,12 +270,14 @@ def evaluate_bundle(
     folders = read_external(external)
     former = read_json(bundle.file("evaluation.json"), BundleError)
     if not isinstance(former, dict) or "part" not in former:
-        raise BundleError(f"{bundle.file('evaluation.json')} does not say which part it is of. Export the bundle anew.")
+        raise BundleError(
+            f"{bundle.file('evaluation.json')} does not say which part it is of. Export the bundle again."
+        )
     try:
         predictions = pd.read_csv(bundle.file("predictions.csv"), dtype={"patientid": "str", "group": "str"})
     except ValueError as cause:
         raise BundleError(
-            f"{bundle.file('predictions.csv')} cannot be read: {cause}. Export the bundle anew."
+            f"{bundle.file('predictions.csv')} cannot be read: {cause}. Export the bundle again."
         ) from cause
     evaluation = evaluate(
         predictions,

@@ -1,4 +1,4 @@
-"""What the pages of the app share. The only room that imports streamlit."""
+"""What the pages of the app share. The only subpackage that imports streamlit."""
 
 from covid_core.ui.dataset_page import explore
 from covid_core.ui.dataset_source import choose_collection

@@ -16,12 +16,12 @@ from covid_core.inference.bundle import Bundle
 from covid_core.paths import dataset_dir, models_dir
 from covid_core.report.build import (
     CHAPTERS,
-    Asked,
-    asked_by_default,
+    ReportOptions,
+    build_report,
     chapter,
+    default_options,
     default_prevalence,
     subtitle,
-    whole_report,
 )
 from covid_core.report.csv_tables import csv_of, tables_zip
 from covid_core.report.document import Chapter, Chart, Command, Item, Report, Table, Words
@@ -90,7 +90,7 @@ def report_chapter(name: str, record: Record, bundle: Bundle) -> None:
         return
     try:
         others, unread = read_others(bundle.folder.name, _cached_record) if name == "discrimination" else ((), {})
-        show_chapter(chapter(name, asked_by_default(record, others)))
+        show_chapter(chapter(name, default_options(record, others)))
         if unread:
             st.caption(plain(f"Not compared, as it cannot be read: {', '.join(unread)}. Choose it to see why."))
     except EvaluationError as error:
@@ -105,7 +105,7 @@ def _settable_chapter(name: str, record: Record, bundle: Bundle) -> None:
     for setting in _SETTABLE[name]:
         _SLIDERS[setting](record)
     try:
-        asked = Asked(record, (), _chosen_threshold(record), _chosen_prevalence(record))
+        asked = ReportOptions(record, (), _chosen_threshold(record), _chosen_prevalence(record))
         show_chapter(chapter(name, asked))
     except EvaluationError as error:
         problem(error)
@@ -113,7 +113,7 @@ def _settable_chapter(name: str, record: Record, bundle: Bundle) -> None:
 
 
 def _take_away(name: str, record: Record, bundle: Bundle) -> None:
-    with st.expander("Take away", icon=":material/download:"):
+    with st.expander("Download", icon=":material/download:"):
         elsewhere = [setting for setting in _SLIDERS if setting not in _SETTABLE.get(name, ())]
         for setting in elsewhere:  # where a chapter does not show them, so that the address keeps them all the same
             _SLIDERS[setting](record)
@@ -127,7 +127,7 @@ def _files(record: Record, bundle: Bundle) -> None:
     def report() -> Report:
         # On a thread without a session, which our caches need; and no setting of this page touches the other models' files.
         others, _ = read_others(bundle.folder.name)
-        return whole_report(Asked(record, others, threshold, prevalence))
+        return build_report(ReportOptions(record, others, threshold, prevalence))
 
     st.segmented_control(
         "Pictures are saved as",

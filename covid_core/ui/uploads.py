@@ -23,7 +23,7 @@ MAX_KEPT_BYTES = 256 * 2**20
 """Of the pictures and model inputs that a session keeps: 250 of the largest, which have about 1 MiB each."""
 
 _RESULT_ROWS = "result_rows"
-_SECONDS_BETWEEN_TABLES = 0.5  # a table of many images, sent anew for each, would keep the browser busy
+_SECONDS_BETWEEN_TABLES = 0.5  # a table of many images, sent again for each, would keep the browser busy
 _RESULT_TABLE: dict[str, Any] = {
     "hide_index": True,
     "placeholder": "",

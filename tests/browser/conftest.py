@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from covid_core.inference.bundle import load_bundle
 from covid_core.paths import default_model, models_dir
-from covid_core.report.build import asked_by_default, whole_report
+from covid_core.report.build import build_report, default_options
 from covid_core.report.document import Report
 from covid_core.report.record import read_record
 from tests.browser.app_server import CHROMIUM, running_app, running_browser
@@ -66,4 +66,4 @@ def page(new_page: NewPage) -> Page:
 @pytest.fixture(scope="session")
 def report() -> Report:
     """The report of the model that is shown when none is chosen."""
-    return whole_report(asked_by_default(read_record(load_bundle(models_dir() / default_model()))))
+    return build_report(default_options(read_record(load_bundle(models_dir() / default_model()))))

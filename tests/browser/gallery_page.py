@@ -27,7 +27,7 @@ def page() -> None:
     collection = OpenCollection(read_metadata(data), hashlib.sha256(data).hexdigest(), folder, own=False)
     views = st.multiselect("View", ["PA", "AP", "L"], key="view", bind="query-params")
     section = st.segmented_control("Section", list(SECTIONS), default="Images", key="section", bind="query-params")
-    st.text(f"Asked for: {opened_image()}")
+    st.text(f"ReportOptions for: {opened_image()}")
     st.button("Close", on_click=close_image)
     st.button("Run again")
     SECTIONS[section or "Images"](collection, filtered(with_choices(collection.table), Filters(views=views)))

@@ -1,4 +1,6 @@
-"""How tests look at a figure: its texts and traces, what the page must be free to choose, and whether colours are told apart."""
+"""How tests look at a figure: its texts and traces, what the page must be free to choose, and whether colours are
+distinguished.
+"""
 
 import json
 import tomllib

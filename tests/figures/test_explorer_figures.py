@@ -62,7 +62,7 @@ def test_the_titles_say_how_many() -> None:
     assert titles["per patient"] == "Images of a patient (n = 3 patients)"
     assert titles["days"] == "Days since onset (n = 4 images)"
     assert titles["answers"] == "Images (n = 4)"
-    assert titles["countries"] == "Longitude (n = 3; not told: 1)"
+    assert titles["countries"] == "Longitude (n = 3; not given: 1)"
 
 
 def test_areas_of_findings_add_up_and_have_the_colour_of_their_class() -> None:

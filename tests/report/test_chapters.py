@@ -11,7 +11,7 @@ import pytest
 
 from covid_core.cli.arguments import build_parser
 from covid_core.evaluation.subgroups import subgroup_block
-from covid_core.report.build import CHAPTERS, Asked, asked_by_default, chapter, whole_report
+from covid_core.report.build import CHAPTERS, ReportOptions, build_report, chapter, default_options
 from covid_core.report.csv_tables import csv_of
 from covid_core.report.document import Chapter, Chart, Command, Item, Table, Words
 from covid_core.report.html import report_html
@@ -85,7 +85,7 @@ def texts_of(item: Item) -> list[str]:
 
 
 def made(name: str, record: Record, others: tuple[Record, ...] = ()) -> Chapter:
-    return chapter(name, asked_by_default(record, others))
+    return chapter(name, default_options(record, others))
 
 
 def words_of(found: Chapter, tone: str | None = None) -> str:
@@ -112,7 +112,7 @@ def metric(value: float | None, lower: float | None = None, upper: float | None 
 @pytest.mark.parametrize("who", RECORDS)
 def test_every_chapter_of_any_model_has_something_to_say_and_no_hole_in_it(who: str) -> None:
     record = RECORDS[who]()
-    for asked in (asked_by_default(record, (record_of(name="other"),)), Asked(record, (), 0.3, 0.01)):
+    for asked in (default_options(record, (record_of(name="other"),)), ReportOptions(record, (), 0.3, 0.01)):
         for name, title in CHAPTERS.items():
             found = chapter(name, asked)
             assert (found.name, found.title) == (name, title)
@@ -124,7 +124,7 @@ def test_every_chapter_of_any_model_has_something_to_say_and_no_hole_in_it(who: 
 
 @pytest.mark.parametrize("who", RECORDS)
 def test_the_head_of_a_report_has_no_hole_in_it(who: str) -> None:
-    report = whole_report(asked_by_default(RECORDS[who]()))
+    report = build_report(default_options(RECORDS[who]()))
     for text in (report.title, report.subtitle, report.headline, *(cell for row in report.figures for cell in row)):
         assert text
         assert not NOTHING.search(text)
@@ -147,7 +147,7 @@ def test_with_both_classes_nothing_is_said_to_be_undefined() -> None:
 def test_a_report_can_be_laid_out_so_its_names_are_good_and_stand_once(who: str) -> None:
     record = RECORDS[who]()
     names = ("a b", "a-b", "A_B", "a-b-2", "модель", "胸部", "-", "ends-")
-    report = whole_report(asked_by_default(record, tuple(record_of(record.predictions, name=name) for name in names)))
+    report = build_report(default_options(record, tuple(record_of(record.predictions, name=name) for name in names)))
     items = [item for one in report.chapters for item in one.items]
     for kind in (Table, Chart):
         names = [item.name for item in items if isinstance(item, kind)]
@@ -162,7 +162,7 @@ def test_a_report_can_be_laid_out_so_its_names_are_good_and_stand_once(who: str)
 def test_text_from_data_stays_text_in_the_file_and_is_no_formula_in_a_spreadsheet() -> None:
     source = "=HYPERLINK(1)<script>alert(1)</script>"
     record = record_of(forty_images(source=source))
-    file = report_html(whole_report(asked_by_default(record)))
+    file = report_html(build_report(default_options(record)))
     assert "<script>alert(1)" not in file
     assert "=HYPERLINK(1)&lt;script&gt;" in file
     lines = csv_of(table_named(made("shortcuts", record), "sources")).splitlines()
@@ -436,7 +436,7 @@ def test_parts_that_share_nothing_are_said_plainly(duplicates: int | None) -> No
 
 
 def test_at_another_threshold_the_calls_move_and_that_is_said() -> None:
-    asked = Asked(record_of(scored(np.where(COVID, 0.6, 0.4))), (), 0.7, 0.5)
+    asked = ReportOptions(record_of(scored(np.where(COVID, 0.6, 0.4))), (), 0.7, 0.5)
     found = chapter("operating-point", asked)
     assert words_of(found).startswith("At a threshold of 0.700. The model itself calls from 0.500 on")
     assert table_named(found, "confusion-matrix-table").iloc[1].tolist() == ["COVID-19", "20 (100%)", "0 (0%)", "20"]

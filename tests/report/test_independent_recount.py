@@ -23,7 +23,7 @@ from statsmodels.stats.proportion import proportion_confint
 from covid_core.evaluation.evaluate import at_threshold
 from covid_core.inference.bundle import load_bundle
 from covid_core.paths import model_names, models_dir
-from covid_core.report.build import asked_by_default, chapter, value_and_interval, whole_report
+from covid_core.report.build import build_report, chapter, default_options, value_and_interval
 from covid_core.report.document import Chapter, Words
 from covid_core.report.record import Record, read_record
 
@@ -104,7 +104,7 @@ def counted_of(name: str) -> Counted:
 @lru_cache
 def shown(name: str, title: str, threshold: float | None = None, prevalence: float | None = None) -> Chapter:
     """A chapter of a model's report beside all the others."""
-    asked = asked_by_default(
+    asked = default_options(
         counted_of(name).record, tuple(counted_of(other).record for other in NAMES if other != name)
     )
     asked = asked if threshold is None else replace(asked, threshold=threshold)
@@ -375,7 +375,7 @@ def test_the_cards_show_the_same_figures(counted: Counted) -> None:
         "Sensitivity": "sensitivity",
         "Specificity": "specificity",
     }
-    cards = whole_report(asked_by_default(counted.record)).figures
+    cards = build_report(default_options(counted.record)).figures
     assert {title for title, _, _ in cards} == set(titles)
     for title, value, bounds in cards:
         stored = counted.shipped["metrics"][titles[title]]

@@ -10,7 +10,7 @@ import pytest
 from covid_core.errors import BundleError, DatasetError, EvaluationError
 from covid_core.inference.bundle import load_bundle
 from covid_core.paths import models_dir
-from covid_core.report.build import asked_by_default, chapter
+from covid_core.report.build import chapter, default_options
 from covid_core.report.record import HISTORY_COLUMNS, Record, read_others, read_record
 from covid_core.report.robustness import failures
 from tests.fake_bundle import replace_file, write_fake_bundle, write_fake_chest_bundle
@@ -32,7 +32,7 @@ def change_predictions(folder: Path, change: Callable[[pd.DataFrame], pd.DataFra
 
 def words(record: Record, name: str) -> str:
     return " ".join(
-        getattr(item, "text", "") + getattr(item, "title", "") for item in chapter(name, asked_by_default(record)).items
+        getattr(item, "text", "") + getattr(item, "title", "") for item in chapter(name, default_options(record)).items
     )
 
 
