@@ -67,9 +67,7 @@ def _over(x: float, text: str) -> dict[str, Any]:
 
 
 def _hatch(figure: go.Figure, lower: float, upper: float) -> None:
-    """Hatch the indeterminate part of a scale: distinguished from the classes' plain colours by its lines, whatever the
-    colours.
-    """
+    """Hatch the indeterminate part of a scale, so that it differs from the classes without its colour."""
     figure.add_bar(
         x=[upper - lower],
         base=[lower],
