@@ -26,6 +26,7 @@ from covid_core.inference.bundle import load_bundle
 from covid_core.inference.gate import load_gate, save_gate, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
+from covid_core.training import gate_figures
 from covid_core.training.gate import FOLDS, MIN_IMAGES, MIN_LATERALS, Signatures, fit_gate, other_images
 from covid_core.training.gate_figures import judge_gate, pictures_by_kind, pictures_in, write_gate
 from tests.fake_bundle import PREPARATION, replace_file, trained_on, write_fake_bundle
@@ -189,7 +190,7 @@ def elsewhere(tmp_path_factory):
 @pytest.fixture
 def without_copies(monkeypatch):
     """This untrained network tells little apart: by the usual distance, all pictures are copies of each other."""
-    monkeypatch.setattr("covid_core.training.gate_figures.COPY_DISTANCE", -1.0)
+    monkeypatch.setattr(gate_figures, "COPY_DISTANCE", -1.0)
 
 
 @pytest.fixture(scope="module")
