@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import readme
-from covid_core.cli import _parser
+from covid_core.cli.main import _parser
 from tests.conftest import PROJECT_DIR
 
 
