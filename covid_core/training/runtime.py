@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from covid_core.errors import TrainingError
-from covid_core.locations import CLONE
+from covid_core.paths import CLONE
 
 RECORDED_PACKAGES = (
     "tensorflow-cpu",
