@@ -6,11 +6,11 @@
 PYTHON ?= python3
 VENV := .venv
 SERVING_VENV := .venv-serving
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: app test test-all check train-env format benchmark clean
+.PHONY: app test test-all check train-env format lock benchmark clean
 
 app: $(VENV)/.app
 	COVID_OWN_COMPUTER=1 $(VENV)/bin/python -m streamlit run streamlit_app.py --server.address localhost --server.port 8501 \
@@ -28,6 +28,7 @@ check: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 train-env: $(VENV)/.train
 
@@ -35,24 +36,30 @@ format: $(VENV)/.dev
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+# All versions that the extras of pyproject.toml bring along, for every platform; those of requirements*.txt stay.
+lock: $(VENV)/.dev
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/uv pip compile --quiet --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate \
+		--constraint requirements-dev.txt --custom-compile-command "make lock" --output-file requirements.lock
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.app: requirements.txt | $(VENV)/bin/python
+$(VENV)/.app: requirements.lock requirements.txt | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
 	touch $@
 
-$(VENV)/.train: requirements.txt requirements-train.txt | $(VENV)/bin/python
+$(VENV)/.train: requirements.lock requirements.txt requirements-train.txt | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP_INSTALL) -r requirements-train.txt
 	touch $@ $(VENV)/.app
 
-$(VENV)/.dev: requirements.txt requirements-train.txt requirements-dev.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements.lock requirements.txt requirements-train.txt requirements-dev.txt | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP_INSTALL) -r requirements-dev.txt
 	touch $@ $(VENV)/.app $(VENV)/.train
 
 # Has only what a host installs: the tests prove in it that the app runs without TensorFlow.
-$(SERVING_VENV)/.done: requirements.txt
+$(SERVING_VENV)/.done: requirements.lock requirements.txt
 	$(PYTHON) -m venv $(SERVING_VENV) || { rm -rf $(SERVING_VENV); exit 1; }
 	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -r requirements.txt
 	touch $@
@@ -62,4 +69,4 @@ benchmark: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/readme.py
 
 clean:
-	rm -rf $(VENV) $(SERVING_VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(SERVING_VENV) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache

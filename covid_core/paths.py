@@ -1,6 +1,9 @@
 """Where things are, unless the environment says otherwise.
 
-COVID_MODELS_DIR    folder of the model bundles; default: models/ of this project
+"This project" is the clone that the package runs from; where it is installed, the current folder.
+
+COVID_MODELS_DIR    folder of the model bundles; default: models/ of this project; where it is installed, the package's own,
+                    which holds the default model
 COVID_MODEL         name of the bundle that is used when none is named; default: `DEFAULT_MODEL`
 COVID_DATASET_DIR   folder with metadata.csv and images/; default: data/covid-chestxray-dataset/ of this project,
                     else the one in the shared folder beside it
@@ -18,7 +21,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
+CLONE = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else None
+"""The folder of the source tree that this package runs from; None where it is installed."""
+PROJECT = CLONE or Path.cwd()
 DATASET_NAME = "covid-chestxray-dataset"
 METADATA_NAME, IMAGES_NAME = "metadata.csv", "images"
 """What a folder of the collection holds: its table, and the folder of its images, called so in the column `folder` too."""
@@ -31,7 +37,7 @@ NO_LISTING = "none"
 
 def models_dir() -> Path:
     """The folder of the model bundles."""
-    return Path(os.environ.get("COVID_MODELS_DIR") or PROJECT / "models")
+    return Path(os.environ.get("COVID_MODELS_DIR") or (CLONE or _PACKAGE) / "models")
 
 
 def default_model() -> str:

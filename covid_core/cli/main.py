@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:
             raise
-        print(f"error: this subcommand needs {package}: pip install -r requirements-train.txt", file=sys.stderr)
+        print(
+            f"error: this command needs {package}: pip install -r requirements-train.txt, or covid-core[train]",
+            file=sys.stderr,
+        )
         return EXIT_FAILURE
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left; there is no one to tell

@@ -27,9 +27,9 @@ from covid_core.dataset.duplicates import (
 from covid_core.dataset.metadata import read_metadata, safe_image_path
 from covid_core.dataset.split import FRACTIONS, PARTS, Overlap, count_parts, group_ids, overlap, split_parts
 from covid_core.errors import DatasetError
+from covid_core.files import sha256_of_file, write_json, written_aside
 from covid_core.labels import CLASS_TITLES, CLASSES
 from covid_core.paths import IMAGES_NAME, METADATA_NAME
-from covid_core.files import sha256_of_file, write_json, written_aside
 
 SPLIT_NAME = "split"
 RECORD_NAME = "split.csv"

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from covid_core.errors import TrainingError
+from covid_core.paths import CLONE
 
 RECORDED_PACKAGES = (
     "tensorflow-cpu",
@@ -79,10 +80,11 @@ def package_versions() -> dict[str, str]:
 
 def source_commit() -> str | None:
     """The commit of this source tree, with `+changes` if the tree differs from it; None outside a git checkout."""
-    root = Path(__file__).resolve().parents[2]
+    if CLONE is None:  # installed, perhaps into a folder of another project's checkout
+        return None
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changes = _git(root, "status", "--porcelain", "--", "covid_core")
+        commit = _git(CLONE, "rev-parse", "HEAD")
+        changes = _git(CLONE, "status", "--porcelain", "--", "covid_core")
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}+changes" if changes else commit
