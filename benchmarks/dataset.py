@@ -2,7 +2,7 @@
 
     python benchmarks/dataset.py
 
-The table is made up from a seed (`tests/data/made_up_table.py`). It is measured in a process of its own, and again in one
+The table is made up from a seed (`tests/dataset/made_up_table.py`). It is measured in a process of its own, and again in one
 that has imported Streamlit as the app has. As on the page, one choice of rows is held at a time beside the whole table, and the
 bytes of the file are let go once they are read. Then the Dataset page itself is opened over it in Chromium, in each section one
 view after the other is added to the filter, and it is taken how long the counts take to change and how large the server grows.
@@ -49,10 +49,10 @@ _CLICK_AND_WAIT = """(option) => new Promise((done) => {
 
 def measure(path: Path) -> dict[str, object]:
     """Read and filter the table of a file in this process: milliseconds, and mebibytes at the peak."""
-    from covid_core.data import overview  # noqa: PLC0415  the parent process stays light
-    from covid_core.data.cohort import select_cohort  # noqa: PLC0415
-    from covid_core.data.filters import Filters, filtered, with_choices  # noqa: PLC0415
-    from covid_core.data.metadata import read_metadata  # noqa: PLC0415
+    from covid_core.dataset import summaries  # noqa: PLC0415  the parent process stays light
+    from covid_core.dataset.cohort import select_cohort  # noqa: PLC0415
+    from covid_core.dataset.filters import Filters, filtered, with_choices  # noqa: PLC0415
+    from covid_core.dataset.metadata import read_metadata  # noqa: PLC0415
 
     imported = peak_mib()
     begin = time.perf_counter()
@@ -70,12 +70,12 @@ def measure(path: Path) -> dict[str, object]:
     figures = {
         function.__name__: _milliseconds(lambda function=function: function(kept))
         for function in (
-            *(overview.counts, overview.finding_hierarchy, overview.view_by_label, overview.source_by_label),
-            *(overview.age_sex_pyramid, overview.images_per_patient, overview.days_since_onset, overview.outcomes),
-            *(overview.images_by_country, overview.cohort_sentence),
+            *(summaries.counts, summaries.finding_hierarchy, summaries.view_by_label, summaries.source_by_label),
+            *(summaries.age_sex_pyramid, summaries.images_per_patient, summaries.days_since_onset, summaries.outcomes),
+            *(summaries.images_by_country, summaries.cohort_sentence),
         )
     }
-    figures["missingness"] = _milliseconds(lambda: overview.missingness(kept, table))
+    figures["missingness"] = _milliseconds(lambda: summaries.missingness(kept, table))
     with_figures = peak_mib()
     begin_cohort = time.perf_counter()
     exclusions = select_cohort(table, None).exclusions
@@ -99,7 +99,7 @@ def measure(path: Path) -> dict[str, object]:
 
 def chosen_filters() -> dict[str, object]:
     """One of each kind of filter, and combinations."""
-    from covid_core.data.filters import NOT_GIVEN, Filters  # noqa: PLC0415
+    from covid_core.dataset.filters import NOT_GIVEN, Filters  # noqa: PLC0415
 
     return {
         "none": Filters(),
@@ -221,7 +221,7 @@ def main() -> None:
             __import__(module)
         print(json.dumps(measure(Path(sys.argv[2]))))
         return
-    from tests.data.made_up_table import made_up_csv  # noqa: PLC0415  not in the processes that are measured
+    from tests.dataset.made_up_table import made_up_csv  # noqa: PLC0415  not in the processes that are measured
 
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "metadata.csv"

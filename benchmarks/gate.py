@@ -32,8 +32,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from covid_core.gate_figures import Picture, pictures_by_kind, write_gate  # noqa: E402
-from covid_core.images.film import MIN_SIDE, GreyImage  # noqa: E402
+from covid_core.images.types import MIN_SIDE, GreyImage  # noqa: E402
+from covid_core.training.gate_figures import Picture, pictures_by_kind, write_gate  # noqa: E402
 
 PAGES = 30
 _DOCUMENTS = ("page.png", "text.png")  # of scikit-image

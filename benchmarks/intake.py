@@ -42,7 +42,7 @@ def examiner() -> Callable[[bytes], object]:
     from covid_core.images.decode import read_film  # noqa: PLC0415  the parent process stays light
     from covid_core.inference.bundle import load_bundle  # noqa: PLC0415
     from covid_core.inference.predictor import Predictor  # noqa: PLC0415
-    from covid_core.locations import default_model, models_dir  # noqa: PLC0415
+    from covid_core.paths import default_model, models_dir  # noqa: PLC0415
 
     predictor = Predictor(load_bundle(models_dir() / default_model()))
     return lambda data: predictor.predict(read_film(data).image)

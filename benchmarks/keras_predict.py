@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import prepare
+from covid_core.images.preprocess import prepare
 from covid_core.inference.bundle import load_bundle
 from covid_core.training import layers  # noqa: F401 - registers what model.keras is made of
 

@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.intake import peak_mib  # noqa: E402
-from covid_core.data.image_cache import ImageCache  # noqa: E402
-from covid_core.storage import write_json  # noqa: E402
+from covid_core.dataset.image_cache import ImageCache  # noqa: E402
+from covid_core.files import write_json  # noqa: E402
 from tests.phantom import phantom_film  # noqa: E402
 
 CHANGED, ADDED, PAGE, PAGES = 100, 100, 60, 9

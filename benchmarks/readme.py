@@ -21,13 +21,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from covid_core.errors import REFUSALS, BundleError  # noqa: E402
-from covid_core.evaluation.report import read_evaluation  # noqa: E402
+from covid_core.evaluation.evaluate import read_evaluation  # noqa: E402
 from covid_core.evaluation.summary import best_baseline, described  # noqa: E402
-from covid_core.locations import DEFAULT_MODEL  # noqa: E402
-from covid_core.model_report.content import Table  # noqa: E402
-from covid_core.model_report.tables import optional_tables  # noqa: E402
-from covid_core.model_report.words import TITLES  # noqa: E402
-from covid_core.storage import read_json, write_text  # noqa: E402
+from covid_core.files import read_json, write_text  # noqa: E402
+from covid_core.paths import DEFAULT_MODEL  # noqa: E402
+from covid_core.report.document import Table  # noqa: E402
+from covid_core.report.tables import optional_tables  # noqa: E402
+from covid_core.report.words import TITLES  # noqa: E402
 
 DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 EXPERIMENTS = PROJECT / "docs" / "experiments"

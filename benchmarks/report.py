@@ -20,12 +20,12 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import Page  # noqa: E402
 
+from covid_core.files import write_json  # noqa: E402
 from covid_core.inference.bundle import load_bundle  # noqa: E402
-from covid_core.locations import model_names, models_dir  # noqa: E402
-from covid_core.model_report.html import report_html  # noqa: E402
-from covid_core.model_report.record import read_record  # noqa: E402
-from covid_core.model_report.whole import asked_by_default, whole_report  # noqa: E402
-from covid_core.storage import write_json  # noqa: E402
+from covid_core.paths import model_names, models_dir  # noqa: E402
+from covid_core.report.build import asked_by_default, whole_report  # noqa: E402
+from covid_core.report.html import report_html  # noqa: E402
+from covid_core.report.record import read_record  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
 
 MODELS, VISITS, STEPS = 4, 7, 12

@@ -27,12 +27,12 @@ sys.path.insert(0, str(PROJECT))
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from covid_core.files import write_json  # noqa: E402
+from covid_core.inference.batch import given_path, read_all  # noqa: E402
 from covid_core.inference.bundle import load_bundle  # noqa: E402
 from covid_core.inference.network import NetworkOutput  # noqa: E402
 from covid_core.inference.predictor import Predictor  # noqa: E402
-from covid_core.inference.reading import given_path, read_all  # noqa: E402
-from covid_core.locations import default_model, models_dir  # noqa: E402
-from covid_core.storage import write_json  # noqa: E402
+from covid_core.paths import default_model, models_dir  # noqa: E402
 from tests.real_films import chest_film  # noqa: E402
 
 RESULT = PROJECT / "benchmarks" / "serving.json"

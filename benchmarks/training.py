@@ -32,11 +32,11 @@ import tensorflow as tf  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from covid_core.data.prepare import read_split, split_image_path  # noqa: E402
+from covid_core.dataset.prepare import read_split, split_image_path  # noqa: E402
+from covid_core.files import write_json  # noqa: E402
 from covid_core.images.decode import decode_file  # noqa: E402
-from covid_core.images.preparation import prepare, prepare_files  # noqa: E402
+from covid_core.images.preprocess import prepare, prepare_files  # noqa: E402
 from covid_core.labels import CLASS_INDICES  # noqa: E402
-from covid_core.storage import write_json  # noqa: E402
 from covid_core.training.pipeline import augmentation_layers, training_batches  # noqa: E402
 from covid_core.training.recipe import Recipe  # noqa: E402
 

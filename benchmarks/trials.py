@@ -25,8 +25,8 @@ import numpy as np  # noqa: E402
 
 from covid_core.evaluation import metrics  # noqa: E402
 from covid_core.evaluation.hospitals import TYPICAL  # noqa: E402
-from covid_core.locations import models_dir  # noqa: E402
-from covid_core.storage import write_json  # noqa: E402
+from covid_core.files import write_json  # noqa: E402
+from covid_core.paths import models_dir  # noqa: E402
 from covid_core.training import build, out_of_fold  # noqa: E402
 from covid_core.training.chest_heads import fit_heads  # noqa: E402
 from covid_core.training.chest_recipe import COHORT, NETWORKS, ChestRecipe  # noqa: E402

@@ -21,6 +21,10 @@ MISSING_FINDINGS = frozenset({"todo", "unknown"})
 """Findings, in lower case, that say that there is none yet."""
 NO_FINDING = "no finding"
 _COVID_COMPONENT = "covid-19"
+PREVALENCE = 0.5
+"""The share of covid films that every probability assumes."""
+THRESHOLD = 0.5
+"""Of a calibrated probability, where a model has no operating point of its own."""
 
 
 def finding_components(finding: str | None) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
-from covid_core.data.metadata import read_metadata  # noqa: E402
-from covid_core.locations import METADATA_NAME, dataset_dir  # noqa: E402
-from covid_core.model_report.whole import CHAPTERS  # noqa: E402
+from covid_core.dataset.metadata import read_metadata  # noqa: E402
+from covid_core.paths import METADATA_NAME, dataset_dir  # noqa: E402
+from covid_core.report.build import CHAPTERS  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
 from tests.phantom import write_phantom_dataset  # noqa: E402
 from tests.real_films import chest_film, leg_film, sample  # noqa: E402

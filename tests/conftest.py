@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from covid_core.data.prepare import PreparedDataset, prepare_dataset
+from covid_core.dataset.prepare import PreparedDataset, prepare_dataset
 from tests.phantom import write_phantom_dataset
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent

@@ -22,17 +22,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from covid_core.data.prepare import read_split
+from covid_core.dataset.prepare import read_split
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
-from covid_core.evaluation.report import evaluate
+from covid_core.evaluation.evaluate import evaluate
 from covid_core.evaluation.summary import OUT_OF_FOLD
-from covid_core.images.preparation import Preparation
+from covid_core.files import sha256_of_file, write_json, write_text
+from covid_core.images.preprocess import Preparation
 from covid_core.inference.bundle import CHEST_STAGE, write_manifest
 from covid_core.inference.gate import GRID, Gate, save_gate
 from covid_core.labels import CLASS_INDICES
-from covid_core.model_card import model_card
-from covid_core.storage import sha256_of_file, write_json, write_text
+from covid_core.report.model_card import model_card
 
 SIZE = 64
 THREADS = 2

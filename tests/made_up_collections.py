@@ -1,4 +1,4 @@
-"""Made-up collections of chest radiographs, laid out as `covid_core.data.collections` reads them. NumPy and Pillow only."""
+"""Made-up collections of chest radiographs, laid out as `covid_core.dataset.collections` reads them. NumPy and Pillow only."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from covid_core.evaluation.report import evaluate
-from covid_core.model_report.record import Record
+from covid_core.evaluation.evaluate import evaluate
+from covid_core.report.record import Record
 
 HOSTILE = "<b>=1+1</b> [x](javascript:alert(1)) **a**|`b` $x$ 胸部"
 MANIFEST: Mapping[str, Any] = {

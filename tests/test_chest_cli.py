@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from covid_core.cli import main
-from covid_core.data.folds import make_folds, write_folds
+from covid_core.cli.main import main
+from covid_core.dataset.folds import make_folds, write_folds
 from tests.fake_bundle import start_tensorflow
 from tests.made_up_collections import write_collections
 from tests.training.tiny import write_tiny_dataset

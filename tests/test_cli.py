@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn import metrics as reference
 
 from covid_core import __version__
-from covid_core.cli import _native_messages_hidden, main
+from covid_core.cli.main import _native_messages_hidden, main
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
@@ -525,7 +525,7 @@ def test_an_interruption_leaves_with_130_and_no_traceback(bundle, film, capsys, 
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("covid_core.inference.reading.read_all", interrupted)
+    monkeypatch.setattr("covid_core.inference.batch.read_all", interrupted)
     assert main(["predict", str(film), "--model", str(bundle)]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -534,7 +534,7 @@ def test_an_interrupted_verb_that_can_go_on_says_so(capsys, monkeypatch):
     def interrupted(*_arguments, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("covid_core.data.download.fetch_dataset", interrupted)
+    monkeypatch.setattr("covid_core.dataset.download.fetch_dataset", interrupted)
     assert main(["fetch"]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
 
@@ -694,6 +694,6 @@ def test_a_report_describes_wrong_films_from_the_collection(alone, tmp_path):
 
 
 def test_a_report_is_made_without_the_packages_of_training():
-    code = "import json, sys; from covid_core.model_report import html, record, whole; print(json.dumps(list(sys.modules)))"
+    code = "import json, sys; from covid_core.report import html, record, whole; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
     assert not {"tensorflow", "keras", "sklearn", "scipy"} & {name.split(".")[0] for name in json.loads(done.stdout)}

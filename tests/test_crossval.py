@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from covid_core import crossval
-from covid_core.cli import main
-from covid_core.data.folds import make_folds, write_folds
-from covid_core.data.prepare import prepare_dataset, read_split
+from covid_core.cli.main import main
+from covid_core.dataset.folds import make_folds, write_folds
+from covid_core.dataset.prepare import prepare_dataset, read_split
 from covid_core.errors import EvaluationError
-from covid_core.storage import read_json
+from covid_core.files import read_json
+from covid_core.training import crossval
 from covid_core.training.backbones import BACKBONES
 from covid_core.training.recipe import Recipe
 from tests.fake_bundle import THREADS, start_tensorflow

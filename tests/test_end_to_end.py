@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from covid_core.cli import main
+from covid_core.cli.main import main
 from tests.conftest import PROJECT_DIR
 from tests.fake_bundle import THREADS, start_tensorflow
 from tests.phantom import write_phantom_dataset

@@ -16,18 +16,18 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from covid_core.data.prepare import prepare_dataset, read_split, split_image_paths
+from covid_core.dataset.prepare import prepare_dataset, read_split, split_image_paths
 from covid_core.errors import DatasetError, TrainingError
 from covid_core.evaluation.intervals import wilson
-from covid_core.gate_figures import judge_gate, pictures_by_kind, pictures_in, write_gate
-from covid_core.gating import FOLDS, MIN_FILMS, MIN_LATERALS, Signatures, fit_gate, other_films
+from covid_core.files import read_json
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import prepare, prepare_files
+from covid_core.images.preprocess import prepare, prepare_files
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.gate import load_gate, save_gate, signature, unit
 from covid_core.inference.network import Network
 from covid_core.inference.predictor import Predictor
-from covid_core.storage import read_json
+from covid_core.training.gate import FOLDS, MIN_FILMS, MIN_LATERALS, Signatures, fit_gate, other_films
+from covid_core.training.gate_figures import judge_gate, pictures_by_kind, pictures_in, write_gate
 from tests.fake_bundle import PREPARATION, replace_file, trained_on, write_fake_bundle
 from tests.made_up_collections import write_collections
 from tests.phantom import COLUMNS, phantom_film, write_phantom_dataset
@@ -189,7 +189,7 @@ def elsewhere(tmp_path_factory):
 @pytest.fixture
 def without_copies(monkeypatch):
     """This untrained network tells little apart: by the usual distance, all pictures are copies of each other."""
-    monkeypatch.setattr("covid_core.gate_figures.COPY_DISTANCE", -1.0)
+    monkeypatch.setattr("covid_core.training.gate_figures.COPY_DISTANCE", -1.0)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from covid_core.data.prepare import write_split
+from covid_core.dataset.prepare import write_split
 from covid_core.errors import ImageRefusedError
-from covid_core.pixel_free import image_facts, pixel_free_baselines
+from covid_core.evaluation.shortcuts import image_facts, pixel_free_baselines
 from tests.images.samples import dicom
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from covid_core.errors import BundleError, DatasetError
-from covid_core.storage import (
+from covid_core.files import (
     read_json,
     sha256_of_bytes,
     sha256_of_file,

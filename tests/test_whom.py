@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from covid_core.errors import DatasetError
-from covid_core.evaluation.report import evaluate
-from covid_core.whom import whom_blocks
+from covid_core.evaluation.evaluate import evaluate
+from covid_core.evaluation.metadata_blocks import whom_blocks
 from tests.made_up_records import forty_films
 
 FILMS = forty_films()

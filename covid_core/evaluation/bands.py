@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import MIN_GROUPS, Band, caution, few_groups, group_draws
+from covid_core.evaluation.predictions import Films
 
 FloatArray = NDArray[np.float64]
 Curves = Callable[[FloatArray], FloatArray]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.data.split import PARTS
-from covid_core.data.split import overlap as in_two_parts
+from covid_core.dataset.split import PARTS
+from covid_core.dataset.split import overlap as in_two_parts
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.subgroups import is_told, names_of, ordered_names
 from covid_core.labels import CLASSES, COVID, NON_COVID

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from covid_core.data.duplicates import components
+from covid_core.dataset.duplicates import components
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
 from covid_core.evaluation.estimates import LEVEL, honest
-from covid_core.evaluation.films import PAIRED_COLUMNS, Films, checked_table, films_of
 from covid_core.evaluation.intervals import MIN_GROUPS, Estimate, cluster_bootstrap, totals_by_group
+from covid_core.evaluation.predictions import PAIRED_COLUMNS, Films, checked_table, films_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.evaluation import calibration, intervals, metrics
-from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import Estimate
+from covid_core.evaluation.predictions import Films
 from covid_core.labels import COVID, NON_COVID
 
 FloatArray = NDArray[np.float64]

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from covid_core.evaluation import intervals, metrics
 from covid_core.evaluation.calibration import expected_calibration_error, reliability_bins
 from covid_core.evaluation.estimates import area_metrics, threshold_metrics
-from covid_core.evaluation.films import Films
+from covid_core.evaluation.predictions import Films
 
 TYPICAL, NEGATIVE = "typical", "negative"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
-from covid_core.evaluation.films import checked_table
+from covid_core.evaluation.predictions import checked_table
 from covid_core.evaluation.subgroups import GROUPINGS, in_group, is_told, names_of, ordered_names
 from covid_core.labels import COVID
 

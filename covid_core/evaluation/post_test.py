@@ -97,7 +97,7 @@ def answers_of(evaluation: Mapping[str, Any], *, three_way: bool) -> tuple[Answe
     """The answers of a model as its evaluation measured them, covid first; intervals are from resampling patients.
 
     Args:
-        evaluation: as of `covid_core.evaluation.report.evaluate`.
+        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
         three_way: whether the model may abstain. Then the answers are those of cross-fitted three-way decisions, else those at
             the operating point.
 

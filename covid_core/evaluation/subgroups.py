@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from covid_core.data.filters import NOT_GIVEN
+from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.evaluation import estimates, intervals, metrics
-from covid_core.evaluation.films import PAIRED_COLUMNS, Films, checked_table, films_of
 from covid_core.evaluation.intervals import Estimate
+from covid_core.evaluation.predictions import PAIRED_COLUMNS, Films, checked_table, films_of
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
 SUBGROUP_METRICS = ("sensitivity", "specificity", "balanced_accuracy", "roc_auc")

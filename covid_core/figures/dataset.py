@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.figures.marks import in_one_line
+from covid_core.figures.theme import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES
 
 _FLOW_LINE = 46  # characters that stand beside each other at 400 px

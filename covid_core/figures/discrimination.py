@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from covid_core.evaluation.intervals import Band
-from covid_core.figures.frame import ACCENT, ACCENT_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.figures.marks import (
     Metric,
     complement,
@@ -19,6 +18,7 @@ from covid_core.figures.marks import (
     in_one_line,
     with_interval,
 )
+from covid_core.figures.theme import ACCENT, ACCENT_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
 SERIES = (ACCENT, "#CC79A7", "#B87A00", "#3B8FD0", "#8A6FD0", NEUTRAL)
@@ -34,7 +34,7 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
     """Draw the ROC curve with the operating point and the line of chance; without a curve, the reason in its place.
 
     Args:
-        evaluation: as of `covid_core.evaluation.report.evaluate`.
+        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
         band: bounds of the sensitivity over 1 - specificity; None where they were not computed.
     """
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
@@ -62,7 +62,7 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
     """Draw precision over recall with the operating point and the line of chance; without a curve, the reason in its place.
 
     Args:
-        evaluation: as of `covid_core.evaluation.report.evaluate`; it has no such curve of its own.
+        evaluation: as of `covid_core.evaluation.evaluate.evaluate`; it has no such curve of its own.
         band: precision over recall with its bounds; None where it cannot be drawn.
     """
     figure, metrics, counts = go.Figure(), evaluation["metrics"], evaluation["counts"]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import ReliabilityBin
-from covid_core.figures.frame import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
+from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
 
@@ -92,7 +92,7 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
     """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its films.
 
     Args:
-        evaluation: as of `covid_core.evaluation.report.evaluate`.
+        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
         before: the bins of the output before it was calibrated, drawn open and in grey behind the others.
     """
     figure, content = go.Figure(), evaluation["reliability"]

@@ -1,7 +1,7 @@
-"""What a table of films holds, as plotly figures: findings, ages, days, outcomes, what is not given, countries.
+"""What a table of images holds, as plotly figures: findings, ages, days, outcomes, what is not given, countries.
 
-Knows the tables that `covid_core.data.overview` counts, and draws them without a file from elsewhere: plotly's own maps load the
-outlines of the countries from the net, so that films by country stand on axes of longitude and latitude, over the land of
+They need no file from elsewhere: plotly's own maps load the outlines of the countries
+from the net, so images by country stand on axes of longitude and latitude, over the land of
 `land.json`: rings of [longitude, latitude] in degrees, from Natural Earth 1:110m (public domain), made coarser to 0.35 degrees,
 without Antarctica and small islands.
 """
@@ -14,10 +14,10 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.data.filters import NOT_GIVEN
-from covid_core.data.overview import Missingness
-from covid_core.figures.frame import ACCENT, CLASS_COLOURS, NEUTRAL, framed
+from covid_core.dataset.filters import NOT_GIVEN
+from covid_core.dataset.summaries import Missingness
 from covid_core.figures.marks import in_one_line
+from covid_core.figures.theme import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label, label_of_finding
 
 _PURPLE = "#CC79A7"  # Okabe and Ito's reddish purple

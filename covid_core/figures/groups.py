@@ -12,8 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.figures.discrimination import SERIES
-from covid_core.figures.frame import ACCENT, NEUTRAL, framed
 from covid_core.figures.marks import Metric, in_lines, in_one_line, with_interval
+from covid_core.figures.theme import ACCENT, NEUTRAL, framed
 
 _LONGEST_NAME = 28  # characters of the name of a row at 400 px
 _BASELINE_LINE = 22  # characters of a line of the name of a baseline

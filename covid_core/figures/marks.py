@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from covid_core.evaluation.intervals import Band
-from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL
+from covid_core.figures.theme import CLASS_COLOURS, NEUTRAL
 from covid_core.labels import COVID
 
 Metric = Mapping[str, Any]

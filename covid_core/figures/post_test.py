@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
 from covid_core.evaluation.post_test import SCALE, Group, Reading, curve
 from covid_core.evaluation.post_test_words import percent, whole
-from covid_core.figures.frame import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.figures.marks import draw_band
+from covid_core.figures.theme import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
 _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from covid_core.data.film_record import CT, OTHER, X_RAY, PatientFilm
-from covid_core.figures.frame import ACCENT, NEUTRAL, framed
+from covid_core.dataset.image_record import CT, OTHER, X_RAY, PatientFilm
 from covid_core.figures.marks import in_one_line
+from covid_core.figures.theme import ACCENT, NEUTRAL, framed
 
 _SHAPES = {X_RAY: "circle", CT: "square", OTHER: "diamond"}
 _NAMES = {X_RAY: "X-ray", CT: "CT", OTHER: "another kind"}

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.post_test_words import percent
-from covid_core.figures.frame import ACCENT, ACCENT_RGB, BLUE_RGB, CLASS_COLOURS, NEUTRAL, ORANGE_RGB, framed, say
 from covid_core.figures.marks import draw_band, draw_operating_point
+from covid_core.figures.theme import ACCENT, ACCENT_RGB, BLUE_RGB, CLASS_COLOURS, NEUTRAL, ORANGE_RGB, framed, say
 from covid_core.labels import COVID, NON_COVID, Label
 
 _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)

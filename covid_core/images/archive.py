@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.film import MAX_BYTES
+from covid_core.images.types import MAX_BYTES
 
 MAX_MEMBERS = 500
 """Of an archive, folders included: far more images than are read at a sitting."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from covid_core.errors import ImageRefusedError
 from covid_core.images import raster
 from covid_core.images.archive import is_archive
-from covid_core.images.film import FileKind, Film, GreyImage
 from covid_core.images.limits import check_bytes
+from covid_core.images.types import FileKind, Film, GreyImage
 
 _UNSUPPORTED_SIGNATURES = {
     b"GIF8": "GIF",

@@ -19,10 +19,10 @@ from pydicom.uid import (
 from covid_core.errors import ImageRefusedError
 from covid_core.images.dicom_header import Header, read_header
 from covid_core.images.dicom_pixels import Shape, check_syntax, decode_pixels, read_shape
-from covid_core.images.film import Film, FilmTags, GreyImage
 from covid_core.images.grayscale import LUMA, Table, apply_display, apply_greys, luma, patterns_used, stored_values
 from covid_core.images.limits import check_contents
 from covid_core.images.quiet import quiet
+from covid_core.images.types import Film, FilmTags, GreyImage
 
 ADULT_AGE = 18
 """Years; the model learned from images of adults."""

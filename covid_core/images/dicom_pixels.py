@@ -26,8 +26,8 @@ from pydicom.uid import (
 from covid_core.errors import ImageRefusedError
 from covid_core.images.codestream import jpeg2000_layout, jpeg_layout
 from covid_core.images.dicom_header import UNDEFINED_LENGTH, Header, LimitedReader, PixelElement, damaged
-from covid_core.images.film import MIN_SIDE
 from covid_core.images.limits import check_size
+from covid_core.images.types import MIN_SIDE
 
 MAX_JPEG_2000_PIXELS = 25_000_000
 """Its decoder takes 8 bytes a pixel, 455 MiB at 50 million (OpenJPEG 2.5)."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 
 LONGEST_SIDE = 1024
 """Of a picture that is shown, pixels: as large as a screen has room for, and quick to send."""

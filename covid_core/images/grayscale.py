@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_windowing
 
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 
 Table = NDArray[np.float64]
 """One number for each bit pattern of a pixel: float64 (256,) or (65536,)."""

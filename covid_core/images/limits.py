@@ -1,7 +1,7 @@
 """What every film must fulfil, whatever its file: neither too large nor too small, of the shape of a film, and not blank."""
 
 from covid_core.errors import ImageRefusedError
-from covid_core.images.film import MAX_ASPECT, MAX_BYTES, MAX_PIXELS, MIN_SIDE, GreyImage
+from covid_core.images.types import MAX_ASPECT, MAX_BYTES, MAX_PIXELS, MIN_SIDE, GreyImage
 
 
 def check_bytes(size: int) -> None:

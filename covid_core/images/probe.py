@@ -8,7 +8,7 @@ from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import kind_of, read_limited
-from covid_core.images.film import FileKind
+from covid_core.images.types import FileKind
 
 
 class Probe(NamedTuple):

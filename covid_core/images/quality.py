@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 
 SMALLEST_SIDE = 224
 """Pixels: the side of a model's input. From a smaller film the resizing invents pixels, as it can find no detail in it."""

@@ -16,9 +16,9 @@ from PIL import ExifTags, Image, ImageChops
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.codestream import Layout, jpeg_layout, png_layout
-from covid_core.images.film import MAX_PIXELS, FileKind, Film, GreyImage
 from covid_core.images.limits import check_contents, check_size
 from covid_core.images.quiet import quiet
+from covid_core.images.types import MAX_PIXELS, FileKind, Film, GreyImage
 
 MAX_PROGRESSIVE_PIXELS = 25_000_000
 """Of a progressive JPEG: its decoder keeps 2 more bytes a sample (500 MiB in all at 49 million pixels in colour)."""

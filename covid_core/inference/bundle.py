@@ -25,10 +25,10 @@ from typing import Any
 from covid_core.errors import BundleError, EvaluationError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
-from covid_core.images.preparation import Preparation
+from covid_core.files import read_json, sha256_of_file, write_json
+from covid_core.images.preprocess import Preparation
 from covid_core.labels import CLASS_INDICES
-from covid_core.locations import model_names, models_dir
-from covid_core.storage import read_json, sha256_of_file, write_json
+from covid_core.paths import model_names, models_dir
 
 SCHEMA = 1
 CHEST_STAGE = "chest"

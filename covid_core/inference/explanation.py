@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from covid_core.errors import BundleError
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 
 # Five anchors of matplotlib's "inferno" (CC0): perceptually even, and readable with any colour vision.
 _INFERNO = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)

@@ -1,7 +1,6 @@
-"""Is it a frontal chest X-ray that lies as it should? Told from the feature map that the served network gives anyhow.
+"""Is it a frontal chest X-ray that lies as it should? Read from the feature map that the served network gives anyhow.
 
-Knows `gate.npz` of a bundle and feature maps; not networks, nor how a gate is fitted (`covid_core.gating`). Two checks, each with
-a limit of its own:
+`covid_core.training.gate` fits a gate. Two checks, each with a limit of its own:
 
 - whether it is a frontal chest film at all: the mean distance to the `NEIGHBOURS` nearest of the films the gate knows (Sun et al.
   2022, https://arxiv.org/abs/2204.06507), of features averaged over the film, their signed square roots taken and scaled to
@@ -29,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.errors import BundleError
-from covid_core.images.preparation import ModelInput
-from covid_core.images.repair import QUARTERS_LEFT, Repair
+from covid_core.images.orientation import QUARTERS_LEFT, Repair
+from covid_core.images.preprocess import ModelInput
 from covid_core.inference.prediction import Pose, ScreenedOut, Screening
 from covid_core.labels import CLASSES
 

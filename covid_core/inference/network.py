@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from covid_core.errors import BundleError
-from covid_core.images.preparation import ModelInput
+from covid_core.images.preprocess import ModelInput
 
 _MAP_RANK = 4
 _MAPS = 2  # channels of the output that holds lungs and opacities

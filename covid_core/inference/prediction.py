@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import Decision
-from covid_core.images.film import FileKind, FilmTags, GreyImage
-from covid_core.images.preparation import ModelInput
-from covid_core.images.repair import Repair
+from covid_core.images.orientation import Repair
+from covid_core.images.preprocess import ModelInput
+from covid_core.images.types import FileKind, FilmTags, GreyImage
 from covid_core.labels import COVID, Label
 
 RANGE_SHARE = 0.95

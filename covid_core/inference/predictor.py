@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from covid_core.errors import BundleError
 from covid_core.evaluation.opacity_map import affected_share
-from covid_core.images.film import GreyImage
-from covid_core.images.preparation import ModelInput, prepare
-from covid_core.images.repair import Repair
+from covid_core.images.orientation import Repair
+from covid_core.images.preprocess import ModelInput, prepare
+from covid_core.images.types import GreyImage
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import grad_cam, load_head
 from covid_core.inference.gate import Gate, load_gate, repaired_input

@@ -25,6 +25,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.wording import ANYWAY, cautions, grave_cautions, headline
 from covid_core.labels import COVID, NON_COVID
+from covid_core.text import safe_cell
 
 CSV_COLUMNS = (
     *(
@@ -43,7 +44,6 @@ CSV_COLUMNS = (
     ),
     *("model", "version", "gate", "repairs", "view", "warnings", "reason", "message", "next_step"),
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def table_rows(results: Sequence[FilmResult]) -> list[dict[str, str | int | float | None]]:
@@ -92,14 +92,6 @@ def results_csv(results: Sequence[FilmResult], bundle: Bundle) -> bytes:
     for one in results:
         writer.writerow([_cell(value) for value in result_record(one, bundle).values()])
     return text.getvalue().encode("utf-8-sig")
-
-
-def safe_cell(text: str) -> str:
-    """Keep a spreadsheet from running a text as a formula: what begins like one gets an apostrophe before it.
-
-    Source: OWASP, CSV Injection (https://owasp.org/www-community/attacks/CSV_Injection).
-    """
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def result_record(one: FilmResult, bundle: Bundle) -> dict[str, Any]:

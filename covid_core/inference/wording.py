@@ -6,7 +6,7 @@ The names of files are the user's and stand in none of these sentences.
 from collections.abc import Sequence
 
 from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
-from covid_core.images.repair import REPAIR_TITLES, Repair
+from covid_core.images.orientation import REPAIR_TITLES, Repair
 from covid_core.inference.bundle import CHEST_STAGE, Bundle
 from covid_core.inference.prediction import RANGE_SHARE, FilmResult, Pattern, Prediction
 from covid_core.inference.similar import COPY_DISTANCE

@@ -1,7 +1,7 @@
-"""Backbones, input pipeline, stages, export. The only room that imports TensorFlow.
+"""Backbones, input pipeline, stages, export. The only subpackage that imports TensorFlow.
 
 TensorFlow reads its settings from the environment when it is imported, so they are set here, before any module of
-this room can import it. They are part of a run's recipe and are written into it: oneDNN reorders floating-point sums, and
+this subpackage can import it. They are part of a run's recipe and are written into it: oneDNN reorders floating-point sums, and
 a run can be repeated bit for bit only with the same choice.
 """
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from covid_core.images import changes
-from covid_core.images.preparation import stretch
+from covid_core.images.preprocess import stretch
 
 
 @dataclass(frozen=True)

@@ -18,27 +18,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from covid_core.data.collections import LICENCES, SOURCES
-from covid_core.data.folds import make_folds, read_folds, write_folds
-from covid_core.data.lungs import LungMasks, read_lung_masks
-from covid_core.data.prepare import read_split, split_image_paths
+from covid_core.dataset.collections import LICENCES, SOURCES
+from covid_core.dataset.folds import make_folds, read_folds, write_folds
+from covid_core.dataset.lung_masks import LungMasks, read_lung_masks
+from covid_core.dataset.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
 from covid_core.evaluation.calibration import Calibration, fit_platt
 from covid_core.evaluation.conformal import ThreeWay, fit_three_way
+from covid_core.evaluation.evaluate import evaluate, source_table, three_way_block
+from covid_core.evaluation.external import paired_metrics, repeated_summary
 from covid_core.evaluation.hospitals import TYPICAL, called_block, hospital_block
+from covid_core.evaluation.metadata_blocks import whom_blocks
 from covid_core.evaluation.opacity_map import choose_threshold, opacity_map_block
 from covid_core.evaluation.operating_point import OperatingPoint, choose_operating_point
-from covid_core.evaluation.protocols import paired_metrics, repeated_summary
-from covid_core.evaluation.report import evaluate, source_table, three_way_block
 from covid_core.evaluation.robustness import CHANGES, robustness_block
+from covid_core.evaluation.shortcuts import pixel_free_baselines
 from covid_core.evaluation.summary import OUT_OF_FOLD
+from covid_core.files import read_json, sha256_of_file
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import prepare
+from covid_core.images.preprocess import prepare
 from covid_core.inference.bundle import CHEST_STAGE, Bundle, check_target, load_bundle
 from covid_core.inference.prediction import RANGE_SHARE
-from covid_core.labels import CLASSES
-from covid_core.pixel_free import pixel_free_baselines
-from covid_core.storage import read_json, sha256_of_file
+from covid_core.labels import CLASSES, PREVALENCE, THRESHOLD
 from covid_core.training import out_of_fold as protocol
 from covid_core.training import runtime
 from covid_core.training.backbones import starting_weights
@@ -48,11 +49,8 @@ from covid_core.training.chest_recipe import COHORT, NETWORKS, ChestRecipe
 from covid_core.training.export import predict_films
 from covid_core.training.out_of_fold import Cohort
 from covid_core.training.pretraining import ChestRun, load_network, open_run
-from covid_core.whom import whom_blocks
-from covid_core.workflows import (
+from covid_core.training.workflows import (
     PREDICTION_COLUMNS,
-    PREVALENCE,
-    THRESHOLD,
     BundleContent,
     evaluate_bundle,
     read_external,
@@ -524,7 +522,7 @@ def _licences(run: ChestRun) -> dict[str, str]:
 
 
 def _counts(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Images and patients of each class, as `covid_core.data.split.count_parts` gives them for a dataset in parts."""
+    """Images and patients of each class, as `covid_core.dataset.split.count_parts` gives them for a dataset in parts."""
     chosen = {label: table[table["label"] == label] for label in CLASSES}
     return [
         {"part": "all", "label": label, "images": len(films), "patients": int(films["patientid"].nunique())}

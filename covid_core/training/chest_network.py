@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from covid_core.data.collections import APPEARANCES
+from covid_core.dataset.collections import APPEARANCES
 from covid_core.errors import TrainingError
 from covid_core.training.backbones import BACKBONES, build_backbone
 from covid_core.training.chest_recipe import ChestRecipe

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.training.recipe import Recipe
 
 COHORT = "cohort"
@@ -19,7 +19,7 @@ class LeftOut:
     Attributes:
         name: of the network.
         sites: hospital groups of SIIM; every image of their patients is left out.
-        source: a collection, a key of `covid_core.data.collections.SOURCES`; empty for none.
+        source: a collection, a key of `covid_core.dataset.collections.SOURCES`; empty for none.
     """
 
     name: str

@@ -14,19 +14,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from covid_core.data.lungs import LungMasks
-from covid_core.data.split import assign_folds
+from covid_core.dataset.lung_masks import LungMasks
+from covid_core.dataset.split import assign_folds
 from covid_core.evaluation import metrics
 from covid_core.evaluation.calibration import Calibration, fit_platt
+from covid_core.evaluation.evaluate import MIN_SOURCE_FILMS
 from covid_core.evaluation.hospitals import NEGATIVE, TYPICAL
 from covid_core.evaluation.operating_point import choose_operating_point
-from covid_core.evaluation.report import MIN_SOURCE_FILMS
-from covid_core.labels import CLASSES, COVID
+from covid_core.labels import CLASSES, COVID, PREVALENCE, THRESHOLD
 from covid_core.training.chest_heads import Heads, Seen, averaged_cells, fit_ensemble, fit_heads, fit_lungs, see
 from covid_core.training.chest_network import Cells, ChestNetwork
 from covid_core.training.chest_recipe import COHORT, LeftOut
 from covid_core.training.pretraining import ChestRun
-from covid_core.workflows import PREVALENCE, THRESHOLD
 
 SEEDS = (0, 1, 2)
 """Of the folds; 0 are the committed ones."""

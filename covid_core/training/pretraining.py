@@ -25,11 +25,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from covid_core.data.collections import APPEARANCES, TABLE_COLUMNS, group_copies, read_collections
-from covid_core.data.prepare import read_split, split_image_paths
+from covid_core.dataset.collections import APPEARANCES, TABLE_COLUMNS, group_copies, read_collections
+from covid_core.dataset.prepare import read_split, split_image_paths
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import prepare_files
-from covid_core.storage import read_json, write_json, written_aside
+from covid_core.files import read_json, write_json, written_aside
+from covid_core.images.preprocess import prepare_files
 from covid_core.training import runtime
 from covid_core.training.augmentation import augment
 from covid_core.training.chest_network import (
@@ -89,7 +89,7 @@ def pretrain(
     """Train every network of `NETWORKS`; what is there already is not done again.
 
     Args:
-        collections: as `covid_core.data.collections.read_collections` takes it.
+        collections: as `covid_core.dataset.collections.read_collections` takes it.
         dataset: the prepared dataset that the reader is judged on; images that are copies of its images are left out.
         out: the run's folder.
         recipe: every choice; it must be that of a run that is gone on with.

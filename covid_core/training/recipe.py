@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import Preparation
-from covid_core.storage import sha256_of_file
+from covid_core.files import sha256_of_file
+from covid_core.images.preprocess import Preparation
 
 Stage = Literal["initial", "finetune"]
 STAGES: tuple[Stage, Stage] = ("initial", "finetune")

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from covid_core.errors import TrainingError
-from covid_core.storage import read_json, write_json
+from covid_core.files import read_json, write_json
 from covid_core.training.recipe import STAGES, Recipe, Stage
 
 SCHEMA = 1

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from covid_core.data.prepare import read_split, split_image_path
-from covid_core.data.split import count_parts
+from covid_core.dataset.prepare import read_split, split_image_path
+from covid_core.dataset.split import count_parts
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import Preparation, prepare_files
+from covid_core.files import sha256_of_file
+from covid_core.images.preprocess import Preparation, prepare_files
 from covid_core.labels import CLASS_INDICES
-from covid_core.storage import sha256_of_file
 from covid_core.training import backbones, pipeline, runtime
 from covid_core.training.callbacks import MONITOR, stage_callbacks
 from covid_core.training.export import load_trained

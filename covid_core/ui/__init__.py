@@ -1,18 +1,18 @@
 """What the pages of the app share. The only room that imports streamlit."""
 
-from covid_core.ui.bundles import (
+from covid_core.ui.dataset_page import explore
+from covid_core.ui.dataset_source import choose_collection
+from covid_core.ui.models import (
     choose_bundle,
     evaluation_of,
     key_figures,
     predictor_of,
 )
-from covid_core.ui.collection_source import choose_collection
-from covid_core.ui.explorer import explore
-from covid_core.ui.film_downloads import downloads_of_all, downloads_of_one
-from covid_core.ui.film_panels import read_films, reading, refusal, repairs, similar_films
-from covid_core.ui.frame import PAGES, chart, link, page, plain, problem, static_table
-from covid_core.ui.meaning_panel import meaning
-from covid_core.ui.report_view import choose_chapter, record_of, report_chapter, report_head
+from covid_core.ui.page import PAGES, chart, link, page, plain, problem, static_table
+from covid_core.ui.post_test import meaning
+from covid_core.ui.report_page import choose_chapter, record_of, report_chapter, report_head
+from covid_core.ui.result import read_films, reading, refusal, repairs, similar_films
+from covid_core.ui.result_downloads import downloads_of_all, downloads_of_one
 from covid_core.ui.session import forget_uploads
 from covid_core.ui.uploads import choose_film, uploaded_films
 from covid_core.ui.viewer import film_viewer

@@ -14,17 +14,18 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from covid_core.data.audit import audit_dataset
-from covid_core.data.audit_finding import SEVERITIES, Audit, Finding, Severity, counted
-from covid_core.data.audit_text import audit_json, audit_rows
-from covid_core.data.duplicates import Progress
+from covid_core.audit.finding import SEVERITIES, Audit, Finding, Severity
+from covid_core.audit.render import audit_json, audit_rows
+from covid_core.audit.run import audit_dataset
+from covid_core.dataset.duplicates import Progress
 from covid_core.errors import CovidCoreError
 from covid_core.figures.groups import AreaRow, areas
 from covid_core.figures.marks import with_interval
-from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
-from covid_core.ui.collection import OpenCollection, pictures_of
-from covid_core.ui.explorer_state import open_ticked
-from covid_core.ui.frame import chart, offer, plain, problem, static_table, table_height
+from covid_core.report.csv_tables import CSV_ENCODING, csv_of
+from covid_core.text import counted
+from covid_core.ui.dataset import OpenCollection, pictures_of
+from covid_core.ui.open_image import open_ticked
+from covid_core.ui.page import chart, offer, plain, problem, static_table, table_height
 
 _ALL: Literal["all"] = "all"
 _CHOICES: tuple[Severity | Literal["all"], ...] = (_ALL, *SEVERITIES)

@@ -10,9 +10,9 @@ from threading import RLock
 import pandas as pd
 import streamlit as st
 
-from covid_core.data import overview
-from covid_core.data.cohort import Ambiguous, Cohort, CohortRules, flow_to_json, select_cohort
-from covid_core.data.prepare import (
+from covid_core.dataset import summaries
+from covid_core.dataset.cohort import Ambiguous, Cohort, CohortRules, flow_to_json, select_cohort
+from covid_core.dataset.prepare import (
     DEFAULT_OUT,
     FLOW_NAME,
     RECORD_NAME,
@@ -31,12 +31,12 @@ from covid_core.data.prepare import (
 )
 from covid_core.errors import DatasetError
 from covid_core.figures.dataset import flow
+from covid_core.files import read_json
 from covid_core.labels import CLASS_TITLES, CLASSES
-from covid_core.locations import METADATA_NAME, PROJECT
-from covid_core.model_report.csv_tables import CSV_ENCODING, csv_of
-from covid_core.storage import read_json
-from covid_core.ui.collection import OpenCollection, flow_table, pictures_of
-from covid_core.ui.frame import chart, offer, problem, static_table
+from covid_core.paths import METADATA_NAME, PROJECT
+from covid_core.report.csv_tables import CSV_ENCODING, csv_of
+from covid_core.ui.dataset import OpenCollection, flow_table, pictures_of
+from covid_core.ui.page import chart, offer, problem, static_table
 
 _READING = "cohort_being_read"
 _PLACEHOLDER = "FOLDER"
@@ -158,7 +158,7 @@ def cohort_section(collection: OpenCollection, rules: PlanRules) -> None:
         problem(plan)
     else:
         _warn_of_classes(cohort)
-    st.markdown(overview.cohort_sentence(cohort.table))
+    st.markdown(summaries.cohort_sentence(cohort.table))
     _drawn(cohort, plan if isinstance(plan, SplitPlan) else None)
     _command(collection, rules)
     _downloads(cohort, plan if isinstance(plan, SplitPlan) else None)

@@ -9,10 +9,10 @@ import time
 
 import streamlit as st
 
-from covid_core.data.download import DATASET_BYTES, fetch_dataset
+from covid_core.dataset.download import DATASET_BYTES, fetch_dataset
 from covid_core.errors import CovidCoreError
-from covid_core.locations import IMAGES_NAME, dataset_listing, dataset_url, fetched_dir
-from covid_core.ui.frame import plain, problem
+from covid_core.paths import IMAGES_NAME, dataset_listing, dataset_url, fetched_dir
+from covid_core.ui.page import plain, problem
 
 _RESULT, _STOPPED = "download_result", "download_stopped"
 _SECONDS_BEFORE_ESTIMATE = 2.0

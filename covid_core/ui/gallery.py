@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_core.data.filters import NOT_GIVEN
-from covid_core.data.image_cache import ImageCache
-from covid_core.data.metadata import safe_image_path
+from covid_core.dataset.filters import NOT_GIVEN
+from covid_core.dataset.image_cache import ImageCache
+from covid_core.dataset.metadata import safe_image_path
 from covid_core.errors import DatasetError
-from covid_core.figures.frame import CLASS_COLOURS
+from covid_core.figures.theme import CLASS_COLOURS
 from covid_core.labels import CLASS_TITLES
-from covid_core.ui.collection import OpenCollection, pictures_of, small_pictures
-from covid_core.ui.collection_table import choose_order, in_order, table_section
-from covid_core.ui.explorer_state import open_named, opened_image
-from covid_core.ui.frame import data_address
+from covid_core.ui.dataset import OpenCollection, pictures_of, small_pictures
+from covid_core.ui.dataset_table import choose_order, in_order, table_section
+from covid_core.ui.open_image import open_named, opened_image
+from covid_core.ui.page import data_address
 
 PER_PAGE = 60
 
@@ -47,7 +47,7 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
 
     Args:
         collection: the open one.
-        kept: its rows, as `covid_core.data.filters.filtered` gives them; at least one.
+        kept: its rows, as `covid_core.dataset.filters.filtered` gives them; at least one.
     """
     images = collection.images
     if images is None or next(images.iterdir(), None) is None:

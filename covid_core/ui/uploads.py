@@ -10,11 +10,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.typing import UploadedFile
 
-from covid_core.images.repair import Repair
+from covid_core.images.orientation import Repair
+from covid_core.inference.batch import Given, given_content, read_all
 from covid_core.inference.prediction import FilmResult
 from covid_core.inference.predictor import Predictor
-from covid_core.inference.reading import Given, given_content, read_all
-from covid_core.ui.frame import table_height
+from covid_core.ui.page import table_height
 from covid_core.ui.session import ASKED, CHOSEN, RESULTS, TABLE, forget_all_but
 
 MAX_IMAGES = 500

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from covid_core.images.display import fitted
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 from covid_core.inference.explanation import heat_layer
-from covid_core.ui.frame import data_address
+from covid_core.ui.page import data_address
 
 HEAT_MAP = "Heat map"
 JPEG_QUALITY = 90

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_core.locations import PROJECT, model_names, models_dir
+from covid_core.paths import PROJECT, model_names, models_dir
 from tests.fake_bundle import add_fake_gate, write_fake_bundle, write_fake_chest_bundle
 from tests.real_films import chest_film
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from covid_core.data.metadata import read_metadata
-from covid_core.ui.bundles import open_bundle
-from covid_core.ui.collection import OpenCollection
-from covid_core.ui.explorer_state import open_image, opened_image
-from covid_core.ui.film_detail import film_detail
+from covid_core.dataset.metadata import read_metadata
+from covid_core.ui.dataset import OpenCollection
+from covid_core.ui.image_detail import film_detail
+from covid_core.ui.models import open_bundle
+from covid_core.ui.open_image import open_image, opened_image
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covid_core.locations import PROJECT
+from covid_core.paths import PROJECT
 from tests.app.conftest import texts
 
 PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/3_Model_report.py")

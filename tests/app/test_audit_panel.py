@@ -14,7 +14,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_core.cli import main
+from covid_core.cli.main import main
 from covid_core.errors import DatasetError
 from covid_core.ui import audit_panel
 from tests.app.conftest import texts
@@ -38,10 +38,10 @@ def page(folder: str | None, own: bool, view: str | None) -> None:
 
     import streamlit as st  # noqa: PLC0415
 
-    from covid_core.data.metadata import read_metadata  # noqa: PLC0415
+    from covid_core.dataset.metadata import read_metadata  # noqa: PLC0415
     from covid_core.ui.audit_panel import audit_section  # noqa: PLC0415
-    from covid_core.ui.collection import OpenCollection  # noqa: PLC0415
-    from covid_core.ui.explorer_state import close_image, opened_image  # noqa: PLC0415
+    from covid_core.ui.dataset import OpenCollection  # noqa: PLC0415
+    from covid_core.ui.open_image import close_image, opened_image  # noqa: PLC0415
 
     data = Path(st.session_state["metadata"]).read_bytes()
     table = read_metadata(data)

@@ -12,22 +12,22 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from covid_core.arguments import build_parser
-from covid_core.cli import main
-from covid_core.data.cohort import CohortRules
-from covid_core.data.prepare import ReadFilms, prepare_dataset
+from covid_core.cli.arguments import build_parser
+from covid_core.cli.main import main
+from covid_core.dataset.cohort import CohortRules
+from covid_core.dataset.prepare import ReadFilms, prepare_dataset
 from covid_core.ui import cohort_builder
-from covid_core.ui.frame import offer
+from covid_core.ui.page import offer
 from tests.app.conftest import texts
 
 PAGE = """
 import os
 from pathlib import Path
 import streamlit as st
-from covid_core.data.metadata import read_metadata
-from covid_core.storage import sha256_of_bytes
+from covid_core.dataset.metadata import read_metadata
+from covid_core.files import sha256_of_bytes
 from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split, rule_controls
-from covid_core.ui.collection import OpenCollection
+from covid_core.ui.dataset import OpenCollection
 
 folder, uploaded = Path(os.environ["COVID_DATASET_DIR"]), bool(os.environ.get("TEST_UPLOADED"))
 data = (folder / "metadata.csv").read_bytes()

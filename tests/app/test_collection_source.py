@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import download
-from covid_core.data.metadata import read_metadata
+from covid_core.dataset import download
+from covid_core.dataset.metadata import read_metadata
 from covid_core.errors import DatasetError
 from covid_core.ui.download_panel import time_left
 from tests.app.conftest import METADATA, texts
@@ -23,7 +23,7 @@ SHORT = "\n".join(METADATA.splitlines()[:3]) + "\n"
 def page_of_a_collection() -> None:
     import streamlit as st  # noqa: PLC0415 - AppTest runs the body of this function alone
 
-    from covid_core.ui.collection_source import choose_collection  # noqa: PLC0415
+    from covid_core.ui.dataset_source import choose_collection  # noqa: PLC0415
 
     chosen = choose_collection()
     if chosen is None:

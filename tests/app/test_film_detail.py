@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data.lungs import DRAWN_NAME
-from covid_core.locations import models_dir
+from covid_core.dataset.lung_masks import DRAWN_NAME
+from covid_core.paths import models_dir
 from tests.app.conftest import film_png, texts
 from tests.app.detail_page import Opening
 

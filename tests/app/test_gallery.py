@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_core.data import image_cache
-from covid_core.data.filters import with_choices
-from covid_core.data.metadata import read_metadata
-from covid_core.figures.frame import CLASS_COLOURS
-from covid_core.locations import PROJECT
-from covid_core.ui.collection import picture_store
-from covid_core.ui.collection_table import MOST_ROWS, ORDERS, csv_of_rows, in_order, table_of
+from covid_core.dataset import image_cache
+from covid_core.dataset.filters import with_choices
+from covid_core.dataset.metadata import read_metadata
+from covid_core.figures.theme import CLASS_COLOURS
+from covid_core.paths import PROJECT
+from covid_core.ui.dataset import picture_store
+from covid_core.ui.dataset_table import MOST_ROWS, ORDERS, csv_of_rows, in_order, table_of
 from tests.app.conftest import film_png, png, texts
 
 ASSETS = PROJECT / "covid_core" / "ui" / "gallery_assets"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from covid_core.locations import PROJECT
+from covid_core.paths import PROJECT
 
 FILES = [PROJECT / "streamlit_app.py", *(PROJECT / "pages").glob("*.py"), *(PROJECT / "covid_core" / "ui").glob("*.py")]
 # The same for every visitor, so it may be kept for all of them.

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from covid_core.card_text import RESEARCH_ONLY
-from covid_core.locations import PROJECT
+from covid_core.paths import PROJECT
+from covid_core.text import RESEARCH_ONLY
 from tests.app.conftest import OpenPage, texts
 
 PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/3_Model_report.py")
@@ -48,9 +48,9 @@ def test_an_unknown_model_in_the_address_gives_the_default_one(models: list[str]
 
 
 def test_the_app_needs_no_training_package() -> None:
-    modules = "covid_core.ui, covid_core.figures, covid_core.data.cohort"
+    modules = "covid_core.ui, covid_core.figures, covid_core.dataset.cohort"
     code = (
-        f"import {modules}, covid_core.inference.results, covid_core.data.overview, covid_core.model_report.tables, sys; "
+        f"import {modules}, covid_core.inference.results, covid_core.dataset.summaries, covid_core.report.tables, sys; "
         "print(sorted({'tensorflow', 'keras', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)

@@ -14,14 +14,14 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode, read_film
-from covid_core.inference import reading
+from covid_core.inference import batch
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.explanation import heat_layer
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import CHILD, opacities_sentence, pattern_sentence
 from covid_core.labels import CLASS_TITLES
-from covid_core.locations import models_dir
-from covid_core.ui import film_downloads, uploads
+from covid_core.paths import models_dir
+from covid_core.ui import result_downloads, uploads
 from tests.app.conftest import OpenPage, film_png, png, texts
 from tests.fake_bundle import add_fake_gate, change_manifest
 from tests.real_films import chest_film, leg_film, sample
@@ -261,8 +261,8 @@ def test_an_upload_is_decoded_once_and_nothing_is_drawn_that_is_not_asked_for(
     def drawn(*_arguments: Any) -> Any:
         raise AssertionError("an overlay was drawn")
 
-    monkeypatch.setattr(reading, "read_film", counted)
-    monkeypatch.setattr(film_downloads, "overlay", drawn)
+    monkeypatch.setattr(batch, "read_film", counted)
+    monkeypatch.setattr(result_downloads, "overlay", drawn)
     page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
     page.select_slider(key="prevalence").set_value(0.01).run()
     assert not page.exception

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from covid_core.locations import models_dir
-from covid_core.model_report.whole import CHAPTERS
+from covid_core.paths import models_dir
+from covid_core.report.build import CHAPTERS
 from tests.app.conftest import METADATA, OpenPage, film_png, texts
 from tests.fake_bundle import change_manifest, replace_file
 
@@ -231,7 +231,7 @@ def test_a_broken_table_of_the_dataset_does_not_take_the_report_along(
     (dataset / "metadata.csv").write_text("no such table", encoding="utf-8")
     app = open_page(PAGE, model=own_bundle.name)
     assert not app.exception
-    assert "The table is not a CSV" in app.error[0].value.replace("\\", "")
+    assert "This is not the table of the collection" in app.error[0].value.replace("\\", "")
     assert app.metric
 
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 from covid_core.inference.explanation import heat_layer, overlay
-from covid_core.locations import PROJECT
+from covid_core.paths import PROJECT
 from covid_core.ui.viewer import lung_layer, viewer_data
 from tests.phantom import phantom_film
 

@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from covid_core.inference.bundle import load_bundle
-from covid_core.locations import default_model, models_dir
-from covid_core.model_report.content import Report
-from covid_core.model_report.record import read_record
-from covid_core.model_report.whole import asked_by_default, whole_report
+from covid_core.paths import default_model, models_dir
+from covid_core.report.build import asked_by_default, whole_report
+from covid_core.report.document import Report
+from covid_core.report.record import read_record
 from tests.browser.app_server import CHROMIUM, running_app, running_browser
 
 PATIENCE_MS = 60_000

@@ -7,13 +7,13 @@ import hashlib
 
 import streamlit as st
 
-from covid_core.data.filters import Filters, filtered, with_choices
-from covid_core.data.metadata import read_metadata
-from covid_core.locations import dataset_dir
-from covid_core.ui.collection import OpenCollection
-from covid_core.ui.collection_table import table_section
-from covid_core.ui.explorer_state import close_image, opened_image
+from covid_core.dataset.filters import Filters, filtered, with_choices
+from covid_core.dataset.metadata import read_metadata
+from covid_core.paths import dataset_dir
+from covid_core.ui.dataset import OpenCollection
+from covid_core.ui.dataset_table import table_section
 from covid_core.ui.gallery import gallery_section
+from covid_core.ui.open_image import close_image, opened_image
 
 SECTIONS = {"Images": gallery_section, "Table": table_section}
 

@@ -16,7 +16,7 @@ from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import headline
-from covid_core.locations import default_model, models_dir
+from covid_core.paths import default_model, models_dir
 from tests.browser.pages import download, wait_until_idle
 from tests.real_films import chest_film, leg_film, sample
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, Page, expect
 
-from covid_core.data.prepare import prepare_dataset
+from covid_core.dataset.prepare import prepare_dataset
 from tests.browser.conftest import NewPage
 from tests.browser.pages import location, tick, wait_until, wait_until_idle, wait_until_still
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from covid_core import figures
-from covid_core.model_report.content import Chapter, Chart, Report, Table, Words
-from covid_core.model_report.html import report_html
+from covid_core.report.document import Chapter, Chart, Report, Table, Words
+from covid_core.report.html import report_html
 from tests.browser.conftest import NewPage
 from tests.browser.pages import without_complaints
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from covid_core.model_report.content import Report
-from covid_core.model_report.html import report_html
+from covid_core.report.document import Report
+from covid_core.report.html import report_html
 from tests.browser.conftest import NewPage
 from tests.browser.pages import without_complaints
 

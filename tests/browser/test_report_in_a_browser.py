@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from covid_core.locations import default_model, models_dir
-from covid_core.model_report.content import Chapter, Report
-from covid_core.model_report.whole import CHAPTERS
+from covid_core.paths import default_model, models_dir
+from covid_core.report.build import CHAPTERS
+from covid_core.report.document import Chapter, Report
 from tests.browser.conftest import NewPage
 from tests.browser.pages import download, location, wait_until, wait_until_idle
 

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from covid_core.images.film import GreyImage
+from covid_core.images.types import GreyImage
 from covid_core.ui.viewer import film_viewer
 from tests.phantom import phantom_film
 

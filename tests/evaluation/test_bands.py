@@ -3,8 +3,8 @@ import pytest
 from sklearn import metrics as reference
 
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
-from covid_core.evaluation.films import Films
 from covid_core.evaluation.intervals import Band
+from covid_core.evaluation.predictions import Films
 
 
 def films_from(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> Films:

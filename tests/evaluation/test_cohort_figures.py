@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from covid_core.data.folds import make_folds
-from covid_core.data.prepare import prepare_dataset, read_split
+from covid_core.dataset.folds import make_folds
+from covid_core.dataset.prepare import prepare_dataset, read_split
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.cohort_figures import cohort_block
 

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from covid_core.evaluation import intervals
 from covid_core.evaluation.estimates import CALL_METRICS, all_metrics, area_metrics, threshold_metrics
-from covid_core.evaluation.films import Films, films_of
-from covid_core.locations import model_names, models_dir
+from covid_core.evaluation.predictions import Films, films_of
+from covid_core.paths import model_names, models_dir
 
 
 def random_films(seed: int, n: int = 120, patients: int = 70, threshold: float = 0.5, share: float = 0.6) -> Films:

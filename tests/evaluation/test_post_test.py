@@ -10,6 +10,7 @@ import pytest
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.conformal import ThreeWay, fit_three_way
+from covid_core.evaluation.evaluate import evaluate, three_way_block
 from covid_core.evaluation.intervals import Estimate, wilson
 from covid_core.evaluation.post_test import Answer, answers_of, curve, people, probability_after, read
 from covid_core.evaluation.post_test_words import (
@@ -25,7 +26,6 @@ from covid_core.evaluation.post_test_words import (
     probability_in_words,
     whole,
 )
-from covid_core.evaluation.report import evaluate, three_way_block
 
 UNDEFINED = Estimate(None, None, None, "none", 0).to_json()
 LIVER_SCANS = ((54, 32), (27, 231))

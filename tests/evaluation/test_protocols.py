@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.protocols import paired_metrics, repeated_summary, shares_by_finding
+from covid_core.evaluation.external import paired_metrics, repeated_summary, shares_by_finding
 
 
 def films_of_finding(finding: str | None, label: str | None, called: int, n: int) -> pd.DataFrame:

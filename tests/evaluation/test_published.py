@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from covid_core.evaluation.evaluate import evaluate
 from covid_core.evaluation.published import original_figures, original_table, published, published_table
-from covid_core.evaluation.report import evaluate
 
 COVID_IMAGES, OTHER_IMAGES = 35, 19
 

@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.report import (
+from covid_core.evaluation.evaluate import (
     METRICS,
     evaluate,
     read_evaluation,
@@ -19,7 +19,7 @@ from covid_core.evaluation.report import (
     validated,
     verdict,
 )
-from covid_core.storage import write_json
+from covid_core.files import write_json
 
 
 def predictions(

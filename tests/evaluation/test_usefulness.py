@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from covid_core.evaluation.films import Films
+from covid_core.evaluation.decision_curve import DecisionCurve, decision_curve, shifted, useful_range
 from covid_core.evaluation.intervals import Band
-from covid_core.evaluation.usefulness import DecisionCurve, decision_curve, shifted, useful_range
+from covid_core.evaluation.predictions import Films
 
 
 def films_from(labels, scores, *, patients=None, prevalence: float | None = None) -> Films:

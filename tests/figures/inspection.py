@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.evaluation.report import evaluate
-from covid_core.locations import PROJECT
+from covid_core.evaluation.evaluate import evaluate
+from covid_core.paths import PROJECT
 
 MIXED = np.array([0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1] * 3).astype(bool)
 THEMES = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]

@@ -4,9 +4,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from covid_core.data.filters import with_choices
-from covid_core.data.metadata import read_metadata
-from covid_core.data.overview import (
+from covid_core.dataset.filters import with_choices
+from covid_core.dataset.metadata import read_metadata
+from covid_core.dataset.summaries import (
     age_sex_pyramid,
     days_since_onset,
     finding_hierarchy,
@@ -16,7 +16,7 @@ from covid_core.data.overview import (
     outcomes,
 )
 from covid_core.figures import explorer
-from covid_core.figures.frame import CLASS_COLOURS
+from covid_core.figures.theme import CLASS_COLOURS
 from tests.figures.inspection import assert_it_suits_every_page, texts, trace
 
 TABLE = b"""\

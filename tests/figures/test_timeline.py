@@ -2,7 +2,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from covid_core.data.film_record import CT, OTHER, X_RAY, PatientFilm
+from covid_core.dataset.image_record import CT, OTHER, X_RAY, PatientFilm
 from covid_core.figures.timeline import timeline
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from covid_core.errors import ImageRefusedError
 from covid_core.images.archive import is_archive, members
 from covid_core.images.decode import read_film
-from covid_core.images.film import Film
+from covid_core.images.types import Film
 from tests.images.samples import small_files
 
 KINDS = {"PNG": 2000, "JPEG": 2000, "DICOM": 4500, "ZIP": 1500}

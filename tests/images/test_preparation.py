@@ -4,7 +4,7 @@ from PIL import Image
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import Preparation, prepare, prepare_files
+from covid_core.images.preprocess import Preparation, prepare, prepare_files
 
 
 def film_of(height, width, seed=0):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from covid_core.data.cohort import select_cohort
-from covid_core.data.metadata import read_metadata
+from covid_core.dataset.cohort import select_cohort
+from covid_core.dataset.metadata import read_metadata
 from covid_core.images.decode import decode_file
-from covid_core.images.film import GreyImage
 from covid_core.images.quality import measure, quality_warnings
+from covid_core.images.types import GreyImage
 
 
 def film(height: int = 600, width: int = 600) -> GreyImage:

@@ -13,7 +13,7 @@ from PIL import Image
 from covid_core.errors import ImageRefusedError
 from covid_core.images import codestream, raster
 from covid_core.images.decode import decode, read_film
-from covid_core.images.film import FilmTags
+from covid_core.images.types import FilmTags
 from tests.images.expectations import refusal
 from tests.images.samples import (
     HEIGHT,

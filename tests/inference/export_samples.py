@@ -9,8 +9,8 @@ import numpy as np
 
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
-from covid_core.images.film import FilmTags
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
+from covid_core.images.types import FilmTags
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, Screening, SimilarFilm
 

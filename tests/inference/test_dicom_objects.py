@@ -18,12 +18,12 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import CovidCoreError
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.dicom_objects import DicomExportError, secondary_capture, structured_report
+from covid_core.inference.export_dicom import DicomExportError, secondary_capture, structured_report
 from covid_core.inference.prediction import FilmResult, Prediction
 from covid_core.inference.wording import CHILD
+from covid_core.text import RESEARCH_ONLY
 from tests.inference.export_samples import (
     ANYWAY,
     COPY,

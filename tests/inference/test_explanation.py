@@ -7,7 +7,7 @@ from PIL import Image
 
 from covid_core.errors import BundleError
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import prepare
+from covid_core.images.preprocess import prepare
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.explanation import DenseHead, QuestionsHead, grad_cam, load_head, overlay
 from covid_core.inference.predictor import Predictor

@@ -13,10 +13,9 @@ import numpy as np
 import pypdf
 import pytest
 
-from covid_core.card_text import RESEARCH_ONLY
 from covid_core.errors import Refusal
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.film_report import (
+from covid_core.inference.export_pdf import (
     PICTURE_SIDE,
     TITLE,
     ReportPage,
@@ -27,6 +26,7 @@ from covid_core.inference.film_report import (
 )
 from covid_core.inference.prediction import FilmResult
 from covid_core.inference.wording import CHILD
+from covid_core.text import RESEARCH_ONLY
 from tests.inference.export_samples import (
     ANYWAY,
     CHILD_SEEN,
@@ -379,7 +379,7 @@ def test_every_reason_of_refusal_can_be_printed(bundle: Bundle) -> None:
 
 def test_the_libraries_are_loaded_only_when_an_export_is_made() -> None:
     script = (
-        "import sys, covid_core.inference.film_report, covid_core.inference.dicom_objects; "
+        "import sys, covid_core.inference.export_pdf, covid_core.inference.export_dicom; "
         "print([name for name in ('reportlab', 'pydicom', 'highdicom') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -11,8 +11,8 @@ from pydicom.pixels import apply_voi_lut
 
 from covid_core.errors import BundleError
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import Preparation, prepare
-from covid_core.images.repair import repaired
+from covid_core.images.orientation import repaired
+from covid_core.images.preprocess import Preparation, prepare
 from covid_core.inference.bundle import MANIFEST, load_bundle
 from covid_core.inference.gate import (
     MAX_REPAIRS,
@@ -25,7 +25,7 @@ from covid_core.inference.gate import (
     unit,
 )
 from covid_core.inference.predictor import Predictor
-from covid_core.locations import default_model, models_dir
+from covid_core.paths import default_model, models_dir
 from tests.inference.gate_samples import INVERSION, POSES, QUARTERS_LEFT, film_map, some_gate
 from tests.real_films import sample
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from covid_core.errors import BundleError
-from covid_core.images.preparation import prepare_files
+from covid_core.images.preprocess import prepare_files
 from covid_core.inference.network import Network
 from tests.fake_bundle import CELLS, CHANNELS, MEMBERS, PREPARATION, start_tensorflow, tiny_reader
 

@@ -13,7 +13,7 @@ from covid_core.errors import BundleError
 from covid_core.evaluation.calibration import Calibration
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import prepare, prepare_files
+from covid_core.images.preprocess import prepare, prepare_files
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.network import Network
 from covid_core.inference.prediction import ScreenedOut
@@ -302,7 +302,7 @@ def test_a_bundle_whose_preparation_does_not_fit_its_network_is_refused(own):
 def test_serving_loads_neither_tensorflow_nor_pandas_nor_scikit_learn():
     script = (
         "import json, pkgutil, sys, importlib\n"
-        "import covid_core.cli, covid_core.inference\n"
+        "import covid_core.cli.main, covid_core.inference\n"
         "for module in pkgutil.iter_modules(covid_core.inference.__path__):\n"
         "    importlib.import_module(f'covid_core.inference.{module.name}')\n"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"

@@ -13,10 +13,10 @@ from PIL import Image
 from covid_core.errors import ImageRefusedError
 from covid_core.images.decode import decode_file
 from covid_core.images.display import fitted
-from covid_core.images.preparation import prepare
-from covid_core.inference import reading
+from covid_core.images.preprocess import prepare
+from covid_core.inference import batch
+from covid_core.inference.batch import Given, given_content, given_path, open_film, read_all
 from covid_core.inference.prediction import Prediction
-from covid_core.inference.reading import Given, given_content, given_path, open_film, read_all
 from tests.fake_bundle import PREPARATION, write_film
 
 
@@ -51,12 +51,12 @@ def test_only_a_few_films_are_decoded_ahead(predictor, films, monkeypatch):
         opened.append(given.name)
         return open_film(given)
 
-    monkeypatch.setattr(reading, "open_film", counted)
+    monkeypatch.setattr(batch, "open_film", counted)
     results = read_all(predictor, given_files(films * 20))
     for taken in range(1, 31):
         next(results)
         time.sleep(0.005)  # lets the decoding threads run ahead, if anything lets them
-        assert len(opened) <= taken + 2 * reading.WORKERS
+        assert len(opened) <= taken + 2 * batch.WORKERS
     results.close()
     assert len(opened) < 60
 

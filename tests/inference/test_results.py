@@ -14,11 +14,11 @@ from PIL import Image
 from covid_core.errors import Refusal
 from covid_core.evaluation.calibration import no_calibration
 from covid_core.evaluation.conformal import ThreeWay
-from covid_core.images.film import FilmTags
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
+from covid_core.images.types import FilmTags
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import FilmResult, Prediction, ScreenedOut, Screening, SimilarFilm
-from covid_core.inference.results import CSV_COLUMNS, results_csv, results_json, safe_cell, summary_sentence, table_rows
+from covid_core.inference.results import CSV_COLUMNS, results_csv, results_json, summary_sentence, table_rows
 from covid_core.inference.wording import (
     CHILD,
     PATTERN_TITLES,
@@ -34,6 +34,7 @@ from covid_core.inference.wording import (
     scale_words,
     spread_sentence,
 )
+from covid_core.text import safe_cell
 
 HEAT = np.zeros((7, 7), np.float32)
 BUNDLE = Bundle(Path(), "net", "v1", Preparation(), 0.4, "by hand", no_calibration(), {})

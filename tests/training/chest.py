@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from covid_core.data.lungs import DRAWN_NAME, ESTIMATED_NAME
-from covid_core.data.prepare import prepare_dataset, read_split, split_image_path
-from covid_core.images.preparation import Preparation
+from covid_core.dataset.lung_masks import DRAWN_NAME, ESTIMATED_NAME
+from covid_core.dataset.prepare import prepare_dataset, read_split, split_image_path
+from covid_core.images.preprocess import Preparation
 from covid_core.training.chest_recipe import SERVED, ChestRecipe, LeftOut
 from tests.fake_bundle import THREADS
 from tests.made_up_collections import write_collections

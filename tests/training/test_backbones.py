@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.training import backbones
 from covid_core.training.backbones import BACKBONES, backbone_of, build_classifier, freeze_lower, starting_weights
 from covid_core.training.recipe import Recipe

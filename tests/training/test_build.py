@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 from sklearn.metrics import recall_score, roc_auc_score
 
-from covid_core.card_text import card_sections
-from covid_core.data.folds import read_folds
-from covid_core.data.prepare import read_split
+from covid_core.dataset.folds import read_folds
+from covid_core.dataset.prepare import read_split
 from covid_core.errors import BundleError, DatasetError, EvaluationError, TrainingError
-from covid_core.evaluation.report import FURTHER_BLOCKS, read_evaluation
+from covid_core.evaluation.evaluate import FURTHER_BLOCKS, read_evaluation
+from covid_core.files import read_json
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.predictor import Predictor
 from covid_core.labels import CLASSES
-from covid_core.storage import read_json
+from covid_core.text import card_sections
 from covid_core.training.build import Materials, build
 from covid_core.training.export import load_trained
-from covid_core.workflows import evaluate_bundle
+from covid_core.training.workflows import evaluate_bundle
 from tests.fake_bundle import THREADS
 from tests.training.chest import NETWORKS, RECIPE, SIZE, tiny_networks, write_masks
 from tests.training.conftest import MadeRun

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.inference.explanation import load_head
 from covid_core.inference.network import Network
 from covid_core.training.chest_heads import (

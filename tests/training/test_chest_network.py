@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import Preparation
-from covid_core.storage import sha256_of_file
+from covid_core.files import sha256_of_file
+from covid_core.images.preprocess import Preparation
 from covid_core.training.chest_network import Batches, build_network, compile_upper
 from covid_core.training.chest_recipe import ChestRecipe
 from tests.fake_bundle import THREADS

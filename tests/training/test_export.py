@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import prepare_files
+from covid_core.images.preprocess import prepare_files
 from covid_core.inference.network import Network
 from covid_core.training.export import BATCH_SIZE, head_weights, load_trained, predict_films, write_litert
 from tests.fake_bundle import CELLS, CHANNELS, MEMBERS, PREPARATION, SIZE, tiny_classifier, tiny_reader, write_film

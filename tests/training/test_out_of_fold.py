@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from covid_core.data.lungs import LungMasks
-from covid_core.data.split import assign_folds
+from covid_core.dataset.lung_masks import LungMasks
+from covid_core.dataset.split import assign_folds
 from covid_core.evaluation.calibration import fit_platt
 from covid_core.evaluation.operating_point import choose_operating_point
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.training import chest_heads
 from covid_core.training import out_of_fold as protocol
 from covid_core.training.chest_heads import Seen

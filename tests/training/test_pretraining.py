@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from covid_core.data.collections import SOURCES
+from covid_core.dataset.collections import SOURCES
 from covid_core.errors import DatasetError, TrainingError
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.training import pretraining
 from covid_core.training.chest_network import Batches, build_network
 from covid_core.training.chest_recipe import NETWORKS, SERVED, ChestRecipe, LeftOut

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from covid_core.errors import TrainingError
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.training.recipe import Augmentation, Recipe, StageSettings, named_weights
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from covid_core.errors import TrainingError
-from covid_core.images import preparation
+from covid_core.images import preprocess
 from covid_core.images.decode import decode_file
-from covid_core.images.preparation import Preparation, prepare
+from covid_core.images.preprocess import Preparation, prepare
 from covid_core.training import stages
 from covid_core.training.backbones import BACKBONES, backbone_of
 from covid_core.training.callbacks import PutInPlace, stage_callbacks
@@ -60,7 +60,7 @@ def trained(tiny_dataset, tmp_path_factory):
     decoded = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "tiny", tiny_backbone())
-        patch.setattr(preparation, "decode_file", lambda path: decoded.append(path) or decode_file(path))
+        patch.setattr(preprocess, "decode_file", lambda path: decoded.append(path) or decode_file(path))
         folder = tmp_path_factory.mktemp("runs") / "tiny"
         stages.train(tiny_dataset, folder, tiny_recipe())
         n_decoded = len(decoded)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from covid_core.images.preparation import Preparation
+from covid_core.images.preprocess import Preparation
 from covid_core.training.recipe import Recipe, StageSettings
 from tests.fake_bundle import THREADS
 

@@ -1,0 +1,1 @@
+"""Checks of a collection, as findings with the rows they are about."""

@@ -1,0 +1,111 @@
+"""Whether acting on a model does more good than acting on all patients or on none: decision curves.
+
+The threshold probability says what a missed patient costs against a false alarm: who acts from 10 % on takes nine false alarms
+for one patient found.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from covid_core.evaluation.bands import resampled_band
+from covid_core.evaluation.intervals import Band, totals_by_group
+from covid_core.evaluation.predictions import Films
+
+FloatArray = NDArray[np.float64]
+
+_CLOSE = 1e-12  # rounding of the shift must not decide on a film that lies on a threshold
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """Net benefit over threshold probabilities.
+
+    Attributes:
+        prevalence: the share of patients with COVID-19 that it holds for, in (0, 1).
+        curve: `x` are the threshold probabilities 0.01, 0.02, ... 0.99, `value` is the model's net benefit in true positives
+            per patient, at most `prevalence`; with pointwise 95 % bounds, NaN where there are none.
+        treat_all: float64 (g,), the net benefit of acting on every patient.
+    """
+
+    prevalence: float
+    curve: Band
+    treat_all: FloatArray
+
+    @property
+    def treat_none(self) -> FloatArray:
+        """The net benefit of acting on nobody: 0 everywhere, float64 (g,)."""
+        return np.zeros_like(self.treat_all)
+
+
+def decision_curve(films: Films, *, prevalence: float, n_resamples: int, seed: int) -> DecisionCurve | None:
+    """The net benefit of acting on the films whose probability is at least the threshold probability.
+
+    With w = pt / (1 - pt), the net benefit is sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * w.
+    Source: A. J. Vickers and E. B. Elkin, Med. Decis. Making 26 (2006) 565; the share of the films that are covid is replaced
+    by the prevalence of choice, as films were collected by class. It is held in the resampling of patients: it is not
+    estimated from the films.
+
+    Args:
+        films: their probabilities are first brought from the prevalence they assume (`films.prevalence`, None for that of
+            the films) to the chosen one, by Bayes' rule.
+        prevalence: of those the model would be used on, in (0, 1).
+        n_resamples: at least 1.
+        seed: of the random numbers.
+
+    Returns:
+        None where a class has no film, as there is no sensitivity or no specificity.
+
+    Raises:
+        ValueError: the prevalence is not in (0, 1).
+    """
+    if not 0 < prevalence < 1:
+        raise ValueError(f"`prevalence` must be in (0, 1). Received: {prevalence}")
+    if not films.has_both_classes():
+        return None
+    thresholds = np.arange(1, 100) / 100
+    harm = (1 - prevalence) * thresholds / (1 - thresholds)
+    acted_on = shifted(films, prevalence)[:, None] >= thresholds - _CLOSE
+    truth = films.truth[:, None]
+    names, totals = totals_by_group(films.groups, np.hstack([truth, ~truth, acted_on & truth, acted_on & ~truth]))
+
+    def net_benefit(weights: FloatArray) -> FloatArray:
+        covid, other, found, false_alarms = np.split(weights @ totals, [1, 2, 2 + thresholds.size], axis=1)
+        benefit = prevalence * found / np.maximum(covid, 1) - harm * false_alarms / np.maximum(other, 1)
+        return np.where((covid > 0) & (other > 0), benefit, np.nan)
+
+    curve = resampled_band(thresholds, net_benefit, films, groups=names, n_resamples=n_resamples, seed=seed)
+    return DecisionCurve(prevalence, curve, prevalence - harm)
+
+
+def useful_range(curve: DecisionCurve) -> list[tuple[float, float]]:
+    """The threshold probabilities at which the model is worth more than acting on all and than acting on none.
+
+    Returns:
+        (lowest, highest) of each run of neighbouring thresholds, rising; the bounds of the curve are not looked at.
+    """
+    better = curve.curve.value > np.maximum(curve.treat_all, curve.treat_none) + _CLOSE
+    turns = np.flatnonzero(np.diff(np.concatenate([[False], better, [False]]).astype(np.int8)))
+    x = curve.curve.x
+    return [(float(x[start]), float(x[after - 1])) for start, after in zip(turns[::2], turns[1::2], strict=True)]
+
+
+def shifted(films: Films, prevalence: float) -> FloatArray:
+    """The probabilities of the films as they would be at another prevalence: their odds times the ratio of the prior odds.
+
+    Args:
+        films: of both classes, or with a known prevalence.
+        prevalence: in (0, 1).
+
+    Returns:
+        float64 (n,) in [0, 1]; the order of the films stays.
+    """
+    return shifted_by(films.probability, films.assumed_prevalence(), prevalence)
+
+
+def shifted_by(probability: ArrayLike, assumed: float, prevalence: float) -> FloatArray:
+    """Probabilities that assume one prevalence, as they would be at another (both in (0, 1)): float64, of the same shape."""
+    given = np.asarray(probability, np.float64)
+    covid = given * (prevalence / assumed)
+    return np.asarray(covid / (covid + (1 - given) * ((1 - prevalence) / (1 - assumed))), np.float64)

@@ -1,0 +1,155 @@
+"""Films as they are given, in files or archives, to results: read, repaired, judged and predicted.
+
+Whatever is given ends in exactly one result, a prediction or a refusal; one bad film never stops the others.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from covid_core.errors import ImageRefusedError, Refusal
+from covid_core.images.archive import is_archive, members
+from covid_core.images.decode import read_film, read_limited
+from covid_core.images.display import fitted, thumbnail
+from covid_core.images.orientation import Repair, repaired
+from covid_core.images.preprocess import ModelInput, prepare
+from covid_core.images.quality import quality_warnings
+from covid_core.images.types import Film
+from covid_core.inference.prediction import FilmResult, Prediction
+from covid_core.inference.predictor import Predictor
+
+WORKERS = 2
+"""Threads that decode while the network runs."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A film that was given, a file or a member of an archive, and what is asked for it.
+
+    Attributes:
+        name: as the user knows it.
+        content: gives the content; raises `ImageRefusedError` where it cannot be had.
+        repairs: what to do to the film before it is read, in order.
+        anyway: predict the film even if the gate refuses it.
+        earlier: a result by the same model after the same repairs: if it holds the model's input, nothing is decoded.
+    """
+
+    name: str
+    content: Callable[[], bytes]
+    repairs: tuple[Repair, ...] = ()
+    anyway: bool = False
+    earlier: FilmResult | None = None
+
+
+def given_content(name: str, data: bytes) -> list[Given]:
+    """The films in a file that is in memory: itself, or the members of a ZIP file.
+
+    An archive that cannot be opened counts as one film, which is refused.
+    """
+    if not is_archive(data):
+        return [Given(name, lambda: data)]
+    try:
+        return [Given(f"{name}/{member.name}", member.read) for member in members(data)]
+    except ImageRefusedError as error:
+        return [Given(name, _refusing(error.refusal))]
+
+
+def given_path(path: Path) -> list[Given]:
+    """The films in a file on disk; see `given_content`. Anything but an archive is read when its turn comes."""
+    try:
+        with path.open("rb") as file:
+            packed = is_archive(file.read(4))
+    except OSError:
+        packed = False
+    if not packed:
+        return [Given(str(path), lambda: read_limited(path))]
+    try:
+        return given_content(str(path), read_limited(path))
+    except ImageRefusedError as error:
+        return [Given(str(path), _refusing(error.refusal))]
+
+
+def open_film(given: Given) -> Film:
+    """Read a film and repair it.
+
+    Raises:
+        ImageRefusedError: it cannot be read.
+    """
+    film = read_film(given.content())
+    return replace(film, image=repaired(film.image, given.repairs)) if given.repairs else film
+
+
+def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[FilmResult]:
+    """Read and predict films in their order.
+
+    A few are decoded ahead while the network runs; the pictures of no more than `WORKERS` are in memory at a time.
+
+    Args:
+        predictor: serves the model.
+        films: what was given.
+
+    Yields:
+        The result of each.
+    """
+
+    def opened(given: Given) -> "_Opened | FilmResult":
+        return _open(predictor, given)
+
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        waiting = iter(films)
+        ahead: deque[Future[_Opened | FilmResult]] = deque(
+            pool.submit(opened, given) for given in islice(waiting, 2 * WORKERS)
+        )
+        while ahead:
+            film = ahead.popleft()
+            ahead.extend(pool.submit(opened, given) for given in islice(waiting, 1))
+            yield _judged(predictor, film.result())
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A film that was read, as far as its result needs it: the picture itself may be large, and is let go."""
+
+    given: Given
+    prepared: ModelInput
+    result: Callable[[Prediction | Refusal], FilmResult]
+
+
+def _open(predictor: Predictor, given: Given) -> _Opened | FilmResult:
+    earlier = given.earlier
+    if earlier is not None and earlier.model_input is not None:
+        return _Opened(given, earlier.model_input, lambda outcome: replace(earlier, outcome=outcome))
+    try:
+        film = open_film(given)
+        warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
+        picture = np.rint(fitted(film.image) * 255).astype(np.uint8)
+        prepared = prepare(film.image, predictor.bundle.preparation)
+    except ImageRefusedError as error:
+        return FilmResult(given.name, error.refusal, repairs=given.repairs)
+    except MemoryError:
+        too_large = Refusal("too_large", "The image needs more memory than this computer has to spare.")
+        return FilmResult(given.name, too_large, repairs=given.repairs)
+    kind, tags = film.kind, film.tags
+
+    def result(outcome: Prediction | Refusal) -> FilmResult:
+        return FilmResult(given.name, outcome, kind, tags, warnings, given.repairs, small, picture, prepared)
+
+    return _Opened(given, prepared, result)
+
+
+def _judged(predictor: Predictor, film: _Opened | FilmResult) -> FilmResult:
+    if isinstance(film, FilmResult):
+        return film
+    return film.result(predictor.predict_prepared(film.prepared, anyway=film.given.anyway))
+
+
+def _refusing(refusal: Refusal) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise ImageRefusedError(refusal.reason, refusal.message, refusal.next_step)
+
+    return refuse

@@ -1,0 +1,163 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from covid_core.dataset.image_record import CT, OTHER, X_RAY, Field, FilmRecord, film_record
+from covid_core.dataset.metadata import COLUMNS, read_metadata
+
+HEADER = "patientid,offset,finding,view,modality,filename"
+
+
+def table_of(*rows: str, header: str = HEADER):
+    return read_metadata("\n".join([header, *rows]).encode())
+
+
+def record_of(*rows: str, header: str = HEADER, filename: str = "a.png") -> FilmRecord:
+    record = film_record(table_of(*rows, header=header), filename)
+    assert record is not None
+    return record
+
+
+def test_what_is_given_stands_in_words_with_its_unit_and_in_the_order_of_the_table() -> None:
+    header = (
+        "patientid,offset,sex,age,finding,RT_PCR_positive,survival,temperature,pO2_saturation,leukocyte_count,view,modality,"
+        "filename"
+    )
+    record = record_of("7,3,F,65,Pneumonia/Viral/COVID-19,Unclear,N,38.6,92,7.4,AP Supine,X-ray,a.png", header=header)
+    assert record.fields == (
+        Field("Patient", "7"),
+        Field("Day", "3 days since onset or admission"),
+        Field("Sex", "female"),
+        Field("Age", "65 years"),
+        Field("Finding", "Pneumonia/Viral/COVID-19"),
+        Field("RT-PCR positive", "Unclear"),
+        Field("Survived", "no"),
+        Field("Temperature", "38.6 °C"),
+        Field("Oxygen saturation", "92 %"),
+        Field("Leukocytes", "7.4 thousand/µL"),
+        Field("View", "from the front, lying (AP Supine)"),
+        Field("Modality", "X-ray"),
+        Field("File", "a.png"),
+    )
+    assert record.summary == "Pneumonia/Viral/COVID-19, AP Supine, F, 65 years"
+    assert (record.label, record.finding, record.patientid) == ("covid", "Pneumonia/Viral/COVID-19", "7")
+
+
+@pytest.mark.parametrize(("offset", "words"), [("1", "1 day"), ("0", "0 days"), ("-2", "-2 days"), ("2.5", "2.5 days")])
+def test_a_day_is_told_as_it_stands(offset: str, words: str) -> None:
+    record = record_of(f"7,{offset},todo,PA,X-ray,a.png")
+    assert Field("Day", f"{words} since onset or admission") in record.fields
+
+
+def test_what_is_blank_is_named_once_and_nothing_is_lost() -> None:
+    record = record_of("7,,todo,,X-ray,a.png")
+    assert {"Day", "View", "Age", "Clinical notes", "Licence", "DOI"} <= set(record.not_given)
+    assert len(record.fields) + len(record.not_given) + len(record.notes) == len(COLUMNS)
+    assert record.label is None
+
+
+def test_columns_that_nobody_knows_are_shown_too_and_long_ones_like_notes() -> None:
+    header = f"{HEADER},ward_number,clinical_notes,radiology report,blank one"
+    long = "y" * 201
+    record = record_of(f"7,,todo,PA,X-ray,a.png,12 b,# not *Markdown*,{long},", header=header)
+    assert Field("ward number", "12 b") in record.fields
+    assert record.notes == (Field("Clinical notes", "# not *Markdown*"), Field("radiology report", long))
+    assert "blank one" in record.not_given
+
+
+def test_a_note_of_a_hundred_thousand_characters_is_kept_whole() -> None:
+    record = record_of(f"7,,todo,PA,X-ray,a.png,{'z' * 10**5}", header=f"{HEADER},clinical_notes")
+    assert len(record.notes[0].text) == 10**5
+
+
+def test_the_patient_s_images_stand_by_day_and_those_without_one_last() -> None:
+    rows = (
+        "7,5,todo,PA,X-ray,five.png",
+        "7,,todo,L,X-ray,undated.png",
+        "8,1,todo,PA,X-ray,of another.png",
+        "7,-1,todo,Axial,CT,before.nii.gz",
+        "7,5,todo,,ultrasound,five again.png",
+        "7,,todo,,,no day either.png",
+        "7,2,todo,PA,X-ray,",
+    )
+    record = record_of(*rows, filename="five.png")
+    assert [film.filename for film in record.films] == [
+        "before.nii.gz",
+        "five.png",
+        "five again.png",
+        "undated.png",
+        "no day either.png",
+    ]
+    assert [film.day for film in record.films] == [-1, 5, 5, None, None]
+    assert [film.kind for film in record.films] == [CT, X_RAY, OTHER, X_RAY, OTHER]
+    assert [film.sentence for film in record.films] == [
+        "CT, Axial, day -1",
+        "X-ray, PA, day 5",
+        "Image, day 5",
+        "X-ray, L, day not given",
+        "Image, day not given",
+    ]
+    assert (record.position, record.unnamed) == (1, 1)
+
+
+def test_a_file_in_several_rows_is_that_of_the_first_and_stands_once_among_the_patient_s() -> None:
+    record = record_of("7,1,todo,PA,X-ray,a.png", "7,9,todo,L,X-ray,a.png", "8,9,todo,L,X-ray,a.png")
+    assert record.rows == 3
+    assert [(film.filename, film.day) for film in record.films] == [("a.png", 1)]
+
+
+@pytest.mark.parametrize("name", ["b.png", "", "A.PNG", "a.png "])
+def test_a_name_that_no_row_has_gives_nothing(name: str) -> None:
+    assert film_record(table_of("7,,todo,PA,X-ray,a.png", "7,,todo,PA,X-ray,"), name) is None
+
+
+@pytest.mark.parametrize(
+    ("filename", "is_volume"), [("a.nii", True), ("a.NII.GZ", True), ("a.nii.png", False), ("nii", False)]
+)
+def test_a_volume_is_told_by_its_name(filename: str, is_volume: bool) -> None:
+    assert record_of(f"7,,todo,Axial,CT,{filename}", filename=filename).is_volume is is_volume
+
+
+@pytest.mark.parametrize(
+    ("doi", "url", "addresses"),
+    [
+        (
+            "10.1016/S0140-6736(20)30211-7",
+            "https://a.example/x",
+            ("https://doi.org/10.1016/S0140-6736%2820%2930211-7", 1),
+        ),
+        ("https://doi.org/10.1/x", "HTTP://a.example/", ("https://doi.org/10.1/x", 1)),
+        ("javascript:alert(1)", "javascript:alert(1)", (None, 0)),
+        ("doi: 10.1056/x", "data:text/html,x", (None, 0)),
+        ("10.1056/x y", "//a.example/x", (None, 0)),
+        ("", "file:///etc/passwd", (None, 0)),
+    ],
+)
+def test_only_web_addresses_become_links(doi: str, url: str, addresses: tuple[str | None, int]) -> None:
+    record = record_of(f'7,,todo,PA,X-ray,a.png,{doi},"{url}"', header=f"{HEADER},doi,url")
+    assert record.doi_url == addresses[0]
+    assert record.source_url == (url if addresses[1] else None)
+
+
+@pytest.mark.parametrize(("folder", "expected"), [("images", True), ("", True), ("volumes", False)])
+def test_only_files_of_the_folder_of_images_are_looked_for_in_the_public_one(folder: str, expected: bool) -> None:
+    assert record_of(f"7,,todo,PA,X-ray,a.png,{folder}", header=f"{HEADER},folder").in_images is expected
+
+
+def test_the_real_table_loses_nothing_and_every_patient_s_images_are_complete(real_dataset: Path) -> None:
+    table = read_metadata(real_dataset / "metadata.csv")
+    with (real_dataset / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 950
+    for row in rows[::19]:
+        record = film_record(table, row["filename"].strip())
+        assert record is not None
+        assert {film.filename for film in record.films} == {
+            other["filename"].strip() for other in rows if other["patientid"].strip() == row["patientid"].strip()
+        }
+        given = [cell for name, cell in row.items() if name and cell.strip()]
+        assert len(record.fields) + len(record.notes) == len(given)
+        shown = [field.text for field in (*record.fields, *record.notes)]
+        assert row["clinical_notes"].strip() in [*shown, ""]
+        assert row["finding"].strip() in shown

@@ -1,0 +1,263 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from covid_core import figures
+from covid_core.dataset.filters import Filters, choices, filtered, finding_counts, with_choices
+from covid_core.dataset.metadata import read_metadata
+from covid_core.dataset.summaries import (
+    age_sex_pyramid,
+    cohort_sentence,
+    counts,
+    days_since_onset,
+    finding_hierarchy,
+    images_by_country,
+    images_per_patient,
+    missingness,
+    outcomes,
+    shown_table,
+    source_by_label,
+    view_by_label,
+)
+
+TABLE = b"""\
+patientid,sex,finding,view,modality,filename,url,clinical_notes
+1,M,Pneumonia/Viral/COVID-19,PA,X-ray,a.png,https://one.example/1,short
+1,M,"COVID-19, ARDS",AP,X-ray,b.png,https://one.example/2,
+2,,Pneumonia/Viral/SARS,PA,X-ray,c.png,https://two.example/1,
+3,F,todo,PA,CT,d.png,,
+"""
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return with_choices(read_metadata(TABLE))
+
+
+def files(table: pd.DataFrame) -> list[str]:
+    return list(table["filename"])
+
+
+def test_no_filter_keeps_every_row(table: pd.DataFrame) -> None:
+    assert files(filtered(table, Filters())) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_a_general_finding_keeps_the_particular_ones_below_it(table: pd.DataFrame) -> None:
+    assert files(filtered(table, Filters(findings=["Viral"]))) == ["a.png", "c.png"]
+
+
+def test_a_finding_is_found_in_both_vocabularies(table: pd.DataFrame) -> None:
+    assert files(filtered(table, Filters(findings=["COVID-19"]))) == ["a.png", "b.png"]
+
+
+def test_values_of_one_filter_add_up_and_filters_narrow_each_other(table: pd.DataFrame) -> None:
+    assert files(filtered(table, Filters(sexes=["M", "not given"], views=["PA"]))) == ["a.png", "c.png"]
+
+
+def test_a_missing_finding_can_be_chosen(table: pd.DataFrame) -> None:
+    assert "todo" not in finding_counts(table)
+    assert files(filtered(table, Filters(findings=["not given"]))) == ["d.png"]
+    assert files(filtered(table, Filters(labels=["not given"]))) == ["d.png"]
+
+
+def test_choices_stand_by_how_common_they_are(table: pd.DataFrame) -> None:
+    assert choices(table, "view") == ["PA", "AP"]
+    assert next(iter(finding_counts(table))) in {"Pneumonia", "Viral", "COVID-19"}
+
+
+def test_counts_are_of_images_patients_sources_and_classes(table: pd.DataFrame) -> None:
+    counted = counts(table)
+    assert (counted.images, counted.patients, counted.sources, counted.unlabelled) == (4, 3, 2, 1)
+    assert counted.by_label == {"non_covid": 1, "covid": 2}
+
+
+def test_an_empty_table_counts_to_nothing(table: pd.DataFrame) -> None:
+    assert counts(table.iloc[:0]).by_label == {"non_covid": 0, "covid": 0}
+
+
+def test_sources_are_crossed_with_classes_and_the_rare_ones_are_added_up(table: pd.DataFrame) -> None:
+    crossed = source_by_label(table)
+    assert list(crossed.columns) == ["non_covid", "covid", "not given"]
+    assert dict(zip(crossed.index, crossed.to_numpy().tolist(), strict=True)) == {
+        "one.example": [0, 2, 0],
+        "two.example": [1, 0, 0],
+        "not given": [0, 0, 1],
+    }
+    few = source_by_label(table, most=2)
+    assert dict(zip(few.index, few.to_numpy().tolist(), strict=True)) == {
+        "one.example": [0, 2, 0],
+        "2 others": [1, 0, 1],
+    }
+
+
+def test_views_are_crossed_with_classes(table: pd.DataFrame) -> None:
+    crossed = view_by_label(table)
+    assert list(crossed.columns) == ["non_covid", "covid", "not given"]
+    assert list(crossed.loc["PA"]) == [1, 1, 1]
+    assert list(crossed.loc["AP"]) == [0, 1, 0]
+
+
+def test_a_patient_with_both_classes_counts_in_both() -> None:
+    cohort = pd.DataFrame({"label": ["covid", "non_covid", "covid"], "patientid": ["1", "1", "2"]})
+    assert cohort_sentence(cohort) == (
+        "The cohort. Not COVID-19: 1 images of 1 patients. COVID-19: 2 images of 2 patients."
+    )
+
+
+def test_long_notes_are_cut_and_classes_are_titled() -> None:
+    long_note = TABLE.replace(b"short", b"x" * 5000)
+    shown = shown_table(with_choices(read_metadata(long_note)))
+    assert len(shown["notes"][0]) == 200
+    assert shown["notes"][0].endswith("…")
+    assert list(shown["label"]) == ["COVID-19", "COVID-19", "Not COVID-19", "not given"]
+
+
+PEOPLE = b"""\
+patientid,sex,age,offset,survival,finding,view,modality,filename,location
+1,M,39,0,Y,Pneumonia/Viral/COVID-19,PA,X-ray,a.png,"Milan, Italy"
+1,M,40,6,,Pneumonia/Viral/COVID-19,PA,X-ray,b.png,"Milan, Italy"
+2,F,95,-4,N,Pneumonia,PA,X-ray,c.png,"Wuhan, China"
+3,X,-1,,maybe,todo,PA,X-ray,d.png,
+4,F,,400,n,"Pneumonia/Viral/SARS",PA,X-ray,e.png,nowhere
+"""
+
+
+@pytest.fixture
+def people() -> pd.DataFrame:
+    return with_choices(read_metadata(PEOPLE))
+
+
+def test_findings_stand_in_a_tree_whose_branches_add_up(people: pd.DataFrame) -> None:
+    assert finding_hierarchy(people).to_numpy().tolist() == [
+        ["Pneumonia", "", "Pneumonia", 4],
+        ["Pneumonia/Viral", "Pneumonia", "Viral", 3],
+        ["Pneumonia/Viral/COVID-19", "Pneumonia/Viral", "COVID-19", 2],
+        ["Pneumonia/Viral/SARS", "Pneumonia/Viral", "SARS", 1],
+        ["not given", "", "not given", 1],
+    ]
+
+
+def test_a_patient_stands_once_in_the_pyramid_with_the_first_age(people: pd.DataFrame) -> None:
+    pyramid = age_sex_pyramid(people)
+    assert list(pyramid.index)[:2] == ["0-9", "10-19"]
+    assert (pyramid.loc["30-39", "M"], pyramid.loc["40-49", "M"]) == (1, 0)
+    assert (pyramid.loc["90+", "F"], pyramid.loc["not given", "F"]) == (1, 1)
+    assert pyramid.loc["not given", "not given"] == 1  # the age of -1 and the sex X
+    assert pyramid.to_numpy().sum() == 4
+
+
+def test_patients_are_counted_by_their_images_without_a_gap() -> None:
+    table = pd.DataFrame({"patientid": ["1"] * 3 + ["2"] + ["3"] * 12})
+    assert dict(images_per_patient(table)) == {
+        **{str(number): 0 for number in range(1, 11)},
+        "1": 1,
+        "3": 1,
+        "11+": 1,
+    }
+    assert dict(images_per_patient(table.iloc[:0])) == {}
+
+
+@pytest.mark.timeout(20)
+def test_a_table_made_to_keep_the_page_busy_is_drawn_all_the_same() -> None:
+    """A finding of 30,000 components, a thousand findings and a thousand views; drawing the first took seven minutes."""
+    head = "patientid,finding,view,modality,filename\n"
+    deep = with_choices(read_metadata(f"{head}1,{'a/' * 30_000}b,PA,X-ray,a.png\n".encode()))
+    assert len(finding_hierarchy(deep)) == 12
+    many = "".join(f"{number},Pneumonia/{number},view {number},X-ray,{number}.png\n" for number in range(1_000))
+    wide = with_choices(read_metadata((head + many).encode()))
+    tree = finding_hierarchy(wide)
+    assert len(tree) == 300
+    assert set(tree["parent"]) == {"", "Pneumonia"}
+    views = view_by_label(wide)
+    assert views.index[-1] == "991 others"
+    assert views.to_numpy().sum() == 1_000
+    assert figures.finding_treemap(tree).to_json()
+    assert figures.stacked_counts(views, "View", "images").layout.height < 600
+
+
+def test_days_since_onset_include_their_first_day(people: pd.DataFrame) -> None:
+    days = days_since_onset(people)
+    assert days.sum(axis=1).to_dict() == {
+        "before 0": 1,
+        "0-2": 1,
+        "3-6": 1,
+        "7-13": 0,
+        "14-20": 0,
+        "21-27": 0,
+        "28+": 1,
+        "not given": 1,
+    }
+    assert days.loc["3-6"].to_dict() == {"non_covid": 0, "covid": 1, "not given": 0}
+
+
+def test_outcomes_are_yes_no_unclear_or_not_given(people: pd.DataFrame) -> None:
+    assert outcomes(people).loc["Survived"].to_dict() == {"yes": 1, "no": 2, "unclear": 1, "not given": 1}
+
+
+def test_what_is_not_given_is_counted_by_column_and_class(people: pd.DataFrame) -> None:
+    missing = missingness(people, people)
+    assert missing.images.to_dict() == {"all": 5, "non_covid": 2, "covid": 2, "not given": 1}
+    assert missing.blanks.loc["finding"].to_dict() == {"all": 1, "non_covid": 0, "covid": 0, "not given": 1}
+    assert missing.blanks.loc["age"].to_dict() == {"all": 1, "non_covid": 1, "covid": 0, "not given": 0}
+    assert missing.blanks.loc["url", "all"] == 5
+
+
+def test_countries_stand_by_their_images_and_the_untold_last(people: pd.DataFrame) -> None:
+    assert images_by_country(people)[["code", "name", "images", "patients"]].to_numpy().tolist() == [
+        ["IT", "Italy", 2, 1],
+        ["CN", "China", 1, 1],
+        ["not given", "not given", 2, 2],
+    ]
+    assert counts(people).countries == 2
+
+
+def test_an_overview_of_nothing_is_empty_and_no_error(people: pd.DataFrame) -> None:
+    nothing = people.iloc[:0]
+    assert finding_hierarchy(nothing).empty
+    assert images_by_country(nothing).empty
+    for table in (
+        age_sex_pyramid(nothing),
+        days_since_onset(nothing),
+        outcomes(nothing),
+        missingness(nothing, people).blanks,
+    ):
+        assert table.to_numpy().sum() == 0
+
+
+def test_the_overview_of_the_real_table_equals_an_independent_recount(real_dataset: Path) -> None:
+    csv = pd.read_csv(real_dataset / "metadata.csv")
+    table = with_choices(read_metadata(real_dataset / "metadata.csv"))
+    counted = counts(table)
+    assert (counted.images, counted.patients) == (950, csv["patientid"].astype(str).nunique())
+    assert counted.by_label["covid"] == 584
+    tree = finding_hierarchy(table).set_index("id")["images"]
+    assert tree["Pneumonia/Viral/COVID-19"] == 584
+    assert tree["Pneumonia"] == csv["finding"].str.startswith("Pneumonia").sum()
+    assert tree["not given"] == csv["finding"].isin(["todo", "Unknown"]).sum()
+    first = csv.groupby("patientid")[["age", "sex"]].first()
+    pyramid = age_sex_pyramid(table)
+    assert pyramid.loc["40-49", "F"] == ((first["sex"] == "F") & first["age"].between(40, 49.99)).sum()
+    assert pyramid.to_numpy().sum() == len(first)
+    sizes = csv["patientid"].value_counts()
+    assert images_per_patient(table)["2"] == (sizes == 2).sum()
+    assert images_per_patient(table).sum() == len(sizes)
+    days = pd.to_numeric(csv["offset"], errors="coerce")
+    assert days_since_onset(table).loc["7-13"].sum() == days.between(7, 13.99).sum()
+    assert days_since_onset(table).loc["not given"].sum() == days.isna().sum()
+    for column, title in (
+        ("survival", "Survived"),
+        ("went_icu", "Went to the ICU"),
+        ("intubated", "Intubated at any time"),
+    ):
+        expected = [(csv[column] == "Y").sum(), (csv[column] == "N").sum(), 0, csv[column].isna().sum()]
+        assert list(outcomes(table).loc[title]) == expected
+    covid = csv["finding"] == "Pneumonia/Viral/COVID-19"
+    blanks = missingness(table, table).blanks
+    for column in ("age", "sex", "RT_PCR_positive", "temperature", "location", "clinical_notes", "view"):
+        assert blanks.loc[column, "all"] == csv[column].isna().sum()
+        assert blanks.loc[column, "covid"] == csv.loc[covid, column].isna().sum()
+    by_country = images_by_country(table)
+    assert by_country["images"].sum() == 950
+    assert np.isnan(by_country["latitude"].iloc[-1])

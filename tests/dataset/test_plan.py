@@ -1,0 +1,183 @@
+"""What `prepare` would do, decided without writing: the same as what it does."""
+
+import argparse
+import csv
+import io
+import shlex
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from covid_core.cli.arguments import build_parser
+from covid_core.dataset.cohort import CohortRules, select_cohort
+from covid_core.dataset.duplicates import Fingerprint
+from covid_core.dataset.metadata import read_metadata
+from covid_core.dataset.prepare import (
+    WIDEST_RULES,
+    PlanRules,
+    ReadFilms,
+    part_counts,
+    parts_table,
+    plan_split,
+    prepare_command,
+    prepare_dataset,
+    read_films,
+    split_csv,
+)
+from covid_core.errors import DatasetError
+
+RULES = [
+    PlanRules(),
+    PlanRules(CohortRules(ambiguous="covid"), (0.5, 0.25, 0.25), 7),
+    PlanRules(CohortRules(ambiguous="non_covid", include_supine=False), (0.6, 0.2, 0.2), 1),
+    PlanRules(CohortRules(include_supine=False)),
+]
+
+
+def widest_films(dataset: Path) -> ReadFilms:
+    """What a page reads: the films that any of the rules may use."""
+    table = read_metadata(dataset / "metadata.csv")
+    names = select_cohort(table, dataset / "images", WIDEST_RULES).table["filename"].tolist()
+    return read_films(dataset / "images", names)
+
+
+@pytest.fixture(scope="module")
+def films(phantom_dataset: Path) -> ReadFilms:
+    return widest_films(phantom_dataset)
+
+
+@pytest.fixture(scope="module")
+def real_films(real_dataset: Path) -> ReadFilms:
+    return widest_films(real_dataset)
+
+
+def planned(dataset: Path, films: ReadFilms, rules: PlanRules) -> bytes:
+    cohort = select_cohort(read_metadata(dataset / "metadata.csv"), dataset / "images", rules.cohort)
+    return split_csv(plan_split(cohort, films, rules.fractions, rules.seed).split)
+
+
+def written(dataset: Path, out: Path, rules: PlanRules) -> bytes:
+    prepare_dataset(dataset, out, rules=rules.cohort, fractions=rules.fractions, seed=rules.seed)
+    return (out / "split.csv").read_bytes()
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_the_plan_is_byte_for_byte_what_prepare_writes(
+    phantom_dataset: Path, films: ReadFilms, tmp_path: Path, rules: PlanRules
+) -> None:
+    assert planned(phantom_dataset, films, rules) == written(phantom_dataset, tmp_path, rules)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", [RULES[0], RULES[2]])
+def test_the_real_plan_is_byte_for_byte_what_prepare_writes(
+    real_dataset: Path, real_films: ReadFilms, tmp_path: Path, rules: PlanRules
+) -> None:
+    assert planned(real_dataset, real_films, rules) == written(real_dataset, tmp_path, rules)
+
+
+@pytest.mark.slow
+def test_the_real_flow_has_the_published_counts(real_dataset: Path, real_films: ReadFilms) -> None:
+    cohort = select_cohort(read_metadata(real_dataset / "metadata.csv"), real_dataset / "images")
+    plan = plan_split(cohort, real_films)
+    assert [step.images for step in plan.flow] == [950, 866, 781, 697, 686, 672, 672]
+    assert [step.patients for step in plan.flow][-3:] == [415, 412, 412]
+    assert [step.name for step in plan.flow][-1] == "readable"
+    assert len(plan.split) == 672
+
+
+def test_films_that_other_rules_use_change_nothing(phantom_dataset: Path, films: ReadFilms) -> None:
+    cohort = select_cohort(read_metadata(phantom_dataset / "metadata.csv"), phantom_dataset / "images")
+    names = cohort.table["filename"].tolist()
+    assert len(names) < len(films.fingerprints)
+    own = plan_split(cohort, read_films(phantom_dataset / "images", names))
+    assert split_csv(own.split) == split_csv(plan_split(cohort, films).split)
+
+
+def test_copies_of_a_film_that_is_left_out_still_stay_together() -> None:
+    """Three files of one content and of pictures that tell nothing; the rules leave out the first, which is paired with each."""
+    rows = ["s,SARS,AP Supine,X-ray,first", "a,SARS,PA,X-ray,second", "b,SARS,PA,X-ray,third"]
+    rows += [f"{name}{number},{name},PA,X-ray,{name}{number}" for name in ("COVID-19", "SARS") for number in range(9)]
+    table = read_metadata("\n".join(["patientid,finding,view,modality,filename", *rows]).encode())
+    blank = np.zeros((64, 64), np.float32)
+    contents = {name: "same" if number < 3 else name for number, name in enumerate(table["filename"])}
+    films = ReadFilms({name: Fingerprint(content, blank) for name, content in contents.items()}, frozenset())
+    plan = plan_split(select_cohort(table, None, CohortRules(include_supine=False)), films)
+    assert plan.duplicate_pairs == (("second", "third"),)
+    part = plan.split.set_index("filename")["part"]
+    assert part["second"] == part["third"]
+
+
+def test_a_film_that_came_after_the_others_were_read_is_a_sentence(phantom_dataset: Path, films: ReadFilms) -> None:
+    cohort = select_cohort(read_metadata(phantom_dataset / "metadata.csv"), phantom_dataset / "images")
+    late = cohort.table["filename"].iloc[0]
+    former = ReadFilms({name: one for name, one in films.fingerprints.items() if name != late}, films.alike)
+    with pytest.raises(DatasetError, match=rf"1 images came after.*{late}"):
+        plan_split(cohort, former)
+
+
+def test_no_film_left_is_a_sentence(phantom_dataset: Path, films: ReadFilms) -> None:
+    table = read_metadata(phantom_dataset / "metadata.csv")
+    cohort = select_cohort(table[table["modality"] == "CT"], phantom_dataset / "images")
+    with pytest.raises(DatasetError, match="No image can be used"):
+        plan_split(cohort, films)
+
+
+def test_one_class_alone_is_a_sentence(phantom_dataset: Path, films: ReadFilms) -> None:
+    table = read_metadata(phantom_dataset / "metadata.csv")
+    cohort = select_cohort(table[table["label"] != "non_covid"], phantom_dataset / "images")
+    with pytest.raises(DatasetError, match="no image of class non_covid"):
+        plan_split(cohort, films)
+
+
+def test_parts_are_counted_as_the_csv_tells_them(phantom_dataset: Path, films: ReadFilms) -> None:
+    rules = PlanRules(CohortRules(ambiguous="non_covid"))
+    rows = list(csv.DictReader(io.StringIO(planned(phantom_dataset, films, rules).decode())))
+    cohort = select_cohort(read_metadata(phantom_dataset / "metadata.csv"), phantom_dataset / "images", rules.cohort)
+    split = plan_split(cohort, films).split
+    for part, counts in zip(("train", "val", "test"), part_counts(split), strict=True):
+        there = [row for row in rows if row["part"] == part]
+        assert (counts["images"], counts["patients"]) == (len(there), len({row["patientid"] for row in there}))
+        for label, of_class in counts["by_class"].items():
+            chosen = [row["patientid"] for row in there if row["label"] == label]
+            assert of_class == {"images": len(chosen), "patients": len(set(chosen))}
+    together = parts_table(split).iloc[-1]
+    assert (together["Images"], together["Patients"]) == (str(len(rows)), str(len({row["patientid"] for row in rows})))
+
+
+def test_a_patient_with_films_of_both_classes_counts_once_among_all() -> None:
+    split = pd.DataFrame({"part": ["train", "train"], "label": ["covid", "non_covid"], "patientid": ["1", "1"]})
+    train, val, _ = part_counts(split)
+    assert (train["images"], train["patients"], val["images"]) == (2, 1, 0)
+    assert {label: count["patients"] for label, count in train["by_class"].items()} == {"covid": 1, "non_covid": 1}
+
+
+def test_the_split_is_written_as_the_csv_module_reads_it(phantom_dataset: Path, films: ReadFilms) -> None:
+    data = planned(phantom_dataset, films, PlanRules())
+    assert b"\r" not in data
+    assert data.startswith(b"filename,patientid,label,part,sha256,group,duplicate,source,view,sex,age,finding\n")
+    first = next(csv.DictReader(io.StringIO(data.decode("utf-8"))))
+    assert first["filename"] == "film-1-0.png"
+
+
+def options_of(command: str) -> argparse.Namespace:
+    """What the command line itself makes of a command."""
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "covid_core"]
+    return build_parser(defaultdict(lambda: lambda _: 0)).parse_args(words[3:])
+
+
+@pytest.mark.parametrize("rules", [*RULES, PlanRules(fractions=(0.07, 0.29, 0.64), seed=2**32 - 1)])
+@pytest.mark.parametrize("folder", ["data/x", "a folder/of $HOME's; rm -rf"])
+def test_the_command_line_asks_for_the_same_rules(rules: PlanRules, folder: str) -> None:
+    options = options_of(prepare_command(folder, rules))
+    assert (options.dataset, options.out) == (Path(folder), Path("dataset"))
+    assert CohortRules(options.ambiguous, not options.no_supine) == rules.cohort
+    assert (tuple(options.fractions), options.seed) == (rules.fractions, rules.seed)
+
+
+def test_the_command_line_of_the_defaults_names_the_folders_alone() -> None:
+    assert prepare_command("data", PlanRules()) == "python -m covid_core prepare --dataset data --out dataset"
