@@ -5,7 +5,7 @@
 1. One film, whole process: `predict` against the plain Keras way, in turn, median of 5 pairs: wall time and peak memory.
 2. 200 films (10 different ones) in one process: films a second, and the share of the time that is the network itself.
 
-Writes benchmarks/serving.json, from which the README's table is made. The films are RG1 of the package pydicom-data with other
+Writes benchmarks/serving.json, from which docs/RESULTS.md gets a table. The films are RG1 of the package pydicom-data with other
 margins, 1024 pixels a side, so that anyone measures the same work.
 """
 

@@ -1,4 +1,4 @@
-"""The documents: their generated parts are up to date, their commands can be parsed, and their links lead to files."""
+"""The documents: their generated parts are up to date, and their commands can be parsed."""
 
 import json
 import re
