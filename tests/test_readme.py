@@ -1,4 +1,4 @@
-"""The documents: their generated parts are up to date, and their commands can be parsed."""
+"""The documents: their generated parts are up to date, their commands can be parsed, and their links lead to files."""
 
 import json
 import re
@@ -81,6 +81,11 @@ def test_every_command_is_documented() -> None:
     handlers: dict[str, Callable[..., int]] = defaultdict(lambda: int)
     build_parser(handlers)
     assert {command.split()[0] for command in COMMANDS} == set(handlers)
+
+
+def test_every_relative_link_leads_to_a_file() -> None:
+    links = {(name, link) for name, text in TEXTS.items() for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)}
+    assert [(name, link) for name, link in sorted(links) if not (DOCUMENTS[name].parent / link).exists()] == []
 
 
 def test_the_readme_fits_on_a_few_screens() -> None:
