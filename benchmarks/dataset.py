@@ -7,7 +7,7 @@ that has imported Streamlit as the app has. As on the page, one choice of rows i
 bytes of the file are let go once they are read. Then the Dataset page itself is opened over it in Chromium, in each section one
 view after the other is added to the filter, and it is taken how long the counts take to change and how large the server grows.
 Needs requirements-dev.txt, Chromium, Linux, and a machine with nothing else to do. Prints a table in Markdown and writes
-benchmarks/dataset.json, from which `benchmarks/readme.py` takes the README's lines.
+benchmarks/dataset.json, from which `benchmarks/readme.py` takes a table of docs/DATASET.md.
 """
 
 import json

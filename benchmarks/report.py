@@ -3,7 +3,7 @@
     python benchmarks/report.py
 
 Needs requirements-dev.txt and Chromium, and a machine with nothing else to do. Writes benchmarks/report.json, from which
-`benchmarks/readme.py` takes the README's lines. The app serves four models, copies of the committed ones where there are fewer.
+`benchmarks/readme.py` takes a table of docs/RESULTS.md. The app serves four models, copies of the committed ones if need be.
 """
 
 import json

@@ -1,73 +1,92 @@
-"""The README's figures are those of the files they are made from, and its commands exist."""
+"""The documents: their generated parts are up to date, their commands can be parsed, and their links lead to files."""
 
 import json
 import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable
+from statistics import median
 
 import pytest
 
 from benchmarks import readme
-from covid_core.cli.main import _parser
+from covid_core.cli.arguments import build_parser
 from tests.conftest import PROJECT_DIR
 
+DOCUMENTS = {
+    str(path.relative_to(PROJECT_DIR)): path for path in (*PROJECT_DIR.glob("*.md"), *PROJECT_DIR.glob("docs/*.md"))
+}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in DOCUMENTS.items()}
+BLOCKS = [block for text in TEXTS.values() for block in re.findall(r"```.*?```", text, flags=re.DOTALL)]
+COMMANDS = [
+    command
+    for block in BLOCKS
+    for command in re.findall(r"^(?:\$ )?(?:python -m covid_core|covid-core) (.+)$", block, flags=re.MULTILINE)
+]
 
-def test_the_generated_figures_are_up_to_date() -> None:
+
+def test_the_generated_parts_are_up_to_date() -> None:
     command = [sys.executable, "benchmarks/readme.py", "--check"]
     done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_command_of_the_readme_can_be_parsed() -> None:
-    text = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
-    verbs = "fetch|prepare|audit|pretrain|build|gate|train|finetune|export|predict|report"
-    commands = re.findall(rf"python -m covid_core ((?:{verbs}) [^\n`|#]+)", text)
-    assert len(commands) >= 6
-    for command in commands:
-        _parser().parse_args(command.split())
+def test_a_part_that_differs_is_written_again_and_the_rest_is_kept() -> None:
+    text = "before\n<!-- generated: one -->\nold\n<!-- end -->\nbetween\n<!-- generated: two -->\n<!-- end -->\nafter"
+    assert readme.filled(text, {"one": lambda: "1", "two": lambda: "2"}) == (
+        "before\n<!-- generated: one -->\n1\n<!-- end -->\nbetween\n<!-- generated: two -->\n2\n<!-- end -->\nafter"
+    )
+    with pytest.raises(KeyError):
+        readme.filled(text, {"one": lambda: "1"})
 
 
-def test_the_table_of_training_speed_sets_the_plain_way_beside_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured = {
-        "machine": "4 cores",
-        "tensorflow": "2.0",
-        "films": 100,
-        "files_mib": 12.4,
-        "median_megapixels": 0.805,
-        "input_side": 224,
-        "batch_size": 32,
-        "runs": 3,
-        "epoch_input": {
-            "plain_first_seconds": 9.0,
-            "plain_further_seconds": 8.0,
-            "kept_first_seconds": 6.0,
-            "kept_further_seconds": 0.5,
-        },
-    }
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "training.json").write_text(json.dumps(measured))
-    monkeypatch.setattr(readme, "PROJECT", tmp_path)
-    assert [line for line in readme.training().splitlines() if line.startswith("|")] == [
-        "| | anew each time | once | ratio |",
-        "|---|---:|---:|---:|",
-        "| input of the first epoch | 9.00 s | 6.00 s | 1.5 |",
-        "| input of every further epoch | 8.00 s | 0.50 s | 16.0 |",
+def test_every_part_stands_in_one_document_and_every_mark_is_closed() -> None:
+    marks = [mark for text in TEXTS.values() for mark in re.findall(r"<!-- (?:generated: (\w+)|end) -->", text)]
+    assert sorted(marks[::2]) == sorted(readme.PARTS)
+    assert set(marks[1::2]) == {""}
+
+
+def test_the_figures_of_the_readme_are_those_of_the_default_model() -> None:
+    evaluation = json.loads((PROJECT_DIR / "models" / readme.MODELS[0] / "evaluation.json").read_text(encoding="utf-8"))
+    hospitals = evaluation["hospitals"]
+    without = [one["called_covid"] for one in evaluation["strangers"] if "COVID-19" not in one["kind"]]
+    baselines = [
+        one["within_source_auc"]["value"] for one in evaluation["baselines"].values() if "within_source_auc" in one
     ]
+    changes = [one["flipped"] for one in evaluation["robustness"]["changes"]]
+    table = re.search(r"<!-- generated: figures -->\n(.*?)<!-- end -->", TEXTS["README.md"], flags=re.DOTALL)
+    assert table is not None
+    shown = [[cell.strip() for cell in line.split("|")[2:4]] for line in table[1].splitlines()[2:]]
+    expected = [
+        (f"{hospitals['roc_auc']['value']:.2f} ", f"{hospitals['size_alone']['roc_auc']['value']:.2f} "),
+        (f"{hospitals['sensitivity']['value']:.2f} ", f"{hospitals['specificity']['value']:.2f} "),
+        (f"{evaluation['metrics']['within_source_auc']['value']:.2f} ", f"{max(baselines):.2f} "),
+        (f"{max(one['value'] for one in without):.2f} ", f"{min(one['value'] for one in without):.2f} "),
+        (f"{100 * max(changes):.1f}%", f"{100 * median(changes):.1f}%"),
+    ]
+    assert len(shown) == len(expected)
+    for cells, figures in zip(shown, expected, strict=True):
+        assert cells[0].startswith(figures[0])
+        assert f": {figures[1]}" in f"{cells[1]} "
 
 
-def test_the_search_for_the_heads_is_a_table_with_a_row_for_each_trial_and_is_no_cross_validation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial = {"within_fold": 0.8111, "within_source": 0.7778, "hospital_left_out": 0.9, "worst_hospital": 0.78}
-    (tmp_path / "docs" / "experiments").mkdir(parents=True)
-    (tmp_path / "docs" / "experiments" / "heads.json").write_text(json.dumps({"trials": [{"name": "kept", **trial}]}))
-    area = {"value": 0.8, "lower": 0.7, "upper": 0.9, "n": 10}
-    default = {"counts": {"images": 10, "patients": 7}, "metrics": {"roc_auc": area}, "baselines": {}}
-    monkeypatch.setattr(readme, "PROJECT", tmp_path)
-    monkeypatch.setattr(readme, "_evaluation_of", lambda _: default)
-    assert readme.heads().splitlines()[-1] == "| kept | 0.811 | 0.778 | 0.900 | 0.780 |"
-    rows = [line for line in readme.experiments().splitlines() if line.startswith("| **")]
-    assert rows == [f"| **{readme.DEFAULT}** | 10 (7) | 0.80 (95% CI 0.70 to 0.90, n = 10) | - |"]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_documents_can_be_parsed(command: str) -> None:
+    build_parser(defaultdict(lambda: int)).parse_args(shlex.split(command, comments=True))
+
+
+def test_every_command_is_documented() -> None:
+    handlers: dict[str, Callable[..., int]] = defaultdict(lambda: int)
+    build_parser(handlers)
+    assert {command.split()[0] for command in COMMANDS} == set(handlers)
+
+
+def test_every_relative_link_leads_to_a_file() -> None:
+    links = {(name, link) for name, text in TEXTS.items() for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)}
+    assert [(name, link) for name, link in sorted(links) if not (DOCUMENTS[name].parent / link).exists()] == []
+
+
+def test_the_readme_fits_on_a_few_screens() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 150

@@ -91,7 +91,7 @@ def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[Reading]:
 
     Args:
         predictor: serves the model.
-        films: what was given.
+        images: what was given.
 
     Yields:
         The result of each.
