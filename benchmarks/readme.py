@@ -36,14 +36,14 @@ HEADS = "heads.json"
 HOW = {"out_of_fold": "cross-validation", "test": "one split"}
 METRICS = ("within_source_auc", "roc_auc", "sensitivity", "specificity", "balanced_accuracy")
 SPEED = {
-    "serving": """Measured on {machine}; the image is a {image}.
+    "serving": """Measured on {machine}; the image is a {film}.
 
 | one image, whole process (median) | `predict` | Keras | ratio |
 |---|---:|---:|---:|
 | time | {one_film[predict_seconds]:.2f} s | {one_film[keras_seconds]:.1f} s | {one_film[times_faster]:.0f} |
 | peak memory | {one_film[predict_peak_mib]:.0f} MiB | {one_film[keras_peak_mib]:.0f} MiB | {one_film[times_less_memory]:.0f} |
 
-In one process: {many_films[films_per_second]:.0f} images a second over {many_films[images]} images; the network takes \
+In one process: {many_films[films_per_second]:.0f} images a second over {many_films[films]} images; the network takes \
 {many_films[network_share]:.0%} of the time.""",
     "report": """| Model report with {models} models | |
 |---|---:|
@@ -62,13 +62,13 @@ In one process: {many_films[films_per_second]:.0f} images a second over {many_fi
 | counts on the page right after a filter, median | {page[filter_median_milliseconds]} ms |
 | counts on the page right after a filter, slowest | {page[filter_slowest_milliseconds]} ms |
 | memory of the server at most | {page[server_peak_mib]} MiB |""",
-    "pictures": """| {images:,} drawn images ({films_megabytes:,} MB) on {cores} cores | |
+    "pictures": """| {films:,} drawn images ({films_megabytes:,} MB) on {cores} cores | |
 |---|---:|
 | thumbnails and fingerprints, the first time | {first_seconds:.0f} s |
 | the second time | {second_seconds:.1f} s |
 | with {changed} images changed and {added} added | {changed_seconds:.1f} s |
 | a page of {page} thumbnails, on the server | {page_milliseconds:.0f} ms |""",
-    "training": """Measured on {machine}, TensorFlow {tensorflow}: {images} images of the training part \
+    "training": """Measured on {machine}, TensorFlow {tensorflow}: {films} images of the training part \
 ({files_mib:.0f} MiB, median {median_megapixels:.2f} megapixels), input of {input_side} pixels a side, batches of \
 {batch_size}, median of {runs} runs:
 

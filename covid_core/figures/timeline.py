@@ -21,7 +21,7 @@ def timeline(films: Sequence[PatientImage], shown: str) -> go.Figure:
     """Draw one mark for each image that has a day; images of one day stand above each other.
 
     Args:
-        images: of one patient; those without a day are left out. Of very many on one day the last ones lie on each other, and
+        films: of one patient; those without a day are left out. Of very many on one day the last ones lie on each other, and
             are counted above.
         shown: file name of the image that is open, which is drawn larger and in colour.
     """

@@ -91,7 +91,7 @@ def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[Reading]:
 
     Args:
         predictor: serves the model.
-        images: what was given.
+        films: what was given.
 
     Yields:
         The result of each.

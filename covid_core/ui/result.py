@@ -44,7 +44,7 @@ def read_images(films: Sequence[UploadedImage], predictor: Predictor, place: Del
     """Read all images that are not read yet, and show in a place how far it has come.
 
     Args:
-        images: all that were given.
+        films: all that were given.
         predictor: of the model in use.
         place: where progress and, of many images, the results so far are shown while they are read.
     """
@@ -156,7 +156,7 @@ def similar_row(
     """Show similar images side by side.
 
     Args:
-        images: at least one, nearest first.
+        films: at least one, nearest first.
         collection: that has them; None where none is installed.
         open_it: opens an image by its file name, as the callback of a button below each that is `openable`; None for no buttons.
         openable: file names.

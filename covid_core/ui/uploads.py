@@ -93,7 +93,7 @@ def results_of(films: Sequence[UploadedImage], predictor: Predictor) -> Iterator
     """Read what is not read yet, image by image.
 
     Args:
-        images: all that were given.
+        films: all that were given.
         predictor: of the model in use.
 
     Yields:
@@ -126,7 +126,7 @@ class GrowingTable:
 
     Args:
         place: where it is shown.
-        images: how many there are.
+        films: how many there are.
     """
 
     def __init__(self, place: DeltaGenerator, films: int) -> None:
@@ -149,7 +149,7 @@ def choose_image(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], fi
     Args:
         place: of the table.
         rows: as `table_rows` lays them out.
-        images: what they came from.
+        films: what they came from.
 
     Returns:
         The position of the chosen one in `films`.

@@ -94,7 +94,7 @@ def test_a_hostile_link_never_crashes_the_page(
 ) -> None:
     assert dataset
     keys = "finding class view modality sex source country rt_pcr licence cohort part age file"
-    keys += " ambiguous supine shares seed page sort columns image"
+    keys += " ambiguous supine shares seed page sort columns film"
     app = open_page(PAGE, section=section, **dict.fromkeys(keys.split(), value))
     assert counted(app).startswith("6 images")
     assert counted(open_page(PAGE, section=section, text=value))
