@@ -77,7 +77,7 @@ def checked_table(
     """Give back the rows of a part of the predictions, if figures can be made of them.
 
     Args:
-        predictions: one row a image.
+        predictions: one row an image.
         columns: what it must have, `filename`, `label` and `probability_covid` among them.
         part: the value of column `part` to keep; None keeps all rows.
         may_be_blank: the columns that may have empty values.

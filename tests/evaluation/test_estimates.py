@@ -29,7 +29,7 @@ def test_what_depends_on_the_call_is_what_another_threshold_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    "films",
+    "images",
     [
         random_images(0),
         random_images(1, n=40, patients=4),

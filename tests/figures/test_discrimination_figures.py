@@ -163,7 +163,7 @@ def test_the_histogram_marks_the_operating_point_from_bottom_to_top() -> None:
 
 
 @pytest.mark.parametrize(
-    ("films", "expected"), [(1, [-1, 0, 1]), (6, [-6, -4, -2, 0, 2, 4, 6]), (70, [-50, 0, 50]), (0, [-1, 0, 1])]
+    ("images", "expected"), [(1, [-1, 0, 1]), (6, [-6, -4, -2, 0, 2, 4, 6]), (70, [-50, 0, 50]), (0, [-1, 0, 1])]
 )
 def test_the_counts_below_zero_are_round_and_written_without_a_minus(images: int, expected: list[int]) -> None:
     axis = figures.score_histogram(np.full(images, 0.5), np.ones(images, bool), 0.5).layout.yaxis
