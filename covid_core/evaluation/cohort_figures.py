@@ -27,20 +27,18 @@ def cohort_block(
     """The block `cohort` of `evaluation.json`.
 
     Args:
-        split: as of `read_split`: one row an image with `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`,
-            `view`, `sex`, `age` and `source` there are.
+        split: as of `read_split`: `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`, `view`, `sex`, `age` and
+            `source` there are.
         flow: the steps of `flow.json`; empty where there is none.
         overlap: as `flow.json` recorded it, None where there is none; not copied, but held against what is counted here.
         folds: the fold of each image on the index of `split`, for a model whose predictions are out of fold; else None.
 
     Returns:
         - `flow`: [{`FLOW_KEYS`}], in order.
-        - `parts`: [{`name`, `images`, `patients`, `covid`, `non_covid`}], the last two in images; the parts are `train`,
-          `val` and `test`, or `fold 0` and so on. Parts without images are left out.
-        - `overlap`: {`patients`, `duplicates`} that stand in more than one part: patients, and sets of images with the same
-          content or (almost) the same picture. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
-        - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, every part in each;
-          those that the split does not tell are absent.
+        - `parts`: [{`name`, `images`, `patients`, `covid`, `non_covid`}]: `train`, `val` and `test`, or `fold 0` and so on.
+        - `overlap`: {`patients`, `duplicates`}: patients, and sets of images with the same content or (almost) the same picture,
+          in more than one part. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
+        - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, where the split tells them.
         - `note`: sentences on how to read it, or None.
 
     Raises:

@@ -38,20 +38,10 @@ class DeLong:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same images. Differences are first - second.
+    """Two models on the images that both have read; patients are those of the first table. Differences are first - second.
 
-    Attributes:
-        images: images that both have read.
-        patients: patients they are of, by the first table.
-        n_covid: images with COVID-19 by the reference standard.
-        n_non_covid: the others.
-        auc_first: area under the ROC curve of the first model on these images; this and all areas below are None where a
-            class has no image.
-        auc_second: of the second model.
-        auc_difference: between them, both models judged on the same resampled patients.
-        within_source_difference: between their areas over pairs from one source; its value is None where no source has both
-            classes.
-        delong: the test with patients as clusters; None below `MIN_GROUPS` patients of either class.
+    Areas under the ROC curve are None where a class has no image; a difference judges both models on the same resampled
+    patients. `delong` is the test with patients as clusters, None below `MIN_GROUPS` patients of either class.
     """
 
     images: int
@@ -68,13 +58,9 @@ class Comparison:
 def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed: int) -> Comparison:
     """Compare two models on the images that both have, by file name.
 
-    Args:
-        first: one row a held-out image with `filename`, `patientid`, `group`, `label` and `probability_covid`; `source` may be
-            missing.
-        second: likewise; patients and sources are taken from the first. The numbers of the groups may differ: images that
-            share a patient or a group in the first table, or a group in the second, are one cluster.
-        n_resamples: of the patient bootstrap.
-        seed: of the patient bootstrap.
+    Each table has one row a held-out image with `PAIRED_COLUMNS`; patients and `source`, which may be missing, are taken from
+    the first. The numbers of the groups may differ: images that share a patient or a group in the first table, or a group in
+    the second, are one cluster.
 
     Raises:
         EvaluationError: a table is not fit for it, no image is in both, or the labels of an image differ.
@@ -97,16 +83,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed
 
 
 def delong_test(truth: BoolArray, first: FloatArray, second: FloatArray, clusters: ArrayLike) -> DeLong | None:
-    """Test whether two areas under the ROC curve of the same images differ.
+    """Test whether two areas under the ROC curve of the same images differ, from the scores (n,) and clusters (patients, (n,)).
 
     Source: N. A. Obuchowski, Biometrics 53 (1997) 567. With every image its own cluster it is the test of E. R. DeLong,
     D. M. DeLong and D. L. Clarke-Pearson, Biometrics 44 (1988) 837.
-
-    Args:
-        truth: bool (n,), true for covid.
-        first: float64 (n,), scores of the first model, higher for covid.
-        second: of the second model.
-        clusters: (n,), the cluster (patient) of each image.
 
     Returns:
         The test; a difference of 0 at every image is z = 0 and p = 1. None below `MIN_GROUPS` clusters of either class, or

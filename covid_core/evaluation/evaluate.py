@@ -1,6 +1,6 @@
 """Predictions to `evaluation.json`: the one record that the report page, the model card and the terminal read from.
 
-Knows the predictions table, not the model behind it. The content, schema 3 (every number is finite; null where a
+The content, schema 3 (every number is finite; null where a
 figure is undefined, with the reason beside it):
 
 - `schema`: 3. `model`, `part`: names. `created`: UTC, ISO 8601.
@@ -19,7 +19,7 @@ figure is undefined, with the reason beside it):
   It holds for the metrics `brier`, `calibration_intercept`, `calibration_slope` and `ece` and for `calibration` as well.
 - `calibration`: {`before`, `after`}, each {`brier`, `ece`, `intercept`, `slope`}: of the raw output, read as if it were
   a probability, and of the calibrated one.
-- `sources`: [{`source`, `images`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
+- `sources`: [{`source`, `films`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
   `MIN_SOURCE_IMAGES` images that has both classes, the largest first; `pairs` are those of a covid and another image.
 - `bootstrap`: {`unit`, `resamples`, `seed`, `level`}.
 - `note`: a sentence on what limits the whole report, or null.
@@ -37,7 +37,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   `balanced_accuracy` with the threshold for each fold chosen on the other folds.
 - `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of images judged by heads
   that saw no image of their source.
-- `lungs`: {`images`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
+- `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
   `lungs_out`: {`roc_auc` metric, `within_source_auc` metric}} (`protocols.paired_metrics`).
 - `external`: {name of a set: {`images`, `patients` or null, `by_finding`: {finding: {`n`, `called_covid`, and
   `specificity`, `sensitivity` where there are such images, metrics of method `Wilson`}}, `roc_auc` or null, `labelled` {class:
@@ -46,7 +46,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
 - `gate`: what the gate refuses, of what it should and of what it should not (`covid_core.training.gate_figures`).
-- `ensemble`: {`members`, `share`, `images`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
+- `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
   an ensemble on images that no member saw.
 - `subgroups`: figures of parts of the images by sex, age, view, source, RT-PCR and severity (`covid_core.evaluation.subgroups`).
 - `cohort`: the flow from the table to the images, what parts or folds share, and what they are made of
@@ -74,25 +74,9 @@ from covid_core.evaluation.predictions import (
     checked_table,
     predictions_of,
 )
-from covid_core.evaluation.summary import part_in_words, summary_lines, verdict
+from covid_core.evaluation.summary import part_in_words
 from covid_core.files import read_json
 from covid_core.labels import CLASSES, COVID, NON_COVID
-
-__all__ = [
-    "FURTHER_BLOCKS",
-    "METRICS",
-    "MIN_SOURCE_IMAGES",
-    "REQUIRED_COLUMNS",
-    "SCHEMA",
-    "at_threshold",
-    "evaluate",
-    "held_out_images",
-    "read_evaluation",
-    "source_table",
-    "summary_lines",
-    "validated",
-    "verdict",
-]
 
 SCHEMA = 3
 FURTHER_BLOCKS = (
@@ -149,21 +133,18 @@ def evaluate(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Turn the predictions on one part into an evaluation.
+    """Turn the predictions on one part into the content of `evaluation.json`; see the module's docstring.
 
     Args:
         predictions: one row an image with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
             linked by duplicate images) and is what the bootstrap resamples.
-        model: name of the model.
+        model: its name.
         threshold: in [0, 1].
         part: the value of column `part` to report on.
-        prevalence: the prevalence that `probability_covid` assumes (`Calibration.prevalence`): reliability and Brier
-            score are weighted to it. None takes the images as they are.
+        prevalence: what `probability_covid` assumes (`Calibration.prevalence`): reliability and Brier score are weighted to it.
+            None takes the images as they are.
         n_resamples: of the bootstrap.
         seed: of the bootstrap.
-
-    Returns:
-        The content of `evaluation.json`; see the module's docstring.
 
     Raises:
         EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
@@ -205,16 +186,9 @@ def evaluate(
 
 
 def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """Take an evaluation to another threshold: what depends on the call is measured again, the rest stays.
+    """Take an evaluation of these predictions to another threshold in [0, 1].
 
-    Args:
-        evaluation: as of `evaluate`.
-        predictions: the table that it was made from.
-        threshold: in [0, 1].
-
-    Returns:
-        An evaluation with another `threshold`, `confusion_matrix`, `classification_report` and those `metrics` that follow from
-        the calls, with the same resamples: at the threshold of `evaluation` nothing changes.
+    What follows from the calls is measured again, with the same resamples: at the threshold of `evaluation` nothing changes.
 
     Raises:
         EvaluationError: the predictions cannot be evaluated.
@@ -235,12 +209,7 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
 def held_out_images(
     evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None
 ) -> Predictions:
-    """The images that an evaluation judged.
-
-    Args:
-        evaluation: as of `evaluate`.
-        predictions: the table that it was made from.
-        threshold: from which an image is called covid; that of the evaluation for None.
+    """The images that an evaluation of these predictions judged, called at its threshold or at another.
 
     Raises:
         EvaluationError: the predictions cannot be evaluated.
@@ -261,12 +230,7 @@ def three_way_block(predictions: pd.DataFrame, three_way: ThreeWay) -> dict[str,
 
 
 def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:
-    """The block `sources` of a table of predictions, whatever its parts.
-
-    Args:
-        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `source` and `probability_covid`.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+    """The block `sources` of a table with `PAIRED_COLUMNS` and `source`, whatever its parts.
 
     Raises:
         EvaluationError: columns or values are missing or wrong, or an image occurs twice.

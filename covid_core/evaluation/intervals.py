@@ -33,11 +33,8 @@ _KEPT = 2_000_000  # draws of so many counts are kept in memory (8 MB); 2000 res
 class Estimate:
     """A figure with its interval; None where it is undefined, or no interval can be given.
 
-    Attributes:
-        method: how the interval came about; `none` where there is none.
-        n: images the figure rests on.
-        undefined: resamples in which the figure was undefined; they are left out of the interval.
-        note: a sentence on why something is missing or to be taken with care, else None.
+    `method` says how the interval came about, `n` is the number of images the figure rests on, `undefined` that of the resamples
+    left out because the figure was undefined; `note` says why something is missing or to be taken with care.
     """
 
     value: float | None
@@ -64,14 +61,9 @@ class Band:
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """Wilson's score interval for a share, without continuity correction.
+    """Wilson's score interval for a share of `n` independent observations, without continuity correction.
 
     Source: E. B. Wilson, JASA 22 (1927) 209; method 3 of R. G. Newcombe, Statistics in Medicine 17 (1998) 857.
-
-    Args:
-        successes: in [0, n].
-        n: independent observations; 0 gives an estimate without value.
-        level: confidence in (0, 1).
     """
     if not 0 <= successes <= n:
         raise ValueError(f"`successes` must be in [0, n]. Received: {successes} of {n}")
@@ -90,18 +82,12 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 def cluster_bootstrap(
     statistics: Statistics, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Estimate]:
-    """Percentile intervals from resampling whole groups (patients) with replacement.
+    """Percentile intervals from resampling whole groups (n,) (patients) with replacement.
 
     Images of one patient resemble each other; resampling images would treat them as independent and give intervals that
     are too narrow. Source: C. M. Field and A. H. Welsh, J. R. Statist. Soc. B 69 (2007) 369; percentile interval as
-    in Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-
-    Args:
-        statistics: the figures as a function of weights; a resample is the weighting by how often each group was drawn.
-        groups: (n,), the group of each observation.
-        n_resamples: number of resamples, at least 1.
-        seed: of the random numbers; the same seed gives the same intervals.
-        level: confidence in (0, 1).
+    in Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. A resample is the weighting of the
+    observations by how often each group was drawn; the same seed gives the same intervals.
 
     Returns:
         name -> estimate, for every name that `statistics` returns. Bounds are None, with the reason in `note`, where
@@ -131,13 +117,8 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArr
     Whoever asks with the same numbers gets the same draws, so that figures from different calls belong together. Draws of
     a usual size are kept: drawing them takes longer than most figures do.
 
-    Args:
-        n_groups: number of groups, the order of `np.unique` of their names.
-        n_resamples: at least 1.
-        seed: of the random numbers.
-
     Returns:
-        Blocks of resamples, int32 (b, n_groups), read only: how often each group was drawn.
+        Blocks of resamples, int32 (b, n_groups), read only: how often each group, in the order of `np.unique`, was drawn.
     """
     if n_resamples < 1:
         raise ValueError(f"`n_resamples` must be at least 1. Received: {n_resamples}")
@@ -146,11 +127,7 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArr
 
 
 def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.str_], FloatArray]:
-    """Add up the rows of each group, so that a resample of groups need not go back to the images.
-
-    Args:
-        groups: (n,), the group of each row.
-        values: (n, k).
+    """Add up the rows (n, k) of each group, so that a resample of groups need not go back to the images.
 
     Returns:
         The names of the groups (g,), in the order of `group_draws`, and float64 (g, k).
@@ -162,18 +139,11 @@ def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.st
 
 
 def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, level: float = 0.95) -> Estimate:
-    """Hold an estimate of `cluster_bootstrap` to the patients it rests on, where these are not all that were resampled.
+    """Hold an estimate of `cluster_bootstrap` to the images it rests on, where these are not all that were resampled.
 
-    Args:
-        estimate: what the bootstrap gave.
-        n: images the figure rests on.
-        patients: patients it rests on; where it compares the classes, those of the class that has fewer.
-        is_share: whether it is a share of images. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
-            with patients as the unit.
-        level: confidence in (0, 1).
-
-    Returns:
-        The estimate with this `n`; its interval is withheld, with the reason in `note`, below `MIN_GROUPS` patients.
+    `patients` are those the figure rests on; where it compares the classes, those of the class that has fewer. Below
+    `MIN_GROUPS` of them the interval is withheld. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
+    with patients as the unit.
     """
     estimate = replace(estimate, n=n)
     if estimate.value is None:

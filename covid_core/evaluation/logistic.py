@@ -30,19 +30,12 @@ def logistic(scores: FloatArray) -> FloatArray:
 
 
 def fit_logistic(design: FloatArray, targets: FloatArray, weights: FloatArray, offset: FloatArray) -> FloatArray:
-    """Minimise the weighted cross entropy of logistic(design @ parameters + offset) against targets.
+    """Minimise the weighted cross entropy of logistic(design @ parameters + offset) against targets in [0, 1].
 
     Newton's method with halved steps, as in Lin, Lin and Weng, Machine Learning 68 (2007) 267. Where no minimum exists
     (separated classes) the parameters are large and mean nothing; the caller keeps such weightings away.
 
-    Args:
-        design: float64 (n, k).
-        targets: float64 (n,) in [0, 1]; soft ones are allowed.
-        weights: float64 (b, n), not negative.
-        offset: float64 (n,).
-
-    Returns:
-        The parameters, float64 (b, k).
+    The design is float64 (n, k), targets and offset are (n,), the weights (b, n) not negative; the parameters are (b, k).
     """
     parameters = np.zeros((len(weights), design.shape[1]))
     going = np.arange(len(weights))  # the weightings whose fit is not done

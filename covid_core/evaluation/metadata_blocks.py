@@ -21,16 +21,13 @@ from covid_core.files import read_json
 def whom_blocks(
     predictions: pd.DataFrame, evaluation: dict[str, Any], dataset: Path | None, collection: Path | None
 ) -> dict[str, Any]:
-    """Measure the blocks `subgroups` and `cohort`.
+    """Measure the blocks `subgroups` and `cohort` of the predictions' evaluation; none where neither folder is given.
 
     Args:
-        predictions: one row an image, as of `predictions.csv`.
-        evaluation: of these predictions, as of `covid_core.evaluation.evaluate.evaluate`.
+        predictions: as of `predictions.csv`.
+        evaluation: of these predictions.
         dataset: the prepared dataset the model was trained on; None where it is not at hand, and there is no `cohort`.
         collection: the folder with metadata.csv that it was prepared from, which knows more of the images than the dataset.
-
-    Returns:
-        The blocks that could be measured; none where neither folder is given.
 
     Raises:
         DatasetError: the dataset or the collection cannot be read.

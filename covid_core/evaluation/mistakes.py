@@ -21,18 +21,13 @@ KINDS = (MISSED, FALSE_ALARM)
 
 
 def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.DataFrame:
-    """List the images that are called wrongly.
-
-    Args:
-        predictions: one row an image with `filename`, `label`, `part`, `probability_covid`, and any further columns.
-        part: the value of column `part` to report on.
-        threshold: an image is called covid at or above it, in [0, 1].
+    """List the images of a part that are called wrongly at a threshold in [0, 1]; none where there is no mistake.
 
     Returns:
-        The columns of `predictions`, then `kind` (one of `KINDS`), `confidence` (in [0, 1]; the rule is in the module's
-        docstring) and `subgroup_column(group)` for every grouping that the predictions tell: the group of the image, named
-        among all images of the part, NA where it has none. The most confident first, then by file name, numbered from 0;
-        no rows where no image is called wrongly.
+        The columns of `predictions` (`filename`, `label`, `part`, `probability_covid`, and any further ones), then `kind` (one of
+        `KINDS`), `confidence` (in [0, 1]; see the module's docstring) and `subgroup_column(group)` for every grouping that the
+        predictions tell: the group of the image, named among all images of the part, NA where it has none. The most confident
+        first, then by file name, numbered from 0.
 
     Raises:
         EvaluationError: columns, the part, values or the threshold are missing or wrong, or an image occurs twice.
@@ -55,14 +50,9 @@ def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.Da
 def chosen(
     mistakes: pd.DataFrame, kind: str | None = None, group: str | None = None, name: str | None = None
 ) -> pd.DataFrame:
-    """Keep the mistakes of one kind, of one subgroup, or both, in their order.
+    """Keep the mistakes of one kind, of one subgroup (`group` and `name` together), or both, in their order.
 
-    Args:
-        mistakes: as of the function of that name.
-        kind: one of `KINDS`; None keeps both.
-        group: one of `groups_of(mistakes)`, given together with `name`; None keeps all images.
-        name: of the group; one that no mistake has leaves no row. An image is in a group as in `subgroups.in_group`: false
-            alarms are in every group of `RT-PCR` and in none of `Severity`.
+    An image is in a group as in `subgroups.in_group`: false alarms are in every group of `RT-PCR` and in none of `Severity`.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: {kind!r}")

@@ -35,13 +35,7 @@ def robustness_block(
     changed: dict[str, NDArray[np.float64]],
     threshold: float,
 ) -> dict[str, Any]:
-    """Compare the calls on changed images with those on the same images as they are.
-
-    Args:
-        truth: bool (n,), true for covid.
-        unchanged: P(COVID-19) of the images as they are, (n,).
-        changed: name of a change -> P(COVID-19) of the changed images, (n,).
-        threshold: of the operating point.
+    """Compare the calls at a threshold on changed images (name -> P (n,)) with those on the same images as they are.
 
     Returns:
         `images`, `sensitivity`, `specificity` as they are, and `changes`: one row each with `change`, `flipped` (share of calls

@@ -44,15 +44,11 @@ Names = Callable[[pd.DataFrame], "pd.Series[Any]"]
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way to tell images apart.
+    """One way to tell images apart by a column, its names in their order (empty for the largest group first).
 
-    Attributes:
-        column: of the predictions, that it reads.
-        names: table -> the name of the group of each image, on the table's index; NA for images that have none. It must see
-            all images of a part, as a small source is known only among the others.
-        order: the names in the order they are shown; empty for the largest group first.
-        non_covid: what becomes of images without COVID-19: `named` as the others, `shared` by all groups (what is asked is
-            how these images differ from each kind of COVID-19 image), or `none`: the groups have no such image.
+    `names` maps a table to the name of the group of each image, NA for none; it must see all images of a part, as a small source
+    is known only among the others. Images without COVID-19 are `named` as the others, `shared` by all groups (what is asked is
+    how these images differ from each kind of COVID-19 image), or in `none`.
     """
 
     column: str
@@ -72,20 +68,13 @@ def subgroup_block(
 ) -> list[dict[str, Any]]:
     """The block `subgroups` of `evaluation.json`.
 
-    Args:
-        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `part`, `probability_covid`, and whichever
-            of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`) and `severity` (0 to 8) are known.
-        part: the value of column `part` to report on.
-        threshold: an image is called covid at or above it, in [0, 1].
-        prevalence: the prevalence that `probability_covid` assumes; none of these figures depends on it.
-        n_resamples: of the bootstrap over the patients of a group.
-        seed: of the bootstrap, the same for every group.
+    The predictions have `PAIRED_COLUMNS`, `part`, and whichever of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`)
+    and `severity` (0 to 8) are known.
 
     Returns:
-        Rows in a fixed order, by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `images`,
-        `patients`, `covid`, `non_covid` (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`, None
-        with its note where undefined. `few` says that a figure rests on fewer than `FEW_IMAGES` images of a class; a class
-        without any image does not count, its figures are None. A group without images has no row.
+        Rows by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `films`, `patients`, `covid`,
+        `non_covid` (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`. `few` says that a figure rests
+        on fewer than `FEW_IMAGES` images of a class; a class without any image does not count, its figures are undefined.
 
     Raises:
         EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
@@ -107,13 +96,8 @@ def subgroup_block(
 def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accuracy") -> list[dict[str, Any]]:
     """Sort rows of the block for a forest plot: the lowest value first, those without a value last, none left out.
 
-    Args:
-        block: as of `subgroup_block`.
-        metric: one of `SUBGROUP_METRICS`.
-
-    Returns:
-        The rows; of equal ones, that with more images first. Rows with `few` keep their place: hiding them would hide where
-        nothing is known.
+    Of equal rows that with more images comes first. Rows with `few` keep their place: hiding them would hide where nothing is
+    known.
     """
     if metric not in SUBGROUP_METRICS:
         raise ValueError(f"`metric` must be one of {', '.join(SUBGROUP_METRICS)}. Received: {metric!r}")
@@ -135,36 +119,22 @@ def is_told(table: pd.DataFrame, group: str) -> bool:
 
 
 def names_of(table: pd.DataFrame, group: str) -> "pd.Series[Any]":
-    """The name of the group that each image belongs to, NA for none, on the table's index.
-
-    Args:
-        table: all images of a part, with the grouping's column and `label`.
-        group: a key of `GROUPINGS`.
-    """
+    """The name of the group that each image of a part belongs to, NA for none, on the table's index."""
     grouping = GROUPINGS[group]
     names = grouping.names(table)
     return names if grouping.non_covid == "named" else names.where(table["label"] == COVID)
 
 
 def ordered_names(names: "pd.Series[Any]", group: str) -> list[str]:
-    """The groups that have images: in the grouping's own order, or the largest first; what is not known comes last.
-
-    Args:
-        names: as of `names_of`.
-        group: a key of `GROUPINGS`.
-    """
+    """The groups that have images: in the grouping's own order, or the largest first; what is not known comes last."""
     present, order = names.dropna().value_counts(), GROUPINGS[group].order
     return sorted(present.index, key=lambda name: _place(name, order, int(present[name])))
 
 
 def in_group(names: "pd.Series[Any]", labels: "pd.Series[Any]", group: str, name: str) -> NDArray[np.bool_]:
-    """Tell which images make up one group: bool (n,).
+    """Tell which images make up one group, from their `names_of` and labels: bool (n,).
 
-    Args:
-        names: as of `names_of`.
-        labels: the label of each image.
-        group: a key of `GROUPINGS`.
-        name: of the group; where the grouping shares images without COVID-19, they belong to it as well.
+    Where the grouping shares images without COVID-19, they belong to it as well.
     """
     belongs = (names == name).fillna(False).to_numpy(np.bool_)
     if GROUPINGS[group].non_covid == "shared":

@@ -18,12 +18,9 @@ _LONGEST_HOVER = 100  # characters of it beside the pointer
 
 
 def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
-    """Draw counts as horizontal bars, in the order of the series from top to bottom.
+    """Draw counts as horizontal bars, in the order of the series from top to bottom; those of classes have the classes' colours.
 
-    Args:
-        series: counts, the index holding their names; class names take the colours of the classes.
-        title: what the names are, e.g. `View`.
-        axis: what is counted, e.g. `images`.
+    `title` is what the names are, as `View`, `axis` what is counted, as `images`.
     """
     names = [str(name) for name in series.index]
     counts = [int(count) for count in series]
@@ -50,14 +47,7 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
 
 
 def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
-    """Draw counts as horizontal bars, each made of the classes.
-
-    Args:
-        table: counts, the index holding the names of the bars, the columns the classes; another column is drawn in grey
-            under its own name.
-        title: what the names are, e.g. `View`.
-        axis: what is counted, e.g. `images`.
-    """
+    """Draw counts as horizontal bars, each made of the classes: the table's columns, of which others are grey."""
     figure = counts_bar(table.sum(axis=1), title, axis)
     totals = figure.data[0]
     positions = list(totals.y)

@@ -13,9 +13,11 @@ from covid_core.figures.marks import (
     complement,
     draw_band,
     draw_cross,
+    draw_line,
     draw_operating_point,
     in_lines,
     in_one_line,
+    tick_step,
     with_interval,
 )
 from covid_core.figures.theme import ACCENT, ACCENT_RGB, CLASS_COLOURS, NEUTRAL, framed, say
@@ -33,9 +35,7 @@ _LONGEST_NAME = 32  # characters of the name of a model in a legend
 def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
     """Draw the ROC curve with the operating point and the line of chance; without a curve, the reason in its place.
 
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
-        band: bounds of the sensitivity over 1 - specificity; None where they were not computed.
+    The band bounds the sensitivity over 1 - specificity.
     """
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
     counts = evaluation["counts"]["by_class"]
@@ -61,9 +61,7 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
 def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Figure:
     """Draw precision over recall with the operating point and the line of chance; without a curve, the reason in its place.
 
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`; it has no such curve of its own.
-        band: precision over recall with its bounds; None where it cannot be drawn.
+    The evaluation has no such curve of its own: it is that of the band.
     """
     figure, metrics, counts = go.Figure(), evaluation["metrics"], evaluation["counts"]
     precision = metrics["pr_auc"]
@@ -74,13 +72,9 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
     else:
         _chance(figure, (counts["prevalence"],) * 2, f"chance {counts['prevalence']:.2f}")
         draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
-        figure.add_scatter(
-            x=band.x,
-            y=band.value,
-            mode="lines",
-            name=f"AP {with_interval(precision)}",
-            line={"color": ACCENT, "width": 3},
-            hovertemplate="precision %{y:.2f}<br>recall %{x:.2f}<extra></extra>",
+        hover = "precision %{y:.2f}<br>recall %{x:.2f}<extra></extra>"
+        draw_line(
+            figure, band.x, band.value, f"AP {with_interval(precision)}", {"color": ACCENT, "width": 3}, hover=hover
         )
         draw_cross(
             figure,
@@ -97,15 +91,10 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
 def score_histogram(
     probabilities: NDArray[np.float64], labels: NDArray[np.bool_], threshold: float, shipped: float | None = None
 ) -> go.Figure:
-    """Draw how many images got which probability, those with COVID-19 upwards and the others downwards.
+    """Draw how many images got which P(covid) (n,) in [0, 1], those with COVID-19 (n,) upwards and the others downwards.
 
     Mirrored rather than overlaid: where the classes mix, two see-through colours would make a third that stands for none.
-
-    Args:
-        probabilities: P(covid) of each image, float64 (n,) in [0, 1].
-        labels: True for covid, bool (n,).
-        threshold: the operating point in [0, 1].
-        shipped: that of the model, dotted, where it is another one.
+    Where the threshold is not the model's own, `shipped`, that is dotted.
     """
     figure, most = go.Figure(), {}
     sides: tuple[tuple[Label, NDArray[np.bool_], int], ...] = ((COVID, labels, 1), (NON_COVID, ~labels, -1))
@@ -148,9 +137,8 @@ def score_histogram(
 def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) -> go.Figure:
     """Draw the ROC curves of several models in one plot, the first one emphasised; distinguished by dash and by colour.
 
-    Args:
-        curves: of each model its name, the `roc` and the metric `roc_auc` of its evaluation. A model without a curve is named in
-            the legend. Up to six have a colour and a dash of their own.
+    Of each model it takes its name, the `roc` and an AUC of its evaluation. A model without a curve is named in the legend. Up
+    to six have a colour and a dash of their own.
     """
     figure = go.Figure()
     _chance(figure, (0, 1), None)
@@ -188,18 +176,10 @@ def _roc_line(figure: go.Figure, points: Mapping[str, Any] | None, name: str, li
 
 
 def _chance(figure: go.Figure, y: tuple[float, float], name: str | None) -> None:
-    figure.add_scatter(
-        x=[0, 1],
-        y=y,
-        mode="lines",
-        name=name,
-        showlegend=name is not None,
-        line={"color": NEUTRAL, "dash": "dot"},
-        hoverinfo="skip",
-    )
+    draw_line(figure, [0, 1], y, name, {"color": NEUTRAL, "dash": "dot"})
 
 
 def _count_ticks(most: int) -> list[int]:
     """Round counts on both sides of 0, at most three on each."""
-    step = next(factor * 10**power for power in range(9) for factor in (1, 2, 5) if 3 * factor * 10**power >= most)
+    step = tick_step(most, 3)
     return [sign * count for sign in (-1, 1) for count in range(step, most + 1, step)] + [0]

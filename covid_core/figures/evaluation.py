@@ -10,17 +10,13 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import ReliabilityBin
+from covid_core.figures.marks import draw_line
 from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
 
 def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
-    """Draw a confusion matrix, the cells shaded by their share of the row.
-
-    Args:
-        matrix: counts (2, 2), rows reference standard, columns call, in the order of `classes`.
-        classes: the class order.
-    """
+    """Draw a confusion matrix (2, 2) of counts, rows reference standard, columns call, shaded by their share of the row."""
     rows: list[list[int]] = np.asarray(matrix, np.int64).tolist()
     titles = [CLASS_TITLES.get(name, name) for name in classes]
     shares = [[count / sum(row) if sum(row) else 0.0 for count in row] for row in rows]
@@ -51,9 +47,8 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
 def training_curves(history: pd.DataFrame) -> go.Figure:
     """Draw loss and AUC over the epochs of all stages, each stage's best epoch (lowest validation loss) marked.
 
-    Args:
-        history: columns stage, epoch (counting again in each stage), loss, val_loss, auc, val_auc, learning_rate; rows
-            in the order of training.
+    The history has stage, epoch (counting again in each stage), loss, val_loss, auc, val_auc and learning_rate, in the order of
+    training.
     """
     table = history.reset_index(drop=True)
     running = pd.Series(range(1, len(table) + 1), dtype="int64")
@@ -91,14 +86,10 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
 def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] = ()) -> go.Figure:
     """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its images.
 
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
-        before: the bins of the output before it was calibrated, drawn open and in grey behind the others.
+    The bins before calibration are drawn open and in grey behind the others.
     """
     figure, content = go.Figure(), evaluation["reliability"]
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="ideal", line={"color": NEUTRAL, "dash": "dot"}, hoverinfo="skip"
-    )
+    draw_line(figure, [0, 1], [0, 1], "ideal", {"color": NEUTRAL, "dash": "dot"})
     bins = content["bins"]
     if before and bins:
         figure.add_scatter(

@@ -14,15 +14,10 @@ def probability_scale(
     indeterminate: tuple[float, float] | None = None,
     spread: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Draw one image's probability on a bar from 0 to 1, split where the call changes.
+    """Draw one image's P(covid) on a bar from 0 to 1, split where the call changes.
 
-    Args:
-        probability: P(covid) in [0, 1].
-        threshold: the operating point in [0, 1].
-        indeterminate: the lowest and the highest probability of an indeterminate image, hatched and named in a legend;
-            None where every image is called.
-        spread: between which probabilities an ensemble lies, drawn as a bar with ends and named in a legend; None where there is
-            none.
+    The part from the lowest to the highest indeterminate probability is hatched and named in a legend; so is the spread of an
+    ensemble, a bar with ends.
     """
     figure = go.Figure()
     lower, upper = (threshold, threshold) if indeterminate is None else indeterminate

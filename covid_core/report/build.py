@@ -22,14 +22,7 @@ HEADLINE = {
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report is made of.
-
-    Attributes:
-        record: of the model.
-        others: of the models it is compared with.
-        threshold: from which an image is called covid, in [0, 1].
-        prevalence: the share of COVID-19 among those who are read, in (0, 1).
-    """
+    """What a report is made of: a model, the models it is compared with, and the reader's threshold and prevalence."""
 
     record: Record
     others: tuple[Record, ...]

@@ -1,7 +1,7 @@
 """The report of a model as one HTML file: it opens from a disk, offline, and asks no other host for anything.
 
 Styles, scripts, charts and tables stand in the file. What comes from data is text wherever it stands, and the file's own policy
-lets only its own two scripts run and forbids every connection. Knows how chapters are arranged, not what stands in them.
+lets only its own two scripts run and forbids every connection.
 """
 
 import json

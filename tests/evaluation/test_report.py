@@ -10,15 +10,9 @@ from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.evaluate import (
-    METRICS,
-    evaluate,
-    read_evaluation,
-    source_table,
-    summary_lines,
-    validated,
-    verdict,
-)
+from covid_core.evaluation.estimates import METRICS
+from covid_core.evaluation.evaluate import evaluate, read_evaluation, source_table, validated
+from covid_core.evaluation.summary import summary_lines, verdict
 from covid_core.files import write_json
 
 

@@ -2,8 +2,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from covid_core import figures
-from covid_core.figures import AreaRow, ForestRow
+from covid_core.figures.groups import AreaRow, ForestRow, areas, distributions, forest
+from covid_core.figures.theme import CLASS_COLOURS
 from tests.figures.inspection import assert_it_suits_every_page, texts, trace
 
 ROWS = [
@@ -29,12 +29,12 @@ AREAS = [
 
 def drawn() -> dict[str, go.Figure]:
     return {
-        "forest": figures.forest(ROWS, MEASURE, 0.77),
-        "forest of nothing": figures.forest([], MEASURE, None),
-        "areas": figures.areas(AREAS),
-        "areas of nothing": figures.areas([]),
-        "distributions": figures.distributions(PARTS, "View", "films"),
-        "distributions of nothing": figures.distributions(PARTS.iloc[:0], "View", "films"),
+        "forest": forest(ROWS, MEASURE, 0.77),
+        "forest of nothing": forest([], MEASURE, None),
+        "areas": areas(AREAS),
+        "areas of nothing": areas([]),
+        "distributions": distributions(PARTS, "View", "films"),
+        "distributions of nothing": distributions(PARTS.iloc[:0], "View", "films"),
     }
 
 
@@ -86,12 +86,12 @@ def test_the_number_of_images_stands_at_the_right_edge_of_every_row() -> None:
 def test_the_figure_of_all_images_is_a_line_through_the_forest() -> None:
     line = trace(drawn()["forest"], "all images 0.77")
     assert set(line.x) == {0.77}
-    assert not [one for one in figures.forest(ROWS, MEASURE, None).data if one.mode == "lines"]
+    assert not [one for one in forest(ROWS, MEASURE, None).data if one.mode == "lines"]
 
 
 def test_the_name_of_a_group_is_cut_and_never_read_as_html() -> None:
     row = ForestRow("Source", "<b>www.a-long-name-of-a-publisher.org</b>", 0.5, 0.4, 0.6, 50, few=False)
-    figure = figures.forest([row], MEASURE, None)
+    figure = forest([row], MEASURE, None)
     assert figure.layout.yaxis.ticktext[1] == "&lt;b&gt;www.a-long-name-of-a-pub…"
     assert figure.data[0].customdata[0][0] == "&lt;b&gt;www.a-long-name-of-a-publisher.org&lt;/b&gt;"
 
@@ -124,7 +124,7 @@ def test_what_has_no_area_within_a_source_says_so_and_counts_stand_at_the_edge()
 
 
 def test_a_kind_of_area_that_the_model_lacks_is_named_in_the_legend_nonetheless() -> None:
-    figure = figures.areas([AreaRow("model", auc(0.8, 0.7, 0.9), None, is_model=True), AREAS[2]])
+    figure = areas([AreaRow("model", auc(0.8, 0.7, 0.9), None, is_model=True), AREAS[2]])
     named = [one for one in figure.data if one.name == "within a source" and one.showlegend]
     assert [list(one.x) for one in named] == [[None]]
 
@@ -141,9 +141,9 @@ def test_distributions_are_shares_of_each_part_with_its_number_in_the_legend() -
 def test_the_parts_of_a_distribution_do_not_wear_the_colours_of_the_classes() -> None:
     colours = {one.marker.color for one in drawn()["distributions"].data}
     assert len(colours) == 2
-    assert not colours & set(figures.CLASS_COLOURS.values())
+    assert not colours & set(CLASS_COLOURS.values())
 
 
 def test_a_part_without_images_has_bars_of_no_length() -> None:
-    *_, empty = figures.distributions(PARTS.assign(external=0), "View", "films").data
+    *_, empty = distributions(PARTS.assign(external=0), "View", "films").data
     assert (empty.name, list(empty.x)) == ("external (n = 0)", [0, 0])

@@ -7,7 +7,8 @@ import pytest
 from covid_core.evaluation.conformal import Decision
 from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.post_test import Answer, Reading, read
-from covid_core.figures import CLASS_COLOURS, NEUTRAL, people_bars, post_test_curve
+from covid_core.figures.post_test import people_bars, post_test_curve
+from covid_core.figures.theme import CLASS_COLOURS, NEUTRAL
 from tests.figures.inspection import THEMES, assert_it_suits_every_page, contrast, rgb, texts
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from covid_core import figures
 from covid_core.evaluation.intervals import Band
+from covid_core.figures.usefulness import decision_curve, predictive_values
 from tests.figures.inspection import assert_it_suits_every_page, outline, texts, trace
 
 THRESHOLDS = np.array([0.1, 0.5, 0.9])
@@ -18,11 +18,11 @@ NPV = Band(PREVALENCES, PPV.value[::-1], np.full(4, np.nan), np.full(4, np.nan))
 
 
 def decision(model: Band | None = MODEL) -> go.Figure:
-    return figures.decision_curve(model, TREAT_ALL, prevalence=0.3, threshold=0.52, n=672)
+    return decision_curve(model, TREAT_ALL, prevalence=0.3, threshold=0.52, n=672)
 
 
 def predictive(chosen: float = 0.01) -> go.Figure:
-    return figures.predictive_values(PPV, NPV, chosen=chosen, n=672)
+    return predictive_values(PPV, NPV, chosen=chosen, n=672)
 
 
 @pytest.mark.parametrize("figure", [decision(), decision(None), predictive()], ids=["decision", "no model", "values"])

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core.evaluation.evaluate import METRICS, evaluate
+from covid_core.evaluation.estimates import METRICS
+from covid_core.evaluation.evaluate import evaluate
 from covid_core.evaluation.summary import interval
 from covid_core.report.tables import (
     area_table,
