@@ -5,14 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from covid_core.evaluation.intervals import MIN_GROUPS, Band, caution, few_groups, group_draws
+from covid_core.evaluation.intervals import LEVEL, MIN_GROUPS, Band, caution, few_groups, group_draws
 from covid_core.evaluation.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
 Curves = Callable[[FloatArray], FloatArray]
 """A curve of weighted observations: weights float64 (b, n) -> float64 (b, g), a row of NaN where it is undefined."""
 
-LEVEL = 0.95
 _CLOSE = 1e-9  # 58 of 200 images are at 0.29, whatever the last digit says
 
 

@@ -166,7 +166,7 @@ class ReliabilityBin:
 
 
 def reliability_bins(
-    labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None, n_bins: int = N_BINS
+    labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None
 ) -> list[ReliabilityBin]:
     """Compare probability and outcome in bins of (nearly) equally many images, probabilities rising.
 
@@ -178,7 +178,7 @@ def reliability_bins(
     if not _can_be_weighted(truth, prevalence):
         return []
     weights = class_weights(truth, prevalence)
-    edges = np.unique(np.quantile(values, np.arange(1, n_bins) / n_bins, method="inverted_cdf"))
+    edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
     membership = np.searchsorted(edges, values, side="left")
     bins = []
     for index in np.unique(membership):
@@ -246,17 +246,12 @@ def weighted_calibration_line(
 
 def _classes_overlap(labels: NDArray[np.bool_], logits: FloatArray, weights: FloatArray) -> NDArray[np.bool_]:
     """Tell which weightings (b, n) leave an image of each class above one of the other: only these have a finite slope."""
-    covid, other = weights[:, labels] > 0, weights[:, ~labels] > 0
-    return _above(logits[labels], covid, logits[~labels], other) & _above(logits[~labels], other, logits[labels], covid)
-
-
-def _above(
-    values: FloatArray, counts: NDArray[np.bool_], others: FloatArray, others_count: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Tell where the highest of the values (p,) that count (b, p) is above the lowest of the others (q,): bool (b,)."""
-    highest = np.max(np.where(counts, values, -np.inf), axis=1, initial=-np.inf)
-    lowest = np.min(np.where(others_count, others, np.inf), axis=1, initial=np.inf)
-    return np.asarray(highest > lowest, np.bool_)
+    highest, lowest = [], []
+    for of_class in (labels, ~labels):
+        counts = weights[:, of_class] > 0
+        highest.append(np.max(np.where(counts, logits[of_class], -np.inf), axis=1, initial=-np.inf))
+        lowest.append(np.min(np.where(counts, logits[of_class], np.inf), axis=1, initial=np.inf))
+    return np.asarray((highest[0] > lowest[1]) & (highest[1] > lowest[0]), np.bool_)
 
 
 def _can_be_weighted(labels: NDArray[np.bool_], prevalence: float | None) -> bool:
@@ -265,9 +260,7 @@ def _can_be_weighted(labels: NDArray[np.bool_], prevalence: float | None) -> boo
 
 def _shifted(share: float | None, prevalence: float, target: float | None) -> float:
     """A share of covid among images of one prevalence, as it would be at another (Bayes' rule on the odds)."""
-    if share is None:
-        raise ValueError("A bin without images has no share.")
-    if target is None:
-        return share
+    if share is None or target is None:
+        return float(share or 0)
     covid, other = share * target / prevalence, (1 - share) * (1 - target) / (1 - prevalence)
     return float(covid / (covid + other))

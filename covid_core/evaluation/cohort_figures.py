@@ -14,7 +14,6 @@ from covid_core.labels import CLASSES, COVID, NON_COVID
 FLOW_KEYS = ("reason", "images", "patients", "excluded_images", "excluded_patients")
 _DISTRIBUTIONS = {"view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
 """Name of a distribution -> the grouping of `covid_core.evaluation.subgroups` that names its categories."""
-_REQUIRED = ("patientid", "label", "part")
 
 
 def cohort_block(
@@ -42,9 +41,10 @@ def cohort_block(
         - `note`: sentences on how to read it, or None.
 
     Raises:
-        EvaluationError: the split has no image or lacks a column, a step of the flow lacks a number, or an image has no fold.
+        EvaluationError: an image has no fold.
     """
-    _check(split, flow, folds)
+    if folds is not None and (not folds.index.equals(split.index) or folds.isna().any()):
+        raise EvaluationError("The folds do not name the fold of every image of the split. Use the folds made for it.")
     part = split["part"].astype("str") if folds is None else "fold " + folds.astype("int64").astype("str")
     present = list(PARTS) if folds is None else [f"fold {number}" for number in sorted(folds.astype("int64").unique())]
     names = [name for name in present if (part == name).any()]
@@ -56,23 +56,6 @@ def cohort_block(
         "distributions": _distributions(split, part, names),
         "note": _note(counted, overlap, len(names), cross_validated=folds is not None),
     }
-
-
-def _check(split: pd.DataFrame, flow: Sequence[Mapping[str, Any]], folds: "pd.Series[Any] | None") -> None:
-    lacking = [name for name in _REQUIRED if name not in split.columns]
-    if lacking or split.empty:
-        what = f"lacks the columns {', '.join(lacking)}" if lacking else "has no image"
-        raise EvaluationError(f"The split {what}. Prepare the dataset again.")
-    if folds is None:
-        strange = sorted(set(split["part"].astype("str")) - set(PARTS))
-        if strange:
-            raise EvaluationError(f"A part must be one of {', '.join(PARTS)}. Received: {strange[0]!r}")
-    elif not folds.index.equals(split.index) or folds.isna().any():
-        raise EvaluationError("The folds do not name the fold of every image of the split. Use the folds made for it.")
-    for number, step in enumerate(flow, start=1):
-        absent = [key for key in FLOW_KEYS if key not in step]
-        if absent:
-            raise EvaluationError(f"Step {number} of the flow lacks {', '.join(absent)}. Prepare the dataset again.")
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, int]:

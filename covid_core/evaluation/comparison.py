@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from covid_core.dataset.duplicates import components
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
-from covid_core.evaluation.estimates import LEVEL, honest
+from covid_core.evaluation.estimates import honest
 from covid_core.evaluation.intervals import MIN_GROUPS, Estimate, cluster_bootstrap, totals_by_group
 from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, checked_table, predictions_of
 
@@ -48,11 +48,11 @@ class Comparison:
     patients: int
     n_covid: int
     n_non_covid: int
-    auc_first: Estimate | None
-    auc_second: Estimate | None
-    auc_difference: Estimate | None
-    within_source_difference: Estimate | None
     delong: DeLong | None
+    auc_first: Estimate | None = None
+    auc_second: Estimate | None = None
+    auc_difference: Estimate | None = None
+    within_source_difference: Estimate | None = None
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed: int) -> Comparison:
@@ -74,11 +74,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed
         patients=np.unique(one.patients).size,
         n_covid=int(one.truth.sum()),
         n_non_covid=int((~one.truth).sum()),
-        auc_first=areas.get("auc_first"),
-        auc_second=areas.get("auc_second"),
-        auc_difference=areas.get("auc_difference"),
-        within_source_difference=areas.get("within_source_difference"),
         delong=delong_test(one.truth, one.probability, two.probability, one.groups),
+        **areas,
     )
 
 
@@ -160,7 +157,7 @@ def _areas(images: Predictions, other: FloatArray, *, n_resamples: int, seed: in
             "within_source_difference": within_one - within_two,
         }
 
-    found = cluster_bootstrap(statistics, images.groups, n_resamples=n_resamples, seed=seed, level=LEVEL)
+    found = cluster_bootstrap(statistics, images.groups, n_resamples=n_resamples, seed=seed)
     kinds = dict.fromkeys(found, "roc_auc") | {"within_source_difference": "within_source_auc"}
     return {name: honest(kinds[name], estimate, images) for name, estimate in found.items()}
 

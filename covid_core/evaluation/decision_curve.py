@@ -30,11 +30,6 @@ class DecisionCurve:
     curve: Band
     treat_all: FloatArray
 
-    @property
-    def treat_none(self) -> FloatArray:
-        """The net benefit of acting on nobody: 0 everywhere, float64 (g,)."""
-        return np.zeros_like(self.treat_all)
-
 
 def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, seed: int) -> DecisionCurve | None:
     """The net benefit of acting on the images whose probability is at least the threshold probability.
@@ -50,7 +45,7 @@ def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, 
         return None
     thresholds = np.arange(1, 100) / 100
     harm = (1 - prevalence) * thresholds / (1 - thresholds)
-    acted_on = shifted(images, prevalence)[:, None] >= thresholds - _CLOSE
+    acted_on = shifted_by(images.probability, images.assumed_prevalence(), prevalence)[:, None] >= thresholds - _CLOSE
     truth = images.truth[:, None]
     names, totals = totals_by_group(images.groups, np.hstack([truth, ~truth, acted_on & truth, acted_on & ~truth]))
 
@@ -68,27 +63,14 @@ def useful_range(curve: DecisionCurve) -> list[tuple[float, float]]:
 
     (lowest, highest) of each run of neighbouring thresholds, rising; the bounds of the curve are not looked at.
     """
-    better = curve.curve.value > np.maximum(curve.treat_all, curve.treat_none) + _CLOSE
+    better = curve.curve.value > np.maximum(curve.treat_all, 0) + _CLOSE
     turns = np.flatnonzero(np.diff(np.concatenate([[False], better, [False]]).astype(np.int8)))
     x = curve.curve.x
     return [(float(x[start]), float(x[after - 1])) for start, after in zip(turns[::2], turns[1::2], strict=True)]
 
 
-def shifted(images: Predictions, prevalence: float) -> FloatArray:
-    """The probabilities of the images as they would be at another prevalence: their odds times the ratio of the prior odds.
-
-    Args:
-        images: of both classes, or with a known prevalence.
-        prevalence: in (0, 1).
-
-    Returns:
-        float64 (n,) in [0, 1]; the order of the images stays.
-    """
-    return shifted_by(images.probability, images.assumed_prevalence(), prevalence)
-
-
 def shifted_by(probability: ArrayLike, assumed: float, prevalence: float) -> FloatArray:
-    """Probabilities that assume one prevalence, as they would be at another (both in (0, 1)): float64, of the same shape."""
+    """Probabilities that assume one prevalence as they would be at another, by Bayes' rule: float64, of the same shape."""
     given = np.asarray(probability, np.float64)
     covid = given * (prevalence / assumed)
     return np.asarray(covid / (covid + (1 - given) * ((1 - prevalence) / (1 - assumed))), np.float64)

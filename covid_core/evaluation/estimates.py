@@ -16,7 +16,6 @@ from covid_core.labels import COVID, NON_COVID
 
 FloatArray = NDArray[np.float64]
 
-LEVEL = 0.95
 METRICS = (
     "sensitivity",
     "specificity",
@@ -60,7 +59,7 @@ def threshold_metrics(images: Predictions, *, n_resamples: int, seed: int) -> di
     cell = 2 * images.truth.astype(np.int64) + images.called  # of a confusion matrix laid flat
     names, cells = intervals.totals_by_group(images.groups, np.eye(4)[cell])
     estimates = intervals.cluster_bootstrap(
-        lambda weights: _rates_of_both_classes(weights @ cells), names, n_resamples=n_resamples, seed=seed, level=LEVEL
+        lambda weights: _rates_of_both_classes(weights @ cells), names, n_resamples=n_resamples, seed=seed
     )
     return {name: honest(name, estimates[name], images) for name in CALL_METRICS}
 
@@ -78,7 +77,7 @@ def _estimates(
     seed: int,
 ) -> dict[str, Estimate]:
     estimates = intervals.cluster_bootstrap(
-        lambda weights: statistics(images, weights), images.groups, n_resamples=n_resamples, seed=seed, level=LEVEL
+        lambda weights: statistics(images, weights), images.groups, n_resamples=n_resamples, seed=seed
     )
     return {name: honest(name, estimate, images) for name, estimate in estimates.items()}
 
@@ -150,7 +149,6 @@ def honest(name: str, estimate: Estimate, images: Predictions) -> Estimate:
         n=int(np.any(bases, axis=0).sum()),
         patients=min(np.unique(images.groups[base]).size for base in bases),
         is_share=name in _SHARES,
-        level=LEVEL,
     )
     return replace(estimate, note=_undefined_note(name, images)) if estimate.value is None else estimate
 

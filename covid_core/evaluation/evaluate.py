@@ -66,7 +66,7 @@ from numpy.typing import NDArray
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import calibration, estimates, intervals, metrics
 from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage
-from covid_core.evaluation.estimates import LEVEL, METRICS
+from covid_core.evaluation.estimates import METRICS
 from covid_core.evaluation.predictions import (
     PAIRED_COLUMNS,
     REQUIRED_COLUMNS,
@@ -180,7 +180,7 @@ def evaluate(
             "after": _calibration(images.truth, images.probability, prevalence),
         },
         "sources": _within_sources(images, n_resamples=n_resamples, seed=seed),
-        "bootstrap": {"unit": "group", "resamples": n_resamples, "seed": seed, "level": LEVEL},
+        "bootstrap": {"unit": "group", "resamples": n_resamples, "seed": seed, "level": intervals.LEVEL},
         "note": _note(images, part),
     }
 

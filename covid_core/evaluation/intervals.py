@@ -16,6 +16,8 @@ FloatArray = NDArray[np.float64]
 Statistics = Callable[[FloatArray], Mapping[str, FloatArray]]
 """Figures of weighted observations: weights float64 (b, n) -> name -> float64 (b,), NaN where undefined."""
 
+LEVEL = 0.95
+"""Confidence of every interval."""
 MIN_GROUPS = 5
 """With fewer patients, resampling them says next to nothing, and no interval is given."""
 FEW_GROUPS = 20
@@ -60,7 +62,7 @@ class Band:
     upper: FloatArray
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+def wilson(successes: int, n: int) -> Estimate:
     """Wilson's score interval for a share of `n` independent observations, without continuity correction.
 
     Source: E. B. Wilson, JASA 22 (1927) 209; method 3 of R. G. Newcombe, Statistics in Medicine 17 (1998) 857.
@@ -69,7 +71,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
         raise ValueError(f"`successes` must be in [0, n]. Received: {successes} of {n}")
     if n == 0:
         return Estimate(None, None, None, NO_INTERVAL, 0, note="There is no observation.")
-    z = _z(level)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -80,7 +82,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def cluster_bootstrap(
-    statistics: Statistics, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
+    statistics: Statistics, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0
 ) -> dict[str, Estimate]:
     """Percentile intervals from resampling whole groups (n,) (patients) with replacement.
 
@@ -106,7 +108,7 @@ def cluster_bootstrap(
         for name, drawn in statistics(times[:, membership].astype(np.float64)).items():
             draws[name].append(drawn)
     return {
-        name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, level, caution(len(names)))
+        name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, caution(len(names)))
         for name, value in values.items()
     }
 
@@ -138,7 +140,7 @@ def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.st
     return names, np.add.reduceat(rows[order], np.searchsorted(membership[order], np.arange(len(names))), axis=0)
 
 
-def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, level: float = 0.95) -> Estimate:
+def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool) -> Estimate:
     """Hold an estimate of `cluster_bootstrap` to the images it rests on, where these are not all that were resampled.
 
     `patients` are those the figure rests on; where it compares the classes, those of the class that has fewer. Below
@@ -151,7 +153,7 @@ def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, lev
     if patients < MIN_GROUPS:
         return replace(estimate, lower=None, upper=None, method=NO_INTERVAL, note=few_groups(patients))
     if is_share and estimate.value in {0.0, 1.0}:
-        by_patient = wilson(patients if estimate.value else 0, patients, level)
+        by_patient = wilson(patients if estimate.value else 0, patients)
         return replace(
             estimate,
             lower=by_patient.lower,
@@ -190,7 +192,7 @@ def _kept_draws(n_groups: int, n_resamples: int, seed: int) -> tuple[NDArray[np.
     return tuple(_fresh_draws(n_groups, n_resamples, seed))
 
 
-def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, note: str | None) -> Estimate:
+def _percentile_estimate(value: float, draws: FloatArray, n: int, note: str | None) -> Estimate:
     defined = draws[np.isfinite(draws)]
     undefined = int(draws.size - defined.size)
     if not np.isfinite(value):
@@ -198,7 +200,7 @@ def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, 
     if 2 * undefined > draws.size:
         reason = f"No interval: the figure is undefined in {undefined} of {draws.size} resamples."
         return _without_interval(value, n, reason, undefined)
-    lower, upper = (float(bound) for bound in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+    lower, upper = (float(bound) for bound in np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     if upper - lower < 1e-12:  # noqa: PLR2004
         return _without_interval(value, n, "No interval: the resamples do not differ.", undefined)
     return Estimate(value, lower, upper, PATIENT_BOOTSTRAP, n, undefined, note)
@@ -206,9 +208,3 @@ def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, 
 
 def _without_interval(value: float, n: int, note: str, undefined: int = 0) -> Estimate:
     return Estimate(value if np.isfinite(value) else None, None, None, NO_INTERVAL, n, undefined, note)
-
-
-def _z(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be in (0, 1). Received: {level}")
-    return NormalDist().inv_cdf((1 + level) / 2)

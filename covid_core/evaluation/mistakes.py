@@ -54,15 +54,8 @@ def chosen(
 
     An image is in a group as in `subgroups.in_group`: false alarms are in every group of `RT-PCR` and in none of `Severity`.
     """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: {kind!r}")
-    if (group is None) != (name is None):
-        raise ValueError(f"`group` and `name` go together. Received: {group!r}, {name!r}")
     keep = np.ones(len(mistakes), np.bool_) if kind is None else (mistakes["kind"] == kind).to_numpy(np.bool_)
     if group is not None:
-        if group not in GROUPINGS or subgroup_column(group) not in mistakes.columns:
-            known = [title for title in GROUPINGS if subgroup_column(title) in mistakes.columns]
-            raise ValueError(f"`group` must be one of {', '.join(known) or 'none'}. Received: {group!r}")
         keep = keep & in_group(mistakes[subgroup_column(group)], mistakes["label"], group, str(name))
     return mistakes[keep].reset_index(drop=True)
 

@@ -59,7 +59,7 @@ def opacity_map_block(
     def means(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {name: weights @ values / weights.sum(axis=1) for name, values in figures.items()}
 
-    found = cluster_bootstrap(means, groups, n_resamples=2000, seed=0, level=0.95)
+    found = cluster_bootstrap(means, groups, n_resamples=2000, seed=0)
     return {
         "images": n,
         "patients": int(np.unique(groups).size),

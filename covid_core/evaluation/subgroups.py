@@ -99,8 +99,6 @@ def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accu
     Of equal rows that with more images comes first. Rows with `few` keep their place: hiding them would hide where nothing is
     known.
     """
-    if metric not in SUBGROUP_METRICS:
-        raise ValueError(f"`metric` must be one of {', '.join(SUBGROUP_METRICS)}. Received: {metric!r}")
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, float, int]:
         value = row[metric]["value"]
@@ -165,7 +163,6 @@ def _figures(images: Predictions, grouping: Grouping, *, n_resamples: int, seed:
         images.groups,
         n_resamples=n_resamples,
         seed=seed,
-        level=estimates.LEVEL,
     )
     return {name: _honest(name, found[name], images, grouping).to_json() for name in SUBGROUP_METRICS}
 
@@ -196,22 +193,10 @@ def _sex(table: pd.DataFrame) -> "pd.Series[Any]":
     return texts.str.lower().map(_SEXES).fillna("other").where(texts.notna(), NOT_GIVEN)
 
 
-def _view(table: pd.DataFrame) -> "pd.Series[Any]":
-    return _texts(table["view"]).fillna(NOT_GIVEN)
-
-
 def _source(table: pd.DataFrame) -> "pd.Series[Any]":
     texts = _texts(table["source"])
     images = texts.map(texts.value_counts())
     return texts.where(texts.isna() | (images >= FEW_IMAGES), OTHER_SOURCES).fillna(NOT_GIVEN)
-
-
-def _age(table: pd.DataFrame) -> "pd.Series[Any]":
-    return _banded(table["age"], AGE_BANDS, _HIGHEST_AGE, NOT_GIVEN)
-
-
-def _severity(table: pd.DataFrame) -> "pd.Series[Any]":
-    return _banded(table["severity"], SEVERITY_BANDS, _HIGHEST_SEVERITY, NOT_SCORED)
 
 
 def _pcr(table: pd.DataFrame) -> "pd.Series[Any]":
@@ -232,10 +217,19 @@ def _banded(
 
 GROUPINGS: Mapping[str, Grouping] = {
     "Sex": Grouping("sex", _sex, ("female", "male", "other")),
-    "Age": Grouping("age", _age, tuple(name for _, name in AGE_BANDS)),
-    "View": Grouping("view", _view),
+    "Age": Grouping(
+        "age",
+        lambda table: _banded(table["age"], AGE_BANDS, _HIGHEST_AGE, NOT_GIVEN),
+        tuple(name for _, name in AGE_BANDS),
+    ),
+    "View": Grouping("view", lambda table: _texts(table["view"]).fillna(NOT_GIVEN)),
     "Source": Grouping("source", _source),
     "RT-PCR": Grouping("rt_pcr", _pcr, (PCR_CONFIRMED, PCR_NEGATIVE, PCR_UNKNOWN), "shared"),
-    "Severity": Grouping("severity", _severity, tuple(name for _, name in SEVERITY_BANDS), "none"),
+    "Severity": Grouping(
+        "severity",
+        lambda table: _banded(table["severity"], SEVERITY_BANDS, _HIGHEST_SEVERITY, NOT_SCORED),
+        tuple(name for _, name in SEVERITY_BANDS),
+        "none",
+    ),
 }
 """Title of a grouping -> what it is, in the order they are shown."""

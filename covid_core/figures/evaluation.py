@@ -15,10 +15,10 @@ from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, f
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
 
-def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
+def confusion(matrix: ArrayLike) -> go.Figure:
     """Draw a confusion matrix (2, 2) of counts, rows reference standard, columns call, shaded by their share of the row."""
     rows: list[list[int]] = np.asarray(matrix, np.int64).tolist()
-    titles = [CLASS_TITLES.get(name, name) for name in classes]
+    titles = [CLASS_TITLES[name] for name in CLASSES]
     shares = [[count / sum(row) if sum(row) else 0.0 for count in row] for row in rows]
     figure = go.Figure(
         go.Heatmap(

@@ -32,23 +32,6 @@ def test_wrong_calls_come_with_their_kind_the_most_confident_first() -> None:
     assert list(found.columns) == [*table.columns, "kind", "confidence", "subgroup: Sex"]
 
 
-def test_certainty_is_equally_confident_on_both_sides() -> None:
-    found = mistakes(images([0.0, 1.0], ["covid", "non_covid"]), part="test", threshold=0.9)
-    assert found["confidence"].tolist() == [1.0, 1.0]
-
-
-def test_an_image_at_the_threshold_is_called_covid() -> None:
-    found = mistakes(images([0.3, 0.3], ["covid", "non_covid"]), part="test", threshold=0.3)
-    assert found[["filename", "kind", "confidence"]].to_numpy().tolist() == [["1.png", FALSE_ALARM, 0.0]]
-
-
-@pytest.mark.parametrize(("threshold", "kind"), [(0.0, FALSE_ALARM), (1.0, MISSED)])
-def test_thresholds_at_the_ends_leave_one_kind(threshold: float, kind: str) -> None:
-    found = mistakes(images([0.2, 0.2, 0.0], ["covid", "non_covid", "non_covid"]), part="test", threshold=threshold)
-    assert set(found["kind"]) == {kind}
-    assert found["confidence"].between(0, 1).all()
-
-
 def test_as_many_mistakes_as_scikit_learn_counts() -> None:
     predictions = random_predictions()
     found = mistakes(predictions, part="test", threshold=0.4)
@@ -97,13 +80,6 @@ def test_no_mistake_gives_an_empty_table_that_can_still_be_asked() -> None:
 
 def test_wrong_questions_are_refused() -> None:
     table = images([0.9, 0.9], ["covid", "non_covid"])
-    found = mistakes(table, part="test", threshold=0.5)
-    with pytest.raises(ValueError, match="`kind` must be one of"):
-        chosen(found, "unlucky")
-    with pytest.raises(ValueError, match="go together"):
-        chosen(found, group="Sex")
-    with pytest.raises(ValueError, match="`group` must be one of none"):
-        chosen(found, group="Sex", name="female")
     with pytest.raises(EvaluationError, match="threshold must be in"):
         mistakes(table, part="test", threshold=float(np.nan))
     with pytest.raises(EvaluationError, match="no image of part"):

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
-from covid_core.errors import EvaluationError
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, names_of, ordered_names, subgroup_block, worst_first
 
 THRESHOLD = 0.5
@@ -140,22 +139,10 @@ def test_bands_begin_at_their_lowest_value() -> None:
     assert names_of(table, "Severity").tolist() == [low, low, mid, mid, high, high, *["not scored"] * 5]
 
 
-def test_no_image_is_dropped_from_a_grouping_of_all_images() -> None:
-    predictions = random_predictions()
-    images = pd.DataFrame(block_of(predictions)).groupby("group")["films"].sum()
-    assert images[["Sex", "Age", "View", "Source"]].tolist() == [len(predictions)] * 4
-    assert images["Severity"] == (predictions["label"] == "covid").sum()
-
-
 def test_a_grouping_is_absent_without_its_column_or_without_any_value() -> None:
     predictions = random_predictions().drop(columns=["age", "rt_pcr"]).assign(sex=np.nan)
     predictions.loc[predictions["label"] == "covid", "severity"] = np.nan  # what is left is of other images
     assert list(dict.fromkeys(row["group"] for row in block_of(predictions))) == ["View", "Source"]
-
-
-def test_predictions_without_a_description_give_no_row() -> None:
-    columns = ["filename", "patientid", "group", "label", "part", "probability_covid"]
-    assert block_of(random_predictions()[columns]) == []
 
 
 def test_rows_are_flagged_below_twenty_images_of_a_class() -> None:
@@ -194,40 +181,6 @@ def test_tiny_tables_give_no_nan(n: int) -> None:
                 assert row[name]["lower"] is not None or row[name]["note"]
 
 
-def test_fewer_than_five_patients_have_a_value_but_no_interval() -> None:
-    predictions = random_predictions(40, patients=4)
-    predictions["sex"] = "F"
-    row = row_of(block_of(predictions), "Sex", "female")
-    assert row["sensitivity"]["value"] is not None
-    assert row["sensitivity"]["lower"] is None
-    assert "patients" in row["sensitivity"]["note"]
-
-
-def test_the_interval_is_that_of_a_bootstrap_over_patients() -> None:
-    predictions = random_predictions(600, patients=150)
-    row = row_of(block_of(predictions, n_resamples=2000), "Sex", "male")
-    images = predictions[predictions["sex"] == "M"]
-    hits = (
-        (images["probability_covid"] >= THRESHOLD)[images["label"] == "covid"]
-        .groupby(images["group"])
-        .agg(["sum", "size"])
-    )
-    rng = np.random.default_rng(1)
-    draws = hits.to_numpy()[rng.integers(0, len(hits), (4000, len(hits)))].sum(axis=1)
-    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
-    assert row["sensitivity"]["method"] == "patient bootstrap"
-    assert (row["sensitivity"]["lower"], row["sensitivity"]["upper"]) == pytest.approx((low, high), abs=0.015)
-
-
-def test_rows_do_not_depend_on_the_order_of_images() -> None:
-    predictions = random_predictions()
-    block, shuffled = block_of(predictions), block_of(predictions.sample(frac=1, random_state=3))
-    assert [(row["group"], row["name"], row["films"]) for row in block] == [
-        (row["group"], row["name"], row["films"]) for row in shuffled
-    ]
-    assert block == block_of(predictions)
-
-
 def test_groups_without_an_order_of_their_own_come_by_size_and_then_by_name() -> None:
     table = pd.DataFrame({"label": "covid", "view": ["PA", "AP", "AP", "L", None, None, None]})
     assert ordered_names(names_of(table, "View"), "View") == ["AP", "L", "PA", "not given"]
@@ -257,10 +210,3 @@ def test_the_worst_row_comes_first_and_undefined_ones_last() -> None:
     ]
     assert [entry["name"] for entry in worst_first(block)] == ["zero", "bad", "small", "good", "none"]
     assert worst_first([]) == []
-    with pytest.raises(ValueError, match="must be one of sensitivity"):
-        worst_first(block, "luck")
-
-
-def test_a_part_without_images_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="no image of part 'val'"):
-        subgroup_block(random_predictions(), part="val", threshold=0.5, prevalence=None, n_resamples=10, seed=0)

@@ -47,16 +47,6 @@ def test_a_figure_leaves_background_and_text_colour_to_the_page_and_names_its_ax
     assert_it_suits_every_page(drawn()[name])
 
 
-def test_the_titles_of_the_axes_say_how_many() -> None:
-    titles = {name: (one.layout.xaxis.title.text, one.layout.yaxis.title.text) for name, one in drawn().items()}
-    assert titles["roc"] == ("1 - specificity (share of 18 other images)", "Sensitivity (share of 18 COVID-19 images)")
-    assert titles["precision_recall"] == (
-        "Recall (share of 18 COVID-19 images)",
-        "Precision (share of images called<br>COVID-19, n = 36)",
-    )
-    assert titles["score_histogram"] == ("P(COVID-19), calibrated (n = 36 images)", "Images in each of 20 bins")
-
-
 def test_the_roc_curve_carries_the_operating_point_of_the_confusion_matrix_and_the_chance_line() -> None:
     evaluation = evaluation_of(MIXED)
     figure = roc(evaluation)
@@ -80,15 +70,6 @@ def test_the_operating_point_of_the_roc_curve_has_the_interval_of_both_its_figur
     assert point.hovertemplate.startswith("sensitivity 0.75 (0.50 to 0.88)<br>false alarms 0.25 (0.12 to 0.38)")
 
 
-def test_an_operating_point_without_intervals_is_a_marker_alone() -> None:
-    evaluation = evaluation_of(MIXED)
-    for name in ("sensitivity", "specificity"):
-        evaluation["metrics"][name] |= {"lower": None, "upper": None}
-    point = trace(roc(evaluation), "operating point")
-    assert point.error_x.array is None
-    assert point.error_y.array is None
-
-
 def test_the_band_of_the_roc_curve_is_filled_between_its_bounds_and_lies_behind_the_curve() -> None:
     figure = roc(evaluation_of(MIXED), BAND)
     names = [one.name for one in figure.data]
@@ -105,12 +86,6 @@ def test_a_gap_in_a_band_is_left_open() -> None:
     fill = trace(roc(evaluation_of(MIXED), Band(GRID, BAND.value, lower, BAND.upper)), "95% CI")
     assert list(fill.x) == [0, 0.25, 0.25, 0, None, 0.75, 1, 1, 0.75, None]
     assert list(fill.y) == [0.1, 0.5, 1, 1, None, 0.8, 0.9, 1, 1, None]
-
-
-def test_a_band_without_bounds_is_not_named() -> None:
-    unknown = np.full(5, np.nan)
-    figure = roc(evaluation_of(MIXED), Band(GRID, BAND.value, unknown, unknown))
-    assert [one.name for one in figure.data if one.name.startswith("95%")] == []
 
 
 @pytest.mark.parametrize("draw", [roc, precision_recall])
@@ -130,18 +105,6 @@ def test_precision_over_recall_carries_the_operating_point_and_chance_at_the_sha
     assert set(trace(figure, "chance 0.62").y) == {20 / 32}
     curve = trace(figure, f"AP {evaluation['metrics']['pr_auc']['value']:.2f} (")
     np.testing.assert_array_equal(curve.y, BAND.value)
-
-
-def test_a_model_that_calls_nothing_has_no_operating_point_on_precision_over_recall() -> None:
-    evaluation = evaluation_of(MIXED)
-    evaluation["metrics"]["ppv"] |= {"value": None, "lower": None, "upper": None}
-    figure = precision_recall(evaluation, BAND)
-    assert not [one for one in figure.data if one.name.startswith("operating")]
-
-
-def test_precision_over_recall_without_its_curve_says_what_is_missing() -> None:
-    (sentence,) = texts(precision_recall(evaluation_of(MIXED), None))
-    assert sentence.replace("<br>", " ") == "No curve: the predictions on the single images are missing."
 
 
 def test_scores_are_counted_in_twenty_bins_with_covid_upwards_and_the_others_downwards() -> None:
@@ -186,13 +149,6 @@ def test_six_models_differ_in_colour_and_in_dash() -> None:
     lines = [one.line for one in figure.data[1:]]
     assert len({line.color for line in lines}) == len({line.dash for line in lines}) == 6
     assert not {line.color for line in lines} & set(CLASS_COLOURS.values())
-
-
-def test_a_model_without_a_curve_is_named_nonetheless() -> None:
-    undefined = {"value": None, "lower": None, "upper": None, "n": 12}
-    _, model = roc_overlay([("tiny", None, undefined)]).data
-    assert model.name == "<b>tiny</b><br>AUC not defined, n = 12 images"
-    assert list(model.x) == [None]
 
 
 def test_the_name_of_a_model_is_cut_and_never_read_as_html() -> None:

@@ -7,15 +7,12 @@ takes part in it. Each figure is compared twice: as `evaluation.json` has it, an
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
@@ -23,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 from covid_core.evaluation.evaluate import at_threshold
 from covid_core.inference.bundle import load_bundle
 from covid_core.paths import model_names, models_dir
-from covid_core.report.build import build_report, chapter, default_options, value_and_interval
+from covid_core.report.build import chapter, default_options
 from covid_core.report.document import Chapter, Words
 from covid_core.report.record import Record, read_record
 
@@ -269,10 +266,6 @@ def test_the_classification_report_is_that_of_scikit_learn(
         assert rows[title]["Images"] == str(int(expected[label]["support"]))
 
 
-def test_at_the_shipped_threshold_the_slider_changes_nothing(counted: Counted) -> None:
-    assert at_threshold(counted.shipped, counted.record.predictions, counted.shipped["threshold"]) == counted.shipped
-
-
 def test_what_is_counted_in_images_and_patients_is_what_the_table_holds(name: str, counted: Counted) -> None:
     by_label = counted.table.groupby("label").agg(images=("filename", "nunique"), patients=("patientid", "nunique"))
     assert counted.shipped["counts"] == {
@@ -287,14 +280,6 @@ def test_what_is_counted_in_images_and_patients_is_what_the_table_holds(name: st
     )
     said = " ".join(item.text for item in shown(name, "failures").items if isinstance(item, Words))
     assert f"Missed images with COVID-19: {missed}. False alarms: {false_alarms}." in said
-
-
-def test_the_histogram_counts_every_image_of_its_class_once(name: str, counted: Counted) -> None:
-    for title, of_class in (("COVID-19", counted.truth), ("Not COVID-19", ~counted.truth)):
-        trace = trace_of(shown(name, "operating-point"), "probabilities", rf"{title} \(n = {of_class.sum()}\)")
-        half = (trace.x[1] - trace.x[0]) / 2
-        edges = np.append(np.asarray(trace.x) - half, trace.x[-1] + half).round(9)
-        assert np.abs(np.asarray(trace.y)).tolist() == np.histogram(counted.p[of_class], edges)[0].tolist()
 
 
 def areas_of(films: Counted) -> dict[str, float]:
@@ -365,63 +350,6 @@ def test_the_precision_at_each_recall_is_that_of_scikit_learns_curve(name: str, 
     trace = trace_of(shown(name, "discrimination"), "precision-recall", "AP.*")
     at_highest_threshold = [precision[np.flatnonzero(recall >= wanted - 1e-9)[-1]] for wanted in trace.x]
     np.testing.assert_allclose(trace.y, at_highest_threshold, atol=1e-12)
-
-
-def test_the_cards_show_the_same_figures(counted: Counted) -> None:
-    expected = {**areas_of(counted), **rates_of(counted.truth, counted.p >= counted.shipped["threshold"])}
-    titles = {
-        "AUC within a source": "within_source_auc",
-        "ROC AUC": "roc_auc",
-        "Sensitivity": "sensitivity",
-        "Specificity": "specificity",
-    }
-    cards = build_report(default_options(counted.record)).figures
-    assert {title for title, _, _ in cards} == set(titles)
-    for title, value, bounds in cards:
-        stored = counted.shipped["metrics"][titles[title]]
-        assert says(value, expected[titles[title]])
-        assert says_interval(bounds.removesuffix(" (95%)"), stored["lower"], stored["upper"])
-        assert (value, bounds) == value_and_interval(stored)
-
-
-def both_of(first: str, second: str) -> pd.DataFrame:
-    """The images that both models judged, with what each says and the clusters of their patients."""
-    one, two = (counted_of(name).table for name in (first, second))
-    both = one.merge(two, on="filename", suffixes=("", "_other"), validate="one_to_one")
-    if both.empty:
-        return both
-    links = [both.groupby(key).ngroup().to_numpy() for key in ("patientid", "group", "group_other")]
-    size = len(both)
-    offsets = size + np.concatenate([[0], np.cumsum([link.max() + 1 for link in links])])
-    columns = np.concatenate([link + offset for link, offset in zip(links, offsets[:-1], strict=True)])
-    graph = coo_array((np.ones(3 * size), (np.tile(np.arange(size), 3), columns)), shape=(offsets[-1], offsets[-1]))
-    return both.assign(cluster=connected_components(graph, directed=False)[1][:size])
-
-
-def pairs_of_models() -> list[Any]:
-    pairs = [(first, second) for first in NAMES for second in NAMES if first != second]
-    return list(pairs) or [pytest.param("", "", marks=pytest.mark.skip(reason="fewer than two bundles are here"))]
-
-
-@pytest.mark.parametrize(("first", "second"), pairs_of_models())
-def test_two_models_are_compared_as_scikit_learn_does(first: str, second: str) -> None:
-    both = both_of(first, second)
-    truth = (both["label"] == "covid").to_numpy()
-    if both.empty or truth.all() or not truth.any():
-        pytest.skip("the two models have no images of both classes in common")
-    scores = [both[column].to_numpy() for column in ("probability_covid", "probability_covid_other")]
-    (table,) = (one for one in shown(first, "discrimination").tables() if one.title == f"{first} against {second}")
-    rows = rows_of(shown(first, "discrimination"), table.name)
-    assert f"On the {len(both)} images of {both['patientid'].nunique()} patients" in table.note
-    assert f"({truth.sum()} with COVID-19)" in table.note
-    areas = [sk.roc_auc_score(truth, score) for score in scores]
-    for model, area in zip((first, second), areas, strict=True):
-        assert says(rows[f"ROC AUC, {model}"]["Value"].split(" ")[0], area)
-    value, lower, upper = re.findall(r"[+-]\d\.\d\d", rows["Difference of ROC AUC"]["Value"])
-    assert says(value, areas[0] - areas[1])
-    drawn = np.concatenate([auc_of(truth, score, draws(both["cluster"])) for score in scores]).reshape(2, -1)
-    expected = np.nanquantile(drawn[0] - drawn[1], [0.025, 0.975])
-    np.testing.assert_allclose([float(lower), float(upper)], expected, atol=0.02 + HALF_A_HUNDREDTH)
 
 
 @lru_cache
@@ -640,102 +568,3 @@ def test_the_predictive_values_are_those_of_bayes_rule(name: str, counted: Count
     ):
         assert sum(people[title].x) == 1000 * share
         np.testing.assert_allclose(people[title].x, 1000 * share * np.array(rates), atol=1)
-
-
-def described_by_hand(films: Counted, dataset: Path) -> pd.DataFrame:
-    """The images with the group of each column, from `metadata.csv`."""
-    columns = ["filename", "sex", "age", "view", "RT_PCR_positive"]
-    known = pd.read_csv(dataset / "metadata.csv", usecols=columns).drop_duplicates("filename")
-    called = films.p >= films.shipped["threshold"]
-    table = films.table.assign(truth=films.truth, p=films.p, called=called, fold=films.folds)
-    table = table[["filename", "patientid", "group", "source", "truth", "p", "called", "fold"]].merge(
-        known, on="filename", how="left"
-    )
-    ages = pd.cut(
-        table["age"], [0, 40, 60, 80, 121], right=False, labels=["under 40", "40 to 59", "60 to 79", "80 and over"]
-    )
-    size = table["source"].map(table["source"].value_counts())
-    return table.assign(
-        Sex=table["sex"].map({"F": "female", "M": "male"}).fillna("not given"),
-        Age=ages.astype(object).fillna("not given"),
-        View=table["view"].fillna("not given"),
-        Source=table["source"].where(size.isna() | (size >= 20), "other sources").fillna("not given"),
-        PCR=table["RT_PCR_positive"]
-        .map({"Y": "COVID-19 confirmed by PCR", "N": "COVID-19 despite a negative PCR"})
-        .fillna("COVID-19 without a recorded PCR"),
-    )
-
-
-def severity_by_hand(table: pd.DataFrame, dataset: Path) -> pd.Series:
-    """The band of the extent of each covid image, NA for the others."""
-    scores = pd.read_csv(dataset / "annotations" / "covid-severity-scores.csv", comment="#")
-    extent = table["filename"].map(scores.drop_duplicates("filename").set_index("filename")["geographic_mean"])
-    names = ["extent under 3", "extent 3 to under 6", "extent 6 to 8"]
-    bands = pd.cut(extent, [0, 3, 6, 8.001], right=False, labels=names).astype(object)
-    return bands.fillna("not scored").where(table["truth"])
-
-
-def subgroups_by_hand(films: Counted, dataset: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    """Grouping and name -> the images; those without COVID-19 are in every group by PCR, and in none by severity."""
-    table = described_by_hand(films, dataset)
-    groups = {(by, value): here for by in ("Sex", "Age", "View", "Source") for value, here in table.groupby(by)}
-    for value, here in table[table["truth"]].groupby("PCR"):
-        groups["RT-PCR", value] = pd.concat([here, table[~table["truth"]]])
-    if (dataset / "annotations" / "covid-severity-scores.csv").is_file():
-        bands = severity_by_hand(table, dataset)
-        if bands.dropna().ne("not scored").any():
-            groups |= {("Severity", value): here for value, here in table.groupby(bands)}
-    return groups
-
-
-def figures_by_hand(here: pd.DataFrame) -> dict[str, tuple[float, np.ndarray]]:
-    """Figure -> its value and its resamples, for the figures that these images define."""
-    truth, p = here["truth"].to_numpy(), here["p"].to_numpy()
-    right, weights = here["called"].to_numpy() == truth, draws(here["group"])
-    found = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for metric, of in (("sensitivity", truth), ("specificity", ~truth)):
-            if of.any():
-                found[metric] = right[of].mean(), weights[:, of & right].sum(axis=1) / weights[:, of].sum(axis=1)
-    if len(found) == 2:
-        values, resamples = zip(*found.values(), strict=True)
-        found["balanced_accuracy"] = sum(values) / 2, sum(resamples) / 2
-        fold = here["fold"].to_numpy(str)
-        pairs = fold[truth][:, None] == fold[~truth]  # judged by one model
-        if pairs.any():
-            found["roc_auc"] = auc_of(truth, p, np.ones((1, len(p))), pairs)[0], auc_of(truth, p, weights, pairs)
-    return found
-
-
-def test_the_subgroups_are_those_of_a_groupby(name: str, counted: Counted, real_dataset: Path) -> None:
-    if not counted.shipped.get("subgroups"):
-        pytest.skip("this bundle has no subgroups")
-    groups = subgroups_by_hand(counted, real_dataset)
-    told = {group for group, _ in groups}
-    stored = {(row["group"], row["name"]): row for row in counted.shipped["subgroups"] if row["group"] in told}
-    assert set(stored) == set(groups)
-    rows = rows_of(shown(name, "subgroups"), "subgroups-table")
-    for key, here in groups.items():
-        row, text, covid = stored[key], rows[f"{key[0]}: {key[1]}"], here["truth"].sum()
-        counts = (len(here), here["patientid"].nunique(), covid)
-        assert (row["films"], row["patients"], row["covid"]) == counts, key
-        assert row["non_covid"] == len(here) - covid, key
-        assert (int(text["Images"].split(" ")[0]), int(text["Patients"]), int(text["COVID-19"])) == counts, key
-        few = 0 < covid < 20 or 0 < len(here) - covid < 20
-        assert row["few"] == few == text["Images"].endswith(" (few)"), key
-        figures = figures_by_hand(here)
-        for metric in ("sensitivity", "specificity", "balanced_accuracy", "roc_auc"):
-            measured, cell = row[metric], text[(CALLS | AREAS)[metric]]
-            if metric not in figures:
-                assert (measured["value"], cell) == (None, "not defined"), (key, metric)
-                continue
-            value, resamples = figures[metric]
-            assert measured["value"] == pytest.approx(value, abs=1e-12), (key, metric)
-            assert says(cell.split(" ")[0], value), (key, metric)
-            if measured["lower"] is None:
-                assert says(cell, value), (key, metric)
-            else:
-                bounds = cell.split(" ", 1)[1].strip("()")
-                assert says_interval(bounds, measured["lower"], measured["upper"]), (key, metric)
-            if measured["method"] == "patient bootstrap":
-                assert is_bounded(measured, resamples), (key, metric)

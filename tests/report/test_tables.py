@@ -4,7 +4,6 @@ import pytest
 
 from covid_core.evaluation.estimates import METRICS
 from covid_core.evaluation.evaluate import evaluate
-from covid_core.evaluation.summary import interval
 from covid_core.report.tables import (
     area_table,
     bins_table,
@@ -89,8 +88,3 @@ def test_the_report_by_class_is_that_of_the_four_counts(evaluation: dict[str, ob
     table = class_table(evaluation).table.set_index("Class")
     assert list(table.loc["COVID-19"]) == ["0.64", "0.70", "0.67", "10"]  # 7/11, 7/10, 14/21
     assert list(table.loc["Not COVID-19"]) == ["0.84", "0.80", "0.82", "20"]  # 16/19, 16/20, 32/39
-
-
-def test_no_interval_is_an_empty_text() -> None:
-    assert interval({"lower": None, "upper": None}) == ""
-    assert interval({"lower": 0.434, "upper": 0.889}) == "0.43 to 0.89"
