@@ -40,10 +40,7 @@ def pixel_free_predictions(table: pd.DataFrame, folds: ArrayLike, columns: tuple
 
     The model is a logistic regression (L2, C = 1, classes weighted equally) on one-hot categories, missing being one of
     them, and on standardised numbers with an indicator of those missing. Of `width` and `height`, given together, it gets the
-    logarithms and the ratio.
-
-    Raises:
-        EvaluationError: the table lacks `label` or a column.
+    logarithms and the ratio. EvaluationError where the table lacks `label` or a column.
     """
     missing = [name for name in ("label", *columns) if name not in table.columns]
     if missing:

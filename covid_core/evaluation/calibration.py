@@ -63,11 +63,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Calibration":
-        """Rebuild a calibration from what `to_json` gave.
-
-        Raises:
-            EvaluationError: a field is missing or of another kind, or the method is unknown.
-        """
+        """Rebuild a calibration from what `to_json` gave; EvaluationError where it is damaged."""
         try:
             prevalence, note = value["prevalence"], value.get("note")
             return cls(
@@ -142,9 +138,20 @@ def brier_score(labels: ArrayLike, probability: ArrayLike, *, prevalence: float 
     None without images or where one class alone was to be weighted.
     """
     truth, values = labels_and_probability(labels, probability)
-    if not _can_be_weighted(truth, prevalence):
-        return None
-    return float(np.average((values - truth) ** 2, weights=class_weights(truth, prevalence)))
+    score = float(weighted_brier(truth, values, np.ones((1, truth.size)), prevalence=prevalence)[0])
+    return score if np.isfinite(score) else None
+
+
+def weighted_brier(
+    labels: NDArray[np.bool_], probability: FloatArray, weights: FloatArray, *, prevalence: float | None
+) -> FloatArray:
+    """`brier_score` for many weightings (b, n) of the same images: float64 (b,), NaN where undefined."""
+    errors = (probability - labels) ** 2
+    with np.errstate(invalid="ignore"):
+        if prevalence is None:
+            return np.asarray((weights @ errors) / weights.sum(axis=1), np.float64)
+        covid, other = ((weights @ (errors * part)) / (weights @ part) for part in (labels, ~labels))
+    return np.asarray(prevalence * covid + (1 - prevalence) * other, np.float64)
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,7 @@ def reliability_bins(
     for; there is none where one class alone was to be weighted.
     """
     truth, values = labels_and_probability(labels, probability)
-    if not _can_be_weighted(truth, prevalence):
+    if not truth.size or (prevalence is not None and (truth.all() or not truth.any())):
         return []
     weights = class_weights(truth, prevalence)
     edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
@@ -252,10 +259,6 @@ def _classes_overlap(labels: NDArray[np.bool_], logits: FloatArray, weights: Flo
         highest.append(np.max(np.where(counts, logits[of_class], -np.inf), axis=1, initial=-np.inf))
         lowest.append(np.min(np.where(counts, logits[of_class], np.inf), axis=1, initial=np.inf))
     return np.asarray((highest[0] > lowest[1]) & (highest[1] > lowest[0]), np.bool_)
-
-
-def _can_be_weighted(labels: NDArray[np.bool_], prevalence: float | None) -> bool:
-    return bool(labels.size) and (prevalence is None or (bool(labels.any()) and not bool(labels.all())))
 
 
 def _shifted(share: float | None, prevalence: float, target: float | None) -> float:

@@ -25,12 +25,9 @@ def cohort_block(
 ) -> dict[str, Any]:
     """The block `cohort` of `evaluation.json`.
 
-    Args:
-        split: as of `read_split`: `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`, `view`, `sex`, `age` and
-            `source` there are.
-        flow: the steps of `flow.json`; empty where there is none.
-        overlap: as `flow.json` recorded it, None where there is none; not copied, but held against what is counted here.
-        folds: the fold of each image on the index of `split`, for a model whose predictions are out of fold; else None.
+    `split` is as of `read_split`, with whichever of `sha256`, `duplicate`, `view`, `sex`, `age` and `source` there are, `flow`
+    has the steps of `flow.json`. The `overlap` recorded there is not copied, but held against what is counted here. `folds` are
+    those of the images, on the index of `split`, of a model whose predictions are out of fold. EvaluationError where one has none.
 
     Returns:
         - `flow`: [{`FLOW_KEYS`}], in order.
@@ -39,9 +36,6 @@ def cohort_block(
           in more than one part. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
         - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, where the split tells them.
         - `note`: sentences on how to read it, or None.
-
-    Raises:
-        EvaluationError: an image has no fold.
     """
     if folds is not None and (not folds.index.equals(split.index) or folds.isna().any()):
         raise EvaluationError("The folds do not name the fold of every image of the split. Use the folds made for it.")

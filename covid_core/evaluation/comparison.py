@@ -56,14 +56,11 @@ class Comparison:
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed: int) -> Comparison:
-    """Compare two models on the images that both have, by file name.
+    """Compare two models on the images that both have, by file name; EvaluationError where there is none or their labels differ.
 
     Each table has one row a held-out image with `PAIRED_COLUMNS`; patients and `source`, which may be missing, are taken from
     the first. The numbers of the groups may differ: images that share a patient or a group in the first table, or a group in
     the second, are one cluster.
-
-    Raises:
-        EvaluationError: a table is not fit for it, no image is in both, or the labels of an image differ.
     """
     left, right = _common(checked_table(first, PAIRED_COLUMNS), checked_table(second, PAIRED_COLUMNS))
     one, two = predictions_of(left), predictions_of(right)

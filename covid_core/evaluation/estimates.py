@@ -16,29 +16,17 @@ from covid_core.labels import COVID, NON_COVID
 
 FloatArray = NDArray[np.float64]
 
+CALL_METRICS = (
+    *("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy"),
+    *("f1_covid", "f1_non_covid", "lr_positive", "lr_negative"),
+)
+"""Those that depend on the threshold."""
 METRICS = (
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "accuracy",
-    "balanced_accuracy",
-    "f1_covid",
-    "f1_non_covid",
-    "lr_positive",
-    "lr_negative",
-    "roc_auc",
-    "pooled_auc",
-    "within_source_auc",
-    "pr_auc",
-    "brier",
-    "calibration_intercept",
-    "calibration_slope",
-    "ece",
+    *CALL_METRICS,
+    *("roc_auc", "pooled_auc", "within_source_auc", "pr_auc"),
+    *("brier", "calibration_intercept", "calibration_slope", "ece"),
 )
 """The names in `metrics` of an evaluation, in the order they are shown."""
-CALL_METRICS = METRICS[:10]
-"""Those that depend on the threshold."""
 _ONE_CLASS = frozenset({"sensitivity", "specificity", "accuracy", "brier"})
 _SHARES = frozenset({"sensitivity", "specificity", "ppv", "npv", "accuracy"})
 _CALIBRATION_LINE = frozenset({"calibration_intercept", "calibration_slope"})
@@ -87,7 +75,9 @@ def _weighted_metrics(images: Predictions, weights: FloatArray) -> dict[str, Flo
     values = _rates_of_both_classes(metrics.weighted_confusion(images.truth, images.called, weights))
     values |= weighted_areas(images, weights)
     values["pr_auc"] = metrics.weighted_average_precision(images.truth, images.probability, weights)
-    values["brier"] = _weighted_brier(images, weights)
+    values["brier"] = calibration.weighted_brier(
+        images.truth, images.probability, weights, prevalence=images.prevalence
+    )
     values["calibration_intercept"], values["calibration_slope"] = calibration.weighted_calibration_line(
         images.truth, images.probability, weights, prevalence=images.prevalence
     )
@@ -120,16 +110,6 @@ def weighted_areas(images: Predictions, weights: FloatArray) -> dict[str, FloatA
             images.truth, images.probability, images.source_strata, weights
         ),
     }
-
-
-def _weighted_brier(images: Predictions, weights: FloatArray) -> FloatArray:
-    errors = (images.probability - images.truth) ** 2
-    if images.prevalence is None:
-        return np.asarray((weights @ errors) / weights.sum(axis=1), np.float64)
-    with np.errstate(invalid="ignore"):
-        covid = (weights @ (errors * images.truth)) / (weights @ images.truth)
-        other = (weights @ (errors * ~images.truth)) / (weights @ ~images.truth)
-    return np.asarray(images.prevalence * covid + (1 - images.prevalence) * other, np.float64)
 
 
 def _calibration_error(images: Predictions) -> Estimate:

@@ -80,45 +80,17 @@ from covid_core.labels import CLASSES, COVID, NON_COVID
 
 SCHEMA = 3
 FURTHER_BLOCKS = (
-    "hospitals",
-    "strangers",
-    "robustness",
-    "opacity_map",
-    "former",
-    "operating_point",
-    "baselines",
-    "seeds",
-    "seed_means",
-    "left_out_sources",
-    "lungs",
-    "external",
-    "original_protocol",
-    "three_way",
-    "ensemble",
-    "gate",
-    "subgroups",
-    "cohort",
+    *("hospitals", "strangers", "robustness", "opacity_map", "former", "operating_point", "baselines", "seeds"),
+    *("seed_means", "left_out_sources", "lungs", "external", "original_protocol", "three_way", "ensemble", "gate"),
+    *("subgroups", "cohort"),
 )
 """The blocks that `evaluate` does not make."""
 MIN_SOURCE_IMAGES = 10
 """A source with fewer images gets no figure of its own."""
 
 _KEYS = (
-    "model",
-    "part",
-    "created",
-    "classes",
-    "positive_class",
-    "threshold",
-    "counts",
-    "confusion_matrix",
-    "classification_report",
-    "metrics",
-    "roc",
-    "reliability",
-    "calibration",
-    "sources",
-    "bootstrap",
+    *("model", "part", "created", "classes", "positive_class", "threshold", "counts", "confusion_matrix"),
+    *("classification_report", "metrics", "roc", "reliability", "calibration", "sources", "bootstrap"),
 )
 _AGAIN = "Evaluate the model again with `covid_core evaluate --model NAME`."
 
@@ -135,19 +107,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """Turn the predictions on one part into the content of `evaluation.json`; see the module's docstring.
 
-    Args:
-        predictions: one row an image with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
-            linked by duplicate images) and is what the bootstrap resamples.
-        model: its name.
-        threshold: in [0, 1].
-        part: the value of column `part` to report on.
-        prevalence: what `probability_covid` assumes (`Calibration.prevalence`): reliability and Brier score are weighted to it.
-            None takes the images as they are.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+    The predictions have one row an image with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
+    linked by duplicate images) and is what the bootstrap resamples. Reliability and Brier score are weighted to the prevalence
+    that `probability_covid` assumes (`Calibration.prevalence`); None takes the images as they are.
 
     Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
+        EvaluationError: the threshold is not in [0, 1], or the predictions are not fit for it, as of `checked_table`.
     """
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
@@ -189,9 +154,6 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
     """Take an evaluation of these predictions to another threshold in [0, 1].
 
     What follows from the calls is measured again, with the same resamples: at the threshold of `evaluation` nothing changes.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
     """
     images = held_out_images(evaluation, predictions, threshold)
     matrix = metrics.confusion_matrix(images.truth, images.called)
@@ -209,11 +171,7 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
 def held_out_images(
     evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None
 ) -> Predictions:
-    """The images that an evaluation of these predictions judged, called at its threshold or at another.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
-    """
+    """The images that an evaluation of these predictions judged, called at its threshold or at another."""
     table = checked_table(predictions, REQUIRED_COLUMNS, part=evaluation["part"])
     return predictions_of(
         table,
@@ -230,30 +188,18 @@ def three_way_block(predictions: pd.DataFrame, three_way: ThreeWay) -> dict[str,
 
 
 def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:
-    """The block `sources` of a table with `PAIRED_COLUMNS` and `source`, whatever its parts.
-
-    Raises:
-        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
-    """
+    """The block `sources` of a table with `PAIRED_COLUMNS` and `source`, whatever its parts."""
     table = checked_table(predictions, (*PAIRED_COLUMNS, "source"), may_be_blank=("source",))
     return _within_sources(predictions_of(table), n_resamples=n_resamples, seed=seed)
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Read and check an `evaluation.json`.
-
-    Raises:
-        EvaluationError: it is missing, is not JSON, or is not an evaluation of this schema in this class order.
-    """
+    """Read and check an `evaluation.json`; EvaluationError where it is missing, damaged, or of another schema or class order."""
     return validated(read_json(path, EvaluationError), str(path))
 
 
 def validated(value: Any, name: str = "The evaluation") -> dict[str, Any]:
-    """Give back `value` if it is an evaluation of this schema in this class order.
-
-    Raises:
-        EvaluationError: it is not; `name` says in the sentence what it is.
-    """
+    """Give back `value` if it is an evaluation of this schema in this class order, else raise EvaluationError with its name."""
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         schema = value.get("schema") if isinstance(value, dict) else None
         raise EvaluationError(f"{name} has the schema {schema!r}; this version reads {SCHEMA}. {_AGAIN}")

@@ -21,12 +21,8 @@ _INDEPENDENT = "Images are taken as independent of each other."
 def repeated_summary(rows: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
     """Summarise the figures of repetitions (name -> figure), such as a cross-validation with several seeds.
 
-    Returns:
-        name -> `mean`, `sd` (n - 1 in the denominator; None for one repetition), `lowest`, `highest`; all None where a
-        repetition has no figure (None or NaN).
-
-    Raises:
-        EvaluationError: there is no row, or the names differ.
+    name -> `mean`, `sd` (n - 1 in the denominator; None for one repetition), `lowest`, `highest`; all None where a repetition has
+    no figure (None or NaN). EvaluationError where there is no repetition, or their names differ.
     """
     if not rows or any(set(row) != set(rows[0]) for row in rows):
         raise EvaluationError(
@@ -43,9 +39,6 @@ def shares_by_finding(table: pd.DataFrame, threshold: float) -> dict[str, dict[s
     Returns:
         finding -> `n`, `called_covid` (images of any label) and, of those that have the label, `sensitivity` of covid and
         `specificity` of non_covid, metrics with Wilson's interval; the most frequent finding first.
-
-    Raises:
-        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     blank = {name: table[name].replace("", None) for name in ("finding", "label") if name in table.columns}
     table = checked_table(table.assign(**blank), _FINDING_COLUMNS, may_be_blank=("finding", "label"))
@@ -62,9 +55,6 @@ def paired_metrics(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: 
 
     The same images with the same seed are resampled alike, whatever was predicted of them. Without `source` the figure within
     a source is undefined.
-
-    Raises:
-        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     images = predictions_of(checked_table(predictions, PAIRED_COLUMNS))
     found = estimates.area_metrics(images, n_resamples=n_resamples, seed=seed)

@@ -25,10 +25,8 @@ TYPICAL, NEGATIVE = "typical", "negative"
 def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """Typical appearance of COVID-19 against negative for pneumonia, each image judged by a network that never saw its group.
 
-    Args:
-        table: one row an image of the left-out groups with `appearance` (`typical` or `negative`), `site`, `group`,
-            `original_width`, `original_height`, `probability_covid` and, of another model for comparison, `former` or NaN.
-        threshold: of the operating point.
+    The table has one row an image of the left-out groups with `appearance` (`typical` or `negative`), `site`, `group`,
+    `original_width`, `original_height`, `probability_covid` and, of another model for comparison, `former` or NaN.
 
     Returns:
         `images`, `patients`, metrics `roc_auc` (pairs within a group), `same_size_auc`, `sensitivity`, `specificity`; `ece`;

@@ -23,14 +23,8 @@ def whom_blocks(
 ) -> dict[str, Any]:
     """Measure the blocks `subgroups` and `cohort` of the predictions' evaluation; none where neither folder is given.
 
-    Args:
-        predictions: as of `predictions.csv`.
-        evaluation: of these predictions.
-        dataset: the prepared dataset the model was trained on; None where it is not at hand, and there is no `cohort`.
-        collection: the folder with metadata.csv that it was prepared from, which knows more of the images than the dataset.
-
-    Raises:
-        DatasetError: the dataset or the collection cannot be read.
+    Without the prepared dataset that the model was trained on there is no `cohort`. The collection is the folder with
+    metadata.csv that it was prepared from, which knows more of the images. DatasetError where one of them cannot be read.
     """
     if dataset is None and collection is None:
         return {}

@@ -21,16 +21,11 @@ KINDS = (MISSED, FALSE_ALARM)
 
 
 def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.DataFrame:
-    """List the images of a part that are called wrongly at a threshold in [0, 1]; none where there is no mistake.
+    """List the images of a part that are called wrongly at a threshold in [0, 1], the most confident first, then by file name.
 
-    Returns:
-        The columns of `predictions` (`filename`, `label`, `part`, `probability_covid`, and any further ones), then `kind` (one of
-        `KINDS`), `confidence` (in [0, 1]; see the module's docstring) and `subgroup_column(group)` for every grouping that the
-        predictions tell: the group of the image, named among all images of the part, NA where it has none. The most confident
-        first, then by file name, numbered from 0.
-
-    Raises:
-        EvaluationError: columns, the part, values or the threshold are missing or wrong, or an image occurs twice.
+    To the columns of `predictions` (`filename`, `label`, `part`, `probability_covid`, and any further ones) come `kind` (one of
+    `KINDS`), `confidence` (in [0, 1]; see the module's docstring) and `subgroup_column(group)` for every grouping that the
+    predictions tell: the group of the image, named among all images of the part, NA where it has none.
     """
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")

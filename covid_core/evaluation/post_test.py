@@ -90,9 +90,7 @@ def answers_of(evaluation: Mapping[str, Any], *, three_way: bool) -> tuple[Answe
     """The answers of a model as its evaluation measured them, covid first; intervals are from resampling patients.
 
     Of a model that may abstain they are those of cross-fitted three-way decisions, else those at the operating point.
-
-    Raises:
-        EvaluationError: the evaluation does not say how often the answers are given, as with images of one class only.
+    EvaluationError where it was not measured how often they are given, as with images of one class only.
     """
     if three_way:
         measured = evaluation.get("three_way", {}).get("answers")
@@ -121,8 +119,7 @@ def answers_of(evaluation: Mapping[str, Any], *, three_way: bool) -> tuple[Answe
 def read(answers: Sequence[Answer], decision: Decision, prevalence: float) -> Reading:
     """Say what one of a model's answers means, at the share of people like the patient who have COVID-19.
 
-    Raises:
-        EvaluationError: the prevalence is not in (0, 1), or the model has no such answer.
+    EvaluationError where that is not in (0, 1), or the model has no such answer.
     """
     if not 0 < prevalence < 1:
         raise EvaluationError(

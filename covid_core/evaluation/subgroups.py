@@ -66,18 +66,12 @@ def subgroup_block(
     n_resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The block `subgroups` of `evaluation.json`.
+    """The block `subgroups` of `evaluation.json`: rows by grouping and within it as `ordered_names`.
 
     The predictions have `PAIRED_COLUMNS`, `part`, and whichever of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`)
-    and `severity` (0 to 8) are known.
-
-    Returns:
-        Rows by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `films`, `patients`, `covid`,
-        `non_covid` (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`. `few` says that a figure rests
-        on fewer than `FEW_IMAGES` images of a class; a class without any image does not count, its figures are undefined.
-
-    Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
+    and `severity` (0 to 8) are known. A row has `group` (a key of `GROUPINGS`), `name`, `films`, `patients`, `covid`, `non_covid`
+    (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`. `few` says that a figure rests on fewer than
+    `FEW_IMAGES` images of a class; a class without any image does not count, its figures are undefined.
     """
     table = checked_table(predictions, (*PAIRED_COLUMNS, "part"), part=part)
     rows = []

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.figures.marks import in_one_line
+from covid_core.figures.marks import in_one_line, name_rows
 from covid_core.figures.theme import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES
 
@@ -40,9 +40,7 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
     figure.update_xaxes(title=f"{axis.capitalize()} (n = {sum(counts)})", range=[0, 1.15 * max([*counts, 1])])
     # Positions, not names, make the axis: two long names cut short may look alike and must not share a bar.
     labels = [in_one_line(CLASS_TITLES.get(name, name), _LONGEST_NAME) for name in names]
-    figure.update_yaxes(
-        title=title, autorange="reversed", tickvals=list(range(len(names))), ticktext=labels, showgrid=False
-    )
+    name_rows(figure, title, labels)
     return framed(figure, height=110 + 34 * max(len(names), 1))
 
 
@@ -74,11 +72,8 @@ def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
 def flow(steps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
     """Draw the cohort flow: what remains after each step in images and patients, and what was left out on the way.
 
-    Args:
-        steps: the content of `flow.json`, from the whole table to the cohort; each with `reason`, `images`, `patients`
-            (remaining), `excluded_images` and `excluded_patients`.
-        parts: what the cohort is divided into, drawn side by side below it; each with `title`, `images`, `patients` and
-            `by_class`: {class: {`images`, `patients`}}.
+    The steps are those of `flow.json`, from the whole table to the cohort. The parts that the cohort is divided into stand
+    below it; each has `title`, `images`, `patients` and `by_class`: {class: {`images`, `patients`}}.
     """
     figure, rows = go.Figure(), list(range(len(steps)))
     texts = [*(_flow_text(step, row) for row, step in enumerate(steps)), *(_part_text(part) for part in parts)]

@@ -8,18 +8,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from covid_core.evaluation.intervals import Band
-from covid_core.figures.marks import (
-    Metric,
-    complement,
-    draw_band,
-    draw_cross,
-    draw_line,
-    draw_operating_point,
-    in_lines,
-    in_one_line,
-    tick_step,
-    with_interval,
-)
+from covid_core.figures import marks
 from covid_core.figures.theme import ACCENT, ACCENT_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
@@ -40,15 +29,15 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
     counts = evaluation["counts"]["by_class"]
     if points is None:
-        say(figure, in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no image."))
+        say(figure, marks.in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no image."))
     else:
         _chance(figure, (0, 1), "chance")
         if band is not None:
-            draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
-        _roc_line(figure, points, f"AUC {with_interval(metrics['pooled_auc'])}", {"color": ACCENT, "width": 3})
-        draw_cross(
+            marks.draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
+        _roc_line(figure, points, f"AUC {marks.with_interval(metrics['pooled_auc'])}", {"color": ACCENT, "width": 3})
+        marks.draw_cross(
             figure,
-            complement(metrics["specificity"]),
+            marks.complement(metrics["specificity"]),
             metrics["sensitivity"],
             f"operating point {evaluation['threshold']:.2f}",
             ("false alarms", "sensitivity"),
@@ -66,17 +55,22 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
     figure, metrics, counts = go.Figure(), evaluation["metrics"], evaluation["counts"]
     precision = metrics["pr_auc"]
     if precision["value"] is None:
-        say(figure, in_lines(precision["note"] or "No curve: a class has no image."))
+        say(figure, marks.in_lines(precision["note"] or "No curve: a class has no image."))
     elif band is None:
-        say(figure, in_lines("No curve: the predictions on the single images are missing."))
+        say(figure, marks.in_lines("No curve: the predictions on the single images are missing."))
     else:
         _chance(figure, (counts["prevalence"],) * 2, f"chance {counts['prevalence']:.2f}")
-        draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
+        marks.draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
         hover = "precision %{y:.2f}<br>recall %{x:.2f}<extra></extra>"
-        draw_line(
-            figure, band.x, band.value, f"AP {with_interval(precision)}", {"color": ACCENT, "width": 3}, hover=hover
+        marks.draw_line(
+            figure,
+            band.x,
+            band.value,
+            f"AP {marks.with_interval(precision)}",
+            {"color": ACCENT, "width": 3},
+            hover=hover,
         )
-        draw_cross(
+        marks.draw_cross(
             figure,
             metrics["sensitivity"],
             metrics["ppv"],
@@ -114,10 +108,10 @@ def score_histogram(
             ),
         )
     if shipped is None or shipped == threshold:
-        draw_operating_point(figure, threshold)
+        marks.draw_operating_point(figure, threshold)
     else:
-        draw_operating_point(figure, threshold, name="chosen")
-        draw_operating_point(figure, shipped, name="the model's own", dash="dot")
+        marks.draw_operating_point(figure, threshold, name="chosen")
+        marks.draw_operating_point(figure, shipped, name="the model's own", dash="dot")
     if not labels.size:
         say(figure, "No image.")
     highest = max(*most.values(), 1)
@@ -134,7 +128,7 @@ def score_histogram(
     return framed(figure, height=340)
 
 
-def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) -> go.Figure:
+def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, marks.Metric]]) -> go.Figure:
     """Draw the ROC curves of several models in one plot, the first one emphasised; distinguished by dash and by colour.
 
     Of each model it takes its name, the `roc` and an AUC of its evaluation. A model without a curve is named in the legend. Up
@@ -148,9 +142,9 @@ def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) 
             "dash": _DASHES[position % len(_DASHES)],
             "width": 2 if position else 4,
         }
-        title = in_one_line(name, _LONGEST_NAME)
+        title = marks.in_one_line(name, _LONGEST_NAME)
         title = title if position else f"<b>{title}</b>"
-        _roc_line(figure, points, f"{title}<br>AUC {with_interval(auc)}, n = {auc['n']} images", look)
+        _roc_line(figure, points, f"{title}<br>AUC {marks.with_interval(auc)}, n = {auc['n']} images", look)
     if not curves:
         say(figure, "No model has a ROC curve.")
     figure.update_xaxes(title="1 - specificity (share of the other images)", range=_SHARES)
@@ -176,10 +170,10 @@ def _roc_line(figure: go.Figure, points: Mapping[str, Any] | None, name: str, li
 
 
 def _chance(figure: go.Figure, y: tuple[float, float], name: str | None) -> None:
-    draw_line(figure, [0, 1], y, name, {"color": NEUTRAL, "dash": "dot"})
+    marks.draw_line(figure, [0, 1], y, name, {"color": NEUTRAL, "dash": "dot"})
 
 
 def _count_ticks(most: int) -> list[int]:
     """Round counts on both sides of 0, at most three on each."""
-    step = tick_step(most, 3)
+    step = marks.tick_step(most, 3)
     return [sign * count for sign in (-1, 1) for count in range(step, most + 1, step)] + [0]

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.dataset.summaries import Missingness
-from covid_core.figures.marks import in_one_line, tick_step
+from covid_core.figures.marks import in_one_line, name_rows, tick_step
 from covid_core.figures.theme import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label, label_of_finding
 
@@ -157,9 +157,7 @@ def answers(table: pd.DataFrame) -> go.Figure:
     total = int(table.sum(axis=1).max()) if len(table) else 0
     figure.update_layout(barmode="stack", bargap=0.25, legend_traceorder="normal")
     figure.update_xaxes(title=f"Images (n = {total})", range=[0, max(total, 1)])
-    figure.update_yaxes(
-        title="Outcome", range=[len(rows) - 0.5, -0.5], tickvals=rows, ticktext=list(table.index), showgrid=False
-    )
+    name_rows(figure, "Outcome", list(table.index), range=[len(rows) - 0.5, -0.5])
     return framed(figure, height=120 + 34 * max(len(rows), 1))
 
 
@@ -197,14 +195,7 @@ def missing_map(missing: Missingness) -> go.Figure:
         tickfont={"size": 11},
         tickangle=0,
     )
-    figure.update_yaxes(
-        title="Column",
-        autorange="reversed",
-        tickvals=list(range(len(names))),
-        ticktext=names,
-        tickfont={"size": 11},
-        showgrid=False,
-    )
+    name_rows(figure, "Column", names, tickfont={"size": 11})
     return framed(figure, height=120 + 20 * max(len(names), 1))
 
 

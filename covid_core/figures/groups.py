@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.figures.discrimination import SERIES
-from covid_core.figures.marks import Metric, draw_line, error_bars, in_lines, in_one_line, with_interval
+from covid_core.figures.marks import Metric, draw_line, error_bars, in_lines, in_one_line, name_rows, with_interval
 from covid_core.figures.theme import ACCENT, NEUTRAL, framed
 
 _LONGEST_NAME = 28  # characters of the name of a row at 400 px
@@ -73,14 +73,8 @@ def forest(
     figure.update_xaxes(
         title=in_lines(f"{measure}, 95% CI", _MEASURE_LINE), range=[limits[0] - margin, limits[1] + margin]
     )
-    figure.update_yaxes(
-        title="Group (n = its images)",
-        range=[lowest, -1.5],
-        tickvals=list(range(len(slots))),
-        ticktext=[_forest_name(slot) for slot in slots],
-        tickfont={"size": 11},
-        showgrid=False,
-    )
+    labels = [_forest_name(slot) for slot in slots]
+    name_rows(figure, "Group (n = its images)", labels, range=[lowest, -1.5], tickfont={"size": 11})
     return framed(figure, height=150 + 22 * len(slots)).update_layout(margin_r=44)
 
 
@@ -101,14 +95,9 @@ def areas(rows: Sequence[AreaRow]) -> go.Figure:
         dtick=0.1,
         tickformat=".1f",
     )
-    figure.update_yaxes(
-        title="Given by (n = its images)",
-        range=[len(rows) - 0.5, -0.75],
-        tickvals=list(range(len(rows))),
-        ticktext=[f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)],
-        tickfont={"size": 11},
-        showgrid=False,
-    )
+    labels = [f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)]
+    bounds = [len(rows) - 0.5, -0.75]
+    name_rows(figure, "Given by (n = its images)", labels, range=bounds, tickfont={"size": 11})
     most = max((name.count("<br>") + 1 for name in names), default=1)
     return framed(figure, height=150 + max(len(rows), 1) * max(44, 8 + _LINE * most)).update_layout(margin_r=44)
 
@@ -144,15 +133,9 @@ def distributions(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
     figure.update_xaxes(
         title=in_lines(f"Share of the {axis} of each part (%)", _MEASURE_LINE), range=[0, 1.12 * max(largest, 1)]
     )
-    figure.update_yaxes(
-        title=title,
-        range=[len(table) - 0.5, -0.5],
-        tickvals=positions,
-        ticktext=[in_one_line(str(one), _LONGEST_NAME) for one in table.index],
-        tickfont={"size": 11},
-        ticklabelstandoff=4,
-        showgrid=False,
-    )
+    labels = [in_one_line(str(one), _LONGEST_NAME) for one in table.index]
+    bounds = [len(table) - 0.5, -0.5]
+    name_rows(figure, title, labels, range=bounds, tickfont={"size": 11}, ticklabelstandoff=4)
     bars = max(len(table.columns), 1) * max(len(table), 1)
     return framed(figure, height=130 + 12 * max(len(table), 1) + 16 * bars)
 

@@ -52,6 +52,12 @@ def draw_diamond(figure: go.Figure, x: float, y: float, colour: str, *, hover: s
     )
 
 
+def name_rows(figure: go.Figure, title: str, names: Sequence[str], **look: Any) -> None:
+    """Name rows that lie at 0, 1, ... from top to bottom; `look` may give their range."""
+    look = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, **look}
+    figure.update_yaxes(title=title, **({} if "range" in look else {"autorange": "reversed"}), **look)
+
+
 def prevalence_axis(figure: go.Figure, title: str, lowest: float, highest: float) -> None:
     """Make the horizontal axis one of prevalences in per cent, on a logarithmic scale."""
     figure.update_xaxes(
@@ -65,7 +71,8 @@ def prevalence_axis(figure: go.Figure, title: str, lowest: float, highest: float
 
 def tick_step(most: int, steps: int) -> int:
     """The smallest of 1, 2, 5, 10, 20, 50 and so on that reaches a number in so many steps."""
-    return next(factor * 10**power for power in range(9) for factor in (1, 2, 5) if steps * factor * 10**power >= most)
+    powers = [int(10**power) for power in range(9)]
+    return next(factor * power for power in powers for factor in (1, 2, 5) if steps * factor * power >= most)
 
 
 def error_bars(metrics: Sequence[Metric], colour: str, width: int = 0) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
 from covid_core.evaluation.post_test import SCALE, Group, Reading, curve
 from covid_core.evaluation.post_test_words import percent, whole
-from covid_core.figures.marks import draw_band, draw_diamond, draw_line, prevalence_axis
+from covid_core.figures.marks import draw_band, draw_diamond, draw_line, name_rows, prevalence_axis
 from covid_core.figures.theme import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
@@ -33,13 +33,7 @@ def people_bars(reading: Reading) -> go.Figure:
         )
     figure.update_layout(barmode="stack", legend_traceorder="normal", bargap=0.35)
     figure.update_xaxes(title=f"People, of {whole(reading.people.total)}", rangemode="tozero")
-    figure.update_yaxes(
-        title="Answer",
-        autorange="reversed",
-        tickvals=positions,
-        ticktext=[_row(group, reading.answer.decision) for group in groups],
-        showgrid=False,
-    )
+    name_rows(figure, "Answer", [_row(group, reading.answer.decision) for group in groups])
     return framed(figure, height=90 + 45 * len(groups))
 
 

@@ -59,21 +59,13 @@ def default_options(record: Record, others: tuple[Record, ...] = ()) -> ReportOp
 
 
 def chapter(name: str, options: ReportOptions) -> Chapter:
-    """Make the chapter of this name, one of `CHAPTERS`.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
-    """
+    """Make the chapter of this name, one of `CHAPTERS`."""
     title, make = _CHAPTERS[name]
     return Chapter(name, title, make(options))
 
 
 def build_report(options: ReportOptions) -> Report:
-    """Put head and chapters together.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
-    """
+    """Put head and chapters together."""
     evaluation = options.record.evaluation
     return Report(
         title=f"Model report: {options.record.name}",

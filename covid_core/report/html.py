@@ -32,13 +32,10 @@ _SHORT = 24  # characters of a text that reads well in a narrow column
 
 
 def report_html(report: Report) -> str:
-    """Lay a report out as one HTML file, to be saved as UTF-8.
+    """Lay a report out as one HTML file, to be saved as UTF-8; ValueError as of `check_names`.
 
     It follows the reader's light or dark setting, fits a telephone and A4 paper, and gives every table as CSV and every chart
     as PNG and SVG without a server.
-
-    Raises:
-        ValueError: a name does not keep to the contract of `covid_core.report.document`.
     """
     tables = named_tables(report)
     charts = [chart for chapter in report.chapters for chart in chapter.charts()]
@@ -84,11 +81,7 @@ def report_html(report: Report) -> str:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a report to an HTML file; a former file there is replaced once the new one is complete.
-
-    Raises:
-        EvaluationError: the name does not end in `.html`.
-    """
+    """Write a report to a file that ends in `.html` (else EvaluationError), once it is complete; a former one is replaced."""
     if path.suffix.lower() != ".html":
         raise EvaluationError(f"A report is written as .html; a browser prints it to PDF. Received: {path.name!r}")
     with written_aside(path) as aside:
@@ -226,11 +219,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _inline(script: str) -> str:
-    """A script as it stands in the file; a parser reads every line end as a newline, and the policy's hash is taken of that.
-
-    Raises:
-        ValueError: it would end, or hide the end of, the element it stands in.
-    """
+    """A script as it stands in the file; a parser reads every line end as a newline, and the policy's hash is taken of that."""
     if re.search(r"</script|<!--", script, re.IGNORECASE):
         raise ValueError("A script to be inlined must contain neither `</script` nor `<!--`.")
     return script.replace("\r\n", "\n").replace("\r", "\n")

@@ -204,11 +204,7 @@ def _bins_before(record: Record) -> list[ReliabilityBin]:
 def _compared(record: Record, other: Record, name: str) -> list[Item]:
     """Two models on the images that both were judged on, as a table of that name."""
     try:
-        found = compare(
-            record.predictions,
-            other.predictions,
-            **_resampling(record),
-        )
+        found = compare(record.predictions, other.predictions, **_resampling(record))
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
     if found.auc_first is None:

@@ -44,9 +44,8 @@ class Record:
 def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
     """Read what a verified bundle holds beside the model; the folder of a collection describes its images.
 
-    Raises:
-        DatasetError: the collection cannot be read.
-        EvaluationError: its evaluation or its predictions cannot be read, or do not fit each other.
+    DatasetError where the collection cannot be read, EvaluationError where the evaluation and its predictions cannot, or do not
+    fit each other.
     """
     evaluation = read_evaluation(bundle.file("evaluation.json"))
     history, problem = _history(bundle)

@@ -5,13 +5,7 @@ from sklearn import metrics as reference
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.predictions import Predictions
-
-
-def images_from(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> Predictions:
-    names = np.arange(len(labels)) if patients is None else patients
-    truth, probability = np.asarray(labels, bool), np.asarray(scores, float)
-    groups = names.astype(str)
-    return Predictions(truth, probability >= 0.5, probability, groups, groups, np.full(len(truth), ""), None)
+from tests.evaluation.made_up import images_from
 
 
 def random_images(seed: int, n: int = 200, patients: int = 120) -> Predictions:

@@ -141,14 +141,6 @@ def test_weighted_to_equal_classes_the_share_of_a_bin_is_that_of_equally_common_
     assert all(one.lower < 0.5 < one.upper for one in bins)
 
 
-def test_one_class_alone_cannot_be_weighted() -> None:
-    labels = np.ones(5, bool)
-    assert calibration.brier_score(labels, np.full(5, 0.5), prevalence=0.5) is None
-    assert calibration.brier_score(labels, np.full(5, 0.5)) == 0.25
-    assert calibration.reliability_bins(labels, np.full(5, 0.5), prevalence=0.5) == []
-    assert calibration.expected_calibration_error([]) is None
-
-
 def line_by_other_means(labels: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """Intercept at slope 1 as the root of the mean error, slope from scikit-learn."""
     logits = np.log(probability / (1 - probability))

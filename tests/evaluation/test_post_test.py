@@ -15,16 +15,13 @@ from covid_core.evaluation.intervals import Estimate, wilson
 from covid_core.evaluation.post_test import Answer, answers_of, curve, people, read
 from covid_core.evaluation.post_test_words import (
     PREVALENCES,
-    accuracy_sentence,
-    curve_words,
     elsewhere_sentence,
     natural_frequency_sentences,
-    people_words,
     percent,
     prevalence_choices,
     prevalence_label,
-    probability_in_words,
 )
+from tests.evaluation.made_up import predictions
 
 UNDEFINED = Estimate(None, None, None, "none", 0).to_json()
 LIVER_SCANS = ((54, 32), (27, 231))
@@ -76,19 +73,7 @@ def cross_validated() -> pd.DataFrame:
     group = np.repeat(np.arange(600), np.arange(600) % 2 + 1)
     covid = (rng.random(600) < 0.6)[group]
     logits = rng.normal(size=600)[group] + 0.5 * rng.normal(size=group.size) + 1.6 * (covid - 0.5)
-    probability = 1 / (1 + np.exp(-logits))
-    return pd.DataFrame(
-        {
-            "filename": [f"{number}.png" for number in range(group.size)],
-            "patientid": group.astype(str),
-            "group": group.astype(str),
-            "label": np.where(covid, "covid", "non_covid"),
-            "part": "out_of_fold",
-            "fold": group % 5,
-            "probability_raw": probability,
-            "probability_covid": probability,
-        }
-    )
+    return predictions(covid, 1 / (1 + np.exp(-logits)), group, part="out_of_fold", fold=group % 5)
 
 
 @cache
@@ -172,13 +157,6 @@ def test_an_evaluation_without_three_measured_answers_names_the_command_that_mea
         answers_of({"model": "net", **block}, three_way=True)
 
 
-def test_a_model_that_abstains_on_every_image_has_an_answer_that_changes_nothing() -> None:
-    answers = three_answers((0, 100, 0), (0, 100, 0))
-    assert read(answers, "indeterminate", 0.3).probability.value == pytest.approx(0.3)
-    assert probability_in_words(read(answers, "covid", 0.3)) == "not known"
-    assert people(answers, 0.3).given("indeterminate").total == 1000
-
-
 def test_an_answer_that_no_image_without_covid_got_has_no_ratio_and_says_so() -> None:
     truth = np.arange(200) % 2 == 0
     # Every covid image is above every other one, so that no other image is called.
@@ -259,13 +237,6 @@ def test_an_indeterminate_image_leaves_the_probability_where_it_was() -> None:
     assert "about as common with COVID-19 as without (likelihood ratio 1.00, 95% CI 0.67 to 1.33)" in third
 
 
-@pytest.mark.parametrize(("ill", "well", "said"), [(60, 20, "more"), (20, 60, "less")])
-def test_a_band_that_tells_the_classes_apart_is_not_said_to_tell_nothing(ill: int, well: int, said: str) -> None:
-    answers = three_answers((90 - ill, ill, 10), (10, well, 90 - well))
-    sentence = natural_frequency_sentences(read(answers, "indeterminate", 0.1))[-1]
-    assert f"{said} common with COVID-19 than without (likelihood ratio {ill / well:.2f}, 95% CI " in sentence
-
-
 def test_a_call_of_a_model_that_may_abstain_says_how_often_it_does() -> None:
     answers = three_answers((63, 30, 7), (16, 20, 64))
     assert natural_frequency_sentences(read(answers, "covid", 0.1)) == (
@@ -301,18 +272,6 @@ def test_the_cohorts_prevalence_stands_in_its_place_and_is_marked() -> None:
     assert [prevalence_label(choice, 0.012) for choice in choices][5:8] == ["1%", "1.2% (cohort)", "1.5%"]
 
 
-def test_what_the_result_rests_on_is_said_with_intervals() -> None:
-    low, high = wilson(231, 258), wilson(54, 86)
-    assert accuracy_sentence(two_answers(LIVER_SCANS)) == (
-        f"Sensitivity 90% (95% CI {low.lower:.0%} to {low.upper:.0%}), "
-        f"specificity 63% (95% CI {high.lower:.0%} to {high.upper:.0%})."
-    )
-    sentence = accuracy_sentence(three_answers((63, 30, 7), (16, 20, 64)))
-    assert sentence.startswith("Images with COVID-19 are called: COVID-19 63% (")
-    assert ", indeterminate 30% (" in sentence
-    assert "Other images: COVID-19 16% (" in sentence
-
-
 def test_how_much_worse_it_is_elsewhere_is_said_beside_the_same_figures_at_home() -> None:
     here = {"sensitivity": {"value": 0.77}, "specificity": {"value": 0.78}}
     there = {"sensitivity": {"value": 0.75}, "specificity": {"value": 0.65}}
@@ -322,16 +281,3 @@ def test_how_much_worse_it_is_elsewhere_is_said_beside_the_same_figures_at_home(
     assert elsewhere_sentence({"metrics": here}) is None
     unknown = {"sensitivity": {"value": None}, "specificity": {"value": 1}}
     assert elsewhere_sentence({"metrics": here, "left_out_sources": unknown}) is None
-
-
-def test_the_charts_are_said_in_words() -> None:
-    reading = read(three_answers((63, 30, 7), (16, 20, 64)), "covid", 0.1)
-    assert people_words(reading) == (
-        "Bars of 1000 people, 100 with COVID-19: called COVID-19 207, of whom 63 with COVID-19; indeterminate 210, of whom 30 "
-        "with COVID-19; called not COVID-19 583, of whom 7 with COVID-19."
-    )
-    assert curve_words(reading) == (
-        "Curve of the probability of COVID-19 after an image that is called COVID-19, over the prevalence from 0.1% to 90%: "
-        f"at 10% it is {probability_in_words(reading)}."
-    )
-    assert probability_in_words(reading).startswith("30% (95% CI ")

@@ -12,24 +12,7 @@ from covid_core.errors import EvaluationError
 from covid_core.evaluation.estimates import METRICS
 from covid_core.evaluation.evaluate import evaluate, read_evaluation, source_table, validated
 from covid_core.evaluation.summary import summary_lines, verdict
-
-
-def predictions(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray | None = None, part: str = "test"
-) -> pd.DataFrame:
-    """A predictions table; without `patients`, each image is of a patient of its own."""
-    patients = np.arange(len(labels)) if patients is None else patients
-    return pd.DataFrame(
-        {
-            "filename": [f"{part}_{index}.png" for index in range(len(labels))],
-            "patientid": patients.astype(str),
-            "group": patients.astype(str),
-            "label": np.where(labels, "covid", "non_covid"),
-            "part": part,
-            "probability_raw": probability,
-            "probability_covid": probability,
-        }
-    )
+from tests.evaluation.made_up import predictions
 
 
 def random_predictions(n: int, patients: int, seed: int = 0) -> pd.DataFrame:
@@ -83,19 +66,6 @@ def test_a_known_predictor_gives_a_known_evaluation() -> None:
         "ppv": 20,
         "npv": 34,
     }
-
-
-def test_exchanging_the_classes_exchanges_sensitivity_and_specificity() -> None:
-    table = known_predictions()
-    table["label"] = table["label"].map({"covid": "non_covid", "non_covid": "covid"})
-    table["probability_covid"] = 1 - table["probability_covid"]
-    evaluation = evaluate(table, model="exchanged", threshold=0.5, n_resamples=200)
-
-    assert evaluation["confusion_matrix"] == [[18, 17], [2, 17]]
-    assert evaluation["metrics"]["sensitivity"]["value"] == pytest.approx(17 / 19)
-    assert evaluation["metrics"]["specificity"]["value"] == pytest.approx(18 / 35)
-    assert evaluation["classification_report"]["non_covid"]["precision"] == pytest.approx(18 / 20)
-    assert evaluation["classification_report"]["covid"]["precision"] == pytest.approx(17 / 34)
 
 
 def test_values_agree_with_scikit_learn_on_random_images() -> None:
@@ -177,17 +147,6 @@ def test_a_single_image_is_enough_not_to_crash() -> None:
     json.dumps(evaluation, allow_nan=False)
     assert verdict(evaluation).startswith("On 1 test image of 1 patient the model found 1 of 1 COVID-19 image (")
     summary_lines(evaluation)
-
-
-def test_counts_name_images_and_patients_of_each_class() -> None:
-    table = predictions(np.array([True, True, False, False]), np.full(4, 0.5), np.array([1, 1, 1, 2]))
-    counts = evaluate(table, model="m", threshold=0.5, n_resamples=10)["counts"]
-    assert counts == {
-        "images": 4,
-        "patients": 2,
-        "prevalence": 0.5,
-        "by_class": {"non_covid": {"images": 2, "patients": 2}, "covid": {"images": 2, "patients": 1}},
-    }
 
 
 @pytest.mark.parametrize(

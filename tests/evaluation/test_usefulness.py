@@ -5,12 +5,7 @@ from sklearn.metrics import confusion_matrix
 from covid_core.evaluation.decision_curve import DecisionCurve, decision_curve, shifted_by, useful_range
 from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.predictions import Predictions
-
-
-def images_from(labels, scores, *, patients=None, prevalence: float | None = None) -> Predictions:
-    truth, probability = np.asarray(labels, bool), np.asarray(scores, float)
-    groups = np.asarray(np.arange(len(truth)) if patients is None else patients).astype(str)
-    return Predictions(truth, probability >= 0.5, probability, groups, groups, np.full(len(truth), ""), prevalence)
+from tests.evaluation.made_up import images_from
 
 
 def random_images(seed: int = 0, n: int = 150) -> Predictions:

@@ -177,17 +177,8 @@ def test_what_is_missing_names_a_command_that_the_parser_takes(model: str) -> No
 @pytest.mark.parametrize(
     "block",
     [
-        "baselines",
-        "lungs",
-        "left_out_sources",
-        "seeds",
-        "original_protocol",
-        "three_way",
-        "ensemble",
-        "external",
-        "gate",
-        "subgroups",
-        "cohort",
+        *("baselines", "lungs", "left_out_sources", "seeds", "original_protocol", "three_way", "ensemble", "external"),
+        *("gate", "subgroups", "cohort"),
     ],
 )
 def test_each_block_that_is_missing_is_a_caution_above_its_command(block: str) -> None:
@@ -253,12 +244,6 @@ def test_what_is_left_of_the_lungs_is_told_beside_chance(
         )
 
 
-def test_lungs_whose_figures_have_no_interval_stand_in_the_table_alone() -> None:
-    found = made("shortcuts", with_lungs(metric(0.7), metric(None)))
-    assert "With the lungs" not in words_of(found)
-    assert table_named(found, "lungs").iloc[2, 1] == "undefined. There is one class."
-
-
 def group(grouping: str, name: str, value: float | None, *, few: bool = False) -> dict[str, Any]:
     figure = metric(value) if value is None else metric(value, value - 0.1, value + 0.1)
     counts = {"films": 40, "patients": 20, "covid": 20, "non_covid": 20, "few": few}
@@ -322,16 +307,6 @@ def test_the_errors_are_counted_and_listed_and_a_perfect_model_has_none() -> Non
     ]
     perfect = made("failures", RECORDS["perfect"]())
     assert words_of(perfect) == "No image of this evaluation is called wrongly."
-
-
-def test_of_a_wrong_image_only_what_is_given_is_told() -> None:
-    known = {"finding": "Pneumonia", "view": "PA", "sex": None, "age": np.nan}
-    aged = {"finding": None, "view": "AP", "sex": "F", "age": 64.0}
-    rows = pd.DataFrame([known, aged] * 20)
-    table = scored(np.where(COVID, 0.1, 0.9)).assign(**{name: rows[name] for name in known})
-    listed = table_named(made("failures", record_of(table)), "errors").set_index("File")
-    assert listed.loc["film00.png", "Known"] == "Pneumonia, PA, radiopaedia.org"
-    assert listed.loc["film01.png", "Known"] == "AP, F, 64 years, www.eurorad.org"
 
 
 def test_the_recipe_leaves_out_what_was_not_set() -> None:

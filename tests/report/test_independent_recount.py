@@ -247,25 +247,6 @@ def test_every_rate_is_that_of_scikit_learn_in_the_record_and_in_the_table(
             assert says_interval(row["95% interval"], stored["lower"], stored["upper"]), metric
 
 
-@pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
-def test_the_classification_report_is_that_of_scikit_learn(
-    name: str, counted: Counted, threshold: float | None
-) -> None:
-    at = counted.shipped["threshold"] if threshold is None else threshold
-    rows = rows_of(shown(name, "operating-point", threshold), "classification-report")
-    expected = sk.classification_report(
-        counted.truth, counted.p >= at, target_names=["non_covid", "covid"], output_dict=True
-    )
-    for label, title in (("non_covid", "Not COVID-19"), ("covid", "COVID-19")):
-        if threshold is None:
-            stored = counted.shipped["classification_report"][label]
-            named = {**stored, "f1-score": stored["f1"]}
-            assert {key: named[key] for key in expected[label]} == pytest.approx(expected[label], abs=1e-12)
-        for column, key in (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1-score")):
-            assert says(rows[title][column], expected[label][key])
-        assert rows[title]["Images"] == str(int(expected[label]["support"]))
-
-
 def test_what_is_counted_in_images_and_patients_is_what_the_table_holds(name: str, counted: Counted) -> None:
     by_label = counted.table.groupby("label").agg(images=("filename", "nunique"), patients=("patientid", "nunique"))
     assert counted.shipped["counts"] == {
@@ -304,33 +285,6 @@ def test_the_areas_are_those_of_scikit_learn_and_of_pairs_counted_by_hand(name: 
         assert says_interval(row["95% interval"], stored["lower"], stored["upper"]), metric
 
 
-def area_within_folds(films: pd.DataFrame) -> float:
-    """Scikit-learn's area of each fold with both classes, weighted by its pairs; without folds that of all."""
-    parts = [part for _, part in films.groupby("fold")] if "fold" in films else [films]
-    parts = [part for part in parts if part["truth"].nunique() == 2]
-    areas = [sk.roc_auc_score(part["truth"], part["probability_covid"]) for part in parts]
-    return float(np.average(areas, weights=[part["truth"].sum() * (~part["truth"]).sum() for part in parts]))
-
-
-def test_the_area_of_each_source_is_that_of_scikit_learn(name: str, counted: Counted) -> None:
-    frame = counted.table.assign(truth=counted.truth).dropna(subset="source")
-    expected = {
-        source: films
-        for source, films in frame.groupby("source")
-        if len(films) >= 10 and films["truth"].nunique() == 2  # the fewest images that a source is shown for
-    }
-    assert {row["source"] for row in counted.shipped["sources"]} == set(expected)
-    rows = rows_of(shown(name, "shortcuts"), "sources")
-    for row in counted.shipped["sources"]:
-        films = expected[row["source"]]
-        covid = films["truth"].sum()
-        counts = len(films), covid, len(films) - covid, covid * (len(films) - covid)
-        assert tuple(row[key] for key in ("films", "covid", "non_covid", "pairs")) == counts
-        area = area_within_folds(films)
-        assert row["roc_auc"]["value"] == pytest.approx(area, abs=1e-12)
-        assert says(rows[row["source"]]["ROC AUC"].split(" ")[0], area)
-
-
 def test_the_roc_curve_has_the_points_of_scikit_learn(name: str, counted: Counted) -> None:
     fpr, tpr, thresholds = sk.roc_curve(counted.truth, counted.p, drop_intermediate=False)
     stored = counted.shipped["roc"]
@@ -343,13 +297,6 @@ def test_the_roc_curve_has_the_points_of_scikit_learn(name: str, counted: Counte
     point = trace_of(shown(name, "discrimination"), "roc", "operating point.*")
     called = counted.p >= counted.shipped["threshold"]
     assert (point.x[0], point.y[0]) == pytest.approx((called[~counted.truth].mean(), called[counted.truth].mean()))
-
-
-def test_the_precision_at_each_recall_is_that_of_scikit_learns_curve(name: str, counted: Counted) -> None:
-    precision, recall, _ = sk.precision_recall_curve(counted.truth, counted.p)
-    trace = trace_of(shown(name, "discrimination"), "precision-recall", "AP.*")
-    at_highest_threshold = [precision[np.flatnonzero(recall >= wanted - 1e-9)[-1]] for wanted in trace.x]
-    np.testing.assert_allclose(trace.y, at_highest_threshold, atol=1e-12)
 
 
 @lru_cache
@@ -523,20 +470,6 @@ def test_the_reliability_bins_hold_what_their_images_say(name: str, counted: Cou
         assert says(row["Mean predicted"], one["predicted"])
         assert says(row["Observed (weighted)"], one["observed"])
         assert row["Images"] == str(one["n"])
-
-
-def test_the_net_benefit_is_that_of_its_definition(name: str, counted: Counted) -> None:
-    prevalence = 0.1
-    trace = trace_of(shown(name, "in-your-clinic", None, prevalence), "decision-curve", "model")
-    odds = (
-        counted.p / (1 - counted.p) * (prevalence / (1 - prevalence)) / (counted.prevalence / (1 - counted.prevalence))
-    )
-    p = odds / (1 + odds)
-    for threshold in (0.1, 0.2, 0.5):
-        acts = p >= threshold
-        found, alarmed = prevalence * acts[counted.truth].mean(), (1 - prevalence) * acts[~counted.truth].mean()
-        (place,) = np.flatnonzero(np.isclose(trace.x, threshold))
-        assert trace.y[place] == pytest.approx(found - alarmed * threshold / (1 - threshold), abs=1e-12)
 
 
 def test_the_predictive_values_are_those_of_bayes_rule(name: str, counted: Counted) -> None:

@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from covid_core.evaluation.estimates import METRICS
@@ -13,6 +12,7 @@ from covid_core.report.tables import (
     confusion_table,
 )
 from covid_core.report.words import MEANINGS
+from tests.evaluation.made_up import predictions
 
 TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 
@@ -20,15 +20,8 @@ TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 @pytest.fixture(scope="module")
 def evaluation() -> dict[str, object]:
     """30 images of 30 patients with the four counts above."""
-    labels = ["non_covid"] * 20 + ["covid"] * 10
     called = [0.1] * TRUE_NEGATIVE + [0.9] * FALSE_POSITIVE + [0.2] * FALSE_NEGATIVE + [0.8] * TRUE_POSITIVE
-    number = np.arange(30)
-    table = pd.DataFrame(
-        {
-            **{"filename": [f"{n}.png" for n in number], "patientid": number.astype(str), "group": number},
-            **{"label": labels, "part": "test", "probability_raw": called, "probability_covid": called},
-        }
-    )
+    table = predictions(np.arange(30) >= 20, called)
     return evaluate(table, model="net", threshold=0.5, n_resamples=200)
 
 
