@@ -16,10 +16,10 @@ _CLOSE = 1e-9  # 58 of 200 images are at 0.29, whatever the last digit says
 
 
 def roc_band(images: Predictions, *, n_resamples: int, seed: int) -> Band | None:
-    """The ROC curve: sensitivity over the false positive rate, at 0, 0.01, ... 1, with 95 % bounds.
+    """The ROC curve: sensitivity over the false positive rate, at 0, 0.01, ... 1, with 95 % bounds; None without a class.
 
     Between two points of the empirical curve it is interpolated linearly, as its area is; where the curve rises without
-    further false positives, the value is the top of that step. None where a class has no image.
+    further false positives, the value is the top of that step.
     """
     if not images.has_both_classes():
         return None

@@ -133,10 +133,7 @@ def class_weights(labels: ArrayLike, prevalence: float | None) -> FloatArray:
 
 
 def brier_score(labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None) -> float | None:
-    """The mean squared difference of probability and outcome: 0 is perfect, 0.25 is what 0.5 for all images gives.
-
-    None without images or where one class alone was to be weighted.
-    """
+    """The mean squared difference of probability and outcome: 0 is perfect, 0.25 is what 0.5 for all images gives."""
     truth, values = labels_and_probability(labels, probability)
     score = float(weighted_brier(truth, values, np.ones((1, truth.size)), prevalence=prevalence)[0])
     return score if np.isfinite(score) else None

@@ -27,7 +27,7 @@ def cohort_block(
 
     `split` is as of `read_split`, with whichever of `sha256`, `duplicate`, `view`, `sex`, `age` and `source` there are, `flow`
     has the steps of `flow.json`. The `overlap` recorded there is not copied, but held against what is counted here. `folds` are
-    those of the images, on the index of `split`, of a model whose predictions are out of fold. EvaluationError where one has none.
+    those of the images, on the index of `split`, of a model judged out of fold. EvaluationError where one has none.
 
     Returns:
         - `flow`: [{`FLOW_KEYS`}], in order.

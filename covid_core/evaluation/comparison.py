@@ -20,7 +20,6 @@ from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, check
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
 _CLOSE = 1e-12
 
 

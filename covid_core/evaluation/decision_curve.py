@@ -14,7 +14,6 @@ from covid_core.evaluation.intervals import Band, totals_by_group
 from covid_core.evaluation.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
-
 _CLOSE = 1e-12  # rounding of the shift must not decide on an image that lies on a threshold
 
 
@@ -59,10 +58,7 @@ def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, 
 
 
 def useful_range(curve: DecisionCurve) -> list[tuple[float, float]]:
-    """The threshold probabilities at which the model is worth more than acting on all and than acting on none.
-
-    (lowest, highest) of each run of neighbouring thresholds, rising; the bounds of the curve are not looked at.
-    """
+    """(lowest, highest) of each run of threshold probabilities at which the model beats acting on all and acting on none."""
     better = curve.curve.value > np.maximum(curve.treat_all, 0) + _CLOSE
     turns = np.flatnonzero(np.diff(np.concatenate([[False], better, [False]]).astype(np.int8)))
     x = curve.curve.x

@@ -131,8 +131,7 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArr
 def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.str_], FloatArray]:
     """Add up the rows (n, k) of each group, so that a resample of groups need not go back to the images.
 
-    Returns:
-        The names of the groups (g,), in the order of `group_draws`, and float64 (g, k).
+    The names of the groups (g,) come in the order of `group_draws`, with float64 (g, k).
     """
     names, membership = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     rows = np.asarray(values, np.float64)

@@ -34,10 +34,7 @@ def is_called(probability_covid: ArrayLike, threshold: float) -> BoolArray:
 
 
 def confusion_matrix(labels: ArrayLike, called: ArrayLike) -> NDArray[np.int64]:
-    """Count images (n,) by reference standard and call, both true for covid.
-
-    int64 (2, 2); rows are the reference standard, columns the call, both in class order: `[[TN, FP], [FN, TP]]`.
-    """
+    """Count images (n,) by reference standard (rows) and call (columns), true for covid: int64 `[[TN, FP], [FN, TP]]`."""
     truth, call = flags("labels", labels), flags("called", called)
     if truth.shape != call.shape:
         raise ValueError(f"`labels` and `called` must have the same length. Received: {truth.size}, {call.size}")
@@ -67,10 +64,7 @@ def rates(matrix: ArrayLike) -> dict[str, FloatArray]:
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
-    """The area under the ROC curve, as the Mann-Whitney statistic: P(a covid image scores higher), a tie counting half.
-
-    None where a class has no image.
-    """
+    """The area under the ROC curve: P(a covid image scores higher), a tie counting half; None where a class has no image."""
     truth, values = flags("labels", labels), np.asarray(scores, np.float64)
     if truth.shape != values.shape or not np.isfinite(values).all():
         raise ValueError(f"`scores` must be {truth.size} finite numbers, one for each label. Received: {values!r}")

@@ -7,7 +7,6 @@ would rank one kind above the other wherever the threshold is not 0.5.
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
@@ -32,10 +31,12 @@ def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.Da
     table = checked_table(predictions, ("filename", "label", "part", "probability_covid"), part=part)
     probability = table["probability_covid"].to_numpy(np.float64)
     called, truth = metrics.is_called(probability, threshold), (table["label"] == COVID).to_numpy(np.bool_)
+    room = np.where(called, 1 - threshold, threshold)
+    confidence = np.divide(np.abs(probability - threshold), room, out=np.zeros_like(probability), where=room > 0)
     groups = {subgroup_column(group): names_of(table, group) for group in GROUPINGS if is_told(table, group)}
     listed = table.assign(
         kind=pd.Series(np.where(truth, MISSED, FALSE_ALARM), index=table.index, dtype="str"),
-        confidence=_confidence(probability, called, threshold),
+        confidence=confidence,
         **groups,
     )
     wrong: pd.DataFrame = listed[called != truth]
@@ -45,10 +46,7 @@ def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.Da
 def chosen(
     mistakes: pd.DataFrame, kind: str | None = None, group: str | None = None, name: str | None = None
 ) -> pd.DataFrame:
-    """Keep the mistakes of one kind, of one subgroup (`group` and `name` together), or both, in their order.
-
-    An image is in a group as in `subgroups.in_group`: false alarms are in every group of `RT-PCR` and in none of `Severity`.
-    """
+    """Keep the mistakes of one kind, of one subgroup (`group` and `name`, as `subgroups.in_group`), or both, in their order."""
     keep = np.ones(len(mistakes), np.bool_) if kind is None else (mistakes["kind"] == kind).to_numpy(np.bool_)
     if group is not None:
         keep = keep & in_group(mistakes[subgroup_column(group)], mistakes["label"], group, str(name))
@@ -65,9 +63,3 @@ def groups_of(mistakes: pd.DataFrame) -> dict[str, list[str]]:
 def subgroup_column(group: str) -> str:
     """The column of the mistakes that names the group of each image within a grouping."""
     return f"subgroup: {group}"
-
-
-def _confidence(probability: NDArray[np.float64], called: NDArray[np.bool_], threshold: float) -> NDArray[np.float64]:
-    """How far each call is from the threshold, as a share of the room on its side: (n,) in [0, 1]."""
-    room = np.where(called, 1 - threshold, threshold)
-    return np.divide(np.abs(probability - threshold), room, out=np.zeros_like(probability), where=room > 0)

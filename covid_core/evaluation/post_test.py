@@ -147,10 +147,7 @@ def probability_after(prevalence: ArrayLike, likelihood_ratio: float) -> NDArray
 
 
 def curve(answer: Answer, points: int = 121, *, through: float | None = None) -> Band:
-    """The probability after an answer over the whole scale of prevalences, which are evenly spaced in their logarithm.
-
-    Of one prevalence more, `through`, the curve has a point as well.
-    """
+    """The probability after an answer over the whole scale of prevalences, evenly spaced in their logarithm, and at `through`."""
     before = np.geomspace(*SCALE, points)
     if through is not None:
         before = np.unique(np.append(before, through))

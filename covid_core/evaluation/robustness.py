@@ -37,9 +37,8 @@ def robustness_block(
 ) -> dict[str, Any]:
     """Compare the calls at a threshold on changed images (name -> P (n,)) with those on the same images as they are.
 
-    Returns:
-        `images`, `sensitivity`, `specificity` as they are, and `changes`: one row each with `change`, `flipped` (share of calls
-        that differ), `sensitivity` and `specificity` (differences from the images as they are) and `mean_difference` of P.
+    `images`, `sensitivity`, `specificity` are those as they are. `changes` has one row each with `change`, `flipped` (share of
+    calls that differ), the differences of `sensitivity` and `specificity`, and `mean_difference` of P.
     """
     before = metrics.is_called(unchanged, threshold)
 

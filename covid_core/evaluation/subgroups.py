@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.evaluation import estimates, intervals, metrics
-from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, checked_table, predictions_of
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
@@ -88,10 +87,9 @@ def subgroup_block(
 
 
 def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accuracy") -> list[dict[str, Any]]:
-    """Sort rows of the block for a forest plot: the lowest value first, those without a value last, none left out.
+    """Sort rows of the block for a forest plot: the lowest value first, of equal ones that with more images, undefined ones last.
 
-    Of equal rows that with more images comes first. Rows with `few` keep their place: hiding them would hide where nothing is
-    known.
+    Rows with `few` keep their place: hiding them would hide where nothing is known.
     """
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, float, int]:
@@ -124,10 +122,7 @@ def ordered_names(names: "pd.Series[Any]", group: str) -> list[str]:
 
 
 def in_group(names: "pd.Series[Any]", labels: "pd.Series[Any]", group: str, name: str) -> NDArray[np.bool_]:
-    """Tell which images make up one group, from their `names_of` and labels: bool (n,).
-
-    Where the grouping shares images without COVID-19, they belong to it as well.
-    """
+    """Tell which images make up one group, with those without COVID-19 where the grouping shares them: bool (n,)."""
     belongs = (names == name).fillna(False).to_numpy(np.bool_)
     if GROUPINGS[group].non_covid == "shared":
         belongs = belongs | (labels == NON_COVID).to_numpy(np.bool_)
@@ -153,12 +148,16 @@ def _counts(images: Predictions) -> dict[str, Any]:
 
 def _figures(images: Predictions, grouping: Grouping, *, n_resamples: int, seed: int) -> dict[str, Any]:
     found = intervals.cluster_bootstrap(
-        lambda weights: _weighted(images, weights),
-        images.groups,
-        n_resamples=n_resamples,
-        seed=seed,
+        lambda weights: _weighted(images, weights), images.groups, n_resamples=n_resamples, seed=seed
     )
-    return {name: _honest(name, found[name], images, grouping).to_json() for name in SUBGROUP_METRICS}
+    figures = {}
+    for name in SUBGROUP_METRICS:
+        estimate = estimates.honest(name, found[name], images)
+        if estimate.value is None and grouping.non_covid == "none":
+            note = f"Not defined: only images with {CLASS_TITLES[COVID]} are in this grouping."
+            estimate = replace(estimate, note=note)
+        figures[name] = estimate.to_json()
+    return figures
 
 
 def _weighted(images: Predictions, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -166,14 +165,6 @@ def _weighted(images: Predictions, weights: NDArray[np.float64]) -> dict[str, ND
     values = metrics.rates(metrics.weighted_confusion(images.truth, images.called, weights))
     values["roc_auc"] = estimates.weighted_areas(images, weights)["roc_auc"]
     return {name: values[name] for name in SUBGROUP_METRICS}
-
-
-def _honest(name: str, estimate: Estimate, images: Predictions, grouping: Grouping) -> Estimate:
-    """Hold a metric to the images it rests on, and say why it is undefined."""
-    estimate = estimates.honest(name, estimate, images)
-    if estimate.value is None and grouping.non_covid == "none":
-        return replace(estimate, note=f"Not defined: only images with {CLASS_TITLES[COVID]} are in this grouping.")
-    return estimate
 
 
 def _texts(column: "pd.Series[Any]") -> "pd.Series[Any]":

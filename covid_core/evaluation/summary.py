@@ -57,10 +57,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
 
 
 def verdict(evaluation: Mapping[str, Any]) -> str:
-    """Say in one plain sentence what the figures show, the misses and false alarms as well as the hits.
-
-    Where the evaluation has baselines and one of them does better, the sentence goes on to say so.
-    """
+    """Say in one plain sentence what the figures show, and whether a baseline without pixels does better."""
     metrics = evaluation["metrics"]
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     clauses = []
@@ -80,10 +77,7 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
 
 
 def images_in_words(evaluation: Mapping[str, Any]) -> str:
-    """Which images were judged: `100 test images of 63 patients`.
-
-    Those of a cross-validation are `672 held-out images (each judged by a model that never saw its patient) of 412 patients`.
-    """
+    """Which images were judged: `100 test images of 63 patients`; those of a cross-validation are explained."""
     counts, part = evaluation["counts"], evaluation["part"]
     images = _plural(counts["images"], f"{part_in_words(part)} image")
     return f"{images}{_HELD_OUT if part == 'out_of_fold' else ''} of {_plural(counts['patients'], 'patient')}"
@@ -109,10 +103,7 @@ def interval(metric: Mapping[str, Any]) -> str:
 
 
 def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | None:
-    """Find the baseline that does best by a metric of which more is better; of those that do equally well, the first.
-
-    None where the metric is not defined for the model or for any baseline.
-    """
+    """Find the baseline that does best by a metric, of equal ones the first; None where the model or all of them lack it."""
     own = evaluation["metrics"][metric]["value"]
     found = {name: metrics.get(metric) for name, metrics in (evaluation.get("baselines") or {}).items()}
     defined = {name: one for name, one in found.items() if one and one["value"] is not None}

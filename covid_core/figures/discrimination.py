@@ -22,10 +22,7 @@ _LONGEST_NAME = 32  # characters of the name of a model in a legend
 
 
 def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
-    """Draw the ROC curve with the operating point and the line of chance; without a curve, the reason in its place.
-
-    The band bounds the sensitivity over 1 - specificity.
-    """
+    """Draw the ROC curve with the operating point, the line of chance and a band; without a curve, the reason in its place."""
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
     counts = evaluation["counts"]["by_class"]
     if points is None:
@@ -48,10 +45,7 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
 
 
 def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Figure:
-    """Draw precision over recall with the operating point and the line of chance; without a curve, the reason in its place.
-
-    The evaluation has no such curve of its own: it is that of the band.
-    """
+    """Draw precision over recall, which is the band's, with the operating point and chance; without it, the reason."""
     figure, metrics, counts = go.Figure(), evaluation["metrics"], evaluation["counts"]
     precision = metrics["pr_auc"]
     if precision["value"] is None:
@@ -115,7 +109,8 @@ def score_histogram(
     if not labels.size:
         say(figure, "No image.")
     highest = max(*most.values(), 1)
-    ticks = _count_ticks(highest)
+    step = marks.tick_step(highest, 3)
+    ticks = [sign * count for sign in (-1, 1) for count in range(step, highest + 1, step)] + [0]
     figure.update_layout(barmode="overlay", bargap=0.05)
     figure.update_xaxes(title=f"P(COVID-19), calibrated (n = {labels.size} images)", range=_SHARES)
     figure.update_yaxes(
@@ -171,9 +166,3 @@ def _roc_line(figure: go.Figure, points: Mapping[str, Any] | None, name: str, li
 
 def _chance(figure: go.Figure, y: tuple[float, float], name: str | None) -> None:
     marks.draw_line(figure, [0, 1], y, name, {"color": NEUTRAL, "dash": "dot"})
-
-
-def _count_ticks(most: int) -> list[int]:
-    """Round counts on both sides of 0, at most three on each."""
-    step = marks.tick_step(most, 3)
-    return [sign * count for sign in (-1, 1) for count in range(step, most + 1, step)] + [0]

@@ -14,6 +14,11 @@ from covid_core.figures.marks import draw_line
 from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
+_BIN = (
+    "%{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
+    "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
+)
+
 
 def confusion(matrix: ArrayLike) -> go.Figure:
     """Draw a confusion matrix (2, 2) of counts, rows reference standard, columns call, shaded by their share of the row."""
@@ -84,10 +89,7 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] = ()) -> go.Figure:
-    """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its images.
-
-    The bins before calibration are drawn open and in grey behind the others.
-    """
+    """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its images."""
     figure, content = go.Figure(), evaluation["reliability"]
     draw_line(figure, [0, 1], [0, 1], "ideal", {"color": NEUTRAL, "dash": "dot"})
     bins = content["bins"]
@@ -99,10 +101,7 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
             mode="markers",
             name="before calibration",
             marker={"color": NEUTRAL, "size": 9, "symbol": "circle-open"},
-            hovertemplate=(
-                "before calibration: %{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
-                "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
-            ),
+            hovertemplate=f"before calibration: {_BIN}",
         )
     if not bins:
         say(figure, "No bins: a class has no image.")
@@ -121,10 +120,7 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
             mode="markers",
             name=f"images in bins, 95% CI; ECE {content['ece']:.2f}",
             marker={"color": ACCENT, "size": [6 + 8 * (one["n"] / most) ** 0.5 for one in bins]},
-            hovertemplate=(
-                "%{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
-                "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
-            ),
+            hovertemplate=_BIN,
         )
     weighted = content["prevalence"]
     images = f"n = {evaluation['counts']['images']} images"

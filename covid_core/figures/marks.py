@@ -116,10 +116,7 @@ def draw_band(figure: go.Figure, band: Band, rgb: str, name: str | None) -> None
 
 
 def draw_cross(figure: go.Figure, x: Metric, y: Metric, name: str, axes: tuple[str, str]) -> None:
-    """Draw a point with the interval of each of its figures, or nothing where one of them is not defined.
-
-    `axes` say what the two figures are, for the text under the pointer.
-    """
+    """Draw a point with the interval of each of its figures, named `axes` under the pointer; nothing where one is not defined."""
     if x["value"] is None or y["value"] is None:
         return
     figure.add_scatter(

@@ -4,6 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from covid_core.figures.marks import draw_diamond
 from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, CLEAR, NEUTRAL, ORANGE_RGB, framed
 from covid_core.labels import COVID, NON_COVID
 
@@ -28,20 +29,8 @@ def probability_scale(
     figure.add_shape(type="line", x0=threshold, x1=threshold, y0=-0.7, y1=0.7, line={"color": NEUTRAL, "width": 3})
     called = COVID if probability >= threshold else NON_COVID
     undecided = indeterminate is not None and lower <= probability <= upper
-    figure.add_scatter(
-        x=[probability],
-        y=[0],
-        mode="markers",
-        marker={
-            "color": NEUTRAL if undecided else CLASS_COLOURS[called],
-            "size": 18,
-            "symbol": "diamond",
-            "line": {"color": "white", "width": 2},
-        },
-        hovertemplate="P(COVID-19) %{x:.3f}<extra></extra>",
-        cliponaxis=False,
-        showlegend=False,
-    )
+    colour = NEUTRAL if undecided else CLASS_COLOURS[called]
+    draw_diamond(figure, probability, 0, colour, hover="P(COVID-19) %{x:.3f}<extra></extra>", size=18)
     if indeterminate is not None:
         _hatch(figure, lower, upper)
     if spread is not None:

@@ -41,6 +41,7 @@ def report_html(report: Report) -> str:
     charts = [chart for chapter in report.chapters for chart in chapter.charts()]
     check_names([chart.name for chart in charts])
     check_names([chapter.name for chapter in report.chapters])
+    research_only = f'<p class="research">{_text(RESEARCH_ONLY)}</p>'
     plotly, own = _inline(get_plotlyjs()), _inline(_asset("report.js"))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -55,7 +56,7 @@ def report_html(report: Report) -> str:
 </head>
 <body>
 <a class="skip" href="#content">Skip to the report</a>
-{_research_only()}
+{research_only}
 <div class="sheet">
 <header>
 <h1>{_text(report.title)}</h1>
@@ -70,7 +71,7 @@ def report_html(report: Report) -> str:
 </main>
 </div>
 <footer>
-{_research_only()}
+{research_only}
 </footer>
 <script type="application/json" id="report-data">{_data(tables, charts)}</script>
 <script>{plotly}</script>
@@ -135,14 +136,12 @@ def _rows(table: pd.DataFrame) -> str:
     kinds = [_kind(table.iloc[:, place]) for place in range(table.shape[1])]
     head = _joined(f"<th scope='col'{kind}>{_text(name)}</th>" for name, kind in zip(table.columns, kinds, strict=True))
     body = _joined(
-        "<tr>" + "".join(_cell(value, place, kinds[place]) for place, value in enumerate(row)) + "</tr>"
-        for row in table.itertuples(index=False, name=None)
+        f"<tr><th scope='row'{kinds[0]}>{_text(name)}</th>"
+        + "".join(f"<td{kind}>{_text(value)}</td>" for value, kind in zip(values, kinds[1:], strict=True))
+        + "</tr>"
+        for name, *values in table.itertuples(index=False, name=None)
     )
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-def _cell(value: object, place: int, kind: str) -> str:
-    return f"<td{kind}>{_text(value)}</td>" if place else f"<th scope='row'{kind}>{_text(value)}</th>"
 
 
 def _kind(column: "pd.Series[Any]") -> str:
@@ -178,10 +177,6 @@ def _contents(chapters: Sequence[Chapter]) -> str:
 
 def _note(note: str) -> str:
     return f'<p class="remark">{_text(note)}</p>\n' if note else ""
-
-
-def _research_only() -> str:
-    return f'<p class="research">{_text(RESEARCH_ONLY)}</p>'
 
 
 def _data(tables: Sequence[Table], charts: Sequence[Chart]) -> str:

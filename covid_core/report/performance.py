@@ -232,7 +232,8 @@ def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFram
             rows.append({"": title, "Value": _signed(difference), "P": ""})
     if (test := found.delong) is not None:
         value = "undefined" if test.z is None else f"z = {test.z:.2f}"
-        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": _p(test.p)})
+        p = "undefined" if test.p is None else "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"  # noqa: PLR2004
+        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": p})
     return pd.DataFrame(rows)
 
 
@@ -242,12 +243,6 @@ def _signed(estimate: Estimate) -> str:
     if estimate.lower is None:
         return f"{estimate.value:+.2f}. {estimate.note or ''}".strip()
     return f"{estimate.value:+.2f} (95% CI {estimate.lower:+.2f} to {estimate.upper:+.2f})"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "undefined"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
 
 
 def _resampling(record: Record) -> dict[str, int]:

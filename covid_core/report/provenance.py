@@ -21,6 +21,10 @@ CARD_SECTIONS = (
     *("Intended use", "Out of scope", "Limitations", "Factors"),
     *("Model", "Training data", "Training", "Licences"),
 )
+_PARTS = {
+    **{"name": "Part", "images": "Images", "patients": "Patients"},
+    **{"covid": "COVID-19", "non_covid": "Not COVID-19"},
+}
 _DISTRIBUTIONS = {"label": "Class", "view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
 
 
@@ -64,7 +68,8 @@ def cohort(record: Record) -> tuple[Item, ...]:
     if block["flow"]:
         items.append(chart("flow", flow(block["flow"])))
         items.append(Table("flow-table", "The same in numbers", flow_table(block["flow"]), folded=True))
-    items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
+    parts = pd.DataFrame(block["parts"])[list(_PARTS)].rename(columns=_PARTS).astype(str)
+    items.append(Table("parts", "Parts", parts, block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():
         if not block["distributions"].get(column):
             continue
@@ -144,14 +149,3 @@ def _overlap_in_words(block: Mapping[str, Any]) -> str:
     if _is_clean(block):
         return said
     return f"{said} The figures of this model are too good: it was judged on patients, or on images, that it was trained on."
-
-
-def _parts_table(parts: list[dict[str, Any]]) -> pd.DataFrame:
-    titles = {
-        "name": "Part",
-        "images": "Images",
-        "patients": "Patients",
-        "covid": "COVID-19",
-        "non_covid": "Not COVID-19",
-    }
-    return pd.DataFrame(parts)[list(titles)].rename(columns=titles).astype(str)

@@ -27,7 +27,11 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
     evaluation = record.evaluation
     sentences = [*_against_baselines(evaluation), *_lungs_in_words(evaluation.get("lungs"))]
     items: list[Item] = [Words(sentence, "caution" if against else "plain") for sentence, against in sentences]
-    items.append(chart("areas-without-pixels", areas(_area_rows(evaluation))))
+    metrics, baselines = evaluation["metrics"], evaluation.get("baselines") or {}
+    rows = [AreaRow("this model", metrics["roc_auc"], metrics["within_source_auc"], is_model=True)]
+    for name, found in baselines.items():
+        rows.append(AreaRow(name, found.get("roc_auc"), found.get("within_source_auc"), is_model=False))
+    items.append(chart("areas-without-pixels", areas(rows)))
     items += measured(
         evaluation,
         *("former", "hospitals", "strangers", "robustness", "opacity_map", "baselines", "lungs", "sources", "external"),
@@ -52,7 +56,9 @@ def subgroups(record: Record) -> tuple[Item, ...]:
             **{name: row[_FOREST][name] for name in ("value", "lower", "upper")},
             n=row["films"],
         )
-        for row in _under_headings(ranked)
+        for group in dict.fromkeys(row["group"] for row in ranked)  # that with the worst of all first
+        for row in ranked
+        if row["group"] == group
     ]
     return (
         Words(_worst_in_words(ranked, record.evaluation)),
@@ -135,20 +141,6 @@ def _lungs_in_words(lungs: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
         )
         sentences.append((f"With the lungs blacked out it is {described(without)}, {what}.", above))
     return sentences
-
-
-def _area_rows(evaluation: Mapping[str, Any]) -> list[AreaRow]:
-    metrics = evaluation["metrics"]
-    rows = [AreaRow("this model", metrics["roc_auc"], metrics["within_source_auc"], is_model=True)]
-    for name, found in (evaluation.get("baselines") or {}).items():
-        rows.append(AreaRow(name, found.get("roc_auc"), found.get("within_source_auc"), is_model=False))
-    return rows
-
-
-def _under_headings(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Bring rows of one grouping together, the grouping with the worst of them first; each keeps its order."""
-    groups = list(dict.fromkeys(row["group"] for row in ranked))
-    return [row for group in groups for row in ranked if row["group"] == group]
 
 
 def _worst_in_words(ranked: list[dict[str, Any]], evaluation: Mapping[str, Any]) -> str:

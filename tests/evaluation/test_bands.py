@@ -50,13 +50,6 @@ def test_the_roc_curve_runs_through_the_points_of_scikit_learn(seed: int) -> Non
             assert value == pytest.approx(np.interp(x, fpr, tpr))
 
 
-def test_a_step_is_found_where_the_rate_has_no_exact_number() -> None:
-    # 100 others spread over all rates, each preceded by one covid image: at i/100, i + 1 of the covid images are found.
-    scores = np.linspace(1, 0, 200)
-    band = roc_of(images_from(np.tile([1, 0], 100), scores))
-    np.testing.assert_allclose(band.value[:-1], np.arange(1, 101) / 100)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_precision_agrees_with_scikit_learn(seed: int) -> None:
     images = random_images(seed)

@@ -159,11 +159,6 @@ def test_identical_predictions_do_not_differ() -> None:
     assert result.auc_difference.value == 0.0
 
 
-def test_opposite_perfect_models_have_a_difference_but_no_test() -> None:
-    truth = np.repeat([True, False], 20)
-    assert independent(truth, truth.astype(float), 1.0 - truth) == DeLong(None, None, 0.0)
-
-
 @pytest.mark.parametrize("label", [False, True])
 def test_one_class_alone_leaves_nothing_to_compare(label: bool) -> None:
     truth = np.full(12, label)

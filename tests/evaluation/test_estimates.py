@@ -96,14 +96,6 @@ def test_without_folds_the_pooled_area_is_the_same(seed: int) -> None:
     assert found["within_source_auc"].value == pytest.approx(mean_over_pairs(images, images.sources))
 
 
-def test_where_no_fold_has_both_classes_the_area_is_undefined_and_the_pooled_one_is_not() -> None:
-    images = cross_validated(0)
-    found = area_metrics(replace(images, folds=images.truth.astype(str)), n_resamples=20, seed=0)
-    assert found["roc_auc"].value is None
-    assert found["roc_auc"].note
-    assert found["pooled_auc"].value == pytest.approx(roc_auc_score(images.truth, images.probability))
-
-
 def test_folds_are_those_of_the_table_and_stay_with_a_source() -> None:
     table = pd.DataFrame(
         {

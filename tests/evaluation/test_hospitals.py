@@ -123,20 +123,6 @@ def test_calls_of_each_kind_are_counted_by_hand_with_wilsons_interval() -> None:
     assert "former" not in tuberculosis
 
 
-def test_another_model_calls_the_same_images_at_its_own_threshold() -> None:
-    table = strangers()
-    table["former"], table["former_threshold"] = table["probability_covid"] / 2, 0.15
-    children, tuberculosis = called_block(table, 0.5)
-    # Halved: 0.1, 0.3, 0.25, 0.45 and 0.05, 0.35, 0.15.
-    assert tuberculosis["former"]["value"] == 3 / 4
-    assert children["former"]["value"] == pytest.approx(2 / 3)
-    assert children["called_covid"]["value"] == pytest.approx(1 / 3)
-    table.loc[table["kind"] == "tuberculosis", "former"] = np.nan
-    children, tuberculosis = called_block(table, 0.5)
-    assert "former" in children
-    assert "former" not in tuberculosis
-
-
 def test_the_block_counts_and_compares_images_within_a_group_and_a_size(block: dict, table: pd.DataFrame) -> None:
     sized = within(table, ["site", "original_width", "original_height"])
     pooled = reference.roc_auc_score(table["appearance"] == "typical", table["probability_covid"])

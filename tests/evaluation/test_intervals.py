@@ -73,8 +73,3 @@ def test_a_handful_of_patients_gives_a_value_without_an_interval_and_says_why(pa
     assert (estimate.value, estimate.lower, estimate.upper) == (3.5, None, None)
     assert estimate.note is not None
     assert f"{patients} patient" in estimate.note
-
-
-def test_a_figure_that_never_varies_gets_no_interval() -> None:
-    estimate = cluster_bootstrap(mean_of(np.ones(40)), np.arange(40))["mean"]
-    assert (estimate.value, estimate.lower, estimate.method) == (1.0, None, "none")

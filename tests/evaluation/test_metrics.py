@@ -115,11 +115,3 @@ def test_pairs_within_a_source_are_counted_by_hand() -> None:
     once = np.ones((1, 9))
     assert metrics.weighted_within_source_auc(labels, scores, sources, once)[0] == pytest.approx(2.5 / 4)
     assert np.isnan(metrics.weighted_within_source_auc(labels, scores, np.full(9, ""), once)[0])
-
-
-def test_within_one_source_the_figure_is_the_auc_whatever_the_weights() -> None:
-    labels, scores = random_images(5, n=60)
-    weights = np.random.default_rng(2).integers(0, 4, size=(4, 60)).astype(float)
-    within = metrics.weighted_within_source_auc(labels, scores, np.full(60, "a"), weights)
-    for row, times in enumerate(weights):
-        assert within[row] == pytest.approx(reference.roc_auc_score(labels, scores, sample_weight=times))

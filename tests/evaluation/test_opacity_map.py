@@ -25,10 +25,6 @@ def test_the_share_of_the_lungs_weighs_cells_by_how_much_lung_they_hold() -> Non
     assert affected_share(OPACITIES[1], LUNGS[1], 0.25) == pytest.approx(1.0)
 
 
-def test_the_share_is_zero_where_no_lung_was_found() -> None:
-    assert affected_share(np.ones((3, 4, 4), np.float32), np.zeros((3, 4, 4), np.float32), 0.5).tolist() == [0, 0, 0]
-
-
 def block(groups: list[str] | None = None, threshold: float = 0.5) -> dict:
     return opacity_map_block(OPACITIES, BOXES, LUNGS, np.array(groups or ["a", "b", "c"]), threshold)
 

@@ -266,12 +266,6 @@ def test_percentages_are_short_and_never_claim_certainty(value: float, written: 
     assert percent(value) == written
 
 
-def test_the_cohorts_prevalence_stands_in_its_place_and_is_marked() -> None:
-    choices = prevalence_choices(0.012)
-    assert list(choices) == sorted(choices)
-    assert [prevalence_label(choice, 0.012) for choice in choices][5:8] == ["1%", "1.2% (cohort)", "1.5%"]
-
-
 def test_how_much_worse_it_is_elsewhere_is_said_beside_the_same_figures_at_home() -> None:
     here = {"sensitivity": {"value": 0.77}, "specificity": {"value": 0.78}}
     there = {"sensitivity": {"value": 0.75}, "specificity": {"value": 0.65}}
@@ -281,3 +275,13 @@ def test_how_much_worse_it_is_elsewhere_is_said_beside_the_same_figures_at_home(
     assert elsewhere_sentence({"metrics": here}) is None
     unknown = {"sensitivity": {"value": None}, "specificity": {"value": 1}}
     assert elsewhere_sentence({"metrics": here, "left_out_sources": unknown}) is None
+
+
+def test_the_cohorts_prevalence_stands_in_its_place_instead_of_a_choice_that_reads_alike() -> None:
+    labels = [prevalence_label(choice, 0.012) for choice in prevalence_choices(0.012)]
+    assert labels[5:8] == ["1%", "1.2% (cohort)", "1.5%"]
+    assert [prevalence_label(choice, 0.7009) for choice in prevalence_choices(0.7009)][-3:] == [
+        "50%",
+        "70% (cohort)",
+        "90%",
+    ]

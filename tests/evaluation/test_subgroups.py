@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
-from covid_core.evaluation.subgroups import SUBGROUP_METRICS, names_of, ordered_names, subgroup_block, worst_first
+from covid_core.evaluation.subgroups import SUBGROUP_METRICS, names_of, subgroup_block, worst_first
 from tests.evaluation.made_up import described_predictions
 
 THRESHOLD = 0.5
@@ -115,11 +115,6 @@ def test_tiny_tables_give_no_nan(n: int) -> None:
         for row in block:
             for name in SUBGROUP_METRICS:
                 assert row[name]["lower"] is not None or row[name]["note"]
-
-
-def test_groups_without_an_order_of_their_own_come_by_size_and_then_by_name() -> None:
-    table = pd.DataFrame({"label": "covid", "view": ["PA", "AP", "AP", "L", None, None, None]})
-    assert ordered_names(names_of(table, "View"), "View") == ["AP", "L", "PA", "not given"]
 
 
 def test_values_are_read_in_any_case_and_other_sexes_stay_a_group() -> None:

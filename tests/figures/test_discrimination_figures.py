@@ -119,12 +119,6 @@ def test_scores_are_counted_in_twenty_bins_with_covid_upwards_and_the_others_dow
     assert [row[0] for row in other.customdata][::19] == [2, 1]  # counts under the pointer are not negative
 
 
-def test_the_histogram_marks_the_operating_point_from_bottom_to_top() -> None:
-    (line,) = score_histogram(np.array([0.2, 0.9]), np.array([False, True]), 0.4).layout.shapes
-    assert (line.x0, line.x1, line.y0, line.y1, line.yref) == (0.4, 0.4, 0, 1, "paper")
-    assert (line.name, line.showlegend) == ("operating point 0.40", True)
-
-
 @pytest.mark.parametrize(
     ("images", "expected"), [(1, [-1, 0, 1]), (6, [-6, -4, -2, 0, 2, 4, 6]), (70, [-50, 0, 50]), (0, [-1, 0, 1])]
 )
@@ -142,13 +136,6 @@ def test_the_first_of_several_models_is_emphasised_on_top_and_first_in_the_legen
     assert other.name == "other<br>AUC 0.86, n = 100 images"
     assert mine.line.width > other.line.width
     assert figure.layout.legend.traceorder == "reversed"
-
-
-def test_six_models_differ_in_colour_and_in_dash() -> None:
-    figure = roc_overlay([(str(number), POINTS, AUC) for number in range(6)])
-    lines = [one.line for one in figure.data[1:]]
-    assert len({line.color for line in lines}) == len({line.dash for line in lines}) == 6
-    assert not {line.color for line in lines} & set(CLASS_COLOURS.values())
 
 
 def test_the_name_of_a_model_is_cut_and_never_read_as_html() -> None:

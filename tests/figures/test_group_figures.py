@@ -97,12 +97,6 @@ def test_the_model_is_emphasised_among_the_baselines() -> None:
     assert list(figure.layout.yaxis.ticktext) == ["<b>this model</b>", "source", "view"]
 
 
-def test_a_kind_of_area_that_the_model_lacks_is_named_in_the_legend_nonetheless() -> None:
-    figure = areas([AreaRow("model", auc(0.8, 0.7, 0.9), None, is_model=True), AREAS[2]])
-    named = [one for one in figure.data if one.name == "within a source" and one.showlegend]
-    assert [list(one.x) for one in named] == [[None]]
-
-
 def test_distributions_are_shares_of_each_part_with_its_number_in_the_legend() -> None:
     development, test = drawn()["distributions"].data
     assert (development.name, list(development.x)) == ("development (n = 40)", [75, 25])

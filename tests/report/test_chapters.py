@@ -323,12 +323,6 @@ def test_the_recipe_leaves_out_what_was_not_set() -> None:
     assert not {"recipe.resumed", "commit", "starting_weights.sha256"} & set(recipe)
 
 
-def test_a_model_without_a_recipe_says_so_in_place_of_an_empty_table() -> None:
-    found = made("training", RECORDS["no recipe"]())
-    assert not {"recipe", "recipe-in-full"} & {table.name for table in found.tables()}
-    assert "recipe" in words_of(found, "caution")
-
-
 def cohort(patients: int, duplicates: int | None) -> dict[str, Any]:
     parts = [{"name": "test", "images": 40, "patients": 20, "covid": 20, "non_covid": 20}]
     distributions = {"label": {"covid": {"test": 20}, "non_covid": {"test": 20}}}

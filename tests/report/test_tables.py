@@ -5,7 +5,6 @@ from covid_core.evaluation.estimates import METRICS
 from covid_core.evaluation.evaluate import evaluate
 from covid_core.report.tables import (
     area_table,
-    bins_table,
     calibration_table,
     call_table,
     class_table,
@@ -46,12 +45,6 @@ def test_every_figure_stands_in_one_of_the_tables(evaluation: dict[str, object])
     assert sorted(title for table in tables for title in table["Figure"]) == sorted(
         title for title, _ in MEANINGS.values()
     )
-
-
-def test_the_bins_hold_all_images_and_are_empty_without_any(evaluation: dict[str, object]) -> None:
-    assert sum(map(int, bins_table(evaluation).table["Images"])) == 30
-    none = {"bins": [], "prevalence": None, "binning": "ten bins"}
-    assert bins_table({"reliability": none}).table.empty
 
 
 def test_a_figure_without_a_value_says_why(evaluation: dict[str, object]) -> None:
