@@ -32,7 +32,7 @@ def draw_line(
         y=y,
         mode="lines",
         name=name,
-        showlegend=name is not None,
+        showlegend=None if name else False,
         line=dict(look),
         hoverinfo="skip" if hover is None else None,
         hovertemplate=hover,
