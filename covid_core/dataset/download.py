@@ -20,10 +20,10 @@ import httpx2
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from covid_core.text import counted, printable
 from covid_core.dataset.metadata import read_metadata, safe_image_path
 from covid_core.errors import DatasetError, DownloadError
 from covid_core.paths import IMAGES_NAME, METADATA_NAME, PUBLIC_DATASET
-from covid_core.text import counted, printable
 
 DATASET_BYTES = 650 * 2**20
 """Disk space for all images where no list gives their sizes; the archive has about 600 MB."""

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from covid_core.errors import ImageRefusedError
-from covid_core.files import sha256_of_file
 from covid_core.images.decode import decode_file
 from covid_core.images.types import GreyImage
+from covid_core.files import sha256_of_file
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work goes on."""

@@ -28,10 +28,10 @@ from covid_core.dataset.duplicates import (
     thumbnail,
 )
 from covid_core.errors import ImageRefusedError
-from covid_core.files import sha256_of_bytes, written_aside
 from covid_core.images.decode import decode, read_limited
 from covid_core.images.display import fitted
 from covid_core.images.types import GreyImage
+from covid_core.files import sha256_of_bytes, written_aside
 
 CACHE_NAME = "images-1"
 """Folder of the cache. Raise the number when decoding, thumbnails or fingerprints change."""

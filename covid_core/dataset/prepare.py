@@ -27,9 +27,9 @@ from covid_core.dataset.duplicates import (
 from covid_core.dataset.metadata import read_metadata, safe_image_path
 from covid_core.dataset.split import FRACTIONS, PARTS, Overlap, count_parts, group_ids, overlap, split_parts
 from covid_core.errors import DatasetError
-from covid_core.files import sha256_of_file, write_json, written_aside
 from covid_core.labels import CLASS_TITLES, CLASSES
 from covid_core.paths import IMAGES_NAME, METADATA_NAME
+from covid_core.files import sha256_of_file, write_json, written_aside
 
 SPLIT_NAME = "split"
 RECORD_NAME = "split.csv"
@@ -153,9 +153,7 @@ def readable_cohort(cohort: Cohort, images: Fingerprints) -> Cohort:
     return exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
 
 
-def plan_split(
-    cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0
-) -> SplitPlan:
+def plan_split(cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> SplitPlan:
     """Decide which images are used and the part of each.
 
     Args:

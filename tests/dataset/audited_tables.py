@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from covid_core.audit.finding import Finding
 from covid_core.audit.run import Audit, audit_dataset
+from covid_core.audit.finding import Finding
 from covid_core.dataset.metadata import read_metadata
 
 COVID, OTHER = "Pneumonia/Viral/COVID-19", "Pneumonia/Bacterial"

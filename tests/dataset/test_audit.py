@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from covid_core.cli.main import main
+from covid_core.audit.run import audit_dataset
 from covid_core.audit.finding import Audit
 from covid_core.audit.render import audit_record, audit_rows, summary_lines
-from covid_core.audit.run import audit_dataset
-from covid_core.cli.main import main
 from covid_core.errors import DatasetError
 from tests.conftest import PROJECT_DIR
 from tests.dataset.audited_tables import COVID, OTHER, audited, names, table_of
@@ -89,7 +89,9 @@ def test_a_collection_without_faults_passes_at_every_severity(
 
 
 def test_an_audit_is_imported_without_what_is_slow_to_load() -> None:
-    code = "import sys, covid_core.audit.run, covid_core.audit.render; print({'scipy', 'sklearn'} & set(sys.modules))"
+    code = (
+        "import sys, covid_core.audit.run, covid_core.audit.render; print({'scipy', 'sklearn'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

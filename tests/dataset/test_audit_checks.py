@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from covid_core.cli.main import main
 from covid_core.audit import files
+from covid_core.dataset import image_cache
+from covid_core.audit.run import audit_dataset
 from covid_core.audit.checks import parse_date
 from covid_core.audit.finding import Audit
 from covid_core.audit.render import audit_record
-from covid_core.audit.run import audit_dataset
-from covid_core.cli.main import main
-from covid_core.dataset import image_cache
 from covid_core.dataset.image_cache import ImageCache
 from covid_core.dataset.metadata import MOST_UNREADABLE
 from tests.dataset.audited_tables import COVID, OTHER, audited, table_of
