@@ -3,7 +3,7 @@
 import streamlit as st
 
 from covid_core import ui
-from covid_core.evaluation.evaluate import verdict
+from covid_core.evaluation.summary import verdict
 
 ui.page(
     "COVID-19 on chest X-rays",

@@ -142,7 +142,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _crossval(options: argparse.Namespace) -> int:
-    from covid_core.evaluation.evaluate import summary_lines
+    from covid_core.evaluation.summary import summary_lines
 
     recipe, weights_file = _recipe(options)
     with _native_messages_hidden():
@@ -205,7 +205,8 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from covid_core.evaluation.evaluate import read_evaluation, summary_lines
+    from covid_core.evaluation.evaluate import read_evaluation
+    from covid_core.evaluation.summary import summary_lines
     from covid_core.training.recipe import named_weights
 
     with _native_messages_hidden():
@@ -245,7 +246,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from covid_core.evaluation.evaluate import summary_lines
+    from covid_core.evaluation.summary import summary_lines
 
     with _native_messages_hidden():
         from covid_core.training.workflows import evaluate_bundle, evaluate_run

@@ -5,25 +5,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from covid_core.evaluation.intervals import MIN_GROUPS, Band, caution, few_groups, group_draws
+from covid_core.evaluation.intervals import LEVEL, MIN_GROUPS, Band, caution, few_groups, group_draws
 from covid_core.evaluation.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
 Curves = Callable[[FloatArray], FloatArray]
 """A curve of weighted observations: weights float64 (b, n) -> float64 (b, g), a row of NaN where it is undefined."""
 
-LEVEL = 0.95
 _CLOSE = 1e-9  # 58 of 200 images are at 0.29, whatever the last digit says
 
 
 def roc_band(images: Predictions, *, n_resamples: int, seed: int) -> Band | None:
-    """The ROC curve: sensitivity over the false positive rate, at 0, 0.01, ... 1, with 95 % bounds.
+    """The ROC curve: sensitivity over the false positive rate, at 0, 0.01, ... 1, with 95 % bounds; None without a class.
 
     Between two points of the empirical curve it is interpolated linearly, as its area is; where the curve rises without
     further false positives, the value is the top of that step.
-
-    Returns:
-        None where a class has no image; the bounds are NaN below `MIN_GROUPS` patients of either class.
     """
     if not images.has_both_classes():
         return None
@@ -34,14 +30,11 @@ def roc_band(images: Predictions, *, n_resamples: int, seed: int) -> Band | None
 
 
 def pr_band(images: Predictions, *, n_resamples: int, seed: int) -> Band | None:
-    """The precision-recall curve: precision over recall, at 0.01, 0.02, ... 1, with 95 % bounds.
+    """The precision-recall curve: precision over recall, at 0.01, 0.02, ... 1, with 95 % bounds; None where a class has no image.
 
     The value is the precision at the highest threshold that has the recall: steps, as in average precision. A straight line
     between two points would promise a precision that no threshold has (J. Davis and M. Goadrich, ICML 2006, 233). The
     precision holds at the prevalence of the images, and each resample has its own.
-
-    Returns:
-        None where a class has no image; the bounds are NaN below `MIN_GROUPS` patients of either class.
     """
     if not images.has_both_classes():
         return None
@@ -60,19 +53,10 @@ def band_note(images: Predictions) -> str | None:
 def resampled_band(
     x: FloatArray, curves: Curves, images: Predictions, *, groups: ArrayLike | None = None, n_resamples: int, seed: int
 ) -> Band:
-    """A curve with percentile bounds from resampling whole groups, with the draws of `intervals.cluster_bootstrap`.
+    """A curve over the grid `x` (g,), with percentile bounds from resampling whole groups (n,); the images' own for None.
 
-    Args:
-        x: the grid (g,).
-        curves: the curve as a function of the observations' weights.
-        images: what the curve rests on; it compares the classes.
-        groups: (n,), the group of each observation; None where the observations are the images.
-        n_resamples: at least 1.
-        seed: of the random numbers.
-
-    Returns:
-        The band. Its bounds are NaN below `MIN_GROUPS` patients of either class, where the curve is undefined in more than
-        half of the resamples, and where it is the same in all of them.
+    The draws are those of `intervals.cluster_bootstrap`. The bounds are NaN below `MIN_GROUPS` patients of either class, where
+    the curve is undefined in more than half of the resamples, and where it is the same in all of them.
     """
     names, membership = np.unique(np.asarray(images.groups if groups is None else groups), return_inverse=True)
     value = curves(np.ones((1, membership.size)))[0]

@@ -36,22 +36,11 @@ _NUMBERS = frozenset({"age", "log width", "log height", "aspect ratio"})
 
 
 def pixel_free_predictions(table: pd.DataFrame, folds: ArrayLike, columns: tuple[str, ...]) -> NDArray[np.float64]:
-    """P(covid) of every image from some columns of the table, by a model that never saw its fold.
+    """P(covid) of every image from some columns of the table, by a model that never saw its fold (n,): float64 (n,) in [0, 1].
 
     The model is a logistic regression (L2, C = 1, classes weighted equally) on one-hot categories, missing being one of
-    them, and on standardised numbers with an indicator of those missing.
-
-    Args:
-        table: rows with `label` and the columns. Of `width` and `height`, given together, the model gets the logarithms and
-            the ratio.
-        folds: (n,), the fold of each row.
-        columns: what the model may know.
-
-    Returns:
-        float64 (n,) in [0, 1].
-
-    Raises:
-        EvaluationError: the table lacks a column.
+    them, and on standardised numbers with an indicator of those missing. Of `width` and `height`, given together, it gets the
+    logarithms and the ratio. EvaluationError where the table lacks `label` or a column.
     """
     missing = [name for name in ("label", *columns) if name not in table.columns]
     if missing:

@@ -1,7 +1,8 @@
 """From a model's raw output to a calibrated probability, and how well it holds. NumPy only, as it also serves.
 
-A probability means nothing without the share of covid images it assumes, the prevalence: a calibration states it, and every check
-here can weight the two classes to it.
+A probability means nothing without the share of covid images it assumes, the prevalence. Throughout, `labels` are bool or 0/1
+(n,), true for covid, `probability` is P(covid), float (n,) in [0, 1], and the classes are weighted to `prevalence`, which the
+probabilities assume; None takes the images as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,17 +27,11 @@ _MAX_SLOPE = 1e6  # of a curve that has become a step
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a raw output becomes a probability.
+    """How a raw output becomes a probability, and which `n` images it was `fitted_on`.
 
-    Attributes:
-        method: `none` leaves the raw output as it is, `platt` takes logistic(slope * logit(raw) + intercept).
-        slope: above 0, so that the order of the images stays.
-        intercept: log odds at a raw output of 0.5.
-        prevalence: the share of covid images the probability assumes, in (0, 1); None for method `none`, where it is
-            unknown.
-        fitted_on: which images it was fitted on, in words.
-        n: how many these were.
-        note: why the method is `none` although a fit was asked for, else None.
+    Method `none` leaves the raw output as it is, `platt` takes logistic(slope * logit(raw) + intercept); the slope is above 0,
+    so that the order of the images stays. `prevalence` in (0, 1) is None for method `none`, where it is unknown; `note` says why
+    the method is `none` although a fit was asked for.
     """
 
     method: Method
@@ -56,14 +51,7 @@ class Calibration:
             )
 
     def apply(self, probability_raw: ArrayLike) -> FloatArray:
-        """Calibrate raw outputs.
-
-        Args:
-            probability_raw: values in [0, 1], of any shape.
-
-        Returns:
-            P(covid), float64 in [0, 1], of the same shape.
-        """
+        """Calibrate raw outputs in [0, 1], of any shape: P(covid), float64 of the same shape."""
         raw = unit_interval("probability_raw", probability_raw)
         if self.method == "none":
             return raw
@@ -75,11 +63,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Calibration":
-        """Rebuild a calibration from what `to_json` gave.
-
-        Raises:
-            EvaluationError: a field is missing or of another kind, or the method is unknown.
-        """
+        """Rebuild a calibration from what `to_json` gave; EvaluationError where it is damaged."""
         try:
             prevalence, note = value["prevalence"], value.get("note")
             return cls(
@@ -101,21 +85,15 @@ def no_calibration(*, fitted_on: str = "nothing", n: int = 0, note: str | None =
 
 
 def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: float = 0.5, fitted_on: str) -> Calibration:
-    """Fit Platt's logistic curve to held-out raw outputs.
+    """Fit Platt's logistic curve to the raw outputs (n,) of images that the model was not trained on.
 
     Source: J. Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin Classifiers
-    (1999), with his smoothed targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2). The classes are weighted to `prevalence`,
+    (1999), with his smoothed targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2). The classes are weighted to `prevalence` in (0, 1),
     whatever their shares in the data: those of a collection of published cases are those of no hospital. (The smoothed
     targets pull towards 0.5, the rarer class more; with 30 images or more a class, the prevalence is off by at most 0.03.)
 
     With equally common classes (0.5), and as far as the calibration holds, the threshold 0.5 is the one that maximises
     Youden's J = sensitivity + specificity - 1: there the two classes' densities are equal.
-
-    Args:
-        probability_raw: float (n,) in [0, 1], on images the model was not trained on.
-        labels: bool or 0/1 (n,), true for covid.
-        prevalence: share of covid images the result shall assume, in (0, 1).
-        fitted_on: which images these are, in words.
 
     Returns:
         A calibration of method `platt`, or `none` with a note where a class has no image, all outputs are the same, or
@@ -144,15 +122,7 @@ def fit_platt(probability_raw: ArrayLike, labels: ArrayLike, *, prevalence: floa
 
 
 def class_weights(labels: ArrayLike, prevalence: float | None) -> FloatArray:
-    """Weights that make covid as common as `prevalence` says.
-
-    Args:
-        labels: bool (n,) with both classes present.
-        prevalence: in (0, 1); None weighs every image 1.
-
-    Returns:
-        float64 (n,), summing to n.
-    """
+    """Weights that make covid as common as `prevalence` says: float64 (n,), summing to n; both classes must be present."""
     truth = np.asarray(labels).astype(np.bool_)
     if prevalence is None:
         return np.ones(truth.size)
@@ -163,32 +133,30 @@ def class_weights(labels: ArrayLike, prevalence: float | None) -> FloatArray:
 
 
 def brier_score(labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None) -> float | None:
-    """The mean squared difference of probability and outcome: 0 is perfect, 0.25 is what 0.5 for all images gives.
-
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1].
-        prevalence: what the probabilities assume; the classes are weighted to it. None takes the images as they are.
-
-    Returns:
-        A value in [0, 1], None without images or where one class alone was to be weighted.
-    """
+    """The mean squared difference of probability and outcome: 0 is perfect, 0.25 is what 0.5 for all images gives."""
     truth, values = labels_and_probability(labels, probability)
-    if not _can_be_weighted(truth, prevalence):
-        return None
-    return float(np.average((values - truth) ** 2, weights=class_weights(truth, prevalence)))
+    score = float(weighted_brier(truth, values, np.ones((1, truth.size)), prevalence=prevalence)[0])
+    return score if np.isfinite(score) else None
+
+
+def weighted_brier(
+    labels: NDArray[np.bool_], probability: FloatArray, weights: FloatArray, *, prevalence: float | None
+) -> FloatArray:
+    """`brier_score` for many weightings (b, n) of the same images: float64 (b,), NaN where undefined."""
+    errors = (probability - labels) ** 2
+    with np.errstate(invalid="ignore"):
+        if prevalence is None:
+            return np.asarray((weights @ errors) / weights.sum(axis=1), np.float64)
+        covid, other = ((weights @ (errors * part)) / (weights @ part) for part in (labels, ~labels))
+    return np.asarray(prevalence * covid + (1 - prevalence) * other, np.float64)
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Images of neighbouring probabilities.
+    """Images of neighbouring probabilities, from the lowest to the highest among them.
 
-    Attributes:
-        low, high: the lowest and the highest probability among them.
-        predicted: their mean probability.
-        observed: the share that are covid, with its 95 % bounds by Wilson (images taken as independent).
-        n: number of images.
-        weight: their share in the whole.
+    `predicted` is their mean probability, `observed` the share that are covid, with 95 % bounds by Wilson (images taken as
+    independent), `n` their number and `weight` their share in the whole.
     """
 
     low: float
@@ -202,29 +170,19 @@ class ReliabilityBin:
 
 
 def reliability_bins(
-    labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None, n_bins: int = N_BINS
+    labels: ArrayLike, probability: ArrayLike, *, prevalence: float | None = None
 ) -> list[ReliabilityBin]:
-    """Compare probability and outcome in bins of (nearly) equally many images.
+    """Compare probability and outcome in bins of (nearly) equally many images, probabilities rising.
 
     Equal counts, not equal widths: the probabilities of a small part crowd together, and bins of equal width would
     hold two images here and fifty there. Equal probabilities stay in one bin, so there may be fewer bins than asked
-    for.
-
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1].
-        prevalence: what the probabilities assume; shares, means and bounds are weighted to it. None takes the images as
-            they are.
-        n_bins: number of bins asked for.
-
-    Returns:
-        The bins that hold images, probabilities rising; none where one class alone was to be weighted.
+    for; there is none where one class alone was to be weighted.
     """
     truth, values = labels_and_probability(labels, probability)
-    if not _can_be_weighted(truth, prevalence):
+    if not truth.size or (prevalence is not None and (truth.all() or not truth.any())):
         return []
     weights = class_weights(truth, prevalence)
-    edges = np.unique(np.quantile(values, np.arange(1, n_bins) / n_bins, method="inverted_cdf"))
+    edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
     membership = np.searchsorted(edges, values, side="left")
     bins = []
     for index in np.unique(membership):
@@ -265,14 +223,8 @@ def calibration_line(
     slope is fitted with an intercept of its own: below 1 the probabilities are too extreme. Probabilities count as at
     least 1e-6 and at most 1 - 1e-6.
 
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1].
-        prevalence: what the probabilities assume; the classes are weighted to it. None takes the images as they are.
-
-    Returns:
-        Intercept and slope; None where a class has no image, or no probability lies among those of the other class
-        (separated classes, constant probabilities): the slope is then infinite or anything.
+    None where a class has no image, or no probability lies among those of the other class (separated classes, constant
+    probabilities): the slope is then infinite or anything.
     """
     truth, values = labels_and_probability(labels, probability)
     intercepts, slopes = weighted_calibration_line(truth, values, np.ones((1, truth.size)), prevalence=prevalence)
@@ -282,17 +234,7 @@ def calibration_line(
 def weighted_calibration_line(
     labels: NDArray[np.bool_], probability: FloatArray, weights: FloatArray, *, prevalence: float | None
 ) -> tuple[FloatArray, FloatArray]:
-    """`calibration_line` for many weightings of the same images.
-
-    Args:
-        labels: bool (n,).
-        probability: float64 (n,) in [0, 1].
-        weights: float64 (b, n), not negative.
-        prevalence: as of `calibration_line`; each weighting is brought to it.
-
-    Returns:
-        Intercepts and slopes, float64 (b,) each, NaN where undefined.
-    """
+    """`calibration_line` for many weightings (b, n) of the same images: float64 (b,) each, NaN where undefined."""
     logits, ones = logit(probability), np.ones((labels.size, 1))
     overlap = _classes_overlap(labels, logits, weights)
     weights = weights[overlap]
@@ -308,28 +250,17 @@ def weighted_calibration_line(
 
 def _classes_overlap(labels: NDArray[np.bool_], logits: FloatArray, weights: FloatArray) -> NDArray[np.bool_]:
     """Tell which weightings (b, n) leave an image of each class above one of the other: only these have a finite slope."""
-    covid, other = weights[:, labels] > 0, weights[:, ~labels] > 0
-    return _above(logits[labels], covid, logits[~labels], other) & _above(logits[~labels], other, logits[labels], covid)
-
-
-def _above(
-    values: FloatArray, counts: NDArray[np.bool_], others: FloatArray, others_count: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Tell where the highest of the values (p,) that count (b, p) is above the lowest of the others (q,): bool (b,)."""
-    highest = np.max(np.where(counts, values, -np.inf), axis=1, initial=-np.inf)
-    lowest = np.min(np.where(others_count, others, np.inf), axis=1, initial=np.inf)
-    return np.asarray(highest > lowest, np.bool_)
-
-
-def _can_be_weighted(labels: NDArray[np.bool_], prevalence: float | None) -> bool:
-    return bool(labels.size) and (prevalence is None or (bool(labels.any()) and not bool(labels.all())))
+    highest, lowest = [], []
+    for of_class in (labels, ~labels):
+        counts = weights[:, of_class] > 0
+        highest.append(np.max(np.where(counts, logits[of_class], -np.inf), axis=1, initial=-np.inf))
+        lowest.append(np.min(np.where(counts, logits[of_class], np.inf), axis=1, initial=np.inf))
+    return np.asarray((highest[0] > lowest[1]) & (highest[1] > lowest[0]), np.bool_)
 
 
 def _shifted(share: float | None, prevalence: float, target: float | None) -> float:
     """A share of covid among images of one prevalence, as it would be at another (Bayes' rule on the odds)."""
-    if share is None:
-        raise ValueError("A bin without images has no share.")
-    if target is None:
-        return share
+    if share is None or target is None:
+        return float(share or 0)
     covid, other = share * target / prevalence, (1 - share) * (1 - target) / (1 - prevalence)
     return float(covid / (covid + other))

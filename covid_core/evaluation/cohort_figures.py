@@ -14,7 +14,6 @@ from covid_core.labels import CLASSES, COVID, NON_COVID
 FLOW_KEYS = ("reason", "images", "patients", "excluded_images", "excluded_patients")
 _DISTRIBUTIONS = {"view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
 """Name of a distribution -> the grouping of `covid_core.evaluation.subgroups` that names its categories."""
-_REQUIRED = ("patientid", "label", "part")
 
 
 def cohort_block(
@@ -26,27 +25,20 @@ def cohort_block(
 ) -> dict[str, Any]:
     """The block `cohort` of `evaluation.json`.
 
-    Args:
-        split: as of `read_split`: one row an image with `patientid`, `label`, `part`, and whichever of `sha256`, `duplicate`,
-            `view`, `sex`, `age` and `source` there are.
-        flow: the steps of `flow.json`; empty where there is none.
-        overlap: as `flow.json` recorded it, None where there is none; not copied, but held against what is counted here.
-        folds: the fold of each image on the index of `split`, for a model whose predictions are out of fold; else None.
+    `split` is as of `read_split`, with whichever of `sha256`, `duplicate`, `view`, `sex`, `age` and `source` there are, `flow`
+    has the steps of `flow.json`. The `overlap` recorded there is not copied, but held against what is counted here. `folds` are
+    those of the images, on the index of `split`, of a model judged out of fold. EvaluationError where one has none.
 
     Returns:
         - `flow`: [{`FLOW_KEYS`}], in order.
-        - `parts`: [{`name`, `images`, `patients`, `covid`, `non_covid`}], the last two in images; the parts are `train`,
-          `val` and `test`, or `fold 0` and so on. Parts without images are left out.
-        - `overlap`: {`patients`, `duplicates`} that stand in more than one part: patients, and sets of images with the same
-          content or (almost) the same picture. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
-        - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, every part in each;
-          those that the split does not tell are absent.
+        - `parts`: [{`name`, `images`, `patients`, `covid`, `non_covid`}]: `train`, `val` and `test`, or `fold 0` and so on.
+        - `overlap`: {`patients`, `duplicates`}: patients, and sets of images with the same content or (almost) the same picture,
+          in more than one part. `duplicates` is None where the split knows neither `sha256` nor `duplicate`.
+        - `distributions`: {`view` | `sex` | `age` | `source` | `label`: {category: {part: images}}}, where the split tells them.
         - `note`: sentences on how to read it, or None.
-
-    Raises:
-        EvaluationError: the split has no image or lacks a column, a step of the flow lacks a number, or an image has no fold.
     """
-    _check(split, flow, folds)
+    if folds is not None and (not folds.index.equals(split.index) or folds.isna().any()):
+        raise EvaluationError("The folds do not name the fold of every image of the split. Use the folds made for it.")
     part = split["part"].astype("str") if folds is None else "fold " + folds.astype("int64").astype("str")
     present = list(PARTS) if folds is None else [f"fold {number}" for number in sorted(folds.astype("int64").unique())]
     names = [name for name in present if (part == name).any()]
@@ -58,23 +50,6 @@ def cohort_block(
         "distributions": _distributions(split, part, names),
         "note": _note(counted, overlap, len(names), cross_validated=folds is not None),
     }
-
-
-def _check(split: pd.DataFrame, flow: Sequence[Mapping[str, Any]], folds: "pd.Series[Any] | None") -> None:
-    lacking = [name for name in _REQUIRED if name not in split.columns]
-    if lacking or split.empty:
-        what = f"lacks the columns {', '.join(lacking)}" if lacking else "has no image"
-        raise EvaluationError(f"The split {what}. Prepare the dataset again.")
-    if folds is None:
-        strange = sorted(set(split["part"].astype("str")) - set(PARTS))
-        if strange:
-            raise EvaluationError(f"A part must be one of {', '.join(PARTS)}. Received: {strange[0]!r}")
-    elif not folds.index.equals(split.index) or folds.isna().any():
-        raise EvaluationError("The folds do not name the fold of every image of the split. Use the folds made for it.")
-    for number, step in enumerate(flow, start=1):
-        absent = [key for key in FLOW_KEYS if key not in step]
-        if absent:
-            raise EvaluationError(f"Step {number} of the flow lacks {', '.join(absent)}. Prepare the dataset again.")
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, int]:

@@ -14,13 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from covid_core.dataset.duplicates import components
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
-from covid_core.evaluation.estimates import LEVEL, honest
+from covid_core.evaluation.estimates import honest
 from covid_core.evaluation.intervals import MIN_GROUPS, Estimate, cluster_bootstrap, totals_by_group
 from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, checked_table, predictions_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
 _CLOSE = 1e-12
 
 
@@ -38,46 +37,29 @@ class DeLong:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same images. Differences are first - second.
+    """Two models on the images that both have read; patients are those of the first table. Differences are first - second.
 
-    Attributes:
-        images: images that both have read.
-        patients: patients they are of, by the first table.
-        n_covid: images with COVID-19 by the reference standard.
-        n_non_covid: the others.
-        auc_first: area under the ROC curve of the first model on these images; this and all areas below are None where a
-            class has no image.
-        auc_second: of the second model.
-        auc_difference: between them, both models judged on the same resampled patients.
-        within_source_difference: between their areas over pairs from one source; its value is None where no source has both
-            classes.
-        delong: the test with patients as clusters; None below `MIN_GROUPS` patients of either class.
+    Areas under the ROC curve are None where a class has no image; a difference judges both models on the same resampled
+    patients. `delong` is the test with patients as clusters, None below `MIN_GROUPS` patients of either class.
     """
 
     images: int
     patients: int
     n_covid: int
     n_non_covid: int
-    auc_first: Estimate | None
-    auc_second: Estimate | None
-    auc_difference: Estimate | None
-    within_source_difference: Estimate | None
     delong: DeLong | None
+    auc_first: Estimate | None = None
+    auc_second: Estimate | None = None
+    auc_difference: Estimate | None = None
+    within_source_difference: Estimate | None = None
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed: int) -> Comparison:
-    """Compare two models on the images that both have, by file name.
+    """Compare two models on the images that both have, by file name; EvaluationError where there is none or their labels differ.
 
-    Args:
-        first: one row a held-out image with `filename`, `patientid`, `group`, `label` and `probability_covid`; `source` may be
-            missing.
-        second: likewise; patients and sources are taken from the first. The numbers of the groups may differ: images that
-            share a patient or a group in the first table, or a group in the second, are one cluster.
-        n_resamples: of the patient bootstrap.
-        seed: of the patient bootstrap.
-
-    Raises:
-        EvaluationError: a table is not fit for it, no image is in both, or the labels of an image differ.
+    Each table has one row a held-out image with `PAIRED_COLUMNS`; patients and `source`, which may be missing, are taken from
+    the first. The numbers of the groups may differ: images that share a patient or a group in the first table, or a group in
+    the second, are one cluster.
     """
     left, right = _common(checked_table(first, PAIRED_COLUMNS), checked_table(second, PAIRED_COLUMNS))
     one, two = predictions_of(left), predictions_of(right)
@@ -88,25 +70,16 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int, seed
         patients=np.unique(one.patients).size,
         n_covid=int(one.truth.sum()),
         n_non_covid=int((~one.truth).sum()),
-        auc_first=areas.get("auc_first"),
-        auc_second=areas.get("auc_second"),
-        auc_difference=areas.get("auc_difference"),
-        within_source_difference=areas.get("within_source_difference"),
         delong=delong_test(one.truth, one.probability, two.probability, one.groups),
+        **areas,
     )
 
 
 def delong_test(truth: BoolArray, first: FloatArray, second: FloatArray, clusters: ArrayLike) -> DeLong | None:
-    """Test whether two areas under the ROC curve of the same images differ.
+    """Test whether two areas under the ROC curve of the same images differ, from the scores (n,) and clusters (patients, (n,)).
 
     Source: N. A. Obuchowski, Biometrics 53 (1997) 567. With every image its own cluster it is the test of E. R. DeLong,
     D. M. DeLong and D. L. Clarke-Pearson, Biometrics 44 (1988) 837.
-
-    Args:
-        truth: bool (n,), true for covid.
-        first: float64 (n,), scores of the first model, higher for covid.
-        second: of the second model.
-        clusters: (n,), the cluster (patient) of each image.
 
     Returns:
         The test; a difference of 0 at every image is z = 0 and p = 1. None below `MIN_GROUPS` clusters of either class, or
@@ -180,7 +153,7 @@ def _areas(images: Predictions, other: FloatArray, *, n_resamples: int, seed: in
             "within_source_difference": within_one - within_two,
         }
 
-    found = cluster_bootstrap(statistics, images.groups, n_resamples=n_resamples, seed=seed, level=LEVEL)
+    found = cluster_bootstrap(statistics, images.groups, n_resamples=n_resamples, seed=seed)
     kinds = dict.fromkeys(found, "roc_auc") | {"within_source_difference": "within_source_auc"}
     return {name: honest(kinds[name], estimate, images) for name, estimate in found.items()}
 

@@ -59,14 +59,7 @@ class ThreeWay:
         return cast(Decision, str(self.decide_all([probability])[0]))
 
     def decide_all(self, probability: ArrayLike) -> NDArray[np.str_]:
-        """Decide on many images.
-
-        Args:
-            probability: P(covid), values in [0, 1], of any shape.
-
-        Returns:
-            str of the same shape, each a `Decision`.
-        """
+        """Decide on many images by their P(covid) in [0, 1]: str of the same shape, each a `Decision`."""
         values = unit_interval("probability", probability)
         return np.where(values < self.lower, NON_COVID, np.where(values > self.upper, COVID, INDETERMINATE))
 
@@ -84,11 +77,7 @@ class ThreeWay:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "ThreeWay":
-        """Rebuild a decision from what `to_json` gave; further keys are left aside.
-
-        Raises:
-            EvaluationError: a field is missing, of another kind or out of its range.
-        """
+        """Rebuild a decision from what `to_json` gave; further keys are left aside. EvaluationError where it is damaged."""
         try:
             return cls(
                 lower=float(value["lower"]),
@@ -105,22 +94,13 @@ class ThreeWay:
 def fit_three_way(
     labels: ArrayLike, probability: ArrayLike, coverage: float = COVERAGE, *, fitted_on: str = "held-out images"
 ) -> ThreeWay:
-    """Find from which to which probability an image is left undecided.
+    """Find from which to which probability an image is left undecided, on images that the model was not trained on.
 
     With t_covid the bound of the covid images and t_non that of the others (see `_bounds`), covid is in the set of an image with
     P >= t_covid, non_covid in that of an image with P <= t_non. Between the two lies a set of both classes where t_covid <=
     t_non, and an empty one where t_covid > t_non, which only a model that tells the classes apart better than the coverage
-    asks for can have; either is indeterminate.
-
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1], on images the model was not trained on.
-        coverage: share of the images of each class whose set shall hold that class, in (0, 1).
-        fitted_on: which images these are, in words.
-
-    Returns:
-        The decision; `lower` 0 and `upper` 1, so that every image is indeterminate, where a class has fewer images than the
-        coverage needs (9 for 0.90).
+    asks for can have; either is indeterminate. Every image is, where a class has fewer images than the coverage needs (9 for
+    0.90).
     """
     truth, values = labels_and_probability(labels, probability)
     covid, other = int(truth.sum()), int((~truth).sum())
@@ -138,20 +118,11 @@ def cross_fitted_coverage(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measure what a three-way decision keeps of its promise on images that it was not fitted on.
+    """Measure what a three-way decision keeps of its promise on images (n,) that it was not fitted on.
 
     The images of each fold are decided by a decision fitted on the other folds. An image is covered when its set holds its
     class: a set of both classes covers, an empty one does not, though both are called indeterminate. Intervals come from
-    resampling patients with the decisions as they are.
-
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1], each by a model that never saw the image.
-        folds: (n,), the fold of each image.
-        groups: (n,), the patient of each image; the images of one must share a fold.
-        coverage: as of `fit_three_way`.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
+    resampling patients (`groups`, whose images must share a fold) with the decisions as they are.
 
     Returns:
         Plain values: `coverage`, as asked for; `covered` and `indeterminate`, the measured shares, {`overall`, `non_covid`,

@@ -14,29 +14,20 @@ from covid_core.evaluation.intervals import Band, totals_by_group
 from covid_core.evaluation.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
-
 _CLOSE = 1e-12  # rounding of the shift must not decide on an image that lies on a threshold
 
 
 @dataclass(frozen=True)
 class DecisionCurve:
-    """Net benefit over threshold probabilities.
+    """Net benefit over threshold probabilities, where COVID-19 has the share `prevalence` of the patients.
 
-    Attributes:
-        prevalence: the share of patients with COVID-19 that it holds for, in (0, 1).
-        curve: `x` are the threshold probabilities 0.01, 0.02, ... 0.99, `value` is the model's net benefit in true positives
-            per patient, at most `prevalence`; with pointwise 95 % bounds, NaN where there are none.
-        treat_all: float64 (g,), the net benefit of acting on every patient.
+    `curve` is the model's net benefit in true positives per patient at 0.01, 0.02, ... 0.99, with pointwise 95 % bounds;
+    `treat_all` (g,) is that of acting on every patient.
     """
 
     prevalence: float
     curve: Band
     treat_all: FloatArray
-
-    @property
-    def treat_none(self) -> FloatArray:
-        """The net benefit of acting on nobody: 0 everywhere, float64 (g,)."""
-        return np.zeros_like(self.treat_all)
 
 
 def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, seed: int) -> DecisionCurve | None:
@@ -44,21 +35,8 @@ def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, 
 
     With w = pt / (1 - pt), the net benefit is sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * w.
     Source: A. J. Vickers and E. B. Elkin, Med. Decis. Making 26 (2006) 565; the share of the images that are covid is replaced
-    by the prevalence of choice, as images were collected by class. It is held in the resampling of patients: it is not
-    estimated from the images.
-
-    Args:
-        images: their probabilities are first brought from the prevalence they assume (`images.prevalence`, None for that of
-            the images) to the chosen one, by Bayes' rule.
-        prevalence: of those the model would be used on, in (0, 1).
-        n_resamples: at least 1.
-        seed: of the random numbers.
-
-    Returns:
-        None where a class has no image, as there is no sensitivity or no specificity.
-
-    Raises:
-        ValueError: the prevalence is not in (0, 1).
+    by the prevalence of choice in (0, 1), as images were collected by class, and the probabilities are brought to it first. It is
+    held in the resampling of patients: it is not estimated from the images. None where a class has no image.
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"`prevalence` must be in (0, 1). Received: {prevalence}")
@@ -66,7 +44,7 @@ def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, 
         return None
     thresholds = np.arange(1, 100) / 100
     harm = (1 - prevalence) * thresholds / (1 - thresholds)
-    acted_on = shifted(images, prevalence)[:, None] >= thresholds - _CLOSE
+    acted_on = shifted_by(images.probability, images.assumed_prevalence(), prevalence)[:, None] >= thresholds - _CLOSE
     truth = images.truth[:, None]
     names, totals = totals_by_group(images.groups, np.hstack([truth, ~truth, acted_on & truth, acted_on & ~truth]))
 
@@ -80,32 +58,15 @@ def decision_curve(images: Predictions, *, prevalence: float, n_resamples: int, 
 
 
 def useful_range(curve: DecisionCurve) -> list[tuple[float, float]]:
-    """The threshold probabilities at which the model is worth more than acting on all and than acting on none.
-
-    Returns:
-        (lowest, highest) of each run of neighbouring thresholds, rising; the bounds of the curve are not looked at.
-    """
-    better = curve.curve.value > np.maximum(curve.treat_all, curve.treat_none) + _CLOSE
+    """(lowest, highest) of each run of threshold probabilities at which the model beats acting on all and acting on none."""
+    better = curve.curve.value > np.maximum(curve.treat_all, 0) + _CLOSE
     turns = np.flatnonzero(np.diff(np.concatenate([[False], better, [False]]).astype(np.int8)))
     x = curve.curve.x
     return [(float(x[start]), float(x[after - 1])) for start, after in zip(turns[::2], turns[1::2], strict=True)]
 
 
-def shifted(images: Predictions, prevalence: float) -> FloatArray:
-    """The probabilities of the images as they would be at another prevalence: their odds times the ratio of the prior odds.
-
-    Args:
-        images: of both classes, or with a known prevalence.
-        prevalence: in (0, 1).
-
-    Returns:
-        float64 (n,) in [0, 1]; the order of the images stays.
-    """
-    return shifted_by(images.probability, images.assumed_prevalence(), prevalence)
-
-
 def shifted_by(probability: ArrayLike, assumed: float, prevalence: float) -> FloatArray:
-    """Probabilities that assume one prevalence, as they would be at another (both in (0, 1)): float64, of the same shape."""
+    """Probabilities that assume one prevalence as they would be at another, by Bayes' rule: float64, of the same shape."""
     given = np.asarray(probability, np.float64)
     covid = given * (prevalence / assumed)
     return np.asarray(covid / (covid + (1 - given) * ((1 - prevalence) / (1 - assumed))), np.float64)

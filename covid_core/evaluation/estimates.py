@@ -16,30 +16,17 @@ from covid_core.labels import COVID, NON_COVID
 
 FloatArray = NDArray[np.float64]
 
-LEVEL = 0.95
+CALL_METRICS = (
+    *("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy"),
+    *("f1_covid", "f1_non_covid", "lr_positive", "lr_negative"),
+)
+"""Those that depend on the threshold."""
 METRICS = (
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "accuracy",
-    "balanced_accuracy",
-    "f1_covid",
-    "f1_non_covid",
-    "lr_positive",
-    "lr_negative",
-    "roc_auc",
-    "pooled_auc",
-    "within_source_auc",
-    "pr_auc",
-    "brier",
-    "calibration_intercept",
-    "calibration_slope",
-    "ece",
+    *CALL_METRICS,
+    *("roc_auc", "pooled_auc", "within_source_auc", "pr_auc"),
+    *("brier", "calibration_intercept", "calibration_slope", "ece"),
 )
 """The names in `metrics` of an evaluation, in the order they are shown."""
-CALL_METRICS = METRICS[:10]
-"""Those that depend on the threshold."""
 _ONE_CLASS = frozenset({"sensitivity", "specificity", "accuracy", "brier"})
 _SHARES = frozenset({"sensitivity", "specificity", "ppv", "npv", "accuracy"})
 _CALIBRATION_LINE = frozenset({"calibration_intercept", "calibration_slope"})
@@ -60,7 +47,7 @@ def threshold_metrics(images: Predictions, *, n_resamples: int, seed: int) -> di
     cell = 2 * images.truth.astype(np.int64) + images.called  # of a confusion matrix laid flat
     names, cells = intervals.totals_by_group(images.groups, np.eye(4)[cell])
     estimates = intervals.cluster_bootstrap(
-        lambda weights: _rates_of_both_classes(weights @ cells), names, n_resamples=n_resamples, seed=seed, level=LEVEL
+        lambda weights: _rates_of_both_classes(weights @ cells), names, n_resamples=n_resamples, seed=seed
     )
     return {name: honest(name, estimates[name], images) for name in CALL_METRICS}
 
@@ -78,7 +65,7 @@ def _estimates(
     seed: int,
 ) -> dict[str, Estimate]:
     estimates = intervals.cluster_bootstrap(
-        lambda weights: statistics(images, weights), images.groups, n_resamples=n_resamples, seed=seed, level=LEVEL
+        lambda weights: statistics(images, weights), images.groups, n_resamples=n_resamples, seed=seed
     )
     return {name: honest(name, estimate, images) for name, estimate in estimates.items()}
 
@@ -88,7 +75,9 @@ def _weighted_metrics(images: Predictions, weights: FloatArray) -> dict[str, Flo
     values = _rates_of_both_classes(metrics.weighted_confusion(images.truth, images.called, weights))
     values |= weighted_areas(images, weights)
     values["pr_auc"] = metrics.weighted_average_precision(images.truth, images.probability, weights)
-    values["brier"] = _weighted_brier(images, weights)
+    values["brier"] = calibration.weighted_brier(
+        images.truth, images.probability, weights, prevalence=images.prevalence
+    )
     values["calibration_intercept"], values["calibration_slope"] = calibration.weighted_calibration_line(
         images.truth, images.probability, weights, prevalence=images.prevalence
     )
@@ -123,16 +112,6 @@ def weighted_areas(images: Predictions, weights: FloatArray) -> dict[str, FloatA
     }
 
 
-def _weighted_brier(images: Predictions, weights: FloatArray) -> FloatArray:
-    errors = (images.probability - images.truth) ** 2
-    if images.prevalence is None:
-        return np.asarray((weights @ errors) / weights.sum(axis=1), np.float64)
-    with np.errstate(invalid="ignore"):
-        covid = (weights @ (errors * images.truth)) / (weights @ images.truth)
-        other = (weights @ (errors * ~images.truth)) / (weights @ ~images.truth)
-    return np.asarray(images.prevalence * covid + (1 - images.prevalence) * other, np.float64)
-
-
 def _calibration_error(images: Predictions) -> Estimate:
     bins = calibration.reliability_bins(images.truth, images.probability, prevalence=images.prevalence)
     value = calibration.expected_calibration_error(bins)
@@ -150,7 +129,6 @@ def honest(name: str, estimate: Estimate, images: Predictions) -> Estimate:
         n=int(np.any(bases, axis=0).sum()),
         patients=min(np.unique(images.groups[base]).size for base in bases),
         is_share=name in _SHARES,
-        level=LEVEL,
     )
     return replace(estimate, note=_undefined_note(name, images)) if estimate.value is None else estimate
 

@@ -1,6 +1,6 @@
 """Predictions to `evaluation.json`: the one record that the report page, the model card and the terminal read from.
 
-Knows the predictions table, not the model behind it. The content, schema 3 (every number is finite; null where a
+The content, schema 3 (every number is finite; null where a
 figure is undefined, with the reason beside it):
 
 - `schema`: 3. `model`, `part`: names. `created`: UTC, ISO 8601.
@@ -19,7 +19,7 @@ figure is undefined, with the reason beside it):
   It holds for the metrics `brier`, `calibration_intercept`, `calibration_slope` and `ece` and for `calibration` as well.
 - `calibration`: {`before`, `after`}, each {`brier`, `ece`, `intercept`, `slope`}: of the raw output, read as if it were
   a probability, and of the calibrated one.
-- `sources`: [{`source`, `images`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
+- `sources`: [{`source`, `films`, `covid`, `non_covid`, `pairs`, `roc_auc` metric}] of every source with at least
   `MIN_SOURCE_IMAGES` images that has both classes, the largest first; `pairs` are those of a covid and another image.
 - `bootstrap`: {`unit`, `resamples`, `seed`, `level`}.
 - `note`: a sentence on what limits the whole report, or null.
@@ -37,7 +37,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   `balanced_accuracy` with the threshold for each fold chosen on the other folds.
 - `left_out_sources`: {`within_source_auc`, `sensitivity`, `specificity` metrics, `sources` as above} of images judged by heads
   that saw no image of their source.
-- `lungs`: {`images`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
+- `lungs`: {`films`, `patients`, `n_covid`, `n_non_covid`, and of the same images seen `whole`, `lungs_only` and
   `lungs_out`: {`roc_auc` metric, `within_source_auc` metric}} (`protocols.paired_metrics`).
 - `external`: {name of a set: {`images`, `patients` or null, `by_finding`: {finding: {`n`, `called_covid`, and
   `specificity`, `sensitivity` where there are such images, metrics of method `Wilson`}}, `roc_auc` or null, `labelled` {class:
@@ -46,7 +46,7 @@ What follows (`FURTHER_BLOCKS`) is added by who measures it, and absent where no
   `roc_auc` {`mean`, `sd`, `lowest`, `highest`}} (`protocols.repeated_summary`).
 - `three_way`: as of `conformal.cross_fitted_coverage`, with `lower` and `upper` of the decision that is in use.
 - `gate`: what the gate refuses, of what it should and of what it should not (`covid_core.training.gate_figures`).
-- `ensemble`: {`members`, `share`, `images`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
+- `ensemble`: {`members`, `share`, `films`, `median_width`, `width_90th_percentile`, `holds_operating_point`}, of the spread of
   an ensemble on images that no member saw.
 - `subgroups`: figures of parts of the images by sex, age, view, source, RT-PCR and severity (`covid_core.evaluation.subgroups`).
 - `cohort`: the flow from the table to the images, what parts or folds share, and what they are made of
@@ -66,7 +66,7 @@ from numpy.typing import NDArray
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import calibration, estimates, intervals, metrics
 from covid_core.evaluation.conformal import ThreeWay, cross_fitted_coverage
-from covid_core.evaluation.estimates import LEVEL, METRICS
+from covid_core.evaluation.estimates import METRICS
 from covid_core.evaluation.predictions import (
     PAIRED_COLUMNS,
     REQUIRED_COLUMNS,
@@ -74,67 +74,23 @@ from covid_core.evaluation.predictions import (
     checked_table,
     predictions_of,
 )
-from covid_core.evaluation.summary import part_in_words, summary_lines, verdict
+from covid_core.evaluation.summary import part_in_words
 from covid_core.files import read_json
 from covid_core.labels import CLASSES, COVID, NON_COVID
 
-__all__ = [
-    "FURTHER_BLOCKS",
-    "METRICS",
-    "MIN_SOURCE_IMAGES",
-    "REQUIRED_COLUMNS",
-    "SCHEMA",
-    "at_threshold",
-    "evaluate",
-    "held_out_images",
-    "read_evaluation",
-    "source_table",
-    "summary_lines",
-    "validated",
-    "verdict",
-]
-
 SCHEMA = 3
 FURTHER_BLOCKS = (
-    "hospitals",
-    "strangers",
-    "robustness",
-    "opacity_map",
-    "former",
-    "operating_point",
-    "baselines",
-    "seeds",
-    "seed_means",
-    "left_out_sources",
-    "lungs",
-    "external",
-    "original_protocol",
-    "three_way",
-    "ensemble",
-    "gate",
-    "subgroups",
-    "cohort",
+    *("hospitals", "strangers", "robustness", "opacity_map", "former", "operating_point", "baselines", "seeds"),
+    *("seed_means", "left_out_sources", "lungs", "external", "original_protocol", "three_way", "ensemble", "gate"),
+    *("subgroups", "cohort"),
 )
 """The blocks that `evaluate` does not make."""
 MIN_SOURCE_IMAGES = 10
 """A source with fewer images gets no figure of its own."""
 
 _KEYS = (
-    "model",
-    "part",
-    "created",
-    "classes",
-    "positive_class",
-    "threshold",
-    "counts",
-    "confusion_matrix",
-    "classification_report",
-    "metrics",
-    "roc",
-    "reliability",
-    "calibration",
-    "sources",
-    "bootstrap",
+    *("model", "part", "created", "classes", "positive_class", "threshold", "counts", "confusion_matrix"),
+    *("classification_report", "metrics", "roc", "reliability", "calibration", "sources", "bootstrap"),
 )
 _AGAIN = "Evaluate the model again with `covid_core evaluate --model NAME`."
 
@@ -149,24 +105,14 @@ def evaluate(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Turn the predictions on one part into an evaluation.
+    """Turn the predictions on one part into the content of `evaluation.json`; see the module's docstring.
 
-    Args:
-        predictions: one row an image with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
-            linked by duplicate images) and is what the bootstrap resamples.
-        model: name of the model.
-        threshold: in [0, 1].
-        part: the value of column `part` to report on.
-        prevalence: the prevalence that `probability_covid` assumes (`Calibration.prevalence`): reliability and Brier
-            score are weighted to it. None takes the images as they are.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        The content of `evaluation.json`; see the module's docstring.
+    The predictions have one row an image with `REQUIRED_COLUMNS`; `group` is what never crosses parts (a patient, or several
+    linked by duplicate images) and is what the bootstrap resamples. Reliability and Brier score are weighted to the prevalence
+    that `probability_covid` assumes (`Calibration.prevalence`); None takes the images as they are.
 
     Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
+        EvaluationError: the threshold is not in [0, 1], or the predictions are not fit for it, as of `checked_table`.
     """
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
@@ -199,25 +145,15 @@ def evaluate(
             "after": _calibration(images.truth, images.probability, prevalence),
         },
         "sources": _within_sources(images, n_resamples=n_resamples, seed=seed),
-        "bootstrap": {"unit": "group", "resamples": n_resamples, "seed": seed, "level": LEVEL},
+        "bootstrap": {"unit": "group", "resamples": n_resamples, "seed": seed, "level": intervals.LEVEL},
         "note": _note(images, part),
     }
 
 
 def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """Take an evaluation to another threshold: what depends on the call is measured again, the rest stays.
+    """Take an evaluation of these predictions to another threshold in [0, 1].
 
-    Args:
-        evaluation: as of `evaluate`.
-        predictions: the table that it was made from.
-        threshold: in [0, 1].
-
-    Returns:
-        An evaluation with another `threshold`, `confusion_matrix`, `classification_report` and those `metrics` that follow from
-        the calls, with the same resamples: at the threshold of `evaluation` nothing changes.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
+    What follows from the calls is measured again, with the same resamples: at the threshold of `evaluation` nothing changes.
     """
     images = held_out_images(evaluation, predictions, threshold)
     matrix = metrics.confusion_matrix(images.truth, images.called)
@@ -235,16 +171,7 @@ def at_threshold(evaluation: Mapping[str, Any], predictions: pd.DataFrame, thres
 def held_out_images(
     evaluation: Mapping[str, Any], predictions: pd.DataFrame, threshold: float | None = None
 ) -> Predictions:
-    """The images that an evaluation judged.
-
-    Args:
-        evaluation: as of `evaluate`.
-        predictions: the table that it was made from.
-        threshold: from which an image is called covid; that of the evaluation for None.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
-    """
+    """The images that an evaluation of these predictions judged, called at its threshold or at another."""
     table = checked_table(predictions, REQUIRED_COLUMNS, part=evaluation["part"])
     return predictions_of(
         table,
@@ -261,35 +188,18 @@ def three_way_block(predictions: pd.DataFrame, three_way: ThreeWay) -> dict[str,
 
 
 def source_table(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> list[dict[str, Any]]:
-    """The block `sources` of a table of predictions, whatever its parts.
-
-    Args:
-        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `source` and `probability_covid`.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Raises:
-        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
-    """
+    """The block `sources` of a table with `PAIRED_COLUMNS` and `source`, whatever its parts."""
     table = checked_table(predictions, (*PAIRED_COLUMNS, "source"), may_be_blank=("source",))
     return _within_sources(predictions_of(table), n_resamples=n_resamples, seed=seed)
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Read and check an `evaluation.json`.
-
-    Raises:
-        EvaluationError: it is missing, is not JSON, or is not an evaluation of this schema in this class order.
-    """
+    """Read and check an `evaluation.json`; EvaluationError where it is missing, damaged, or of another schema or class order."""
     return validated(read_json(path, EvaluationError), str(path))
 
 
 def validated(value: Any, name: str = "The evaluation") -> dict[str, Any]:
-    """Give back `value` if it is an evaluation of this schema in this class order.
-
-    Raises:
-        EvaluationError: it is not; `name` says in the sentence what it is.
-    """
+    """Give back `value` if it is an evaluation of this schema in this class order, else raise EvaluationError with its name."""
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         schema = value.get("schema") if isinstance(value, dict) else None
         raise EvaluationError(f"{name} has the schema {schema!r}; this version reads {SCHEMA}. {_AGAIN}")

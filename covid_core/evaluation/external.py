@@ -19,17 +19,10 @@ _INDEPENDENT = "Images are taken as independent of each other."
 
 
 def repeated_summary(rows: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
-    """Summarise the figures of repetitions, such as a cross-validation with several seeds.
+    """Summarise the figures of repetitions (name -> figure), such as a cross-validation with several seeds.
 
-    Args:
-        rows: name -> figure, one row a repetition, all of the same names; a seed is no figure. None and NaN are undefined.
-
-    Returns:
-        name -> `mean`, `sd` (n - 1 in the denominator; None for one repetition), `lowest`, `highest`; all None where a
-        repetition has no figure.
-
-    Raises:
-        EvaluationError: there is no row, or the names differ.
+    name -> `mean`, `sd` (n - 1 in the denominator; None for one repetition), `lowest`, `highest`; all None where a repetition has
+    no figure (None or NaN). EvaluationError where there is no repetition, or their names differ.
     """
     if not rows or any(set(row) != set(rows[0]) for row in rows):
         raise EvaluationError(
@@ -41,17 +34,11 @@ def repeated_summary(rows: Sequence[Mapping[str, float | None]]) -> dict[str, di
 def shares_by_finding(table: pd.DataFrame, threshold: float) -> dict[str, dict[str, Any]]:
     """Count the calls on images of another set, by what their table says was found.
 
-    Args:
-        table: one row an image with `filename`, `finding`, `label` (a class, or blank where the finding is neither) and
-            `probability_covid`.
-        threshold: an image is called covid at or above it, in [0, 1].
+    The table has `filename`, `finding`, `label` (a class, or blank where the finding is neither) and `probability_covid`.
 
     Returns:
         finding -> `n`, `called_covid` (images of any label) and, of those that have the label, `sensitivity` of covid and
         `specificity` of non_covid, metrics with Wilson's interval; the most frequent finding first.
-
-    Raises:
-        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
     """
     blank = {name: table[name].replace("", None) for name in ("finding", "label") if name in table.columns}
     table = checked_table(table.assign(**blank), _FINDING_COLUMNS, may_be_blank=("finding", "label"))
@@ -64,19 +51,10 @@ def shares_by_finding(table: pd.DataFrame, threshold: float) -> dict[str, dict[s
 
 
 def paired_metrics(predictions: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """What rests on pairs of a covid and another image alone: no threshold, no calibration.
+    """What rests on pairs of a covid and another image alone, from a table with `PAIRED_COLUMNS`: no threshold, no calibration.
 
-    Args:
-        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `probability_covid`; without `source`
-            the figure within a source is undefined.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap; the same images with the same seed are resampled alike, whatever was predicted of them.
-
-    Returns:
-        `roc_auc` and `within_source_auc`, metrics as of `report.evaluate`.
-
-    Raises:
-        EvaluationError: columns or values are missing or wrong, or an image occurs twice.
+    The same images with the same seed are resampled alike, whatever was predicted of them. Without `source` the figure within
+    a source is undefined.
     """
     images = predictions_of(checked_table(predictions, PAIRED_COLUMNS))
     found = estimates.area_metrics(images, n_resamples=n_resamples, seed=seed)

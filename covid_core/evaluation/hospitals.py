@@ -25,10 +25,8 @@ TYPICAL, NEGATIVE = "typical", "negative"
 def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """Typical appearance of COVID-19 against negative for pneumonia, each image judged by a network that never saw its group.
 
-    Args:
-        table: one row an image of the left-out groups with `appearance` (`typical` or `negative`), `site`, `group`,
-            `original_width`, `original_height`, `probability_covid` and, of another model for comparison, `former` or NaN.
-        threshold: of the operating point.
+    The table has one row an image of the left-out groups with `appearance` (`typical` or `negative`), `site`, `group`,
+    `original_width`, `original_height`, `probability_covid` and, of another model for comparison, `former` or NaN.
 
     Returns:
         `images`, `patients`, metrics `roc_auc` (pairs within a group), `same_size_auc`, `sensitivity`, `specificity`; `ece`;
@@ -39,25 +37,25 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
     size = (width + "x" + height).to_numpy(np.str_)  # a missing value would cut every text to one letter
     size[table["original_width"].isna().to_numpy()] = ""
     same_size = np.where(size == "", "", np.char.add(np.char.add(sites, " "), size))
-    films = _films(table, table["probability_covid"].to_numpy(float), sites, threshold)
-    found = _figures(films, same_size)
-    bins = reliability_bins(films.truth, films.probability, prevalence=0.5)
-    alone = _figures(_films(table, size_alone(table), sites, 0.5), same_size)
+    images = _predictions(table, table["probability_covid"].to_numpy(float), sites, threshold)
+    found = _figures(images, same_size)
+    bins = reliability_bins(images.truth, images.probability, prevalence=0.5)
+    alone = _figures(_predictions(table, size_alone(table), sites, 0.5), same_size)
     block = {
         "images": len(table),
         "patients": int(table["group"].nunique()),
-        "covid": int(films.truth.sum()),
+        "covid": int(images.truth.sum()),
         **found,
-        "pooled_auc": metrics.roc_auc(films.truth, films.probability),
+        "pooled_auc": metrics.roc_auc(images.truth, images.probability),
         "ece": expected_calibration_error(bins),
         "size_alone": {name: alone[name] for name in ("roc_auc", "same_size_auc")},
         "groups": [
             {
                 "site": site,
                 "images": int(inside.sum()),
-                "covid": int(films.truth[inside].sum()),
+                "covid": int(images.truth[inside].sum()),
                 **_figures(
-                    _films(table[inside], films.probability[inside], sites[inside], threshold),
+                    _predictions(table[inside], images.probability[inside], sites[inside], threshold),
                     same_size[inside],
                 ),
             }
@@ -66,7 +64,7 @@ def hospital_block(table: pd.DataFrame, threshold: float) -> dict[str, Any]:
         ],
     }
     if "former" in table and table["former"].notna().all():
-        former = _films(table, table["former"].to_numpy(float), sites, float(table["former_threshold"].iloc[0]))
+        former = _predictions(table, table["former"].to_numpy(float), sites, float(table["former_threshold"].iloc[0]))
         block["former"] = _figures(former, same_size)
     return block
 
@@ -87,15 +85,10 @@ def size_alone(table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def called_block(table: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
-    """How many images of each kind are called COVID-19, by a network that never saw their collection.
+    """How many images of each `kind` are called COVID-19, by a network that never saw their collection.
 
-    Args:
-        table: one row an image with `kind`, a few words, and `probability_covid`; of another model for comparison `former` and
-            `former_threshold`, where there are any.
-        threshold: of the operating point.
-
-    Returns:
-        One row a kind: `kind`, `images`, the metric `called_covid` and, of the other model, `former`.
+    One row a kind: `kind`, `images`, the metric `called_covid` and, where the table has `former` and `former_threshold` of
+    another model, its `former`.
     """
     rows = []
     for kind, images in table.groupby("kind", sort=True):
@@ -111,7 +104,7 @@ def _share(probability: "pd.Series[float]", threshold: float) -> dict[str, Any]:
     return intervals.wilson(int(called.sum()), len(called)).to_json()
 
 
-def _films(
+def _predictions(
     table: pd.DataFrame, probability: NDArray[np.float64], strata: NDArray[np.str_], threshold: float
 ) -> Predictions:
     groups = table["group"].to_numpy(np.str_)
@@ -126,10 +119,10 @@ def _films(
     )
 
 
-def _figures(films: Predictions, same_size: NDArray[np.str_]) -> dict[str, Any]:
-    calls = threshold_metrics(films, n_resamples=2000, seed=0)
-    within = area_metrics(films, n_resamples=500, seed=0)["within_source_auc"]
-    within_size = area_metrics(replace(films, sources=same_size), n_resamples=500, seed=0)["within_source_auc"]
+def _figures(images: Predictions, same_size: NDArray[np.str_]) -> dict[str, Any]:
+    calls = threshold_metrics(images, n_resamples=2000, seed=0)
+    within = area_metrics(images, n_resamples=500, seed=0)["within_source_auc"]
+    within_size = area_metrics(replace(images, sources=same_size), n_resamples=500, seed=0)["within_source_auc"]
     return {
         "roc_auc": within.to_json(),
         "same_size_auc": within_size.to_json(),

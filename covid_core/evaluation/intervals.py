@@ -16,6 +16,8 @@ FloatArray = NDArray[np.float64]
 Statistics = Callable[[FloatArray], Mapping[str, FloatArray]]
 """Figures of weighted observations: weights float64 (b, n) -> name -> float64 (b,), NaN where undefined."""
 
+LEVEL = 0.95
+"""Confidence of every interval."""
 MIN_GROUPS = 5
 """With fewer patients, resampling them says next to nothing, and no interval is given."""
 FEW_GROUPS = 20
@@ -33,11 +35,8 @@ _KEPT = 2_000_000  # draws of so many counts are kept in memory (8 MB); 2000 res
 class Estimate:
     """A figure with its interval; None where it is undefined, or no interval can be given.
 
-    Attributes:
-        method: how the interval came about; `none` where there is none.
-        n: images the figure rests on.
-        undefined: resamples in which the figure was undefined; they are left out of the interval.
-        note: a sentence on why something is missing or to be taken with care, else None.
+    `method` says how the interval came about, `n` is the number of images the figure rests on, `undefined` that of the resamples
+    left out because the figure was undefined; `note` says why something is missing or to be taken with care.
     """
 
     value: float | None
@@ -63,21 +62,16 @@ class Band:
     upper: FloatArray
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """Wilson's score interval for a share, without continuity correction.
+def wilson(successes: int, n: int) -> Estimate:
+    """Wilson's score interval for a share of `n` independent observations, without continuity correction.
 
     Source: E. B. Wilson, JASA 22 (1927) 209; method 3 of R. G. Newcombe, Statistics in Medicine 17 (1998) 857.
-
-    Args:
-        successes: in [0, n].
-        n: independent observations; 0 gives an estimate without value.
-        level: confidence in (0, 1).
     """
     if not 0 <= successes <= n:
         raise ValueError(f"`successes` must be in [0, n]. Received: {successes} of {n}")
     if n == 0:
         return Estimate(None, None, None, NO_INTERVAL, 0, note="There is no observation.")
-    z = _z(level)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -88,20 +82,14 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def cluster_bootstrap(
-    statistics: Statistics, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0, level: float = 0.95
+    statistics: Statistics, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Percentile intervals from resampling whole groups (patients) with replacement.
+    """Percentile intervals from resampling whole groups (n,) (patients) with replacement.
 
     Images of one patient resemble each other; resampling images would treat them as independent and give intervals that
     are too narrow. Source: C. M. Field and A. H. Welsh, J. R. Statist. Soc. B 69 (2007) 369; percentile interval as
-    in Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-
-    Args:
-        statistics: the figures as a function of weights; a resample is the weighting by how often each group was drawn.
-        groups: (n,), the group of each observation.
-        n_resamples: number of resamples, at least 1.
-        seed: of the random numbers; the same seed gives the same intervals.
-        level: confidence in (0, 1).
+    in Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. A resample is the weighting of the
+    observations by how often each group was drawn; the same seed gives the same intervals.
 
     Returns:
         name -> estimate, for every name that `statistics` returns. Bounds are None, with the reason in `note`, where
@@ -120,7 +108,7 @@ def cluster_bootstrap(
         for name, drawn in statistics(times[:, membership].astype(np.float64)).items():
             draws[name].append(drawn)
     return {
-        name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, level, caution(len(names)))
+        name: _percentile_estimate(value, np.concatenate(draws[name]), membership.size, caution(len(names)))
         for name, value in values.items()
     }
 
@@ -131,13 +119,8 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArr
     Whoever asks with the same numbers gets the same draws, so that figures from different calls belong together. Draws of
     a usual size are kept: drawing them takes longer than most figures do.
 
-    Args:
-        n_groups: number of groups, the order of `np.unique` of their names.
-        n_resamples: at least 1.
-        seed: of the random numbers.
-
     Returns:
-        Blocks of resamples, int32 (b, n_groups), read only: how often each group was drawn.
+        Blocks of resamples, int32 (b, n_groups), read only: how often each group, in the order of `np.unique`, was drawn.
     """
     if n_resamples < 1:
         raise ValueError(f"`n_resamples` must be at least 1. Received: {n_resamples}")
@@ -146,14 +129,9 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> Iterable[NDArr
 
 
 def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.str_], FloatArray]:
-    """Add up the rows of each group, so that a resample of groups need not go back to the images.
+    """Add up the rows (n, k) of each group, so that a resample of groups need not go back to the images.
 
-    Args:
-        groups: (n,), the group of each row.
-        values: (n, k).
-
-    Returns:
-        The names of the groups (g,), in the order of `group_draws`, and float64 (g, k).
+    The names of the groups (g,) come in the order of `group_draws`, with float64 (g, k).
     """
     names, membership = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     rows = np.asarray(values, np.float64)
@@ -161,19 +139,12 @@ def totals_by_group(groups: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.st
     return names, np.add.reduceat(rows[order], np.searchsorted(membership[order], np.arange(len(names))), axis=0)
 
 
-def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, level: float = 0.95) -> Estimate:
-    """Hold an estimate of `cluster_bootstrap` to the patients it rests on, where these are not all that were resampled.
+def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool) -> Estimate:
+    """Hold an estimate of `cluster_bootstrap` to the images it rests on, where these are not all that were resampled.
 
-    Args:
-        estimate: what the bootstrap gave.
-        n: images the figure rests on.
-        patients: patients it rests on; where it compares the classes, those of the class that has fewer.
-        is_share: whether it is a share of images. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
-            with patients as the unit.
-        level: confidence in (0, 1).
-
-    Returns:
-        The estimate with this `n`; its interval is withheld, with the reason in `note`, below `MIN_GROUPS` patients.
+    `patients` are those the figure rests on; where it compares the classes, those of the class that has fewer. Below
+    `MIN_GROUPS` of them the interval is withheld. Of a share of 0 or 1 no resample differs, so it gets Wilson's interval
+    with patients as the unit.
     """
     estimate = replace(estimate, n=n)
     if estimate.value is None:
@@ -181,7 +152,7 @@ def resting_on(estimate: Estimate, n: int, patients: int, *, is_share: bool, lev
     if patients < MIN_GROUPS:
         return replace(estimate, lower=None, upper=None, method=NO_INTERVAL, note=few_groups(patients))
     if is_share and estimate.value in {0.0, 1.0}:
-        by_patient = wilson(patients if estimate.value else 0, patients, level)
+        by_patient = wilson(patients if estimate.value else 0, patients)
         return replace(
             estimate,
             lower=by_patient.lower,
@@ -220,7 +191,7 @@ def _kept_draws(n_groups: int, n_resamples: int, seed: int) -> tuple[NDArray[np.
     return tuple(_fresh_draws(n_groups, n_resamples, seed))
 
 
-def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, note: str | None) -> Estimate:
+def _percentile_estimate(value: float, draws: FloatArray, n: int, note: str | None) -> Estimate:
     defined = draws[np.isfinite(draws)]
     undefined = int(draws.size - defined.size)
     if not np.isfinite(value):
@@ -228,7 +199,7 @@ def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, 
     if 2 * undefined > draws.size:
         reason = f"No interval: the figure is undefined in {undefined} of {draws.size} resamples."
         return _without_interval(value, n, reason, undefined)
-    lower, upper = (float(bound) for bound in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+    lower, upper = (float(bound) for bound in np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     if upper - lower < 1e-12:  # noqa: PLR2004
         return _without_interval(value, n, "No interval: the resamples do not differ.", undefined)
     return Estimate(value, lower, upper, PATIENT_BOOTSTRAP, n, undefined, note)
@@ -236,9 +207,3 @@ def _percentile_estimate(value: float, draws: FloatArray, n: int, level: float, 
 
 def _without_interval(value: float, n: int, note: str, undefined: int = 0) -> Estimate:
     return Estimate(value if np.isfinite(value) else None, None, None, NO_INTERVAL, n, undefined, note)
-
-
-def _z(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be in (0, 1). Received: {level}")
-    return NormalDist().inv_cdf((1 + level) / 2)

@@ -21,19 +21,10 @@ from covid_core.files import read_json
 def whom_blocks(
     predictions: pd.DataFrame, evaluation: dict[str, Any], dataset: Path | None, collection: Path | None
 ) -> dict[str, Any]:
-    """Measure the blocks `subgroups` and `cohort`.
+    """Measure the blocks `subgroups` and `cohort` of the predictions' evaluation; none where neither folder is given.
 
-    Args:
-        predictions: one row an image, as of `predictions.csv`.
-        evaluation: of these predictions, as of `covid_core.evaluation.evaluate.evaluate`.
-        dataset: the prepared dataset the model was trained on; None where it is not at hand, and there is no `cohort`.
-        collection: the folder with metadata.csv that it was prepared from, which knows more of the images than the dataset.
-
-    Returns:
-        The blocks that could be measured; none where neither folder is given.
-
-    Raises:
-        DatasetError: the dataset or the collection cannot be read.
+    Without the prepared dataset that the model was trained on there is no `cohort`. The collection is the folder with
+    metadata.csv that it was prepared from, which knows more of the images. DatasetError where one of them cannot be read.
     """
     if dataset is None and collection is None:
         return {}

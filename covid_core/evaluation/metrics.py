@@ -34,15 +34,7 @@ def is_called(probability_covid: ArrayLike, threshold: float) -> BoolArray:
 
 
 def confusion_matrix(labels: ArrayLike, called: ArrayLike) -> NDArray[np.int64]:
-    """Count images by reference standard and call.
-
-    Args:
-        labels: bool or 0/1 (n,); true for covid by the reference standard.
-        called: bool or 0/1 (n,); true for images called covid.
-
-    Returns:
-        int64 (2, 2); rows are the reference standard, columns the call, both in class order: `[[TN, FP], [FN, TP]]`.
-    """
+    """Count images (n,) by reference standard (rows) and call (columns), true for covid: int64 `[[TN, FP], [FN, TP]]`."""
     truth, call = flags("labels", labels), flags("called", called)
     if truth.shape != call.shape:
         raise ValueError(f"`labels` and `called` must have the same length. Received: {truth.size}, {call.size}")
@@ -50,14 +42,9 @@ def confusion_matrix(labels: ArrayLike, called: ArrayLike) -> NDArray[np.int64]:
 
 
 def rates(matrix: ArrayLike) -> dict[str, FloatArray]:
-    """Compute every figure that a confusion matrix gives.
+    """Every figure that matrices (..., 2, 2) of counts or weights give: name -> float64 (...), NaN where undefined.
 
-    Args:
-        matrix: counts or weights (..., 2, 2) as of `confusion_matrix`.
-
-    Returns:
-        name -> float64 (...), NaN where undefined. F1 of a class without images is undefined, of a class that is never
-        called right it is 0.
+    F1 of a class without images is undefined, of a class that is never called right it is 0.
     """
     counts = np.asarray(matrix, np.float64)
     tn, fp, fn, tp = counts[..., 0, 0], counts[..., 0, 1], counts[..., 1, 0], counts[..., 1, 1]
@@ -77,15 +64,7 @@ def rates(matrix: ArrayLike) -> dict[str, FloatArray]:
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
-    """The area under the ROC curve, as the Mann-Whitney statistic: P(a covid image scores higher), a tie counting half.
-
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        scores: float (n,), higher for covid.
-
-    Returns:
-        A value in [0, 1], or None where a class has no image.
-    """
+    """The area under the ROC curve: P(a covid image scores higher), a tie counting half; None where a class has no image."""
     truth, values = flags("labels", labels), np.asarray(scores, np.float64)
     if truth.shape != values.shape or not np.isfinite(values).all():
         raise ValueError(f"`scores` must be {truth.size} finite numbers, one for each label. Received: {values!r}")
@@ -93,16 +72,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
 
 
 def weighted_roc_auc(labels: BoolArray, scores: FloatArray, weights: FloatArray) -> FloatArray:
-    """`roc_auc` for many weightings of the same images.
-
-    Args:
-        labels: bool (n,).
-        scores: float64 (n,).
-        weights: float64 (b, n), not negative.
-
-    Returns:
-        float64 (b,), NaN where a class has no weight.
-    """
+    """`roc_auc` for many weightings (b, n), not negative, of the same images: float64 (b,), NaN where a class has no weight."""
     positive, negative = _tied_blocks(labels, scores, weights)
     below = np.cumsum(negative, axis=1) - negative
     wins = np.sum(positive * (below + negative / 2), axis=1)
@@ -112,19 +82,11 @@ def weighted_roc_auc(labels: BoolArray, scores: FloatArray, weights: FloatArray)
 def weighted_within_source_auc(
     labels: BoolArray, scores: FloatArray, sources: NDArray[np.str_], weights: FloatArray
 ) -> FloatArray:
-    """ROC AUC over the pairs of a covid and another image that come from one source, pooled over the sources.
+    """ROC AUC over the pairs of a covid and another image that come from one source, pooled over the sources: float64 (b,).
 
     A model that recognises the publisher earns nothing here: within a pair it is the same. Sources with one class give no
-    pair, and a source counts by how many pairs it gives.
-
-    Args:
-        labels: bool (n,).
-        scores: float64 (n,).
-        sources: str (n,); an empty one is unknown and pairs with no other.
-        weights: float64 (b, n), not negative.
-
-    Returns:
-        float64 (b,), NaN where no pair has weight.
+    pair, and a source counts by how many pairs it gives. An empty source is unknown and pairs with no other; without any pair
+    the figure is NaN.
     """
     wins, pairs = np.zeros(len(weights)), np.zeros(len(weights))
     for source in np.unique(sources[sources != ""]):

@@ -7,7 +7,6 @@ would rank one kind above the other wherever the threshold is not 0.5.
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import metrics
@@ -21,31 +20,23 @@ KINDS = (MISSED, FALSE_ALARM)
 
 
 def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.DataFrame:
-    """List the images that are called wrongly.
+    """List the images of a part that are called wrongly at a threshold in [0, 1], the most confident first, then by file name.
 
-    Args:
-        predictions: one row an image with `filename`, `label`, `part`, `probability_covid`, and any further columns.
-        part: the value of column `part` to report on.
-        threshold: an image is called covid at or above it, in [0, 1].
-
-    Returns:
-        The columns of `predictions`, then `kind` (one of `KINDS`), `confidence` (in [0, 1]; the rule is in the module's
-        docstring) and `subgroup_column(group)` for every grouping that the predictions tell: the group of the image, named
-        among all images of the part, NA where it has none. The most confident first, then by file name, numbered from 0;
-        no rows where no image is called wrongly.
-
-    Raises:
-        EvaluationError: columns, the part, values or the threshold are missing or wrong, or an image occurs twice.
+    To the columns of `predictions` (`filename`, `label`, `part`, `probability_covid`, and any further ones) come `kind` (one of
+    `KINDS`), `confidence` (in [0, 1]; see the module's docstring) and `subgroup_column(group)` for every grouping that the
+    predictions tell: the group of the image, named among all images of the part, NA where it has none.
     """
     if not 0 <= threshold <= 1:
         raise EvaluationError(f"The threshold must be in [0, 1]. Received: {threshold}")
     table = checked_table(predictions, ("filename", "label", "part", "probability_covid"), part=part)
     probability = table["probability_covid"].to_numpy(np.float64)
     called, truth = metrics.is_called(probability, threshold), (table["label"] == COVID).to_numpy(np.bool_)
+    room = np.where(called, 1 - threshold, threshold)
+    confidence = np.divide(np.abs(probability - threshold), room, out=np.zeros_like(probability), where=room > 0)
     groups = {subgroup_column(group): names_of(table, group) for group in GROUPINGS if is_told(table, group)}
     listed = table.assign(
         kind=pd.Series(np.where(truth, MISSED, FALSE_ALARM), index=table.index, dtype="str"),
-        confidence=_confidence(probability, called, threshold),
+        confidence=confidence,
         **groups,
     )
     wrong: pd.DataFrame = listed[called != truth]
@@ -55,24 +46,9 @@ def mistakes(predictions: pd.DataFrame, *, part: str, threshold: float) -> pd.Da
 def chosen(
     mistakes: pd.DataFrame, kind: str | None = None, group: str | None = None, name: str | None = None
 ) -> pd.DataFrame:
-    """Keep the mistakes of one kind, of one subgroup, or both, in their order.
-
-    Args:
-        mistakes: as of the function of that name.
-        kind: one of `KINDS`; None keeps both.
-        group: one of `groups_of(mistakes)`, given together with `name`; None keeps all images.
-        name: of the group; one that no mistake has leaves no row. An image is in a group as in `subgroups.in_group`: false
-            alarms are in every group of `RT-PCR` and in none of `Severity`.
-    """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: {kind!r}")
-    if (group is None) != (name is None):
-        raise ValueError(f"`group` and `name` go together. Received: {group!r}, {name!r}")
+    """Keep the mistakes of one kind, of one subgroup (`group` and `name`, as `subgroups.in_group`), or both, in their order."""
     keep = np.ones(len(mistakes), np.bool_) if kind is None else (mistakes["kind"] == kind).to_numpy(np.bool_)
     if group is not None:
-        if group not in GROUPINGS or subgroup_column(group) not in mistakes.columns:
-            known = [title for title in GROUPINGS if subgroup_column(title) in mistakes.columns]
-            raise ValueError(f"`group` must be one of {', '.join(known) or 'none'}. Received: {group!r}")
         keep = keep & in_group(mistakes[subgroup_column(group)], mistakes["label"], group, str(name))
     return mistakes[keep].reset_index(drop=True)
 
@@ -87,9 +63,3 @@ def groups_of(mistakes: pd.DataFrame) -> dict[str, list[str]]:
 def subgroup_column(group: str) -> str:
     """The column of the mistakes that names the group of each image within a grouping."""
     return f"subgroup: {group}"
-
-
-def _confidence(probability: NDArray[np.float64], called: NDArray[np.bool_], threshold: float) -> NDArray[np.float64]:
-    """How far each call is from the threshold, as a share of the room on its side: (n,) in [0, 1]."""
-    room = np.where(called, 1 - threshold, threshold)
-    return np.divide(np.abs(probability - threshold), room, out=np.zeros_like(probability), where=room > 0)

@@ -19,15 +19,9 @@ Floats = NDArray[np.float32]
 
 
 def affected_share(opacities: Floats, lungs: Floats, threshold: float) -> NDArray[np.float64]:
-    """The share of the lungs that lies in cells with an opacity.
+    """The share of the lungs that lies in cells with an opacity above the threshold: float64 (...) in [0, 1], 0 without lungs.
 
-    Args:
-        opacities: float32 (..., h, w) in [0, 1].
-        lungs: float32 (..., h, w) in [0, 1], how much of each cell is lung.
-        threshold: an opacity is seen in cells above it.
-
-    Returns:
-        float64 (...) in [0, 1]; 0 where no lung was found.
+    Both maps are float32 (..., h, w) in [0, 1]; `lungs` is how much of each cell is lung.
     """
     lung = lungs.astype(np.float64)
     total = lung.sum(axis=(-2, -1))
@@ -46,18 +40,11 @@ def choose_threshold(opacities: Floats, boxes: Floats) -> float:
 def opacity_map_block(
     opacities: Floats, boxes: Floats, lungs: Floats, groups: NDArray[np.str_], threshold: float
 ) -> dict[str, Any]:
-    """Measure a map on images that have boxes.
-
-    Args:
-        opacities: float32 (n, h, w) in [0, 1].
-        boxes: float32 (n, h, w), the share of each cell in a box; every image has a box.
-        lungs: float32 (n, h, w), the share of each cell that is lung.
-        groups: (n,), images of one patient have one group.
-        threshold: of the map.
+    """Measure maps float32 (n, h, w) in [0, 1] against boxes and lungs, the shares of each cell in them; every image has a box.
 
     Returns:
         `images`, `patients`, `threshold`; metrics `pointing_game`, `dice` and `share_error` (the mean absolute error of the share
-        of the lungs) with intervals by resampling patients; `cell_auc`; `mean_share` and `mean_share_in_boxes`.
+        of the lungs) with intervals by resampling patients (`groups`); `cell_auc`; `mean_share` and `mean_share_in_boxes`.
     """
     n = len(opacities)
     truth, seen = boxes > 0.5, opacities > threshold  # noqa: PLR2004
@@ -72,7 +59,7 @@ def opacity_map_block(
     def means(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {name: weights @ values / weights.sum(axis=1) for name, values in figures.items()}
 
-    found = cluster_bootstrap(means, groups, n_resamples=2000, seed=0, level=0.95)
+    found = cluster_bootstrap(means, groups, n_resamples=2000, seed=0)
     return {
         "images": n,
         "patients": int(np.unique(groups).size),

@@ -32,16 +32,8 @@ def choose_operating_point(
 
     Source of the second: W. J. Youden, Cancer 3 (1950) 32: the maximum of J = sensitivity + specificity - 1; of equal ones
     the lowest threshold, which misses less. Thresholds lie midway between neighbouring distinct probabilities, so that no
-    image is exactly on one.
-
-    Args:
-        labels: bool or 0/1 (n,), true for covid.
-        probability: P(covid), float (n,) in [0, 1], each by a model that never saw the image (out of fold).
-        sensitivity: what is asked for, in (0, 1].
-        least_specificity: what must be left for it, in [0, 1].
-
-    Raises:
-        EvaluationError: a class has no image, or all probabilities are the same.
+    image is exactly on one. `labels` are true for covid (n,), `probability` (n,) in [0, 1] is out of fold. EvaluationError where
+    a class has no image, or all probabilities are the same.
     """
     truth, values = labels_and_probability(labels, probability)
     covid, other = int(truth.sum()), int((~truth).sum())

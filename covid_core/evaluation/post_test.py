@@ -29,13 +29,9 @@ SCALE = (0.001, 0.9)
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the answers a model can give.
+    """One of the answers a model can give, and the shares of the images with COVID-19 and of the others that get it.
 
-    Attributes:
-        decision: the answer.
-        in_covid: the share of the images with COVID-19 that get it, in [0, 1].
-        in_others: the share of the other images that get it, in [0, 1].
-        likelihood_ratio: the first over the second, in [0, inf); its value is None where no other image gets the answer.
+    `likelihood_ratio` is the first over the second; its value is None where no other image gets the answer.
     """
 
     decision: Decision
@@ -78,13 +74,10 @@ class People:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an answer means at a prevalence.
+    """What an answer means at a prevalence in (0, 1).
 
-    Attributes:
-        answer: the model's answer to the image.
-        prevalence: the probability of COVID-19 before the image, in (0, 1).
-        probability: the one after it, in [0, 1]; bounds from those of the likelihood ratio, the prevalence being taken as it is.
-        people: the same in whole numbers.
+    `probability` is that of COVID-19 after the image, with bounds from those of the likelihood ratio; `people` says the same in
+    whole numbers.
     """
 
     answer: Answer
@@ -96,13 +89,8 @@ class Reading:
 def answers_of(evaluation: Mapping[str, Any], *, three_way: bool) -> tuple[Answer, ...]:
     """The answers of a model as its evaluation measured them, covid first; intervals are from resampling patients.
 
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
-        three_way: whether the model may abstain. Then the answers are those of cross-fitted three-way decisions, else those at
-            the operating point.
-
-    Raises:
-        EvaluationError: the evaluation does not say how often the answers are given, as with images of one class only.
+    Of a model that may abstain they are those of cross-fitted three-way decisions, else those at the operating point.
+    EvaluationError where it was not measured how often they are given, as with images of one class only.
     """
     if three_way:
         measured = evaluation.get("three_way", {}).get("answers")
@@ -129,15 +117,9 @@ def answers_of(evaluation: Mapping[str, Any], *, three_way: bool) -> tuple[Answe
 
 
 def read(answers: Sequence[Answer], decision: Decision, prevalence: float) -> Reading:
-    """Say what an answer means at a prevalence.
+    """Say what one of a model's answers means, at the share of people like the patient who have COVID-19.
 
-    Args:
-        answers: all of the model's.
-        decision: the one that the image got.
-        prevalence: the share of people like the patient who have COVID-19, in (0, 1).
-
-    Raises:
-        EvaluationError: the prevalence is not in (0, 1), or the model has no such answer.
+    EvaluationError where that is not in (0, 1), or the model has no such answer.
     """
     if not 0 < prevalence < 1:
         raise EvaluationError(
@@ -159,27 +141,13 @@ def read(answers: Sequence[Answer], decision: Decision, prevalence: float) -> Re
 
 
 def probability_after(prevalence: ArrayLike, likelihood_ratio: float) -> NDArray[np.float64]:
-    """The probability of COVID-19 after an answer, by Bayes' theorem.
-
-    Args:
-        prevalence: float (...) in (0, 1).
-        likelihood_ratio: of the answer, in [0, inf).
-    """
+    """The probability of COVID-19 after an answer, by Bayes' theorem, for any shape of prevalences in (0, 1)."""
     before = np.asarray(prevalence, np.float64)
     return before * likelihood_ratio / (1 - before + before * likelihood_ratio)
 
 
 def curve(answer: Answer, points: int = 121, *, through: float | None = None) -> Band:
-    """The probability after an answer over the whole scale of prevalences, which are evenly spaced in their logarithm.
-
-    Args:
-        answer: one of a model's.
-        points: how many prevalences.
-        through: a further one, in (0, 1), that the curve shall have a point at.
-
-    Returns:
-        The probabilities in [0, 1] over the prevalences, with their bounds.
-    """
+    """The probability after an answer over the whole scale of prevalences, evenly spaced in their logarithm, and at `through`."""
     before = np.geomspace(*SCALE, points)
     if through is not None:
         before = np.unique(np.append(before, through))
@@ -192,13 +160,9 @@ def curve(answer: Answer, points: int = 121, *, through: float | None = None) ->
 
 
 def people(answers: Sequence[Answer], prevalence: float) -> People:
-    """Count people by what they have and which answer they get.
+    """Count people by what they have and which of all answers they get, at a prevalence in (0, 1).
 
     Whole numbers within a class are made by the largest remainder, so that they add up to the class.
-
-    Args:
-        answers: all of the model's.
-        prevalence: in (0, 1).
     """
     total = PEOPLE if round(PEOPLE * min(prevalence, 1 - prevalence)) >= FEWEST else 10 * PEOPLE
     with_covid = round(total * prevalence)

@@ -25,12 +25,7 @@ _SEPARATED = 10_000
 
 
 def prevalence_choices(cohort: float) -> tuple[float, ...]:
-    """The choices of a prevalence in rising order, with that of the cohort in its place.
-
-    Args:
-        cohort: the share of the images with COVID-19 where the model was judged, in (0, 1). A choice that would be labelled
-            alike gives way to it.
-    """
+    """The choices of a prevalence in rising order, with that of the cohort in place of one that would be labelled alike."""
     return tuple(sorted([cohort, *(choice for choice in PREVALENCES if percent(choice) != percent(cohort))]))
 
 
@@ -69,9 +64,8 @@ def probability_in_words(reading: Reading) -> str:
 def natural_frequency_sentences(reading: Reading) -> tuple[str, ...]:
     """Say what an answer means in people: how many have COVID-19, how many get this answer, and how many of those have it.
 
-    Returns:
-        Two or three sentences, such as "Of 1000 people like this, 20 have COVID-19." and "The model calls 15 of them COVID-19,
-        and 219 of the 980 others: of these 234 people, 15 have it (about 6.5%)."
+    Two or three sentences, such as "Of 1000 people like this, 20 have COVID-19." and "The model calls 15 of them COVID-19,
+    and 219 of the 980 others: of these 234 people, 15 have it (about 6.5%)."
     """
     people, decision = reading.people, reading.answer.decision
     group = people.given(decision)

@@ -18,16 +18,11 @@ _PROBABILITIES = ("probability_raw", "probability_covid")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Images as arrays (n,).
+    """Images as arrays (n,): `truth` and `called` are true for covid, `probability` is P(covid) in [0, 1].
 
-    Attributes:
-        truth, called: bool, true for covid by the reference standard, and for images called covid.
-        probability: P(covid), float64 in [0, 1].
-        groups: what never crosses parts (a patient, or several linked by duplicate images).
-        patients: the patient.
-        sources: where the image comes from; empty where that is not known.
-        prevalence: the share of covid images that `probability` assumes, None for that of the images themselves.
-        folds: of a cross-validation, whose models' scores are not compared with each other; None where one model judged all.
+    `groups` are what never crosses parts (a patient, or several linked by duplicate images); `sources` are empty where not known.
+    `prevalence` is what `probability` assumes, None for the images' own. `folds` are those of a cross-validation, whose models'
+    scores are not compared with each other; None where one model judged all.
     """
 
     truth: NDArray[np.bool_]
@@ -74,13 +69,9 @@ def checked_table(
     part: str | None = None,
     may_be_blank: tuple[str, ...] = (),
 ) -> pd.DataFrame:
-    """Give back the rows of a part of the predictions, if figures can be made of them.
+    """Give back the rows of a part of the predictions, or all, if they have the columns and figures can be made of them.
 
-    Args:
-        predictions: one row a image.
-        columns: what it must have, `filename`, `label` and `probability_covid` among them.
-        part: the value of column `part` to keep; None keeps all rows.
-        may_be_blank: the columns that may have empty values.
+    `filename`, `label` and `probability_covid` are always among the columns.
 
     Raises:
         EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.

@@ -37,11 +37,7 @@ def original_table() -> pd.DataFrame:
 
 
 def published_table(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    """Our figures with their intervals above those of other systems; text in every cell.
-
-    Args:
-        evaluation: as of `report.evaluate`.
-    """
+    """Our figures with their intervals above those of other systems; text in every cell."""
     ours = {
         "Model": f"{evaluation['model']} (this model)",
         "Tested on": images_in_words(evaluation),

@@ -35,17 +35,10 @@ def robustness_block(
     changed: dict[str, NDArray[np.float64]],
     threshold: float,
 ) -> dict[str, Any]:
-    """Compare the calls on changed images with those on the same images as they are.
+    """Compare the calls at a threshold on changed images (name -> P (n,)) with those on the same images as they are.
 
-    Args:
-        truth: bool (n,), true for covid.
-        unchanged: P(COVID-19) of the images as they are, (n,).
-        changed: name of a change -> P(COVID-19) of the changed images, (n,).
-        threshold: of the operating point.
-
-    Returns:
-        `images`, `sensitivity`, `specificity` as they are, and `changes`: one row each with `change`, `flipped` (share of calls
-        that differ), `sensitivity` and `specificity` (differences from the images as they are) and `mean_difference` of P.
+    `images`, `sensitivity`, `specificity` are those as they are. `changes` has one row each with `change`, `flipped` (share of
+    calls that differ), the differences of `sensitivity` and `specificity`, and `mean_difference` of P.
     """
     before = metrics.is_called(unchanged, threshold)
 

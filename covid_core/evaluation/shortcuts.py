@@ -13,14 +13,9 @@ from covid_core.images.probe import probe
 
 
 def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """ROC AUC, with its interval, of each baseline of `covid_core.evaluation.baselines`.
+    """ROC AUC, with its interval, of each baseline through the folds (`filename` and `fold`) of a prepared dataset.
 
-    Args:
-        dataset: a prepared dataset.
-        folds: `filename` and `fold`, as `covid_core.dataset.folds.read_folds` gives them.
-
-    Returns:
-        name of the baseline -> `roc_auc` and, where it means something, `within_source_auc`.
+    name of the baseline -> `roc_auc` and, where it means something, `within_source_auc`.
     """
     table = read_split(dataset)
     facts = image_facts(split_image_paths(dataset))
@@ -36,9 +31,5 @@ def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[s
 
 
 def image_facts(paths: Sequence[Path]) -> pd.DataFrame:
-    """`width` and `height` in pixels and `file_type` of image files, one row each.
-
-    Raises:
-        ImageRefusedError: a file is not a PNG, JPEG or DICOM image.
-    """
+    """`width` and `height` in pixels and `file_type` of image files, one row each; ImageRefusedError for one that is no image."""
     return pd.DataFrame([probe(path) for path in paths], columns=["width", "height", "file_type"])

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.evaluation import estimates, intervals, metrics
-from covid_core.evaluation.intervals import Estimate
 from covid_core.evaluation.predictions import PAIRED_COLUMNS, Predictions, checked_table, predictions_of
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID
 
@@ -44,15 +43,11 @@ Names = Callable[[pd.DataFrame], "pd.Series[Any]"]
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way to tell images apart.
+    """One way to tell images apart by a column, its names in their order (empty for the largest group first).
 
-    Attributes:
-        column: of the predictions, that it reads.
-        names: table -> the name of the group of each image, on the table's index; NA for images that have none. It must see
-            all images of a part, as a small source is known only among the others.
-        order: the names in the order they are shown; empty for the largest group first.
-        non_covid: what becomes of images without COVID-19: `named` as the others, `shared` by all groups (what is asked is
-            how these images differ from each kind of COVID-19 image), or `none`: the groups have no such image.
+    `names` maps a table to the name of the group of each image, NA for none; it must see all images of a part, as a small source
+    is known only among the others. Images without COVID-19 are `named` as the others, `shared` by all groups (what is asked is
+    how these images differ from each kind of COVID-19 image), or in `none`.
     """
 
     column: str
@@ -70,25 +65,12 @@ def subgroup_block(
     n_resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The block `subgroups` of `evaluation.json`.
+    """The block `subgroups` of `evaluation.json`: rows by grouping and within it as `ordered_names`.
 
-    Args:
-        predictions: one row an image with `filename`, `patientid`, `group`, `label`, `part`, `probability_covid`, and whichever
-            of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`) and `severity` (0 to 8) are known.
-        part: the value of column `part` to report on.
-        threshold: an image is called covid at or above it, in [0, 1].
-        prevalence: the prevalence that `probability_covid` assumes; none of these figures depends on it.
-        n_resamples: of the bootstrap over the patients of a group.
-        seed: of the bootstrap, the same for every group.
-
-    Returns:
-        Rows in a fixed order, by grouping and within it as `ordered_names`: `group` (a key of `GROUPINGS`), `name`, `images`,
-        `patients`, `covid`, `non_covid` (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`, None
-        with its note where undefined. `few` says that a figure rests on fewer than `FEW_IMAGES` images of a class; a class
-        without any image does not count, its figures are None. A group without images has no row.
-
-    Raises:
-        EvaluationError: columns, the part or values are missing or wrong, or an image occurs twice.
+    The predictions have `PAIRED_COLUMNS`, `part`, and whichever of `sex`, `age` (years), `view`, `source`, `rt_pcr` (`Y`, `N`)
+    and `severity` (0 to 8) are known. A row has `group` (a key of `GROUPINGS`), `name`, `films`, `patients`, `covid`, `non_covid`
+    (images), `few` and the metrics of `SUBGROUP_METRICS` as `Estimate.to_json()`. `few` says that a figure rests on fewer than
+    `FEW_IMAGES` images of a class; a class without any image does not count, its figures are undefined.
     """
     table = checked_table(predictions, (*PAIRED_COLUMNS, "part"), part=part)
     rows = []
@@ -105,18 +87,10 @@ def subgroup_block(
 
 
 def worst_first(block: Sequence[Mapping[str, Any]], metric: str = "balanced_accuracy") -> list[dict[str, Any]]:
-    """Sort rows of the block for a forest plot: the lowest value first, those without a value last, none left out.
+    """Sort rows of the block for a forest plot: the lowest value first, of equal ones that with more images, undefined ones last.
 
-    Args:
-        block: as of `subgroup_block`.
-        metric: one of `SUBGROUP_METRICS`.
-
-    Returns:
-        The rows; of equal ones, that with more images first. Rows with `few` keep their place: hiding them would hide where
-        nothing is known.
+    Rows with `few` keep their place: hiding them would hide where nothing is known.
     """
-    if metric not in SUBGROUP_METRICS:
-        raise ValueError(f"`metric` must be one of {', '.join(SUBGROUP_METRICS)}. Received: {metric!r}")
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, float, int]:
         value = row[metric]["value"]
@@ -135,37 +109,20 @@ def is_told(table: pd.DataFrame, group: str) -> bool:
 
 
 def names_of(table: pd.DataFrame, group: str) -> "pd.Series[Any]":
-    """The name of the group that each image belongs to, NA for none, on the table's index.
-
-    Args:
-        table: all images of a part, with the grouping's column and `label`.
-        group: a key of `GROUPINGS`.
-    """
+    """The name of the group that each image of a part belongs to, NA for none, on the table's index."""
     grouping = GROUPINGS[group]
     names = grouping.names(table)
     return names if grouping.non_covid == "named" else names.where(table["label"] == COVID)
 
 
 def ordered_names(names: "pd.Series[Any]", group: str) -> list[str]:
-    """The groups that have images: in the grouping's own order, or the largest first; what is not known comes last.
-
-    Args:
-        names: as of `names_of`.
-        group: a key of `GROUPINGS`.
-    """
+    """The groups that have images: in the grouping's own order, or the largest first; what is not known comes last."""
     present, order = names.dropna().value_counts(), GROUPINGS[group].order
     return sorted(present.index, key=lambda name: _place(name, order, int(present[name])))
 
 
 def in_group(names: "pd.Series[Any]", labels: "pd.Series[Any]", group: str, name: str) -> NDArray[np.bool_]:
-    """Tell which images make up one group: bool (n,).
-
-    Args:
-        names: as of `names_of`.
-        labels: the label of each image.
-        group: a key of `GROUPINGS`.
-        name: of the group; where the grouping shares images without COVID-19, they belong to it as well.
-    """
+    """Tell which images make up one group, with those without COVID-19 where the grouping shares them: bool (n,)."""
     belongs = (names == name).fillna(False).to_numpy(np.bool_)
     if GROUPINGS[group].non_covid == "shared":
         belongs = belongs | (labels == NON_COVID).to_numpy(np.bool_)
@@ -191,13 +148,16 @@ def _counts(images: Predictions) -> dict[str, Any]:
 
 def _figures(images: Predictions, grouping: Grouping, *, n_resamples: int, seed: int) -> dict[str, Any]:
     found = intervals.cluster_bootstrap(
-        lambda weights: _weighted(images, weights),
-        images.groups,
-        n_resamples=n_resamples,
-        seed=seed,
-        level=estimates.LEVEL,
+        lambda weights: _weighted(images, weights), images.groups, n_resamples=n_resamples, seed=seed
     )
-    return {name: _honest(name, found[name], images, grouping).to_json() for name in SUBGROUP_METRICS}
+    figures = {}
+    for name in SUBGROUP_METRICS:
+        estimate = estimates.honest(name, found[name], images)
+        if estimate.value is None and grouping.non_covid == "none":
+            note = f"Not defined: only images with {CLASS_TITLES[COVID]} are in this grouping."
+            estimate = replace(estimate, note=note)
+        figures[name] = estimate.to_json()
+    return figures
 
 
 def _weighted(images: Predictions, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -205,14 +165,6 @@ def _weighted(images: Predictions, weights: NDArray[np.float64]) -> dict[str, ND
     values = metrics.rates(metrics.weighted_confusion(images.truth, images.called, weights))
     values["roc_auc"] = estimates.weighted_areas(images, weights)["roc_auc"]
     return {name: values[name] for name in SUBGROUP_METRICS}
-
-
-def _honest(name: str, estimate: Estimate, images: Predictions, grouping: Grouping) -> Estimate:
-    """Hold a metric to the images it rests on, and say why it is undefined."""
-    estimate = estimates.honest(name, estimate, images)
-    if estimate.value is None and grouping.non_covid == "none":
-        return replace(estimate, note=f"Not defined: only images with {CLASS_TITLES[COVID]} are in this grouping.")
-    return estimate
 
 
 def _texts(column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -226,22 +178,10 @@ def _sex(table: pd.DataFrame) -> "pd.Series[Any]":
     return texts.str.lower().map(_SEXES).fillna("other").where(texts.notna(), NOT_GIVEN)
 
 
-def _view(table: pd.DataFrame) -> "pd.Series[Any]":
-    return _texts(table["view"]).fillna(NOT_GIVEN)
-
-
 def _source(table: pd.DataFrame) -> "pd.Series[Any]":
     texts = _texts(table["source"])
     images = texts.map(texts.value_counts())
     return texts.where(texts.isna() | (images >= FEW_IMAGES), OTHER_SOURCES).fillna(NOT_GIVEN)
-
-
-def _age(table: pd.DataFrame) -> "pd.Series[Any]":
-    return _banded(table["age"], AGE_BANDS, _HIGHEST_AGE, NOT_GIVEN)
-
-
-def _severity(table: pd.DataFrame) -> "pd.Series[Any]":
-    return _banded(table["severity"], SEVERITY_BANDS, _HIGHEST_SEVERITY, NOT_SCORED)
 
 
 def _pcr(table: pd.DataFrame) -> "pd.Series[Any]":
@@ -262,10 +202,19 @@ def _banded(
 
 GROUPINGS: Mapping[str, Grouping] = {
     "Sex": Grouping("sex", _sex, ("female", "male", "other")),
-    "Age": Grouping("age", _age, tuple(name for _, name in AGE_BANDS)),
-    "View": Grouping("view", _view),
+    "Age": Grouping(
+        "age",
+        lambda table: _banded(table["age"], AGE_BANDS, _HIGHEST_AGE, NOT_GIVEN),
+        tuple(name for _, name in AGE_BANDS),
+    ),
+    "View": Grouping("view", lambda table: _texts(table["view"]).fillna(NOT_GIVEN)),
     "Source": Grouping("source", _source),
     "RT-PCR": Grouping("rt_pcr", _pcr, (PCR_CONFIRMED, PCR_NEGATIVE, PCR_UNKNOWN), "shared"),
-    "Severity": Grouping("severity", _severity, tuple(name for _, name in SEVERITY_BANDS), "none"),
+    "Severity": Grouping(
+        "severity",
+        lambda table: _banded(table["severity"], SEVERITY_BANDS, _HIGHEST_SEVERITY, NOT_SCORED),
+        tuple(name for _, name in SEVERITY_BANDS),
+        "none",
+    ),
 }
 """Title of a grouping -> what it is, in the order they are shown."""

@@ -22,12 +22,9 @@ _MAIN = {
 
 @dataclass(frozen=True)
 class BestBaseline:
-    """The baseline without pixels that does best by a metric.
+    """The baseline without pixels that does best by a metric, named by what it sees.
 
-    Attributes:
-        name: what it sees, as `source`.
-        metric: what it reaches, as in the evaluation.
-        lead: how much that is above the model's, of the two as they are shown, with two digits; below 0 where it does worse.
+    `lead` is how much that is above the model's, of the two as they are shown, with two digits; below 0 where it does worse.
     """
 
     name: str
@@ -36,14 +33,7 @@ class BestBaseline:
 
 
 def summary_lines(evaluation: Mapping[str, Any]) -> str:
-    """Lay an evaluation out for the terminal: what was read, the report, the matrix in words, the main figures.
-
-    Args:
-        evaluation: as of `report.evaluate`.
-
-    Returns:
-        Several lines, the last without a newline.
-    """
+    """Lay an evaluation out for the terminal: what was read, the report, the matrix in words, the main figures."""
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     lines = [
         f"Model {evaluation['model']}: {images_in_words(evaluation)}, covid at P(covid) >= {evaluation['threshold']:.4g}",
@@ -67,17 +57,7 @@ def summary_lines(evaluation: Mapping[str, Any]) -> str:
 
 
 def verdict(evaluation: Mapping[str, Any]) -> str:
-    """Say in one plain sentence what the figures show, the misses and false alarms as well as the hits.
-
-    Args:
-        evaluation: as of `report.evaluate`.
-
-    Returns:
-        A sentence such as "On 105 test images of 62 patients the model found 7 of 10 COVID-19 images (sensitivity 0.70,
-        95% CI 0.43 to 0.89) and raised a false alarm on 15 of 95 images without COVID-19 (specificity 0.84, 95% CI
-        0.75 to 0.91); its area under the ROC curve is 0.81 (95% CI 0.70 to 0.90), where 0.5 is chance and 1 is
-        perfect." Where the evaluation has baselines and one of them does better, the sentence goes on to say so.
-    """
+    """Say in one plain sentence what the figures show, and whether a baseline without pixels does better."""
     metrics = evaluation["metrics"]
     (tn, fp), (fn, tp) = evaluation["confusion_matrix"]
     clauses = []
@@ -97,10 +77,7 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
 
 
 def images_in_words(evaluation: Mapping[str, Any]) -> str:
-    """Which images were judged: `100 test images of 63 patients`.
-
-    Those of a cross-validation are `672 held-out images (each judged by a model that never saw its patient) of 412 patients`.
-    """
+    """Which images were judged: `100 test images of 63 patients`; those of a cross-validation are explained."""
     counts, part = evaluation["counts"], evaluation["part"]
     images = _plural(counts["images"], f"{part_in_words(part)} image")
     return f"{images}{_HELD_OUT if part == 'out_of_fold' else ''} of {_plural(counts['patients'], 'patient')}"
@@ -126,15 +103,7 @@ def interval(metric: Mapping[str, Any]) -> str:
 
 
 def best_baseline(evaluation: Mapping[str, Any], metric: str) -> BestBaseline | None:
-    """Find the baseline that does best; of those that do equally well, the first.
-
-    Args:
-        evaluation: as of `report.evaluate`.
-        metric: of the model and of its baselines, one of which more is better, as `roc_auc`.
-
-    Returns:
-        None where the metric is not defined for the model or for any baseline.
-    """
+    """Find the baseline that does best by a metric, of equal ones the first; None where the model or all of them lack it."""
     own = evaluation["metrics"][metric]["value"]
     found = {name: metrics.get(metric) for name, metrics in (evaluation.get("baselines") or {}).items()}
     defined = {name: one for name, one in found.items() if one and one["value"] is not None}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from covid_core.figures.marks import in_one_line
+from covid_core.figures.marks import in_one_line, name_rows
 from covid_core.figures.theme import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES
 
@@ -18,12 +18,9 @@ _LONGEST_HOVER = 100  # characters of it beside the pointer
 
 
 def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
-    """Draw counts as horizontal bars, in the order of the series from top to bottom.
+    """Draw counts as horizontal bars, in the order of the series from top to bottom; those of classes have the classes' colours.
 
-    Args:
-        series: counts, the index holding their names; class names take the colours of the classes.
-        title: what the names are, e.g. `View`.
-        axis: what is counted, e.g. `images`.
+    `title` is what the names are, as `View`, `axis` what is counted, as `images`.
     """
     names = [str(name) for name in series.index]
     counts = [int(count) for count in series]
@@ -43,21 +40,12 @@ def counts_bar(series: "pd.Series[int]", title: str, axis: str) -> go.Figure:
     figure.update_xaxes(title=f"{axis.capitalize()} (n = {sum(counts)})", range=[0, 1.15 * max([*counts, 1])])
     # Positions, not names, make the axis: two long names cut short may look alike and must not share a bar.
     labels = [in_one_line(CLASS_TITLES.get(name, name), _LONGEST_NAME) for name in names]
-    figure.update_yaxes(
-        title=title, autorange="reversed", tickvals=list(range(len(names))), ticktext=labels, showgrid=False
-    )
+    name_rows(figure, title, labels)
     return framed(figure, height=110 + 34 * max(len(names), 1))
 
 
 def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
-    """Draw counts as horizontal bars, each made of the classes.
-
-    Args:
-        table: counts, the index holding the names of the bars, the columns the classes; another column is drawn in grey
-            under its own name.
-        title: what the names are, e.g. `View`.
-        axis: what is counted, e.g. `images`.
-    """
+    """Draw counts as horizontal bars, each made of the classes: the table's columns, of which others are grey."""
     figure = counts_bar(table.sum(axis=1), title, axis)
     totals = figure.data[0]
     positions = list(totals.y)
@@ -84,11 +72,8 @@ def stacked_counts(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
 def flow(steps: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]] = ()) -> go.Figure:
     """Draw the cohort flow: what remains after each step in images and patients, and what was left out on the way.
 
-    Args:
-        steps: the content of `flow.json`, from the whole table to the cohort; each with `reason`, `images`, `patients`
-            (remaining), `excluded_images` and `excluded_patients`.
-        parts: what the cohort is divided into, drawn side by side below it; each with `title`, `images`, `patients` and
-            `by_class`: {class: {`images`, `patients`}}.
+    The steps are those of `flow.json`, from the whole table to the cohort. The parts that the cohort is divided into stand
+    below it; each has `title`, `images`, `patients` and `by_class`: {class: {`images`, `patients`}}.
     """
     figure, rows = go.Figure(), list(range(len(steps)))
     texts = [*(_flow_text(step, row) for row, step in enumerate(steps)), *(_part_text(part) for part in parts)]

@@ -8,16 +8,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from covid_core.evaluation.intervals import Band
-from covid_core.figures.marks import (
-    Metric,
-    complement,
-    draw_band,
-    draw_cross,
-    draw_operating_point,
-    in_lines,
-    in_one_line,
-    with_interval,
-)
+from covid_core.figures import marks
 from covid_core.figures.theme import ACCENT, ACCENT_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
@@ -31,24 +22,19 @@ _LONGEST_NAME = 32  # characters of the name of a model in a legend
 
 
 def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
-    """Draw the ROC curve with the operating point and the line of chance; without a curve, the reason in its place.
-
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
-        band: bounds of the sensitivity over 1 - specificity; None where they were not computed.
-    """
+    """Draw the ROC curve with the operating point, the line of chance and a band; without a curve, the reason in its place."""
     figure, metrics, points = go.Figure(), evaluation["metrics"], evaluation["roc"]
     counts = evaluation["counts"]["by_class"]
     if points is None:
-        say(figure, in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no image."))
+        say(figure, marks.in_lines(metrics["pooled_auc"]["note"] or "No curve: a class has no image."))
     else:
         _chance(figure, (0, 1), "chance")
         if band is not None:
-            draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
-        _roc_line(figure, points, f"AUC {with_interval(metrics['pooled_auc'])}", {"color": ACCENT, "width": 3})
-        draw_cross(
+            marks.draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
+        _roc_line(figure, points, f"AUC {marks.with_interval(metrics['pooled_auc'])}", {"color": ACCENT, "width": 3})
+        marks.draw_cross(
             figure,
-            complement(metrics["specificity"]),
+            marks.complement(metrics["specificity"]),
             metrics["sensitivity"],
             f"operating point {evaluation['threshold']:.2f}",
             ("false alarms", "sensitivity"),
@@ -59,30 +45,26 @@ def roc(evaluation: Mapping[str, Any], band: Band | None = None) -> go.Figure:
 
 
 def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Figure:
-    """Draw precision over recall with the operating point and the line of chance; without a curve, the reason in its place.
-
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`; it has no such curve of its own.
-        band: precision over recall with its bounds; None where it cannot be drawn.
-    """
+    """Draw precision over recall, which is the band's, with the operating point and chance; without it, the reason."""
     figure, metrics, counts = go.Figure(), evaluation["metrics"], evaluation["counts"]
     precision = metrics["pr_auc"]
     if precision["value"] is None:
-        say(figure, in_lines(precision["note"] or "No curve: a class has no image."))
+        say(figure, marks.in_lines(precision["note"] or "No curve: a class has no image."))
     elif band is None:
-        say(figure, in_lines("No curve: the predictions on the single images are missing."))
+        say(figure, marks.in_lines("No curve: the predictions on the single images are missing."))
     else:
         _chance(figure, (counts["prevalence"],) * 2, f"chance {counts['prevalence']:.2f}")
-        draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
-        figure.add_scatter(
-            x=band.x,
-            y=band.value,
-            mode="lines",
-            name=f"AP {with_interval(precision)}",
-            line={"color": ACCENT, "width": 3},
-            hovertemplate="precision %{y:.2f}<br>recall %{x:.2f}<extra></extra>",
+        marks.draw_band(figure, band, ACCENT_RGB, "95% CI of the curve")
+        hover = "precision %{y:.2f}<br>recall %{x:.2f}<extra></extra>"
+        marks.draw_line(
+            figure,
+            band.x,
+            band.value,
+            f"AP {marks.with_interval(precision)}",
+            {"color": ACCENT, "width": 3},
+            hover=hover,
         )
-        draw_cross(
+        marks.draw_cross(
             figure,
             metrics["sensitivity"],
             metrics["ppv"],
@@ -97,15 +79,10 @@ def precision_recall(evaluation: Mapping[str, Any], band: Band | None) -> go.Fig
 def score_histogram(
     probabilities: NDArray[np.float64], labels: NDArray[np.bool_], threshold: float, shipped: float | None = None
 ) -> go.Figure:
-    """Draw how many images got which probability, those with COVID-19 upwards and the others downwards.
+    """Draw how many images got which P(covid) (n,) in [0, 1], those with COVID-19 (n,) upwards and the others downwards.
 
     Mirrored rather than overlaid: where the classes mix, two see-through colours would make a third that stands for none.
-
-    Args:
-        probabilities: P(covid) of each image, float64 (n,) in [0, 1].
-        labels: True for covid, bool (n,).
-        threshold: the operating point in [0, 1].
-        shipped: that of the model, dotted, where it is another one.
+    Where the threshold is not the model's own, `shipped`, that is dotted.
     """
     figure, most = go.Figure(), {}
     sides: tuple[tuple[Label, NDArray[np.bool_], int], ...] = ((COVID, labels, 1), (NON_COVID, ~labels, -1))
@@ -125,14 +102,15 @@ def score_histogram(
             ),
         )
     if shipped is None or shipped == threshold:
-        draw_operating_point(figure, threshold)
+        marks.draw_operating_point(figure, threshold)
     else:
-        draw_operating_point(figure, threshold, name="chosen")
-        draw_operating_point(figure, shipped, name="the model's own", dash="dot")
+        marks.draw_operating_point(figure, threshold, name="chosen")
+        marks.draw_operating_point(figure, shipped, name="the model's own", dash="dot")
     if not labels.size:
         say(figure, "No image.")
     highest = max(*most.values(), 1)
-    ticks = _count_ticks(highest)
+    step = marks.tick_step(highest, 3)
+    ticks = [sign * count for sign in (-1, 1) for count in range(step, highest + 1, step)] + [0]
     figure.update_layout(barmode="overlay", bargap=0.05)
     figure.update_xaxes(title=f"P(COVID-19), calibrated (n = {labels.size} images)", range=_SHARES)
     figure.update_yaxes(
@@ -145,12 +123,11 @@ def score_histogram(
     return framed(figure, height=340)
 
 
-def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) -> go.Figure:
+def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, marks.Metric]]) -> go.Figure:
     """Draw the ROC curves of several models in one plot, the first one emphasised; distinguished by dash and by colour.
 
-    Args:
-        curves: of each model its name, the `roc` and the metric `roc_auc` of its evaluation. A model without a curve is named in
-            the legend. Up to six have a colour and a dash of their own.
+    Of each model it takes its name, the `roc` and an AUC of its evaluation. A model without a curve is named in the legend. Up
+    to six have a colour and a dash of their own.
     """
     figure = go.Figure()
     _chance(figure, (0, 1), None)
@@ -160,9 +137,9 @@ def roc_overlay(curves: Sequence[tuple[str, Mapping[str, Any] | None, Metric]]) 
             "dash": _DASHES[position % len(_DASHES)],
             "width": 2 if position else 4,
         }
-        title = in_one_line(name, _LONGEST_NAME)
+        title = marks.in_one_line(name, _LONGEST_NAME)
         title = title if position else f"<b>{title}</b>"
-        _roc_line(figure, points, f"{title}<br>AUC {with_interval(auc)}, n = {auc['n']} images", look)
+        _roc_line(figure, points, f"{title}<br>AUC {marks.with_interval(auc)}, n = {auc['n']} images", look)
     if not curves:
         say(figure, "No model has a ROC curve.")
     figure.update_xaxes(title="1 - specificity (share of the other images)", range=_SHARES)
@@ -188,18 +165,4 @@ def _roc_line(figure: go.Figure, points: Mapping[str, Any] | None, name: str, li
 
 
 def _chance(figure: go.Figure, y: tuple[float, float], name: str | None) -> None:
-    figure.add_scatter(
-        x=[0, 1],
-        y=y,
-        mode="lines",
-        name=name,
-        showlegend=name is not None,
-        line={"color": NEUTRAL, "dash": "dot"},
-        hoverinfo="skip",
-    )
-
-
-def _count_ticks(most: int) -> list[int]:
-    """Round counts on both sides of 0, at most three on each."""
-    step = next(factor * 10**power for power in range(9) for factor in (1, 2, 5) if 3 * factor * 10**power >= most)
-    return [sign * count for sign in (-1, 1) for count in range(step, most + 1, step)] + [0]
+    marks.draw_line(figure, [0, 1], y, name, {"color": NEUTRAL, "dash": "dot"})

@@ -10,19 +10,20 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from covid_core.evaluation.calibration import ReliabilityBin
+from covid_core.figures.marks import draw_line
 from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, NEUTRAL, framed, say
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID
 
+_BIN = (
+    "%{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
+    "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
+)
 
-def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
-    """Draw a confusion matrix, the cells shaded by their share of the row.
 
-    Args:
-        matrix: counts (2, 2), rows reference standard, columns call, in the order of `classes`.
-        classes: the class order.
-    """
+def confusion(matrix: ArrayLike) -> go.Figure:
+    """Draw a confusion matrix (2, 2) of counts, rows reference standard, columns call, shaded by their share of the row."""
     rows: list[list[int]] = np.asarray(matrix, np.int64).tolist()
-    titles = [CLASS_TITLES.get(name, name) for name in classes]
+    titles = [CLASS_TITLES[name] for name in CLASSES]
     shares = [[count / sum(row) if sum(row) else 0.0 for count in row] for row in rows]
     figure = go.Figure(
         go.Heatmap(
@@ -51,9 +52,8 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] = CLASSES) -> go.Figure:
 def training_curves(history: pd.DataFrame) -> go.Figure:
     """Draw loss and AUC over the epochs of all stages, each stage's best epoch (lowest validation loss) marked.
 
-    Args:
-        history: columns stage, epoch (counting again in each stage), loss, val_loss, auc, val_auc, learning_rate; rows
-            in the order of training.
+    The history has stage, epoch (counting again in each stage), loss, val_loss, auc, val_auc and learning_rate, in the order of
+    training.
     """
     table = history.reset_index(drop=True)
     running = pd.Series(range(1, len(table) + 1), dtype="int64")
@@ -89,16 +89,9 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] = ()) -> go.Figure:
-    """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its images.
-
-    Args:
-        evaluation: as of `covid_core.evaluation.evaluate.evaluate`.
-        before: the bins of the output before it was calibrated, drawn open and in grey behind the others.
-    """
+    """Draw the observed share of covid over the predicted probability, a marker for each bin, its area by its images."""
     figure, content = go.Figure(), evaluation["reliability"]
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="ideal", line={"color": NEUTRAL, "dash": "dot"}, hoverinfo="skip"
-    )
+    draw_line(figure, [0, 1], [0, 1], "ideal", {"color": NEUTRAL, "dash": "dot"})
     bins = content["bins"]
     if before and bins:
         figure.add_scatter(
@@ -108,10 +101,7 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
             mode="markers",
             name="before calibration",
             marker={"color": NEUTRAL, "size": 9, "symbol": "circle-open"},
-            hovertemplate=(
-                "before calibration: %{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
-                "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
-            ),
+            hovertemplate=f"before calibration: {_BIN}",
         )
     if not bins:
         say(figure, "No bins: a class has no image.")
@@ -130,10 +120,7 @@ def reliability(evaluation: Mapping[str, Any], before: Sequence[ReliabilityBin] 
             mode="markers",
             name=f"images in bins, 95% CI; ECE {content['ece']:.2f}",
             marker={"color": ACCENT, "size": [6 + 8 * (one["n"] / most) ** 0.5 for one in bins]},
-            hovertemplate=(
-                "%{customdata[0]} images, %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
-                "predicted %{x:.2f}<br>observed %{y:.2f}<extra></extra>"
-            ),
+            hovertemplate=_BIN,
         )
     weighted = content["prevalence"]
     images = f"n = {evaluation['counts']['images']} images"

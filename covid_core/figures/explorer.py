@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.dataset.summaries import Missingness
-from covid_core.figures.marks import in_one_line
+from covid_core.figures.marks import in_one_line, name_rows, tick_step
 from covid_core.figures.theme import ACCENT, CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label, label_of_finding
 
@@ -33,10 +33,9 @@ _NAME_SIZE = (75, 14)  # degrees that a name takes at 400 px
 
 
 def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
-    """Draw the findings as areas within areas; one that holds images of both classes is grey, the others have their colour.
+    """Draw the findings of `finding_hierarchy` as areas within areas.
 
-    Args:
-        hierarchy: as `finding_hierarchy` gives it.
+    One that holds images of both classes is grey, the others have their class's colour.
     """
     total = int(hierarchy.loc[hierarchy["parent"] == "", "images"].sum())
     root = "every finding"
@@ -71,11 +70,7 @@ def finding_treemap(hierarchy: pd.DataFrame) -> go.Figure:
 
 
 def pyramid(table: pd.DataFrame) -> go.Figure:
-    """Draw patients by age, women to the left and men to the right.
-
-    Args:
-        table: as `age_sex_pyramid` gives it.
-    """
+    """Draw the patients of `age_sex_pyramid` by age, women to the left and men to the right."""
     shown = table.drop(index=NOT_GIVEN, errors="ignore")
     figure = go.Figure()
     most = max([1, *(int(shown[sex].max()) for sex in _SEXES if len(shown))])
@@ -93,7 +88,7 @@ def pyramid(table: pd.DataFrame) -> go.Figure:
             hovertemplate="%{y} years, " + name + ": %{text} patients<extra></extra>",
         )
     drawn, everybody = int(shown[list(_SEXES)].to_numpy().sum()), int(table.to_numpy().sum())
-    step = _tick_step(most)
+    step = tick_step(most, 4)
     ticks = [number * step for number in range(-4, 5) if abs(number) * step <= most]
     figure.update_xaxes(
         title=f"Patients (n = {drawn}; not given: {everybody - drawn})",
@@ -107,13 +102,9 @@ def pyramid(table: pd.DataFrame) -> go.Figure:
 
 
 def columns(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
-    """Draw counts as columns side by side, each made of the classes.
+    """Draw counts as columns side by side, made of the table's columns: classes, or other names, which are drawn in grey.
 
-    Args:
-        table: counts, the index holding the names of the columns in their order; the table's columns are classes, or other
-            names, which are drawn in grey. An empty one is left out.
-        title: what the names are, e.g. `Days since onset`.
-        axis: what is counted, e.g. `images`.
+    An empty one is left out. `title` is what the names are, as `Days since onset`, `axis` what is counted, as `images`.
     """
     figure = go.Figure()
     totals = [int(one) for one in table.sum(axis=1)]
@@ -144,11 +135,7 @@ def columns(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
 
 
 def answers(table: pd.DataFrame) -> go.Figure:
-    """Draw what is known of each outcome as a bar of all images.
-
-    Args:
-        table: as `outcomes` gives it.
-    """
+    """Draw what is known of each outcome (of `outcomes`) as a bar of all images."""
     figure = go.Figure()
     rows = list(range(len(table)))
     for column in table.columns:
@@ -170,18 +157,12 @@ def answers(table: pd.DataFrame) -> go.Figure:
     total = int(table.sum(axis=1).max()) if len(table) else 0
     figure.update_layout(barmode="stack", bargap=0.25, legend_traceorder="normal")
     figure.update_xaxes(title=f"Images (n = {total})", range=[0, max(total, 1)])
-    figure.update_yaxes(
-        title="Outcome", range=[len(rows) - 0.5, -0.5], tickvals=rows, ticktext=list(table.index), showgrid=False
-    )
+    name_rows(figure, "Outcome", list(table.index), range=[len(rows) - 0.5, -0.5])
     return framed(figure, height=120 + 34 * max(len(rows), 1))
 
 
 def missing_map(missing: Missingness) -> go.Figure:
-    """Draw which share of each column is not given, over all images and by class.
-
-    Args:
-        missing: as `missingness` gives it. A group without images is left out.
-    """
+    """Draw which share of each column is not given, over all images and by class; a group without images is left out."""
     groups = [str(name) for name, images in missing.images.items() if images]
     shares = [
         [100 * float(row[name]) / int(missing.images[name]) for name in groups] for _, row in missing.blanks.iterrows()
@@ -214,23 +195,12 @@ def missing_map(missing: Missingness) -> go.Figure:
         tickfont={"size": 11},
         tickangle=0,
     )
-    figure.update_yaxes(
-        title="Column",
-        autorange="reversed",
-        tickvals=list(range(len(names))),
-        ticktext=names,
-        tickfont={"size": 11},
-        showgrid=False,
-    )
+    name_rows(figure, "Column", names, tickfont={"size": 11})
     return framed(figure, height=120 + 20 * max(len(names), 1))
 
 
 def country_map(table: pd.DataFrame) -> go.Figure:
-    """Draw images by country as circles at its middle, their areas as the images; those with the most are named.
-
-    Args:
-        table: as `images_by_country` gives it.
-    """
+    """Draw `images_by_country` as circles, their areas as the images; the countries with the most are named."""
     placed = table[table["latitude"].notna()]
     images = [int(one) for one in placed["images"]]
     unplaced = int(table["images"].sum()) - sum(images)
@@ -280,14 +250,6 @@ def _land() -> go.Scatter:
         fillcolor="rgba(128, 128, 128, 0.22)",
         hoverinfo="skip",
     )
-
-
-def _tick_step(most: int) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50 and so on that reaches a number in four steps."""
-    power = 1
-    while 20 * power < most:
-        power *= 10
-    return next(step for step in (power, 2 * power, 5 * power) if 4 * step >= most)
 
 
 def _finding_colours(paths: Sequence[str]) -> list[str]:

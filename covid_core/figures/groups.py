@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.figures.discrimination import SERIES
-from covid_core.figures.marks import Metric, in_lines, in_one_line, with_interval
+from covid_core.figures.marks import Metric, draw_line, error_bars, in_lines, in_one_line, name_rows, with_interval
 from covid_core.figures.theme import ACCENT, NEUTRAL, framed
 
 _LONGEST_NAME = 28  # characters of the name of a row at 400 px
@@ -24,13 +24,9 @@ _OFFSET = 0.16  # of a row: how far its two markers lie from its middle
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One group of a forest plot.
+    """One group of a forest plot and the `n` images its figure rests on; `few` are too few for it to be relied on.
 
-    Attributes:
-        group: what the group is one of, e.g. `Sex`; the heading of neighbouring rows that share it, none where empty.
-        name: of the group, e.g. `female`.
-        n: images the figure rests on.
-        few: too few images for a figure to be relied on.
+    Neighbours that share a `group`, as `Sex`, stand under it as their heading; there is none where it is empty.
     """
 
     group: str
@@ -57,24 +53,14 @@ def forest(
 ) -> go.Figure:
     """Draw a figure of each group with its interval, one row each, in the order given.
 
-    Args:
-        rows: the groups; neighbours that share a `group` stand under its heading.
-        measure: what the figure is, with its unit, e.g. `Sensitivity (share of COVID-19 images)`.
-        reference: the figure of all images, a vertical line; None for no line.
-        limits: of the horizontal axis.
+    `measure` says what it is, with its unit; `reference` is the figure of all images, a vertical line; None for no line.
     """
     slots = _slots(rows)
     figure = go.Figure()
     lowest = len(slots) - 0.4
     if reference is not None:
-        figure.add_scatter(
-            x=[reference, reference],
-            y=[-0.5, lowest],
-            mode="lines",
-            name=f"all images {reference:.2f}",
-            line={"color": NEUTRAL, "dash": "dash"},
-            hoverinfo="skip",
-        )
+        name = f"all images {reference:.2f}"
+        draw_line(figure, [reference, reference], [-0.5, lowest], name, {"color": NEUTRAL, "dash": "dash"})
     placed = [(position, slot) for position, slot in enumerate(slots) if isinstance(slot, ForestRow)]
     for few in (False, True):
         _forest_points(figure, [(position, row) for position, row in placed if row.few == few], few)
@@ -87,33 +73,16 @@ def forest(
     figure.update_xaxes(
         title=in_lines(f"{measure}, 95% CI", _MEASURE_LINE), range=[limits[0] - margin, limits[1] + margin]
     )
-    figure.update_yaxes(
-        title="Group (n = its images)",
-        range=[lowest, -1.5],
-        tickvals=list(range(len(slots))),
-        ticktext=[_forest_name(slot) for slot in slots],
-        tickfont={"size": 11},
-        showgrid=False,
-    )
+    labels = [_forest_name(slot) for slot in slots]
+    name_rows(figure, "Group (n = its images)", labels, range=[lowest, -1.5], tickfont={"size": 11})
     return framed(figure, height=150 + 22 * len(slots)).update_layout(margin_r=44)
 
 
 def areas(rows: Sequence[AreaRow]) -> go.Figure:
-    """Draw the ROC AUC of models and of baselines without pixels on one axis, over all images and within a source.
-
-    Args:
-        rows: from top to bottom, the model first.
-    """
+    """Draw the ROC AUC of the model and of baselines without pixels on one axis, over all images and within a source."""
     figure = go.Figure()
     names = [in_lines(row.name, _BASELINE_LINE) for row in rows]
-    figure.add_scatter(
-        x=[0.5, 0.5],
-        y=[-0.5, len(rows) - 0.5],
-        mode="lines",
-        name="chance",
-        line={"color": NEUTRAL, "dash": "dot"},
-        hoverinfo="skip",
-    )
+    draw_line(figure, [0.5, 0.5], [-0.5, len(rows) - 0.5], "chance", {"color": NEUTRAL, "dash": "dot"})
     _area_points(figure, rows, "pooled")
     _area_points(figure, rows, "within")
     known = [metric["lower"] for row in rows for metric in (row.pooled, row.within) if metric is not None]
@@ -126,25 +95,17 @@ def areas(rows: Sequence[AreaRow]) -> go.Figure:
         dtick=0.1,
         tickformat=".1f",
     )
-    figure.update_yaxes(
-        title="Given by (n = its images)",
-        range=[len(rows) - 0.5, -0.75],
-        tickvals=list(range(len(rows))),
-        ticktext=[f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)],
-        tickfont={"size": 11},
-        showgrid=False,
-    )
+    labels = [f"<b>{name}</b>" if row.is_model else name for row, name in zip(rows, names, strict=True)]
+    bounds = [len(rows) - 0.5, -0.75]
+    name_rows(figure, "Given by (n = its images)", labels, range=bounds, tickfont={"size": 11})
     most = max((name.count("<br>") + 1 for name in names), default=1)
     return framed(figure, height=150 + max(len(rows), 1) * max(44, 8 + _LINE * most)).update_layout(margin_r=44)
 
 
 def distributions(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
-    """Draw how each part is made up: the share of every category, a bar for each part.
+    """Draw how each part is made up: the share of every category (of the index), a bar for each part (a column).
 
-    Args:
-        table: counts, the index holding the categories, the columns the parts; at least one column.
-        title: what the categories are, e.g. `View`.
-        axis: what is counted, e.g. `films`.
+    `title` is what the categories are, as `View`, `axis` what is counted, as `images`.
     """
     figure, positions = go.Figure(), list(range(len(table)))
     largest = 0.0
@@ -172,15 +133,9 @@ def distributions(table: pd.DataFrame, title: str, axis: str) -> go.Figure:
     figure.update_xaxes(
         title=in_lines(f"Share of the {axis} of each part (%)", _MEASURE_LINE), range=[0, 1.12 * max(largest, 1)]
     )
-    figure.update_yaxes(
-        title=title,
-        range=[len(table) - 0.5, -0.5],
-        tickvals=positions,
-        ticktext=[in_one_line(str(one), _LONGEST_NAME) for one in table.index],
-        tickfont={"size": 11},
-        ticklabelstandoff=4,
-        showgrid=False,
-    )
+    labels = [in_one_line(str(one), _LONGEST_NAME) for one in table.index]
+    bounds = [len(table) - 0.5, -0.5]
+    name_rows(figure, title, labels, range=bounds, tickfont={"size": 11}, ticklabelstandoff=4)
     bars = max(len(table.columns), 1) * max(len(table), 1)
     return framed(figure, height=130 + 12 * max(len(table), 1) + 16 * bars)
 
@@ -211,7 +166,7 @@ def _forest_points(figure: go.Figure, placed: Sequence[tuple[int, ForestRow]], f
     figure.add_scatter(
         x=[row.value for _, row in defined],
         y=[position for position, _ in defined],
-        error_x=_intervals(metrics, ACCENT),
+        error_x=error_bars(metrics, ACCENT),
         mode="markers",
         opacity=0.75 if few else 1,
         cliponaxis=False,
@@ -239,7 +194,7 @@ def _area_points(figure: go.Figure, rows: Sequence[AreaRow], which: Literal["poo
     for position, row in enumerate(rows):
         metric = row.pooled if pooled else row.within
         if metric is None or metric["value"] is None:
-            _note(figure, 0.51, position + offset, f"{'all films' if pooled else 'within a source'}: not defined")
+            _note(figure, 0.51, position + offset, f"{'all images' if pooled else 'within a source'}: not defined")
         else:
             shown.append((position, row, metric))
             _at_edge(figure, position + offset, str(metric["n"]))
@@ -250,7 +205,7 @@ def _area_points(figure: go.Figure, rows: Sequence[AreaRow], which: Literal["poo
         figure.add_scatter(
             x=values or [None],  # a trace without any point would not be named in the legend
             y=[position + offset for position, *_ in chosen] or [0],
-            error_x=_intervals([metric for *_, metric in chosen], colour),
+            error_x=error_bars([metric for *_, metric in chosen], colour),
             mode="markers",
             name="over all images" if pooled else "within a source",
             legendgroup=which,
@@ -260,19 +215,6 @@ def _area_points(figure: go.Figure, rows: Sequence[AreaRow], which: Literal["poo
             hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>%{customdata[2]} images"
             "<extra>%{fullData.name}</extra>",
         )
-
-
-def _intervals(metrics: Sequence[Metric], colour: str) -> dict[str, Any]:
-    """Error bars; a figure without an interval has arms without length."""
-    known = [metric["lower"] is not None and metric["upper"] is not None for metric in metrics]
-    pairs = list(zip(metrics, known, strict=True))
-    return {
-        "array": [metric["upper"] - metric["value"] if has else 0 for metric, has in pairs],
-        "arrayminus": [metric["value"] - metric["lower"] if has else 0 for metric, has in pairs],
-        "color": colour,
-        "thickness": 1.5,
-        "width": 0,
-    }
 
 
 def _note(figure: go.Figure, x: float, y: float, text: str) -> None:

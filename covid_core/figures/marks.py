@@ -5,29 +5,93 @@ A metric has a `value`, `lower` and `upper`; each may be None.
 
 import html
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import log10
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from covid_core.evaluation.intervals import Band
+from covid_core.evaluation.post_test_words import percent
 from covid_core.figures.theme import CLASS_COLOURS, NEUTRAL
 from covid_core.labels import COVID
 
 Metric = Mapping[str, Any]
 SENTENCE = 40
 """Characters of a line in a plot of 400 px."""
+_PREVALENCES = (0.001, 0.01, 0.1, 0.5, 0.9)
+
+
+def draw_line(
+    figure: go.Figure, x: Any, y: Any, name: str | None, look: Mapping[str, Any], *, hover: str | None = None
+) -> None:
+    """Draw a curve; without a name it is not in the legend, without a hover text it is not under the pointer."""
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        name=name,
+        showlegend=None if name else False,
+        line=dict(look),
+        hoverinfo="skip" if hover is None else None,
+        hovertemplate=hover,
+    )
+
+
+def draw_diamond(figure: go.Figure, x: float, y: float, colour: str, *, hover: str, size: int = 14) -> None:
+    """Draw what a curve is at the chosen place, with a white edge and without an entry in the legend."""
+    figure.add_scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        marker={"color": colour, "size": size, "symbol": "diamond", "line": {"color": "white", "width": 2}},
+        showlegend=False,
+        cliponaxis=False,
+        hovertemplate=hover,
+    )
+
+
+def name_rows(figure: go.Figure, title: str, names: Sequence[str], **look: Any) -> None:
+    """Name rows that lie at 0, 1, ... from top to bottom; `look` may give their range."""
+    look = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, **look}
+    figure.update_yaxes(title=title, **({} if "range" in look else {"autorange": "reversed"}), **look)
+
+
+def prevalence_axis(figure: go.Figure, title: str, lowest: float, highest: float) -> None:
+    """Make the horizontal axis one of prevalences in per cent, on a logarithmic scale."""
+    figure.update_xaxes(
+        title=title,
+        type="log",
+        range=[log10(lowest), log10(highest)],
+        tickvals=_PREVALENCES,
+        ticktext=[percent(tick).rstrip("%") for tick in _PREVALENCES],
+    )
+
+
+def tick_step(most: int, steps: int) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50 and so on that reaches a number in so many steps."""
+    powers = [int(10**power) for power in range(9)]
+    return next(factor * power for power in powers for factor in (1, 2, 5) if steps * factor * power >= most)
+
+
+def error_bars(metrics: Sequence[Metric], colour: str, width: int = 0) -> dict[str, Any]:
+    """The intervals of figures as arms; a figure without an interval has arms without length."""
+    known = [metric["lower"] is not None and metric["upper"] is not None for metric in metrics]
+    pairs = list(zip(metrics, known, strict=True))
+    return {
+        "array": [metric["upper"] - metric["value"] if has else 0 for metric, has in pairs],
+        "arrayminus": [metric["value"] - metric["lower"] if has else 0 for metric, has in pairs],
+        "color": colour,
+        "thickness": 1.5,
+        "width": width,
+    }
 
 
 def draw_band(figure: go.Figure, band: Band, rgb: str, name: str | None) -> None:
-    """Fill what lies between the bounds of a band, wherever it has both.
+    """Fill what lies between the bounds of a band, wherever it has both, in a colour as `ACCENT_RGB`; its curve is not drawn.
 
-    Args:
-        figure: gets one trace more, or none where the band has no bounds.
-        band: the bounds; its curve is not drawn.
-        rgb: red, green and blue, e.g. `ACCENT_RGB`.
-        name: of the entry in the legend; None for no entry.
+    None as the name leaves it out of the legend.
     """
     known = np.isfinite(band.lower) & np.isfinite(band.upper)
     x: list[float | None] = []
@@ -52,22 +116,14 @@ def draw_band(figure: go.Figure, band: Band, rgb: str, name: str | None) -> None
 
 
 def draw_cross(figure: go.Figure, x: Metric, y: Metric, name: str, axes: tuple[str, str]) -> None:
-    """Draw a point with the interval of each of its figures, or nothing where one of them is not defined.
-
-    Args:
-        figure: gets one trace more, or none.
-        x: the horizontal figure.
-        y: the vertical figure.
-        name: of the entry in the legend.
-        axes: what the two figures are, for the text under the pointer.
-    """
+    """Draw a point with the interval of each of its figures, named `axes` under the pointer; nothing where one is not defined."""
     if x["value"] is None or y["value"] is None:
         return
     figure.add_scatter(
         x=[x["value"]],
         y=[y["value"]],
-        error_x=_arms(x),
-        error_y=_arms(y),
+        error_x=None if x["lower"] is None else error_bars([x], CLASS_COLOURS[COVID], 5),
+        error_y=None if y["lower"] is None else error_bars([y], CLASS_COLOURS[COVID], 5),
         mode="markers",
         name=name,
         marker={"color": CLASS_COLOURS[COVID], "size": 12, "symbol": "diamond"},
@@ -116,15 +172,3 @@ def in_one_line(text: str, width: int) -> str:
     """A text cut to a number of characters, for plotly: what looks like HTML in it is shown as it stands."""
     cut = text if len(text) <= width else text[: width - 1].rstrip() + "…"
     return html.escape(cut, quote=False)
-
-
-def _arms(metric: Metric) -> dict[str, Any] | None:
-    if metric["lower"] is None or metric["upper"] is None:
-        return None
-    return {
-        "array": [metric["upper"] - metric["value"]],
-        "arrayminus": [metric["value"] - metric["lower"]],
-        "color": CLASS_COLOURS[COVID],
-        "thickness": 1.5,
-        "width": 5,
-    }

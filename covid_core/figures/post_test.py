@@ -1,26 +1,20 @@
 """What a result means for a patient, as plotly figures: people in whole numbers, and the probability after the image."""
 
-from math import log10
-
 import plotly.graph_objects as go
 
 from covid_core.evaluation.conformal import INDETERMINATE, Decision
 from covid_core.evaluation.post_test import SCALE, Group, Reading, curve
 from covid_core.evaluation.post_test_words import percent, whole
-from covid_core.figures.marks import draw_band
+from covid_core.figures.marks import draw_band, draw_diamond, draw_line, name_rows, prevalence_axis
 from covid_core.figures.theme import CLASS_COLOURS, NEUTRAL, framed
 from covid_core.labels import CLASS_TITLES, COVID, NON_COVID, Label
 
-_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)
+_HOVER = "before %{x:.2%}<br>after %{y:.2%}<extra></extra>"
 _CALLED = {COVID: "Called COVID-19", NON_COVID: "Called not COVID-19", INDETERMINATE: "Indeterminate"}
 
 
 def people_bars(reading: Reading) -> go.Figure:
-    """Draw people as bars, one for each answer, made of those who have COVID-19 and the others; the image's answer is in bold.
-
-    Args:
-        reading: as of `covid_core.evaluation.post_test.read`.
-    """
+    """Draw people as bars, one for each answer, made of those who have COVID-19 and the others; the image's answer is in bold."""
     groups = reading.people.groups
     positions = list(range(len(groups)))
     figure = go.Figure()
@@ -39,74 +33,30 @@ def people_bars(reading: Reading) -> go.Figure:
         )
     figure.update_layout(barmode="stack", legend_traceorder="normal", bargap=0.35)
     figure.update_xaxes(title=f"People, of {whole(reading.people.total)}", rangemode="tozero")
-    figure.update_yaxes(
-        title="Answer",
-        autorange="reversed",
-        tickvals=positions,
-        ticktext=[_row(group, reading.answer.decision) for group in groups],
-        showgrid=False,
-    )
+    name_rows(figure, "Answer", [_row(group, reading.answer.decision) for group in groups])
     return framed(figure, height=90 + 45 * len(groups))
 
 
 def post_test_curve(reading: Reading) -> go.Figure:
-    """Draw the probability after the image over the one before it, with its interval; the chosen prevalence is marked.
-
-    Args:
-        reading: as of `covid_core.evaluation.post_test.read`.
-    """
+    """Draw the probability after the image over the one before it, with its interval; the chosen prevalence is marked."""
     decision, points = reading.answer.decision, curve(reading.answer)
     colour = NEUTRAL if decision == INDETERMINATE else CLASS_COLOURS[decision]
     figure = go.Figure()
-    figure.add_scatter(
-        x=points.x,
-        y=points.x,
-        mode="lines",
-        name="no image",
-        line={"color": NEUTRAL, "dash": "dot"},
-        hoverinfo="skip",
-    )
+    draw_line(figure, points.x, points.x, "no image", {"color": NEUTRAL, "dash": "dot"})
     draw_band(figure, points, ", ".join(map(str, bytes.fromhex(colour.removeprefix("#")))), "95% CI")
-    figure.add_scatter(
-        x=points.x,
-        y=points.value,
-        mode="lines",
-        name=_CALLED[decision].lower().replace("covid", "COVID"),
-        line={"color": colour, "width": 3},
-        hovertemplate="before %{x:.2%}<br>after %{y:.2%}<extra></extra>",
-    )
+    called = _CALLED[decision].lower().replace("covid", "COVID")
+    draw_line(figure, points.x, points.value, called, {"color": colour, "width": 3}, hover=_HOVER)
     if reading.probability.value is not None:
         _mark(figure, reading.prevalence, reading.probability.value, colour)
-    figure.update_xaxes(
-        title="Prevalence, log scale (%)",
-        type="log",
-        range=[log10(SCALE[0]), log10(SCALE[1])],
-        tickvals=_TICKS,
-        ticktext=[percent(tick).rstrip("%") for tick in _TICKS],
-    )
+    prevalence_axis(figure, "Prevalence, log scale (%)", *SCALE)
     figure.update_yaxes(title="After the image (%)", range=[0, 1.02], tickvals=[0, 0.5, 1], ticktext=["0", "50", "100"])
     return framed(figure, height=220)
 
 
 def _mark(figure: go.Figure, before: float, after: float, colour: str) -> None:
     """Mark the chosen prevalence and what it becomes."""
-    figure.add_scatter(
-        x=[before, before],
-        y=[before, after],
-        mode="lines",
-        line={"color": NEUTRAL, "width": 1},
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    figure.add_scatter(
-        x=[before],
-        y=[after],
-        mode="markers",
-        marker={"color": colour, "size": 14, "symbol": "diamond", "line": {"color": "white", "width": 2}},
-        showlegend=False,
-        cliponaxis=False,
-        hovertemplate="before %{x:.2%}<br>after %{y:.2%}<extra></extra>",
-    )
+    draw_line(figure, [before, before], [before, after], None, {"color": NEUTRAL, "width": 1})
+    draw_diamond(figure, before, after, colour, hover=_HOVER)
     # In the corner no curve passes, whatever its ratio; beside the marker one always does.
     figure.add_annotation(
         x=0,

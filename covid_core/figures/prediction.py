@@ -4,6 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from covid_core.figures.marks import draw_diamond
 from covid_core.figures.theme import ACCENT, BLUE_RGB, CLASS_COLOURS, CLEAR, NEUTRAL, ORANGE_RGB, framed
 from covid_core.labels import COVID, NON_COVID
 
@@ -14,15 +15,10 @@ def probability_scale(
     indeterminate: tuple[float, float] | None = None,
     spread: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Draw one image's probability on a bar from 0 to 1, split where the call changes.
+    """Draw one image's P(covid) on a bar from 0 to 1, split where the call changes.
 
-    Args:
-        probability: P(covid) in [0, 1].
-        threshold: the operating point in [0, 1].
-        indeterminate: the lowest and the highest probability of an indeterminate image, hatched and named in a legend;
-            None where every image is called.
-        spread: between which probabilities an ensemble lies, drawn as a bar with ends and named in a legend; None where there is
-            none.
+    The part from the lowest to the highest indeterminate probability is hatched and named in a legend; so is the spread of an
+    ensemble, a bar with ends.
     """
     figure = go.Figure()
     lower, upper = (threshold, threshold) if indeterminate is None else indeterminate
@@ -33,20 +29,8 @@ def probability_scale(
     figure.add_shape(type="line", x0=threshold, x1=threshold, y0=-0.7, y1=0.7, line={"color": NEUTRAL, "width": 3})
     called = COVID if probability >= threshold else NON_COVID
     undecided = indeterminate is not None and lower <= probability <= upper
-    figure.add_scatter(
-        x=[probability],
-        y=[0],
-        mode="markers",
-        marker={
-            "color": NEUTRAL if undecided else CLASS_COLOURS[called],
-            "size": 18,
-            "symbol": "diamond",
-            "line": {"color": "white", "width": 2},
-        },
-        hovertemplate="P(COVID-19) %{x:.3f}<extra></extra>",
-        cliponaxis=False,
-        showlegend=False,
-    )
+    colour = NEUTRAL if undecided else CLASS_COLOURS[called]
+    draw_diamond(figure, probability, 0, colour, hover="P(COVID-19) %{x:.3f}<extra></extra>", size=18)
     if indeterminate is not None:
         _hatch(figure, lower, upper)
     if spread is not None:

@@ -17,15 +17,13 @@ _MOST_ROWS = 12  # images of one day that stand above each other; further ones l
 _LEAST_DAYS = 4  # a few days side by side need no more than whole numbers on the axis
 
 
-def timeline(films: Sequence[PatientImage], shown: str) -> go.Figure:
-    """Draw one mark for each image that has a day; images of one day stand above each other.
+def timeline(images: Sequence[PatientImage], shown: str) -> go.Figure:
+    """Draw one mark for each image of a patient that has a day; images of one day stand above each other.
 
-    Args:
-        films: of one patient; those without a day are left out. Of very many on one day the last ones lie on each other, and
-            are counted above.
-        shown: file name of the image that is open, which is drawn larger and in colour.
+    Of very many on one day the last ones lie on each other, and are counted above. The image whose file name is `shown` is open:
+    it is drawn larger and in colour.
     """
-    dated = [image for image in films if image.day is not None]
+    dated = [image for image in images if image.day is not None]
     seen: Counter[float] = Counter()
     places: list[tuple[float, int]] = []
     for image in dated:
@@ -47,9 +45,9 @@ def timeline(films: Sequence[PatientImage], shown: str) -> go.Figure:
                 hovertemplate="%{hovertext}<br>%{customdata}<extra></extra>",
             )
     _mark_shown(figure, dated, places, shown)
-    beyond = {day: images - _MOST_ROWS for day, images in seen.items() if images > _MOST_ROWS}
+    beyond = {day: count - _MOST_ROWS for day, count in seen.items() if count > _MOST_ROWS}
     figure.layout.annotations = [
-        {"x": day, "y": _MOST_ROWS, "text": f"+{images}", "showarrow": False} for day, images in beyond.items()
+        {"x": day, "y": _MOST_ROWS, "text": f"+{count}", "showarrow": False} for day, count in beyond.items()
     ]
     highest = max([0, *(row for _, row in places)]) + bool(beyond)
     days = [day for day, _ in places]
@@ -68,9 +66,9 @@ def timeline(films: Sequence[PatientImage], shown: str) -> go.Figure:
 
 
 def _mark_shown(
-    figure: go.Figure, films: Sequence[PatientImage], places: Sequence[tuple[float, int]], shown: str
+    figure: go.Figure, images: Sequence[PatientImage], places: Sequence[tuple[float, int]], shown: str
 ) -> None:
-    for image, (day, row) in zip(films, places, strict=True):
+    for image, (day, row) in zip(images, places, strict=True):
         if image.filename == shown:
             figure.add_scatter(
                 x=[day],

@@ -8,41 +8,30 @@ from numpy.typing import NDArray
 
 from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.post_test_words import percent
-from covid_core.figures.marks import draw_band, draw_operating_point
+from covid_core.figures.marks import draw_band, draw_diamond, draw_line, draw_operating_point, prevalence_axis
 from covid_core.figures.theme import ACCENT, ACCENT_RGB, BLUE_RGB, CLASS_COLOURS, NEUTRAL, ORANGE_RGB, framed, say
 from covid_core.labels import COVID, NON_COVID, Label
-
-_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9)
 
 
 def decision_curve(
     model: Band | None, treat_all: NDArray[np.float64], *, prevalence: float, threshold: float, n: int
 ) -> go.Figure:
-    """Draw the net benefit over the threshold probability (Vickers and Elkin 2006) beside treating all and none.
+    """Draw the net benefit over the threshold probability (Vickers and Elkin 2006) beside treating all (g,) and none.
 
-    Args:
-        model: net benefit of the model, true positives per image, with its bounds, over the threshold probability; None where
-            it is not defined.
-        treat_all: net benefit of calling every image COVID-19, float64 (g,) over `model.x`.
-        prevalence: share of COVID-19 that the net benefit assumes, the most it can be.
-        threshold: the operating point in [0, 1].
-        n: images.
+    The prevalence that it assumes is the most that a net benefit, in true positives per image, can be.
     """
     figure = go.Figure()
     if model is None:
         say(figure, "No curve: a class has no image.")
     else:
-        _strategy(figure, model.x, treat_all, "call all COVID-19", "dash")
-        _strategy(figure, model.x, np.zeros_like(model.x), "call none", "dot")
+        hover = "threshold %{{x:.2f}}<br>net benefit %{{y:.3f}}<extra>{}</extra>"
+        strategies = (("call all COVID-19", treat_all, "dash"), ("call none", np.zeros_like(model.x), "dot"))
+        for name, benefit, dash in strategies:
+            draw_line(
+                figure, model.x, benefit, name, {"color": NEUTRAL, "dash": dash, "width": 2}, hover=hover.format(name)
+            )
         draw_band(figure, model, ACCENT_RGB, "95% CI")
-        figure.add_scatter(
-            x=model.x,
-            y=model.value,
-            mode="lines",
-            name="model",
-            line={"color": ACCENT, "width": 3},
-            hovertemplate="threshold %{x:.2f}<br>net benefit %{y:.3f}<extra>model</extra>",
-        )
+        draw_line(figure, model.x, model.value, "model", {"color": ACCENT, "width": 3}, hover=hover.format("model"))
         draw_operating_point(figure, threshold)
     figure.update_xaxes(
         title="Threshold probability (at 0.20, finding one<br>COVID-19 outweighs 4 false alarms)", range=[0, 1]
@@ -59,45 +48,23 @@ def predictive_values(ppv: Band, npv: Band, *, chosen: float, n: int) -> go.Figu
     """Draw both predictive values over the prevalence on a logarithmic scale; the chosen prevalence is marked.
 
     Bounds from the lowest (highest) sensitivity together with the lowest (highest) specificity are conservative: both are
-    rarely that low at once.
-
-    Args:
-        ppv: share of images called COVID-19 that are, over the prevalence in (0, 1); bounds may be NaN.
-        npv: share of images called not COVID-19 that are not, likewise.
-        chosen: the prevalence in (0, 1) that is marked.
-        n: images that sensitivity and specificity rest on.
+    rarely that low at once. `n` is the number of images that these rest on.
     """
     figure = go.Figure()
-    figure.add_scatter(
-        x=[chosen, chosen],
-        y=[0, 1],
-        mode="lines",
-        name=f"prevalence {percent(chosen)}",
-        line={"color": NEUTRAL, "width": 2},
-        hoverinfo="skip",
-    )
+    draw_line(figure, [chosen, chosen], [0, 1], f"prevalence {percent(chosen)}", {"color": NEUTRAL, "width": 2})
     sides: tuple[tuple[Label, Band, str, str], ...] = (
         (COVID, ppv, ORANGE_RGB, "PPV"),
         (NON_COVID, npv, BLUE_RGB, "NPV"),
     )
     for label, band, rgb, name in sides:
         draw_band(figure, band, rgb, f"{name}, 95% CI")
-        figure.add_scatter(
-            x=band.x,
-            y=band.value,
-            mode="lines",
-            name=name,
-            line={"color": CLASS_COLOURS[label], "width": 3, "dash": "solid" if label == COVID else "dash"},
-            hovertemplate=f"prevalence %{{x:.2%}}<br>{name} %{{y:.1%}}<extra></extra>",
-        )
-        _mark(figure, band, chosen, CLASS_COLOURS[label])
-    figure.update_xaxes(
-        title="Prevalence of COVID-19, log scale (%)",
-        type="log",
-        range=[log10(ppv.x[0]), log10(ppv.x[-1])],
-        tickvals=_TICKS,
-        ticktext=[percent(tick).rstrip("%") for tick in _TICKS],
-    )
+        look = {"color": CLASS_COLOURS[label], "width": 3, "dash": "solid" if label == COVID else "dash"}
+        hover = f"prevalence %{{x:.2%}}<br>{name} %{{y:.1%}}<extra></extra>"
+        draw_line(figure, band.x, band.value, name, look, hover=hover)
+        # On the straight line that is drawn between two points of the grid.
+        there = float(np.interp(log10(chosen), np.log10(band.x), band.value))
+        draw_diamond(figure, chosen, there, CLASS_COLOURS[label], hover=hover, size=13)
+    prevalence_axis(figure, "Prevalence of COVID-19, log scale (%)", ppv.x[0], ppv.x[-1])
     figure.update_yaxes(
         title=f"Call is right (% of such calls; n = {n})",
         range=[-0.02, 1.02],
@@ -105,27 +72,3 @@ def predictive_values(ppv: Band, npv: Band, *, chosen: float, n: int) -> go.Figu
         ticktext=["0", "25", "50", "75", "100"],
     )
     return framed(figure, height=340)
-
-
-def _strategy(figure: go.Figure, x: NDArray[np.float64], y: NDArray[np.float64], name: str, dash: str) -> None:
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="lines",
-        name=name,
-        line={"color": NEUTRAL, "dash": dash, "width": 2},
-        hovertemplate=f"threshold %{{x:.2f}}<br>net benefit %{{y:.3f}}<extra>{name}</extra>",
-    )
-
-
-def _mark(figure: go.Figure, band: Band, chosen: float, colour: str) -> None:
-    """Mark a curve at the chosen prevalence, on the straight line that is drawn between two points of the grid."""
-    figure.add_scatter(
-        x=[chosen],
-        y=[np.interp(log10(chosen), np.log10(band.x), band.value)],
-        mode="markers",
-        marker={"color": colour, "size": 13, "symbol": "diamond", "line": {"color": "white", "width": 2}},
-        showlegend=False,
-        hovertemplate="prevalence %{x:.2%}<br>%{y:.1%}<extra></extra>",
-        cliponaxis=False,
-    )

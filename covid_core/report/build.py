@@ -22,14 +22,7 @@ HEADLINE = {
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report is made of.
-
-    Attributes:
-        record: of the model.
-        others: of the models it is compared with.
-        threshold: from which an image is called covid, in [0, 1].
-        prevalence: the share of COVID-19 among those who are read, in (0, 1).
-    """
+    """What a report is made of: a model, the models it is compared with, and the reader's threshold and prevalence."""
 
     record: Record
     others: tuple[Record, ...]
@@ -66,21 +59,13 @@ def default_options(record: Record, others: tuple[Record, ...] = ()) -> ReportOp
 
 
 def chapter(name: str, options: ReportOptions) -> Chapter:
-    """Make the chapter of this name, one of `CHAPTERS`.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
-    """
+    """Make the chapter of this name, one of `CHAPTERS`."""
     title, make = _CHAPTERS[name]
     return Chapter(name, title, make(options))
 
 
 def build_report(options: ReportOptions) -> Report:
-    """Put head and chapters together.
-
-    Raises:
-        EvaluationError: the predictions cannot be evaluated.
-    """
+    """Put head and chapters together."""
     evaluation = options.record.evaluation
     return Report(
         title=f"Model report: {options.record.name}",

@@ -33,11 +33,7 @@ def csv_of(table: pd.DataFrame) -> str:
 
 
 def tables_zip(report: Report) -> bytes:
-    """Every table of a report as `<name>.csv` in a ZIP archive, in the order they are read.
-
-    Raises:
-        ValueError: a name is no name of a file, or stands for two tables.
-    """
+    """Every table of a report as `<name>.csv` in a ZIP archive, in the order they are read; ValueError as of `check_names`."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for table in named_tables(report):
@@ -53,11 +49,7 @@ def named_tables(report: Report) -> list[Table]:
 
 
 def check_names(names: list[str]) -> None:
-    """Make sure that names keep to the contract of `Table.name`.
-
-    Raises:
-        ValueError: a name is no name of a file, or is there twice.
-    """
+    """Make sure that names keep to the contract of `Table.name`, else raise ValueError."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"A name is lower case letters, digits and hyphens. Received: {name!r}")

@@ -31,12 +31,8 @@ class Command:
 class Table:
     """A table whose every cell is text, its first column naming the rows.
 
-    Attributes:
-        name: of its CSV file, without ending: lower case, letters, digits and hyphens, once in a report.
-        title: what it shows.
-        table: the cells.
-        note: how to read it; empty for none.
-        folded: whether it stays closed until a reader opens it.
+    `name` is that of its CSV file, without ending: lower case, letters, digits and hyphens, once in a report. A `folded` one
+    stays closed until a reader opens it.
     """
 
     name: str
@@ -85,15 +81,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report.
-
-    Attributes:
-        title: of the report.
-        subtitle: the model's version and date, and the data it was trained on, one line.
-        headline: the verdict, one sentence.
-        figures: the headline figures: title, value, interval, all text.
-        chapters: in the order they are read.
-    """
+    """A whole report: one line on the model's version and data, the verdict, and headline figures (title, value, interval)."""
 
     title: str
     subtitle: str

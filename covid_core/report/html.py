@@ -1,7 +1,7 @@
 """The report of a model as one HTML file: it opens from a disk, offline, and asks no other host for anything.
 
 Styles, scripts, charts and tables stand in the file. What comes from data is text wherever it stands, and the file's own policy
-lets only its own two scripts run and forbids every connection. Knows how chapters are arranged, not what stands in them.
+lets only its own two scripts run and forbids every connection.
 """
 
 import json
@@ -32,18 +32,16 @@ _SHORT = 24  # characters of a text that reads well in a narrow column
 
 
 def report_html(report: Report) -> str:
-    """Lay a report out as one HTML file, to be saved as UTF-8.
+    """Lay a report out as one HTML file, to be saved as UTF-8; ValueError as of `check_names`.
 
     It follows the reader's light or dark setting, fits a telephone and A4 paper, and gives every table as CSV and every chart
     as PNG and SVG without a server.
-
-    Raises:
-        ValueError: a name does not keep to the contract of `covid_core.report.document`.
     """
     tables = named_tables(report)
     charts = [chart for chapter in report.chapters for chart in chapter.charts()]
     check_names([chart.name for chart in charts])
     check_names([chapter.name for chapter in report.chapters])
+    research_only = f'<p class="research">{_text(RESEARCH_ONLY)}</p>'
     plotly, own = _inline(get_plotlyjs()), _inline(_asset("report.js"))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -58,7 +56,7 @@ def report_html(report: Report) -> str:
 </head>
 <body>
 <a class="skip" href="#content">Skip to the report</a>
-{_research_only()}
+{research_only}
 <div class="sheet">
 <header>
 <h1>{_text(report.title)}</h1>
@@ -73,7 +71,7 @@ def report_html(report: Report) -> str:
 </main>
 </div>
 <footer>
-{_research_only()}
+{research_only}
 </footer>
 <script type="application/json" id="report-data">{_data(tables, charts)}</script>
 <script>{plotly}</script>
@@ -84,11 +82,7 @@ def report_html(report: Report) -> str:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a report to an HTML file; a former file there is replaced once the new one is complete.
-
-    Raises:
-        EvaluationError: the name does not end in `.html`.
-    """
+    """Write a report to a file that ends in `.html` (else EvaluationError), once it is complete; a former one is replaced."""
     if path.suffix.lower() != ".html":
         raise EvaluationError(f"A report is written as .html; a browser prints it to PDF. Received: {path.name!r}")
     with written_aside(path) as aside:
@@ -142,14 +136,12 @@ def _rows(table: pd.DataFrame) -> str:
     kinds = [_kind(table.iloc[:, place]) for place in range(table.shape[1])]
     head = _joined(f"<th scope='col'{kind}>{_text(name)}</th>" for name, kind in zip(table.columns, kinds, strict=True))
     body = _joined(
-        "<tr>" + "".join(_cell(value, place, kinds[place]) for place, value in enumerate(row)) + "</tr>"
-        for row in table.itertuples(index=False, name=None)
+        f"<tr><th scope='row'{kinds[0]}>{_text(name)}</th>"
+        + "".join(f"<td{kind}>{_text(value)}</td>" for value, kind in zip(values, kinds[1:], strict=True))
+        + "</tr>"
+        for name, *values in table.itertuples(index=False, name=None)
     )
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-def _cell(value: object, place: int, kind: str) -> str:
-    return f"<td{kind}>{_text(value)}</td>" if place else f"<th scope='row'{kind}>{_text(value)}</th>"
 
 
 def _kind(column: "pd.Series[Any]") -> str:
@@ -187,10 +179,6 @@ def _note(note: str) -> str:
     return f'<p class="remark">{_text(note)}</p>\n' if note else ""
 
 
-def _research_only() -> str:
-    return f'<p class="research">{_text(RESEARCH_ONLY)}</p>'
-
-
 def _data(tables: Sequence[Table], charts: Sequence[Chart]) -> str:
     """What the buttons save and the charts draw, as JSON that cannot end the script it stands in.
 
@@ -226,11 +214,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _inline(script: str) -> str:
-    """A script as it stands in the file; a parser reads every line end as a newline, and the policy's hash is taken of that.
-
-    Raises:
-        ValueError: it would end, or hide the end of, the element it stands in.
-    """
+    """A script as it stands in the file; a parser reads every line end as a newline, and the policy's hash is taken of that."""
     if re.search(r"</script|<!--", script, re.IGNORECASE):
         raise ValueError("A script to be inlined must contain neither `</script` nor `<!--`.")
     return script.replace("\r\n", "\n").replace("\r", "\n")

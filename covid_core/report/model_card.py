@@ -20,15 +20,7 @@ _TEMPLATE = Path(__file__).parent / "assets" / "model_card.md"
 
 
 def model_card(manifest: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
-    """Write the card.
-
-    Args:
-        manifest: the content of `bundle.json`.
-        evaluation: the content of `evaluation.json`.
-
-    Returns:
-        Markdown.
-    """
+    """Write the card in Markdown, from the content of `bundle.json` and of `evaluation.json`."""
     fairness = "Fairness between groups was not tested."
     if "subgroups" in evaluation:
         fairness = (

@@ -20,13 +20,7 @@ NO_PREDICTION = "no prediction of this image"
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is said of an image.
-
-    Attributes:
-        headline: the call and its probability, or that there is none.
-        origin: where that comes from, or why there is none.
-        heat: what that means for the heat map, where one can be shown; empty where it means nothing.
-    """
+    """What is said of an image, where that comes from, and what it means for the heat map (empty where it means nothing)."""
 
     headline: str
     origin: str
@@ -36,10 +30,8 @@ class HeldOut:
 def held_out_words(past: Record, image: ImageRecord, fitted: bool | None) -> HeldOut:
     """Say what a model made of an image before it knew it.
 
-    Args:
-        past: of the model.
-        image: the image; one of another patient that has the same file name is another image.
-        fitted: whether the served model was fitted on it; None where nobody knows.
+    An image of another patient that has the same file name is another image. `fitted` says whether the served model was fitted
+    on it; None where nobody knows.
     """
     rows = past.predictions
     rows = rows[(rows["filename"] == image.filename) & (rows["patientid"] == image.patientid)]

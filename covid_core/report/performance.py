@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from covid_core import figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
@@ -18,6 +17,10 @@ from covid_core.evaluation.evaluate import at_threshold
 from covid_core.evaluation.intervals import Band, Estimate
 from covid_core.evaluation.predictions import Predictions
 from covid_core.evaluation.summary import described
+from covid_core.figures import usefulness
+from covid_core.figures.discrimination import precision_recall, roc, roc_overlay, score_histogram
+from covid_core.figures.evaluation import confusion, reliability
+from covid_core.figures.post_test import people_bars
 from covid_core.labels import CLASS_TITLES, CLASSES, COVID, NON_COVID
 from covid_core.report import tables
 from covid_core.report.document import Item, Table, Words
@@ -30,20 +33,15 @@ _SHORTEST_RANGE = 0.02
 
 
 def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
-    """The calls at a threshold, and how often they are right.
-
-    Args:
-        record: of the model.
-        threshold: from which an image is called covid, in [0, 1].
-    """
+    """The calls at a threshold, and how often they are right."""
     here = _at(record, threshold)
     images, ((tn, fp), (fn, tp)) = record.images(), here["confusion_matrix"]
     items: list[Item] = [
         Words(_where(record, threshold)),
-        chart("confusion-matrix", figures.confusion(here["confusion_matrix"]), tn=tn, fp=fp, fn=fn, tp=tp),
+        chart("confusion-matrix", confusion(here["confusion_matrix"]), tn=tn, fp=fp, fn=fn, tp=tp),
         chart(
             "probabilities",
-            figures.score_histogram(images.probability, images.truth, threshold, record.evaluation["threshold"]),
+            score_histogram(images.probability, images.truth, threshold, record.evaluation["threshold"]),
             images=len(images.truth),
             threshold=threshold,
         ),
@@ -57,25 +55,20 @@ def operating_point(record: Record, threshold: float) -> tuple[Item, ...]:
 
 
 def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]:
-    """How well the two classes are separated, alone and beside other models.
-
-    Args:
-        record: of the model.
-        others: of the models it is compared with.
-    """
+    """How well the two classes are separated, alone and beside other models."""
     evaluation, images, resampling = record.evaluation, record.images(), _resampling(record)
     roc_bounds, pr_bounds = roc_band(images, **resampling), pr_band(images, **resampling)
     items: list[Item] = [
         *_one_class(record),
         chart(
             "roc",
-            figures.roc(evaluation, roc_bounds),
+            roc(evaluation, roc_bounds),
             area=described(evaluation["metrics"]["pooled_auc"]),
             band=_band_in_words(roc_bounds, images),
         ),
         chart(
             "precision-recall",
-            figures.precision_recall(evaluation, pr_bounds),
+            precision_recall(evaluation, pr_bounds),
             area=described(evaluation["metrics"]["pr_auc"]),
             band=_band_in_words(pr_bounds, images),
         ),
@@ -84,7 +77,7 @@ def discrimination(record: Record, others: Sequence[Record]) -> tuple[Item, ...]
     if others:
         everyone = [record, *others]
         curves = [(one.name, one.evaluation["roc"], one.evaluation["metrics"]["pooled_auc"]) for one in everyone]
-        items.append(chart("roc-of-all-models", figures.roc_overlay(curves)))
+        items.append(chart("roc-of-all-models", roc_overlay(curves)))
         for place, other in enumerate(others, start=1):
             slug = "-".join(["compared-with", str(place), *re.findall(r"[a-z0-9]+", other.name.lower())])
             items += _compared(record, other, slug)
@@ -98,7 +91,7 @@ def calibration(record: Record) -> tuple[Item, ...]:
     where = "" if share is None else f"Where {share:.0%} of all images are COVID-19 (to which these are weighted): "
     return (
         *_one_class(record),
-        chart("reliability", figures.reliability(evaluation, _bins_before(record)), where=where),
+        chart("reliability", reliability(evaluation, _bins_before(record)), where=where),
         *tables.measured(evaluation, "calibration"),
         tables.calibration_table(evaluation),
         *([] if bins.table.empty else [bins]),
@@ -106,13 +99,7 @@ def calibration(record: Record) -> tuple[Item, ...]:
 
 
 def in_your_clinic(record: Record, threshold: float, prevalence: float) -> tuple[Item, ...]:
-    """What a call means, and what acting on it is worth, where COVID-19 is as common as the reader says.
-
-    Args:
-        record: of the model.
-        threshold: from which an image is called covid, in [0, 1].
-        prevalence: the share of COVID-19 among those who are read, in (0, 1).
-    """
+    """What a call means, and what acting on it is worth, where COVID-19 is as common as the reader says."""
     called = Words(f"Images are called COVID-19 from a probability of {threshold:.3f} on.", "remark")
     return (
         called,
@@ -145,7 +132,7 @@ def _decision_curve(record: Record, threshold: float, prevalence: float) -> tupl
         else "does more good than acting on everyone or on no one at no probability."
     )
     sentence = f"Where COVID-19 has a share of {post_test_words.percent(prevalence)}, acting on the model {best}"
-    figure = figures.decision_curve(
+    figure = usefulness.decision_curve(
         found.curve,
         found.treat_all,
         prevalence=prevalence,
@@ -193,12 +180,12 @@ def _predictive_values(evaluation: Mapping[str, Any], prevalence: float) -> list
         Words(" ".join(sentences)),
         chart(
             "predictive-values",
-            figures.predictive_values(ppv, npv, chosen=prevalence, n=evaluation["counts"]["images"]),
+            usefulness.predictive_values(ppv, npv, chosen=prevalence, n=evaluation["counts"]["images"]),
             ppv=_share_in_words("positive predictive value", positive),
             npv=_share_in_words("negative predictive value", negative),
             prevalence=post_test_words.percent(prevalence),
         ),
-        chart("people", figures.people_bars(readings[0]), people=post_test_words.people_words(readings[0])),
+        chart("people", people_bars(readings[0]), people=post_test_words.people_words(readings[0])),
     ]
 
 
@@ -217,11 +204,7 @@ def _bins_before(record: Record) -> list[ReliabilityBin]:
 def _compared(record: Record, other: Record, name: str) -> list[Item]:
     """Two models on the images that both were judged on, as a table of that name."""
     try:
-        found = compare(
-            record.predictions,
-            other.predictions,
-            **_resampling(record),
-        )
+        found = compare(record.predictions, other.predictions, **_resampling(record))
     except EvaluationError as error:
         return [Words(f"{record.name} and {other.name} cannot be compared: {error}", "remark")]
     if found.auc_first is None:
@@ -249,7 +232,8 @@ def _comparison_table(found: Comparison, first: str, second: str) -> pd.DataFram
             rows.append({"": title, "Value": _signed(difference), "P": ""})
     if (test := found.delong) is not None:
         value = "undefined" if test.z is None else f"z = {test.z:.2f}"
-        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": _p(test.p)})
+        p = "undefined" if test.p is None else "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"  # noqa: PLR2004
+        rows.append({"": "DeLong, patients as clusters", "Value": value, "P": p})
     return pd.DataFrame(rows)
 
 
@@ -259,12 +243,6 @@ def _signed(estimate: Estimate) -> str:
     if estimate.lower is None:
         return f"{estimate.value:+.2f}. {estimate.note or ''}".strip()
     return f"{estimate.value:+.2f} (95% CI {estimate.lower:+.2f} to {estimate.upper:+.2f})"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "undefined"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004
 
 
 def _resampling(record: Record) -> dict[str, int]:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core import figures
 from covid_core.dataset.cohort import flow_table
 from covid_core.evaluation.published import original_table, published, published_table
+from covid_core.figures.dataset import flow
+from covid_core.figures.evaluation import training_curves
+from covid_core.figures.groups import distributions
 from covid_core.labels import CLASS_TITLES
 from covid_core.report.document import Chart, Item, Table, Words
 from covid_core.report.record import Record
@@ -19,13 +21,17 @@ CARD_SECTIONS = (
     *("Intended use", "Out of scope", "Limitations", "Factors"),
     *("Model", "Training data", "Training", "Licences"),
 )
+_PARTS = {
+    **{"name": "Part", "images": "Images", "patients": "Patients"},
+    **{"covid": "COVID-19", "non_covid": "Not COVID-19"},
+}
 _DISTRIBUTIONS = {"label": "Class", "view": "View", "sex": "Sex", "age": "Age", "source": "Source"}
 
 
 def training(record: Record) -> tuple[Item, ...]:
     """How the model was trained, and its figures beside those of the original and of the field."""
     if record.history is not None:
-        how: Item = chart("training-curves", figures.training_curves(record.history))
+        how: Item = chart("training-curves", training_curves(record.history))
     elif record.history_problem:
         how = Words(record.history_problem, "caution")
     else:
@@ -60,14 +66,15 @@ def cohort(record: Record) -> tuple[Item, ...]:
         return not_measured("cohort", record.name)
     items: list[Item] = [Words(_overlap_in_words(block), "plain" if _is_clean(block) else "caution")]
     if block["flow"]:
-        items.append(chart("flow", figures.flow(block["flow"])))
+        items.append(chart("flow", flow(block["flow"])))
         items.append(Table("flow-table", "The same in numbers", flow_table(block["flow"]), folded=True))
-    items.append(Table("parts", "Parts", _parts_table(block["parts"]), block.get("note") or ""))
+    parts = pd.DataFrame(block["parts"])[list(_PARTS)].rename(columns=_PARTS).astype(str)
+    items.append(Table("parts", "Parts", parts, block.get("note") or ""))
     for column, title in _DISTRIBUTIONS.items():
         if not block["distributions"].get(column):
             continue
         counts = pd.DataFrame(block["distributions"][column]).T.fillna(0).astype(int).rename(index=CLASS_TITLES)
-        figure, name = figures.distributions(counts, title, "images"), f"distribution-{column}"
+        figure, name = distributions(counts, title, "images"), f"distribution-{column}"
         alt = f"Bars: share of images by {title.lower()} in each part; the table says the same"
         cells = counts.astype(str).rename_axis(title).reset_index()
         items.append(Chart(name, f"{title}, part by part", figure, alt))
@@ -142,14 +149,3 @@ def _overlap_in_words(block: Mapping[str, Any]) -> str:
     if _is_clean(block):
         return said
     return f"{said} The figures of this model are too good: it was judged on patients, or on images, that it was trained on."
-
-
-def _parts_table(parts: list[dict[str, Any]]) -> pd.DataFrame:
-    titles = {
-        "name": "Part",
-        "images": "Images",
-        "patients": "Patients",
-        "covid": "COVID-19",
-        "non_covid": "Not COVID-19",
-    }
-    return pd.DataFrame(parts)[list(titles)].rename(columns=titles).astype(str)

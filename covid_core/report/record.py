@@ -9,8 +9,8 @@ import pandas as pd
 
 from covid_core.dataset.descriptions import described
 from covid_core.errors import CovidCoreError, EvaluationError
-from covid_core.evaluation.evaluate import REQUIRED_COLUMNS, held_out_images, read_evaluation
-from covid_core.evaluation.predictions import Predictions, checked_table
+from covid_core.evaluation.evaluate import held_out_images, read_evaluation
+from covid_core.evaluation.predictions import REQUIRED_COLUMNS, Predictions, checked_table
 from covid_core.inference.bundle import CHEST_STAGE, Bundle, load_bundle
 from covid_core.paths import model_names, models_dir
 from covid_core.text import card_sections
@@ -22,12 +22,9 @@ HISTORY_COLUMNS = ("stage", "epoch", "loss", "val_loss", "auc", "val_auc", "lear
 class Record:
     """The files of a bundle, read.
 
-    Attributes:
-        predictions: the rows of `predictions.csv` that the evaluation rests on; `patientid` and `group` as text. With
-            `DESCRIPTION_COLUMNS` where the collection was at hand.
-        history: the epochs of training; None for a model that was not trained by epochs, or where they cannot be read.
-        history_problem: a sentence on why they cannot be read, else None.
-        card: title of a section of the model card -> its Markdown.
+    `predictions` are those that the evaluation rests on, `patientid` and `group` as text, with `DESCRIPTION_COLUMNS` where the
+    collection was at hand. `history` holds the epochs; it is None for a model that was not trained by epochs, and where it cannot
+    be read, as `history_problem` says. `card` maps the sections of the model card to their Markdown.
     """
 
     name: str
@@ -45,15 +42,10 @@ class Record:
 
 
 def read_record(bundle: Bundle, collection: Path | None = None) -> Record:
-    """Read what a verified bundle holds beside the model.
+    """Read what a verified bundle holds beside the model; the folder of a collection describes its images.
 
-    Args:
-        bundle: the bundle.
-        collection: folder with the metadata.csv that describes its images; None where it is not at hand.
-
-    Raises:
-        DatasetError: the collection cannot be read.
-        EvaluationError: its evaluation or its predictions cannot be read, or do not fit each other.
+    DatasetError where the collection cannot be read, EvaluationError where the evaluation and its predictions cannot, or do not
+    fit each other.
     """
     evaluation = read_evaluation(bundle.file("evaluation.json"))
     history, problem = _history(bundle)

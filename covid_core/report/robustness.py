@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from covid_core import figures
 from covid_core.dataset.image_record import describe
 from covid_core.evaluation.mistakes import FALSE_ALARM, MISSED, mistakes
 from covid_core.evaluation.subgroups import SUBGROUP_METRICS, worst_first
 from covid_core.evaluation.summary import best_baseline, described, interval
+from covid_core.figures.groups import AreaRow, ForestRow, areas, forest
 from covid_core.report.document import Item, Table, Words
 from covid_core.report.record import Record
 from covid_core.report.tables import measured, not_measured, number
@@ -27,7 +27,11 @@ def shortcuts(record: Record) -> tuple[Item, ...]:
     evaluation = record.evaluation
     sentences = [*_against_baselines(evaluation), *_lungs_in_words(evaluation.get("lungs"))]
     items: list[Item] = [Words(sentence, "caution" if against else "plain") for sentence, against in sentences]
-    items.append(chart("areas-without-pixels", figures.areas(_area_rows(evaluation))))
+    metrics, baselines = evaluation["metrics"], evaluation.get("baselines") or {}
+    rows = [AreaRow("this model", metrics["roc_auc"], metrics["within_source_auc"], is_model=True)]
+    for name, found in baselines.items():
+        rows.append(AreaRow(name, found.get("roc_auc"), found.get("within_source_auc"), is_model=False))
+    items.append(chart("areas-without-pixels", areas(rows)))
     items += measured(
         evaluation,
         *("former", "hospitals", "strangers", "robustness", "opacity_map", "baselines", "lungs", "sources", "external"),
@@ -47,16 +51,18 @@ def subgroups(record: Record) -> tuple[Item, ...]:
     ranked = worst_first(block, _FOREST)
     overall = record.evaluation["metrics"][_FOREST]["value"]
     rows = [
-        figures.ForestRow(
+        ForestRow(
             **{name: row[name] for name in ("group", "name", "few")},
             **{name: row[_FOREST][name] for name in ("value", "lower", "upper")},
             n=row["films"],
         )
-        for row in _under_headings(ranked)
+        for group in dict.fromkeys(row["group"] for row in ranked)  # that with the worst of all first
+        for row in ranked
+        if row["group"] == group
     ]
     return (
         Words(_worst_in_words(ranked, record.evaluation)),
-        chart("subgroups", figures.forest(rows, "Balanced accuracy (0 to 1)", overall)),
+        chart("subgroups", forest(rows, "Balanced accuracy (0 to 1)", overall)),
         table("subgroups", map(_subgroup_row, ranked)),
     )
 
@@ -135,20 +141,6 @@ def _lungs_in_words(lungs: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
         )
         sentences.append((f"With the lungs blacked out it is {described(without)}, {what}.", above))
     return sentences
-
-
-def _area_rows(evaluation: Mapping[str, Any]) -> list[figures.AreaRow]:
-    metrics = evaluation["metrics"]
-    rows = [figures.AreaRow("this model", metrics["roc_auc"], metrics["within_source_auc"], is_model=True)]
-    for name, found in (evaluation.get("baselines") or {}).items():
-        rows.append(figures.AreaRow(name, found.get("roc_auc"), found.get("within_source_auc"), is_model=False))
-    return rows
-
-
-def _under_headings(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Bring rows of one grouping together, the grouping with the worst of them first; each keeps its order."""
-    groups = list(dict.fromkeys(row["group"] for row in ranked))
-    return [row for group in groups for row in ranked if row["group"] == group]
 
 
 def _worst_in_words(ranked: list[dict[str, Any]], evaluation: Mapping[str, Any]) -> str:

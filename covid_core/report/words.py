@@ -20,12 +20,9 @@ TABLES: Mapping[str, Mapping[str, Any]] = _WORDS["tables"]
 
 
 def table(block: str, rows: Iterable[Sequence[str]], values: Mapping[str, Any] | None = None) -> Table:
-    """Put rows under the words of a block; short rows are filled up, and columns that no row reaches are left out.
+    """Put rows of text under the words of a block, `values` filling in the note.
 
-    Args:
-        block: one of `TABLES`.
-        rows: text in every cell.
-        values: what fills in the note.
+    Short rows are filled up, and columns that no row reaches are left out.
     """
     words, cells = TABLES[block], [list(row) for row in rows]
     width = max(map(len, cells), default=len(words["columns"]))

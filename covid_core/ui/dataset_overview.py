@@ -8,9 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from covid_core import figures
 from covid_core.dataset import summaries
 from covid_core.dataset.image_record import title_of
+from covid_core.figures.dataset import stacked_counts
+from covid_core.figures.explorer import answers, columns, country_map, finding_treemap, missing_map, pyramid
 from covid_core.labels import CLASS_TITLES
 from covid_core.ui.dataset import OpenCollection
 from covid_core.ui.page import chart, static_table
@@ -39,7 +40,7 @@ _PAIRED = (
         "Areas within areas: images by finding, the particular within the general",
         "A finding is named from the general to the particular. Coloured as the class; grey holds both or none.",
         lambda kept, _: summaries.finding_hierarchy(kept),
-        figures.finding_treemap,
+        finding_treemap,
         "Finding",
         lambda tree: tree.set_index("id")[["images"]],
     ),
@@ -49,7 +50,7 @@ _PAIRED = (
         "Bars: images by view, each divided by class",
         "",
         lambda kept, _: summaries.view_by_label(kept),
-        lambda counted: figures.stacked_counts(counted, "View", "images"),
+        lambda counted: stacked_counts(counted, "View", "images"),
         "View",
     ),
     _Chart(
@@ -58,7 +59,7 @@ _PAIRED = (
         "Bars: images by the web site they come from, each divided by class",
         "A source with a single class reveals the class.",
         lambda kept, _: summaries.source_by_label(kept),
-        lambda counted: figures.stacked_counts(counted, "Source", "images"),
+        lambda counted: stacked_counts(counted, "Source", "images"),
         "Source",
     ),
     _Chart(
@@ -67,7 +68,7 @@ _PAIRED = (
         "Bars to both sides: patients by age, women left and men right",
         "Each patient counts once, with the first age and sex given. Not given: age or sex.",
         lambda kept, _: summaries.age_sex_pyramid(kept),
-        figures.pyramid,
+        pyramid,
         "Age (years)",
     ),
     _Chart(
@@ -76,7 +77,7 @@ _PAIRED = (
         "Columns: patients by the number of their images",
         "Images of one patient are similar, so parts and folds keep them together.",
         lambda kept, _: summaries.images_per_patient(kept).to_frame("patients"),
-        lambda counted: figures.columns(counted, "Images of a patient", "patients"),
+        lambda counted: columns(counted, "Images of a patient", "patients"),
         "Images of a patient",
     ),
     _Chart(
@@ -85,7 +86,7 @@ _PAIRED = (
         "Columns: images by days since symptoms began or the patient came to hospital, divided by class",
         "Since symptoms began, or since admission: the table does not say which.",
         lambda kept, _: summaries.days_since_onset(kept),
-        lambda counted: figures.columns(counted, "Days", "images"),
+        lambda counted: columns(counted, "Days", "images"),
         "Days",
     ),
     _Chart(
@@ -94,7 +95,7 @@ _PAIRED = (
         "Bars: images by outcome of the patient",
         "Counted by image. What is not given is not a no.",
         lambda kept, _: summaries.outcomes(kept),
-        figures.answers,
+        answers,
         "Outcome",
     ),
     _Chart(
@@ -103,7 +104,7 @@ _PAIRED = (
         "A grid: the share of missing values in each column, over all images and by class",
         "What is missing more often in one class than in the other can reveal the class.",
         summaries.missingness,
-        figures.missing_map,
+        missing_map,
         "Column",
         lambda missing: missing.blanks.rename(index=title_of),
     ),
@@ -115,7 +116,7 @@ _PLACES = _Chart(
     "The country is read from the free text of the place; each circle is at the middle of its country. "
     "Not counted: texts that name no country, or two.",
     lambda kept, _: summaries.images_by_country(kept),
-    figures.country_map,
+    country_map,
     "Country",
     lambda countries: countries.set_index("name")[["images", "patients"]],
 )

@@ -5,9 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from covid_core import figures
 from covid_core.errors import EvaluationError
 from covid_core.evaluation import post_test, post_test_words
+from covid_core.figures.post_test import people_bars, post_test_curve
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.wording import grave_cautions
 from covid_core.ui.page import chart, plain, problem
@@ -69,5 +69,5 @@ def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> Non
         if elsewhere is not None:
             st.caption(plain(elsewhere))
     with drawing:
-        chart(figures.people_bars(reading), alt=post_test_words.people_words(reading))
-        chart(figures.post_test_curve(reading), alt=post_test_words.curve_words(reading))
+        chart(people_bars(reading), alt=post_test_words.people_words(reading))
+        chart(post_test_curve(reading), alt=post_test_words.curve_words(reading))

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from covid_core import figures
 from covid_core.dataset.image_record import record_of_image
 from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
+from covid_core.figures.prediction import probability_scale
 from covid_core.images.orientation import Repair, shortest
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import Prediction, Reading, ScreenedOut, SimilarImage
@@ -83,7 +83,7 @@ def reading(result: Reading, bundle: Bundle) -> None:
     if three_way is not None and outcome.decision == INDETERMINATE:
         st.markdown(indeterminate_sentence(outcome, three_way))
     band = None if three_way is None else (three_way.lower, three_way.upper)
-    scale = figures.probability_scale(outcome.probability_covid, outcome.threshold, band, outcome.spread)
+    scale = probability_scale(outcome.probability_covid, outcome.threshold, band, outcome.spread)
     chart(
         scale.update_layout(margin_t=0, margin_b=20, height=_scale_height(outcome, bundle), xaxis_title=None),
         alt=scale_words(outcome, three_way),

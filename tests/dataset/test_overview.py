@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core import figures
 from covid_core.dataset.filters import Filters, choices, filtered, finding_counts, with_choices
 from covid_core.dataset.metadata import read_metadata
 from covid_core.dataset.summaries import (
@@ -21,6 +20,8 @@ from covid_core.dataset.summaries import (
     source_by_label,
     view_by_label,
 )
+from covid_core.figures.dataset import stacked_counts
+from covid_core.figures.explorer import finding_treemap
 
 TABLE = b"""\
 patientid,sex,finding,view,modality,filename,url,clinical_notes
@@ -173,8 +174,8 @@ def test_a_table_made_to_keep_the_page_busy_is_drawn_all_the_same() -> None:
     views = view_by_label(wide)
     assert views.index[-1] == "991 others"
     assert views.to_numpy().sum() == 1_000
-    assert figures.finding_treemap(tree).to_json()
-    assert figures.stacked_counts(views, "View", "images").layout.height < 600
+    assert finding_treemap(tree).to_json()
+    assert stacked_counts(views, "View", "images").layout.height < 600
 
 
 def test_days_since_onset_include_their_first_day(people: pd.DataFrame) -> None:

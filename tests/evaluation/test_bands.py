@@ -5,13 +5,7 @@ from sklearn import metrics as reference
 from covid_core.evaluation.bands import band_note, pr_band, roc_band
 from covid_core.evaluation.intervals import Band
 from covid_core.evaluation.predictions import Predictions
-
-
-def images_from(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None) -> Predictions:
-    names = np.arange(len(labels)) if patients is None else patients
-    truth, probability = np.asarray(labels, bool), np.asarray(scores, float)
-    groups = names.astype(str)
-    return Predictions(truth, probability >= 0.5, probability, groups, groups, np.full(len(truth), ""), None)
+from tests.evaluation.made_up import images_from
 
 
 def random_images(seed: int, n: int = 200, patients: int = 120) -> Predictions:
@@ -56,13 +50,6 @@ def test_the_roc_curve_runs_through_the_points_of_scikit_learn(seed: int) -> Non
             assert value == pytest.approx(np.interp(x, fpr, tpr))
 
 
-def test_a_step_is_found_where_the_rate_has_no_exact_number() -> None:
-    # 100 others spread over all rates, each preceded by one covid image: at i/100, i + 1 of the covid images are found.
-    scores = np.linspace(1, 0, 200)
-    band = roc_of(images_from(np.tile([1, 0], 100), scores))
-    np.testing.assert_allclose(band.value[:-1], np.arange(1, 101) / 100)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_precision_agrees_with_scikit_learn(seed: int) -> None:
     images = random_images(seed)
@@ -73,14 +60,6 @@ def test_precision_agrees_with_scikit_learn(seed: int) -> None:
         reached = recall >= x - 1e-9
         first = reached & np.isclose(recall, recall[reached].min())
         assert value == pytest.approx(precision[first].max())
-
-
-def test_the_mean_of_the_precision_curve_is_the_average_precision() -> None:
-    rng = np.random.default_rng(4)
-    labels = np.repeat([True, False], [100, 60])  # 100 covid images: each step of the curve is one point of the grid
-    images = images_from(labels, rng.normal(size=160) * 0.1 + 0.4 + 0.1 * labels)
-    expected = reference.average_precision_score(images.truth, images.probability)
-    assert pr_of(images).value.mean() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("band_of", [roc_of, pr_of])
@@ -134,12 +113,6 @@ def test_equal_scores_give_the_line_of_chance() -> None:
     images = images_from(labels, np.full(40, 0.5))
     np.testing.assert_allclose(roc_of(images).value, np.linspace(0, 1, 101))
     np.testing.assert_allclose(pr_of(images).value, 0.75)
-
-
-def test_two_patients_break_nothing() -> None:
-    images = images_from(np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.4, 0.6]), np.array([0, 0, 1, 1]))
-    assert np.isnan(roc_of(images).lower).all()
-    assert np.isnan(pr_of(images).lower).all()
 
 
 def test_enough_patients_need_no_word_and_few_get_one() -> None:

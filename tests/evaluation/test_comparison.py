@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.comparison import Comparison, DeLong, compare, delong_test
+from tests.evaluation.made_up import predictions
 
 
 def scored(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -20,27 +20,12 @@ def scored(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return truth, first, second
 
 
-def table_of(truth, probability, *, patients=None, groups=None) -> pd.DataFrame:
-    n = len(truth)
-    names = [f"{number}.png" for number in range(n)]
-    patient = [str(value) for value in (range(n) if patients is None else patients)]
-    return pd.DataFrame(
-        {
-            "filename": names,
-            "patientid": patient,
-            "group": patient if groups is None else groups,
-            "label": np.where(truth, "covid", "non_covid"),
-            "source": ["a" if number % 2 else "b" for number in range(n)],
-            "probability_covid": probability,
-        }
-    )
-
-
 def two_tables(seed: int = 0, n: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
     truth, first, second = scored(seed, n)
     patients = np.random.default_rng(seed + 1).integers(0, 50, n)
     squeezed = (1 / (1 + np.exp(-values)) for values in (first, second))
-    one, two = (table_of(truth, values, patients=patients) for values in squeezed)
+    source = np.where(np.arange(n) % 2, "a", "b")
+    one, two = (predictions(truth, values, patients, source=source) for values in squeezed)
     return one, two
 
 
@@ -89,14 +74,6 @@ def test_delong_gives_the_standard_error_that_is_published_for_hanley_and_mcneil
     assert test.z is not None
     assert test.standard_error == pytest.approx(0.0307, abs=5e-5)
     assert 0.5 + test.z * test.standard_error == pytest.approx(0.8932, abs=5e-5)
-
-
-def test_a_second_copy_of_every_image_teaches_the_clustered_test_nothing() -> None:
-    truth, first, second = scored(2)
-    doubled = [np.repeat(values, 2) for values in (truth, first, second)]
-    clustered = delong_test(*doubled, clusters=np.repeat(np.arange(truth.size), 2))
-    assert clustered is not None
-    assert clustered.standard_error == pytest.approx(independent(truth, first, second).standard_error)
 
 
 def test_patients_with_images_of_both_classes_enter_as_obuchowski_writes_it() -> None:
@@ -158,11 +135,6 @@ def test_the_interval_of_the_difference_resamples_whole_patients() -> None:
     assert found == pytest.approx(np.quantile(differences, [0.025, 0.975]).tolist())
 
 
-def test_only_images_that_both_models_read_count() -> None:
-    first, second = two_tables()
-    assert compared(first.iloc[:60], second.iloc[20:]).images == 40
-
-
 def test_groups_of_either_table_bind_images_to_one_cluster() -> None:
     first, second = two_tables(1)
     # By the first table every image is alone, by the second images 0 and 1, 2 and 3, ... belong together.
@@ -187,46 +159,13 @@ def test_identical_predictions_do_not_differ() -> None:
     assert result.auc_difference.value == 0.0
 
 
-def test_models_that_rank_alike_do_not_differ_in_area() -> None:
-    first, _ = two_tables()
-    squared = first.assign(probability_covid=first["probability_covid"] ** 2)
-    result = compared(first, squared)
-    assert result.delong is not None
-    assert result.delong.p == 1.0
-
-
-def test_opposite_perfect_models_have_a_difference_but_no_test() -> None:
-    truth = np.repeat([True, False], 20)
-    assert independent(truth, truth.astype(float), 1.0 - truth) == DeLong(None, None, 0.0)
-
-
 @pytest.mark.parametrize("label", [False, True])
 def test_one_class_alone_leaves_nothing_to_compare(label: bool) -> None:
     truth = np.full(12, label)
     rng = np.random.default_rng(0)
-    result = compared(table_of(truth, rng.random(12)), table_of(truth, rng.random(12)))
+    result = compared(predictions(truth, rng.random(12)), predictions(truth, rng.random(12)))
     assert (result.auc_first, result.auc_second, result.auc_difference) == (None, None, None)
     assert (result.within_source_difference, result.delong) == (None, None)
-
-
-def test_two_patients_break_nothing() -> None:
-    truth = np.array([True, False, True, False])
-    first = table_of(truth, [0.9, 0.2, 0.6, 0.7], patients=[0, 0, 1, 1])
-    result = compared(first, first.assign(probability_covid=[0.4, 0.5, 0.6, 0.7]))
-    assert result.delong is None
-    assert result.auc_difference is not None
-    assert (result.auc_difference.value, result.auc_difference.lower) == (0.5, None)
-
-
-def test_without_sources_only_the_area_within_them_is_missing() -> None:
-    first, second = two_tables()
-    result = compared(first.drop(columns="source"), second.drop(columns="source"))
-    assert result.within_source_difference is not None
-    assert result.within_source_difference.value is None
-    assert result.within_source_difference.note
-    assert replace(result, within_source_difference=None) == replace(
-        compared(first, second), within_source_difference=None
-    )
 
 
 def test_images_with_two_labels_or_none_in_common_are_refused() -> None:

@@ -1,28 +1,15 @@
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.mistakes import FALSE_ALARM, KINDS, MISSED, chosen, groups_of, mistakes
 from covid_core.evaluation.subgroups import subgroup_block
-from tests.evaluation.test_subgroups import random_predictions
-
-
-def images(probability: list[float], labels: list[str], **columns: object) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "filename": [f"{index}.png" for index in range(len(labels))],
-            "label": labels,
-            "part": "test",
-            "probability_covid": probability,
-            **columns,
-        }
-    )
+from tests.evaluation.made_up import described_predictions, predictions
 
 
 def test_wrong_calls_come_with_their_kind_the_most_confident_first() -> None:
-    table = images([0.9, 0.1, 0.6, 0.85, 0.79], ["covid", "covid", "covid", "non_covid", "non_covid"], sex="F")
+    table = predictions([1, 1, 1, 0, 0], [0.9, 0.1, 0.6, 0.85, 0.79], sex="F")
     found = mistakes(table, part="test", threshold=0.8)
 
     # by hand, from 0.8: (0.8 - 0.1) / 0.8, (0.8 - 0.6) / 0.8, (0.85 - 0.8) / 0.2
@@ -32,37 +19,18 @@ def test_wrong_calls_come_with_their_kind_the_most_confident_first() -> None:
     assert list(found.columns) == [*table.columns, "kind", "confidence", "subgroup: Sex"]
 
 
-def test_certainty_is_equally_confident_on_both_sides() -> None:
-    found = mistakes(images([0.0, 1.0], ["covid", "non_covid"]), part="test", threshold=0.9)
-    assert found["confidence"].tolist() == [1.0, 1.0]
-
-
-def test_an_image_at_the_threshold_is_called_covid() -> None:
-    found = mistakes(images([0.3, 0.3], ["covid", "non_covid"]), part="test", threshold=0.3)
-    assert found[["filename", "kind", "confidence"]].to_numpy().tolist() == [["1.png", FALSE_ALARM, 0.0]]
-
-
-@pytest.mark.parametrize(("threshold", "kind"), [(0.0, FALSE_ALARM), (1.0, MISSED)])
-def test_thresholds_at_the_ends_leave_one_kind(threshold: float, kind: str) -> None:
-    found = mistakes(images([0.2, 0.2, 0.0], ["covid", "non_covid", "non_covid"]), part="test", threshold=threshold)
-    assert set(found["kind"]) == {kind}
-    assert found["confidence"].between(0, 1).all()
-
-
 def test_as_many_mistakes_as_scikit_learn_counts() -> None:
-    predictions = random_predictions()
-    found = mistakes(predictions, part="test", threshold=0.4)
-    (_, alarms), (missed, _) = confusion_matrix(
-        predictions["label"] == "covid", predictions["probability_covid"] >= 0.4
-    )
+    table = described_predictions()
+    found = mistakes(table, part="test", threshold=0.4)
+    (_, alarms), (missed, _) = confusion_matrix(table["label"] == "covid", table["probability_covid"] >= 0.4)
     assert [len(chosen(found, kind)) for kind in KINDS] == [missed, alarms]
     assert found["confidence"].is_monotonic_decreasing
 
 
 def test_the_mistakes_of_a_group_are_those_its_figures_count() -> None:
-    predictions = random_predictions()
-    found = mistakes(predictions, part="test", threshold=0.5)
-    block = subgroup_block(predictions, part="test", threshold=0.5, prevalence=None, n_resamples=10, seed=0)
+    table = described_predictions()
+    found = mistakes(table, part="test", threshold=0.5)
+    block = subgroup_block(table, part="test", threshold=0.5, prevalence=None, n_resamples=10, seed=0)
     for row in block:
         missed = len(chosen(found, MISSED, row["group"], row["name"]))
         alarms = len(chosen(found, FALSE_ALARM, row["group"], row["name"]))
@@ -72,15 +40,15 @@ def test_the_mistakes_of_a_group_are_those_its_figures_count() -> None:
 
 
 def test_a_source_is_small_by_its_images_not_by_its_mistakes() -> None:
-    predictions = random_predictions()
-    found = mistakes(predictions, part="test", threshold=0.5)
+    table = described_predictions()
+    found = mistakes(table, part="test", threshold=0.5)
     found = found[found["source"] == "b.org"].head(2)
     assert found["subgroup: Source"].tolist() == ["b.org", "b.org"]
     assert len(chosen(found, group="Source", name="b.org")) == 2
 
 
 def test_what_can_be_chosen_is_listed_in_order() -> None:
-    found = mistakes(random_predictions(), part="test", threshold=0.5)
+    found = mistakes(described_predictions(), part="test", threshold=0.5)
     groups = groups_of(found)
     assert list(groups) == ["Sex", "Age", "View", "Source", "RT-PCR", "Severity"]
     assert groups["Sex"] == ["female", "male", "not given"]
@@ -88,7 +56,7 @@ def test_what_can_be_chosen_is_listed_in_order() -> None:
 
 
 def test_no_mistake_gives_an_empty_table_that_can_still_be_asked() -> None:
-    found = mistakes(images([0.9, 0.1], ["covid", "non_covid"], sex=["F", None]), part="test", threshold=0.5)
+    found = mistakes(predictions([1, 0], [0.9, 0.1], sex=["F", None]), part="test", threshold=0.5)
     assert found.empty
     assert "confidence" in found.columns
     assert chosen(found, MISSED, "Sex", "female").empty
@@ -96,14 +64,7 @@ def test_no_mistake_gives_an_empty_table_that_can_still_be_asked() -> None:
 
 
 def test_wrong_questions_are_refused() -> None:
-    table = images([0.9, 0.9], ["covid", "non_covid"])
-    found = mistakes(table, part="test", threshold=0.5)
-    with pytest.raises(ValueError, match="`kind` must be one of"):
-        chosen(found, "unlucky")
-    with pytest.raises(ValueError, match="go together"):
-        chosen(found, group="Sex")
-    with pytest.raises(ValueError, match="`group` must be one of none"):
-        chosen(found, group="Sex", name="female")
+    table = predictions([1, 0], [0.9, 0.9])
     with pytest.raises(EvaluationError, match="threshold must be in"):
         mistakes(table, part="test", threshold=float(np.nan))
     with pytest.raises(EvaluationError, match="no image of part"):

@@ -25,14 +25,6 @@ def test_the_share_of_the_lungs_weighs_cells_by_how_much_lung_they_hold() -> Non
     assert affected_share(OPACITIES[1], LUNGS[1], 0.25) == pytest.approx(1.0)
 
 
-def test_a_cell_counts_only_above_the_threshold() -> None:
-    assert affected_share(maps([[0.5, 0.5], [0.6, 0.4]])[0], np.ones((2, 2), np.float32), 0.5) == 0.25
-
-
-def test_the_share_is_zero_where_no_lung_was_found() -> None:
-    assert affected_share(np.ones((3, 4, 4), np.float32), np.zeros((3, 4, 4), np.float32), 0.5).tolist() == [0, 0, 0]
-
-
 def block(groups: list[str] | None = None, threshold: float = 0.5) -> dict:
     return opacity_map_block(OPACITIES, BOXES, LUNGS, np.array(groups or ["a", "b", "c"]), threshold)
 
@@ -57,12 +49,6 @@ def test_the_error_of_the_share_is_the_mean_distance_from_that_of_the_boxes() ->
 
 def test_the_cells_are_ranked_as_scikit_learn_ranks_them() -> None:
     assert block()["cell_auc"] == pytest.approx(reference.roc_auc_score(BOXES.ravel() > 0.5, OPACITIES.ravel()))
-
-
-def test_images_and_patients_are_counted() -> None:
-    found = block(["a", "a", "c"], 0.25)
-    assert (found["images"], found["patients"], found["threshold"]) == (3, 2, 0.25)
-    assert found["dice"]["lower"] is None  # too few patients for an interval
 
 
 def test_intervals_hold_the_value_and_come_from_patients() -> None:
@@ -90,8 +76,3 @@ def test_the_threshold_has_the_highest_dice_coefficient_over_all_cells() -> None
     found = choose_threshold(opacities, boxes)
     assert found == candidates[int(np.argmax(scores))]
     assert max(scores) > scores[0]
-
-
-def test_a_map_that_is_right_everywhere_is_cut_between_its_two_values() -> None:
-    boxes = maps([[1, 0], [0, 0.8]])
-    assert 0.2 <= choose_threshold(np.where(boxes > 0.5, 0.7, 0.2).astype(np.float32), boxes) < 0.7

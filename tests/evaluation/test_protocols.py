@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from covid_core.errors import EvaluationError
 from covid_core.evaluation.external import paired_metrics, repeated_summary, shares_by_finding
+from tests.evaluation.made_up import predictions
 
 
 def images_of_finding(finding: str | None, label: str | None, called: int, n: int) -> pd.DataFrame:
@@ -98,16 +99,7 @@ def test_what_rests_on_pairs_agrees_with_scikit_learn_and_needs_no_part() -> Non
     truth = np.arange(120) % 3 > 0
     scores = 1 / (1 + np.exp(-rng.normal(truth - 0.5)))
     source = np.where(np.arange(120) < 60, "a.org", "b.org")
-    table = pd.DataFrame(
-        {
-            "filename": [f"{index}.png" for index in range(120)],
-            "patientid": np.arange(120) // 2,
-            "group": np.arange(120) // 2,
-            "label": np.where(truth, "covid", "non_covid"),
-            "source": source,
-            "probability_covid": scores,
-        }
-    )
+    table = predictions(truth, scores, np.arange(120) // 2, source=source).drop(columns="part")
     found = paired_metrics(table, n_resamples=300, seed=1)
     assert list(found) == ["roc_auc", "pooled_auc", "within_source_auc"]
     assert found["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
@@ -125,16 +117,7 @@ def test_what_rests_on_pairs_of_a_cross_validation_compares_within_one_fold() ->
     rng = np.random.default_rng(1)
     truth, fold = np.arange(120) % 3 > 0, np.arange(120) // 60
     scores = np.clip(rng.normal(0.3 + 0.15 * truth, 0.1) + 0.3 * fold, 0, 1)
-    table = pd.DataFrame(
-        {
-            "filename": [f"{index}.png" for index in range(120)],
-            "patientid": np.arange(120) // 2,
-            "group": np.arange(120) // 2,
-            "label": np.where(truth, "covid", "non_covid"),
-            "fold": fold,
-            "probability_covid": scores,
-        }
-    )
+    table = predictions(truth, scores, np.arange(120) // 2, fold=fold)
     found = paired_metrics(table, n_resamples=50)
     # Both folds have 40 of COVID-19 and 20 others, so their pairs count alike.
     halves = [roc_auc_score(truth[fold == one], scores[fold == one]) for one in (0, 1)]

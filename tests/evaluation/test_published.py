@@ -4,12 +4,11 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from covid_core.evaluation.evaluate import evaluate
 from covid_core.evaluation.published import original_figures, original_table, published, published_table
+from tests.evaluation.made_up import predictions
 
 COVID_IMAGES, OTHER_IMAGES = 35, 19
 
@@ -64,14 +63,8 @@ def test_the_originals_figures_are_those_of_the_table_after_fine_tuning() -> Non
 
 def evaluation_of(covid: list[float], non_covid: list[float]) -> dict[str, Any]:
     """Images of one source, each of its own patient, called covid at 0.5."""
-    scores, number = covid + non_covid, np.arange(len(covid) + len(non_covid))
-    table = pd.DataFrame(
-        {
-            **{"filename": [f"{n}.png" for n in number], "patientid": number.astype(str), "group": number},
-            **{"label": ["covid"] * len(covid) + ["non_covid"] * len(non_covid), "part": "test", "source": "a.org"},
-            **{"probability_raw": scores, "probability_covid": scores},
-        }
-    )
+    labels = [True] * len(covid) + [False] * len(non_covid)
+    table = predictions(labels, covid + non_covid, source="a.org")
     return evaluate(table, model="net", threshold=0.5, n_resamples=200)
 
 

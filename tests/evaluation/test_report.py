@@ -1,6 +1,5 @@
 import copy
 import json
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +9,10 @@ from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
 from covid_core.errors import EvaluationError
-from covid_core.evaluation.evaluate import (
-    METRICS,
-    evaluate,
-    read_evaluation,
-    source_table,
-    summary_lines,
-    validated,
-    verdict,
-)
-from covid_core.files import write_json
-
-
-def predictions(
-    labels: np.ndarray, probability: np.ndarray, patients: np.ndarray | None = None, part: str = "test"
-) -> pd.DataFrame:
-    """A predictions table; without `patients`, each image is of a patient of its own."""
-    patients = np.arange(len(labels)) if patients is None else patients
-    return pd.DataFrame(
-        {
-            "filename": [f"{part}_{index}.png" for index in range(len(labels))],
-            "patientid": patients.astype(str),
-            "group": patients.astype(str),
-            "label": np.where(labels, "covid", "non_covid"),
-            "part": part,
-            "probability_raw": probability,
-            "probability_covid": probability,
-        }
-    )
+from covid_core.evaluation.estimates import METRICS
+from covid_core.evaluation.evaluate import evaluate, read_evaluation, source_table, validated
+from covid_core.evaluation.summary import summary_lines, verdict
+from tests.evaluation.made_up import predictions
 
 
 def random_predictions(n: int, patients: int, seed: int = 0) -> pd.DataFrame:
@@ -93,26 +68,6 @@ def test_a_known_predictor_gives_a_known_evaluation() -> None:
     }
 
 
-def test_exchanging_the_classes_exchanges_sensitivity_and_specificity() -> None:
-    table = known_predictions()
-    table["label"] = table["label"].map({"covid": "non_covid", "non_covid": "covid"})
-    table["probability_covid"] = 1 - table["probability_covid"]
-    evaluation = evaluate(table, model="exchanged", threshold=0.5, n_resamples=200)
-
-    assert evaluation["confusion_matrix"] == [[18, 17], [2, 17]]
-    assert evaluation["metrics"]["sensitivity"]["value"] == pytest.approx(17 / 19)
-    assert evaluation["metrics"]["specificity"]["value"] == pytest.approx(18 / 35)
-    assert evaluation["classification_report"]["non_covid"]["precision"] == pytest.approx(18 / 20)
-    assert evaluation["classification_report"]["covid"]["precision"] == pytest.approx(17 / 34)
-
-
-def test_only_the_images_of_the_part_count() -> None:
-    others = predictions(np.array([True, False]), np.array([0.0, 1.0]), part="val")
-    both = pd.concat([known_predictions(), others], ignore_index=True)
-    assert evaluate(both, model="m", threshold=0.5, n_resamples=50)["counts"]["images"] == 54
-    assert evaluate(both, model="m", threshold=0.5, part="val", n_resamples=50)["confusion_matrix"] == [[0, 1], [1, 0]]
-
-
 def test_values_agree_with_scikit_learn_on_random_images() -> None:
     table = random_predictions(120, 60)
     evaluation = evaluate(table, model="m", threshold=0.4, n_resamples=50)
@@ -130,51 +85,6 @@ def test_values_agree_with_scikit_learn_on_random_images() -> None:
         "brier": reference.brier_score_loss(truth, scores),
     }
     assert {name: evaluation["metrics"][name]["value"] for name in expected} == pytest.approx(expected)
-
-
-def test_brier_score_and_bins_are_weighted_to_the_prevalence_the_probabilities_assume() -> None:
-    table = random_predictions(120, 60)
-    truth, scores = table["label"] == "covid", table["probability_covid"]
-    evaluation = evaluate(table, model="m", threshold=0.4, prevalence=0.5, n_resamples=50)
-    weights = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
-    assert evaluation["metrics"]["brier"]["value"] == pytest.approx(
-        reference.brier_score_loss(truth, scores, sample_weight=weights)
-    )
-    bins = evaluation["reliability"]["bins"]
-    assert evaluation["reliability"]["prevalence"] == 0.5
-    assert sum(one["weight"] * one["observed"] for one in bins) == pytest.approx(0.5)
-
-
-def test_intervals_enclose_their_value_and_come_from_patients() -> None:
-    evaluation = evaluate(random_predictions(120, 60), model="m", threshold=0.5)
-    for name, metric in evaluation["metrics"].items():
-        if name != "ece":
-            assert metric["lower"] < metric["value"] < metric["upper"]
-            assert metric["method"] == "patient bootstrap"
-
-
-def test_the_calibration_error_has_no_interval_and_says_why() -> None:
-    evaluation = evaluate(random_predictions(120, 60), model="m", threshold=0.5, n_resamples=50)
-    error = evaluation["metrics"]["ece"]
-    assert (error["lower"], error["upper"], error["method"], error["n"]) == (None, None, "none", 120)
-    assert "would be biased" in error["note"]
-    assert error["value"] == evaluation["reliability"]["ece"]
-
-
-def test_patients_with_many_images_widen_the_intervals() -> None:
-    clustered = random_predictions(300, 40)
-    independent = clustered.assign(group=clustered["filename"])
-    widths = []
-    for table in (clustered, independent):
-        auc = evaluate(table, model="m", threshold=0.5)["metrics"]["roc_auc"]
-        widths.append(auc["upper"] - auc["lower"])
-    assert widths[0] > 1.5 * widths[1]
-
-
-def test_the_same_seed_gives_the_same_evaluation() -> None:
-    table = random_predictions(80, 40)
-    first, again = (evaluate(table, model="m", threshold=0.5, n_resamples=100, seed=3) for _ in range(2))
-    assert {**first, "created": None} == {**again, "created": None}
 
 
 def test_a_perfect_sensitivity_gets_the_interval_of_its_patients_and_not_one_without_width() -> None:
@@ -196,10 +106,6 @@ def test_too_few_patients_of_one_class_withhold_only_what_rests_on_them() -> Non
     assert "2 patients" in metrics["sensitivity"]["note"]
     assert metrics["roc_auc"]["lower"] is None
     assert metrics["specificity"]["lower"] is not None
-
-
-def test_forty_images_give_a_report_that_is_json() -> None:
-    json.dumps(evaluate(random_predictions(40, 25), model="m", threshold=0.5), allow_nan=False)
 
 
 @pytest.mark.parametrize("prevalence", [None, 0.5])
@@ -227,45 +133,12 @@ def test_a_class_of_few_patients_is_noted_in_words_that_a_reader_knows() -> None
     assert "images with COVID-19" not in note
 
 
-def test_one_patient_gives_values_without_intervals() -> None:
-    table = predictions(np.array([True, False, True]), np.array([0.9, 0.2, 0.4]), np.zeros(3, int))
-    evaluation = evaluate(table, model="m", threshold=0.5)
-    json.dumps(evaluation, allow_nan=False)
-    assert evaluation["metrics"]["sensitivity"]["value"] == 0.5
-    assert all(metric["lower"] is None and metric["note"] for metric in evaluation["metrics"].values())
-    assert "too few patients" in verdict(evaluation)
-
-
 def test_a_single_image_is_enough_not_to_crash() -> None:
     table = predictions(np.array([True]), np.array([0.9]))
     evaluation = evaluate(table, model="m", threshold=0.5, prevalence=0.5)
     json.dumps(evaluation, allow_nan=False)
     assert verdict(evaluation).startswith("On 1 test image of 1 patient the model found 1 of 1 COVID-19 image (")
     summary_lines(evaluation)
-
-
-def test_roc_points_run_from_corner_to_corner_without_infinity() -> None:
-    roc = evaluate(random_predictions(60, 30), model="m", threshold=0.5, n_resamples=50)["roc"]
-    assert (roc["fpr"][0], roc["tpr"][0], roc["thresholds"][0]) == (0.0, 0.0, None)
-    assert (roc["fpr"][-1], roc["tpr"][-1]) == (1.0, 1.0)
-    assert len(roc["fpr"]) == len(roc["tpr"]) == len(roc["thresholds"])
-
-
-def test_counts_name_images_and_patients_of_each_class() -> None:
-    table = predictions(np.array([True, True, False, False]), np.full(4, 0.5), np.array([1, 1, 1, 2]))
-    counts = evaluate(table, model="m", threshold=0.5, n_resamples=10)["counts"]
-    assert counts == {
-        "images": 4,
-        "patients": 2,
-        "prevalence": 0.5,
-        "by_class": {"non_covid": {"images": 2, "patients": 2}, "covid": {"images": 2, "patients": 1}},
-    }
-
-
-def test_the_time_of_the_evaluation_is_utc() -> None:
-    created = datetime.fromisoformat(evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=10)["created"])
-    assert created.utcoffset() is not None
-    assert created.utcoffset().total_seconds() == 0
 
 
 @pytest.mark.parametrize(
@@ -283,17 +156,6 @@ def test_the_time_of_the_evaluation_is_utc() -> None:
 def test_predictions_that_cannot_be_used_are_refused(change: object, sentence: str) -> None:
     with pytest.raises(EvaluationError, match=sentence):
         evaluate(change(known_predictions()), model="m", threshold=0.5)  # type: ignore[operator]
-
-
-def test_a_threshold_outside_the_unit_interval_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="threshold"):
-        evaluate(known_predictions(), model="m", threshold=50)
-
-
-def test_an_evaluation_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    evaluation = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)
-    write_json(tmp_path / "evaluation.json", evaluation)
-    assert read_evaluation(tmp_path / "evaluation.json") == evaluation
 
 
 def test_an_evaluation_of_another_schema_or_class_order_is_refused(tmp_path: Path) -> None:
@@ -360,12 +222,6 @@ def test_recognising_the_publisher_earns_nothing_within_a_source() -> None:
     assert found["within_source_auc"]["value"] == 0.5
 
 
-def test_without_sources_the_figure_within_a_source_is_withheld_with_a_sentence() -> None:
-    found = evaluate(known_predictions(), model="m", threshold=0.5, n_resamples=50)["metrics"]["within_source_auc"]
-    assert found["value"] is None
-    assert found["note"] == "Not defined: no source has images of both classes."
-
-
 def test_calibration_is_reported_of_the_raw_output_and_of_the_calibrated_one() -> None:
     table = random_predictions(150, 80)
     truth, raw = (table["label"] == "covid").to_numpy(), np.sqrt(table["probability_covid"])
@@ -385,16 +241,6 @@ def test_calibration_is_reported_of_the_raw_output_and_of_the_calibrated_one() -
     assert found["calibration"]["before"]["ece"] > after["ece"]
 
 
-def test_separated_classes_have_no_calibration_line_but_a_reason() -> None:
-    labels = np.arange(40) < 20
-    found = evaluate(predictions(labels, np.where(labels, 0.9, 0.1)), model="m", threshold=0.5, n_resamples=50)
-    assert found["calibration"]["after"]["slope"] is None
-    assert found["metrics"]["calibration_slope"]["value"] is None
-    assert found["metrics"]["calibration_slope"]["note"].startswith(
-        "Not defined: the probabilities separate the classes"
-    )
-
-
 def test_every_source_of_ten_images_with_both_classes_has_an_area_of_its_own() -> None:
     table = random_predictions(80, 80)
     table["source"] = ["a.org"] * 30 + ["b.org"] * 40 + ["small.org"] * 9 + [None]
@@ -412,33 +258,6 @@ def test_every_source_of_ten_images_with_both_classes_has_an_area_of_its_own() -
     assert source_table(table, n_resamples=200) == rows
     one_class = table.assign(source=table["label"])
     assert evaluate(one_class, model="m", threshold=0.5, n_resamples=50)["sources"] == []
-
-
-def test_the_areas_of_a_cross_validation_are_over_pairs_of_one_fold_and_the_pooled_one_stands_beside_them() -> None:
-    table = random_predictions(200, 120, seed=4)
-    fold = table["group"].astype(int) % 4
-    table = table.assign(part="out_of_fold", fold=fold, probability_covid=table["probability_covid"] ** (1 + 2 * fold))
-    found = evaluate(table, model="m", threshold=0.5, part="out_of_fold", n_resamples=50)
-    areas, pairs = [], []
-    for _, images in table.groupby("fold"):
-        truth = images["label"] == "covid"
-        areas.append(reference.roc_auc_score(truth, images["probability_covid"]))
-        pairs.append(truth.sum() * (~truth).sum())
-    metrics = found["metrics"]
-    assert metrics["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs))
-    pooled = reference.roc_auc_score(table["label"] == "covid", table["probability_covid"])
-    assert metrics["pooled_auc"]["value"] == pytest.approx(pooled)
-    assert metrics["roc_auc"]["value"] > pooled + 0.02
-    assert metrics["roc_auc"]["n"] == metrics["pooled_auc"]["n"] == 200
-    for row in found["sources"]:
-        of_source = table[table["source"] == row["source"]]
-        areas, pairs = [], []
-        for _, images in of_source.groupby("fold"):
-            truth = images["label"] == "covid"
-            areas.append(reference.roc_auc_score(truth, images["probability_covid"]))
-            pairs.append(truth.sum() * (~truth).sum())
-        assert row["roc_auc"]["value"] == pytest.approx(np.average(areas, weights=pairs))
-    assert len(found["sources"]) == 2
 
 
 def test_images_of_a_cross_validation_are_called_held_out() -> None:

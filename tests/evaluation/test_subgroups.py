@@ -5,37 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
-from covid_core.errors import EvaluationError
-from covid_core.evaluation.subgroups import SUBGROUP_METRICS, names_of, ordered_names, subgroup_block, worst_first
+from covid_core.evaluation.subgroups import SUBGROUP_METRICS, names_of, subgroup_block, worst_first
+from tests.evaluation.made_up import described_predictions
 
 THRESHOLD = 0.5
-
-
-def random_predictions(n: int = 400, patients: int = 250, seed: int = 0) -> pd.DataFrame:
-    """Images of patients of one class each, with every column that a grouping reads, a tenth of them blank."""
-    rng = np.random.default_rng(seed)
-    patient = rng.integers(0, patients, n)
-    covid = (rng.random(patients) < 0.6)[patient]
-    score = rng.normal(size=n) + 1.2 * (covid - 0.5)
-    table = pd.DataFrame(
-        {
-            "filename": [f"{index}.png" for index in range(n)],
-            "patientid": patient.astype(str),
-            "group": patient.astype(str),
-            "label": np.where(covid, "covid", "non_covid"),
-            "part": "test",
-            "probability_covid": 1 / (1 + np.exp(-score)),
-            "sex": rng.choice(["F", "M"], patients)[patient],
-            "age": rng.integers(18, 95, patients)[patient].astype(float),
-            "view": rng.choice(["PA", "AP", "AP Supine"], n),
-            "source": rng.choice(["a.org", "b.org", "small.org"], n, p=[0.6, 0.37, 0.03]),
-            "rt_pcr": pd.Series(rng.choice(["Y", None], n), dtype="str"),
-            "severity": np.where(rng.random(n) < 0.4, rng.uniform(0, 8, n), np.nan),
-        }
-    )
-    for name in ("sex", "age", "view", "source"):
-        table.loc[rng.random(n) < 0.1, name] = None
-    return table
 
 
 def block_of(predictions: pd.DataFrame, n_resamples: int = 50) -> list[dict]:
@@ -59,46 +32,8 @@ def check_against_scikit_learn(row: dict, images: pd.DataFrame) -> None:
     assert row["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, images["probability_covid"]))
 
 
-def test_every_figure_by_sex_is_that_of_scikit_learn() -> None:
-    predictions = random_predictions()
-    block = block_of(predictions)
-    names = predictions["sex"].map({"F": "female", "M": "male"}).fillna("not given")
-    assert [row["name"] for row in block if row["group"] == "Sex"] == ["female", "male", "not given"]
-    for name, images in predictions.groupby(names):
-        check_against_scikit_learn(row_of(block, "Sex", name), images)
-
-
-def test_every_figure_by_age_is_that_of_scikit_learn() -> None:
-    predictions = random_predictions()
-    block = block_of(predictions)
-    names = ["under 40", "40 to 59", "60 to 79", "80 and over"]
-    bands = pd.cut(predictions["age"], [0, 40, 60, 80, 200], right=False, labels=names).astype("str")
-    bands = bands.where(predictions["age"].notna(), "not given")
-    assert [row["name"] for row in block if row["group"] == "Age"] == [*names, "not given"]
-    for name, images in predictions.groupby(bands):
-        check_against_scikit_learn(row_of(block, "Age", name), images)
-
-
-def test_every_figure_by_view_and_source_is_that_of_scikit_learn() -> None:
-    predictions = random_predictions()
-    block = block_of(predictions)
-    sources = predictions["source"].replace("small.org", "other sources")
-    assert 0 < (predictions["source"] == "small.org").sum() < 20
-    for group, names in (("View", predictions["view"]), ("Source", sources)):
-        images_by_name = dict(list(predictions.groupby(names.fillna("not given"))))
-        assert {row["name"] for row in block if row["group"] == group} == set(images_by_name)
-        for name, images in images_by_name.items():
-            check_against_scikit_learn(row_of(block, group, name), images)
-    assert [row["name"] for row in block if row["group"] == "Source"] == [
-        "a.org",
-        "b.org",
-        "other sources",
-        "not given",
-    ]
-
-
 def test_covid_images_by_pcr_are_each_held_against_all_other_images() -> None:
-    predictions = random_predictions()
+    predictions = described_predictions()
     block = block_of(predictions)
     other = predictions["label"] == "non_covid"
     confirmed = predictions["rt_pcr"] == "Y"
@@ -109,7 +44,7 @@ def test_covid_images_by_pcr_are_each_held_against_all_other_images() -> None:
 
 
 def test_severity_is_told_of_covid_images_alone_and_gives_sensitivity_alone() -> None:
-    predictions = random_predictions()
+    predictions = described_predictions()
     block = [row for row in block_of(predictions) if row["group"] == "Severity"]
     covid = predictions[predictions["label"] == "covid"]
     names = ["extent under 3", "extent 3 to under 6", "extent 6 to 8"]
@@ -140,37 +75,25 @@ def test_bands_begin_at_their_lowest_value() -> None:
     assert names_of(table, "Severity").tolist() == [low, low, mid, mid, high, high, *["not scored"] * 5]
 
 
-def test_no_image_is_dropped_from_a_grouping_of_all_images() -> None:
-    predictions = random_predictions()
-    images = pd.DataFrame(block_of(predictions)).groupby("group")["films"].sum()
-    assert images[["Sex", "Age", "View", "Source"]].tolist() == [len(predictions)] * 4
-    assert images["Severity"] == (predictions["label"] == "covid").sum()
-
-
 def test_a_grouping_is_absent_without_its_column_or_without_any_value() -> None:
-    predictions = random_predictions().drop(columns=["age", "rt_pcr"]).assign(sex=np.nan)
+    predictions = described_predictions().drop(columns=["age", "rt_pcr"]).assign(sex=np.nan)
     predictions.loc[predictions["label"] == "covid", "severity"] = np.nan  # what is left is of other images
     assert list(dict.fromkeys(row["group"] for row in block_of(predictions))) == ["View", "Source"]
 
 
-def test_predictions_without_a_description_give_no_row() -> None:
-    columns = ["filename", "patientid", "group", "label", "part", "probability_covid"]
-    assert block_of(random_predictions()[columns]) == []
-
-
 def test_rows_are_flagged_below_twenty_images_of_a_class() -> None:
-    predictions = random_predictions()
+    predictions = described_predictions()
     for row in block_of(predictions):
         counts = [count for count in (row["covid"], row["non_covid"]) if count]
         assert row["few"] == (min(counts) < 20)
     labels = ["covid"] * 20 + ["non_covid"] * 19 + ["covid"] * 20
-    table = random_predictions(59).assign(label=labels, sex=["F"] * 39 + ["M"] * 20)
+    table = described_predictions(59).assign(label=labels, sex=["F"] * 39 + ["M"] * 20)
     flags = {row["name"]: row["few"] for row in block_of(table) if row["group"] == "Sex"}
     assert flags == {"female": True, "male": False}  # the men have no other image: no figure rests on so few
 
 
 def test_a_group_of_one_class_says_which_images_it_lacks() -> None:
-    predictions = random_predictions()
+    predictions = described_predictions()
     predictions = predictions[(predictions["sex"] == "M") | (predictions["label"] == "covid")]
     row = row_of(block_of(predictions), "Sex", "female")
     assert row["sensitivity"]["value"] is not None
@@ -187,50 +110,11 @@ def test_a_group_of_one_class_says_which_images_it_lacks() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
 def test_tiny_tables_give_no_nan(n: int) -> None:
     for seed in range(5):
-        block = block_of(random_predictions(n, patients=max(1, n // 2), seed=seed), n_resamples=20)
+        block = block_of(described_predictions(n, patients=max(1, n // 2), seed=seed), n_resamples=20)
         json.dumps(block, allow_nan=False)
         for row in block:
             for name in SUBGROUP_METRICS:
                 assert row[name]["lower"] is not None or row[name]["note"]
-
-
-def test_fewer_than_five_patients_have_a_value_but_no_interval() -> None:
-    predictions = random_predictions(40, patients=4)
-    predictions["sex"] = "F"
-    row = row_of(block_of(predictions), "Sex", "female")
-    assert row["sensitivity"]["value"] is not None
-    assert row["sensitivity"]["lower"] is None
-    assert "patients" in row["sensitivity"]["note"]
-
-
-def test_the_interval_is_that_of_a_bootstrap_over_patients() -> None:
-    predictions = random_predictions(600, patients=150)
-    row = row_of(block_of(predictions, n_resamples=2000), "Sex", "male")
-    images = predictions[predictions["sex"] == "M"]
-    hits = (
-        (images["probability_covid"] >= THRESHOLD)[images["label"] == "covid"]
-        .groupby(images["group"])
-        .agg(["sum", "size"])
-    )
-    rng = np.random.default_rng(1)
-    draws = hits.to_numpy()[rng.integers(0, len(hits), (4000, len(hits)))].sum(axis=1)
-    low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
-    assert row["sensitivity"]["method"] == "patient bootstrap"
-    assert (row["sensitivity"]["lower"], row["sensitivity"]["upper"]) == pytest.approx((low, high), abs=0.015)
-
-
-def test_rows_do_not_depend_on_the_order_of_images() -> None:
-    predictions = random_predictions()
-    block, shuffled = block_of(predictions), block_of(predictions.sample(frac=1, random_state=3))
-    assert [(row["group"], row["name"], row["films"]) for row in block] == [
-        (row["group"], row["name"], row["films"]) for row in shuffled
-    ]
-    assert block == block_of(predictions)
-
-
-def test_groups_without_an_order_of_their_own_come_by_size_and_then_by_name() -> None:
-    table = pd.DataFrame({"label": "covid", "view": ["PA", "AP", "AP", "L", None, None, None]})
-    assert ordered_names(names_of(table, "View"), "View") == ["AP", "L", "PA", "not given"]
 
 
 def test_values_are_read_in_any_case_and_other_sexes_stay_a_group() -> None:
@@ -257,10 +141,26 @@ def test_the_worst_row_comes_first_and_undefined_ones_last() -> None:
     ]
     assert [entry["name"] for entry in worst_first(block)] == ["zero", "bad", "small", "good", "none"]
     assert worst_first([]) == []
-    with pytest.raises(ValueError, match="must be one of sensitivity"):
-        worst_first(block, "luck")
 
 
-def test_a_part_without_images_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="no image of part 'val'"):
-        subgroup_block(random_predictions(), part="val", threshold=0.5, prevalence=None, n_resamples=10, seed=0)
+def test_every_figure_of_a_group_is_that_of_scikit_learn() -> None:
+    predictions = described_predictions()
+    block = block_of(predictions)
+    ages = ["under 40", "40 to 59", "60 to 79", "80 and over"]
+    bands = pd.cut(predictions["age"], [0, 40, 60, 80, 200], right=False, labels=ages).astype("str")
+    assert 0 < (predictions["source"] == "small.org").sum() < 20
+    names_by_group = {
+        "Sex": predictions["sex"].map({"F": "female", "M": "male"}),
+        "Age": bands.where(predictions["age"].notna()),
+        "View": predictions["view"],
+        "Source": predictions["source"].replace("small.org", "other sources"),
+    }
+    for group, names in names_by_group.items():
+        images_by_name = dict(list(predictions.groupby(names.fillna("not given"))))
+        assert {row["name"] for row in block if row["group"] == group} == set(images_by_name)
+        for name, images in images_by_name.items():
+            check_against_scikit_learn(row_of(block, group, name), images)
+    rows = {group: [row["name"] for row in block if row["group"] == group] for group in names_by_group}
+    assert rows["Sex"] == ["female", "male", "not given"]
+    assert rows["Age"] == [*ages, "not given"]
+    assert rows["Source"] == ["a.org", "b.org", "other sources", "not given"]

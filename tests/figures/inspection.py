@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from covid_core.evaluation.evaluate import evaluate
 from covid_core.paths import PROJECT
+from tests.evaluation.made_up import predictions
 
 MIXED = np.array([0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1] * 3).astype(bool)
 THEMES = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
@@ -20,19 +20,7 @@ THEMES = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text(encodi
 
 def evaluation_of(labels: np.ndarray) -> dict[str, Any]:
     """An evaluation at threshold 0.5 of images whose probabilities run evenly from 0 to 1."""
-    names = [f"{index}.png" for index in range(len(labels))]
-    probability = np.linspace(0, 1, len(labels))
-    table = pd.DataFrame(
-        {
-            "filename": names,
-            "patientid": names,
-            "group": names,
-            "label": np.where(labels, "covid", "non_covid"),
-            "part": "test",
-            "probability_raw": probability,
-            "probability_covid": probability,
-        }
-    )
+    table = predictions(labels, np.linspace(0, 1, len(labels)))
     return evaluate(table, model="m", threshold=0.5, n_resamples=50)
 
 

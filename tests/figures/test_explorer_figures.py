@@ -56,15 +56,6 @@ def test_no_figure_asks_for_a_file_from_elsewhere(name: str) -> None:
     assert "http" not in content
 
 
-def test_the_titles_say_how_many() -> None:
-    titles = {name: one.layout.xaxis.title.text for name, one in drawn().items()}
-    assert titles["pyramid"] == "Patients (n = 2; not given: 1)"
-    assert titles["per patient"] == "Images of a patient (n = 3 patients)"
-    assert titles["days"] == "Days since onset (n = 4 images)"
-    assert titles["answers"] == "Images (n = 4)"
-    assert titles["countries"] == "Longitude (n = 3; not given: 1)"
-
-
 def test_areas_of_findings_add_up_and_have_the_colour_of_their_class() -> None:
     (tree,) = drawn()["treemap"].data
     areas = dict(zip(tree.ids, zip(tree.parents, tree.values, tree.marker.colors, strict=True), strict=True))

@@ -2,9 +2,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from covid_core import figures
-from covid_core.figures import AreaRow, ForestRow
-from tests.figures.inspection import assert_it_suits_every_page, texts, trace
+from covid_core.figures.groups import AreaRow, ForestRow, areas, distributions, forest
+from tests.figures.inspection import assert_it_suits_every_page, trace
 
 ROWS = [
     ForestRow("Sex", "female", 0.75, 0.5, 0.875, 120, few=False),
@@ -29,12 +28,12 @@ AREAS = [
 
 def drawn() -> dict[str, go.Figure]:
     return {
-        "forest": figures.forest(ROWS, MEASURE, 0.77),
-        "forest of nothing": figures.forest([], MEASURE, None),
-        "areas": figures.areas(AREAS),
-        "areas of nothing": figures.areas([]),
-        "distributions": figures.distributions(PARTS, "View", "films"),
-        "distributions of nothing": figures.distributions(PARTS.iloc[:0], "View", "films"),
+        "forest": forest(ROWS, MEASURE, 0.77),
+        "forest of nothing": forest([], MEASURE, None),
+        "areas": areas(AREAS),
+        "areas of nothing": areas([]),
+        "distributions": distributions(PARTS, "View", "films"),
+        "distributions of nothing": distributions(PARTS.iloc[:0], "View", "films"),
     }
 
 
@@ -65,33 +64,15 @@ def test_a_group_of_few_images_is_hollow_and_says_so_in_the_legend() -> None:
     assert hollow.showlegend
 
 
-def test_a_group_without_an_interval_has_a_marker_alone() -> None:
-    hollow = trace(drawn()["forest"], "† few")
-    assert (list(hollow.error_x.array), list(hollow.error_x.arrayminus)) == ([0], [0])
-    assert hollow.customdata[0][1] == "1.00"
-
-
 def test_a_group_whose_figure_is_not_defined_says_so_in_its_row() -> None:
     notes = {(note.y, note.text) for note in drawn()["forest"].layout.annotations}
     assert (4, "not defined") in notes
     assert not [one for one in drawn()["forest"].data if one.mode == "markers" and 4 in one.y]
 
 
-def test_the_number_of_images_stands_at_the_right_edge_of_every_row() -> None:
-    notes = [note for note in drawn()["forest"].layout.annotations if note.xref == "paper"]
-    assert [(note.y, note.text) for note in notes] == [(1, "120"), (2, "7"), (4, "2"), (5, "300"), (-1, "<b>n</b>")]
-    assert {note.x for note in notes} == {1}
-
-
-def test_the_figure_of_all_images_is_a_line_through_the_forest() -> None:
-    line = trace(drawn()["forest"], "all images 0.77")
-    assert set(line.x) == {0.77}
-    assert not [one for one in figures.forest(ROWS, MEASURE, None).data if one.mode == "lines"]
-
-
 def test_the_name_of_a_group_is_cut_and_never_read_as_html() -> None:
     row = ForestRow("Source", "<b>www.a-long-name-of-a-publisher.org</b>", 0.5, 0.4, 0.6, 50, few=False)
-    figure = figures.forest([row], MEASURE, None)
+    figure = forest([row], MEASURE, None)
     assert figure.layout.yaxis.ticktext[1] == "&lt;b&gt;www.a-long-name-of-a-pub…"
     assert figure.data[0].customdata[0][0] == "&lt;b&gt;www.a-long-name-of-a-publisher.org&lt;/b&gt;"
 
@@ -116,19 +97,6 @@ def test_the_model_is_emphasised_among_the_baselines() -> None:
     assert list(figure.layout.yaxis.ticktext) == ["<b>this model</b>", "source", "view"]
 
 
-def test_what_has_no_area_within_a_source_says_so_and_counts_stand_at_the_edge() -> None:
-    figure = drawn()["areas"]
-    assert texts(figure).count("within a source: not defined") == 2
-    assert texts(figure).count("100") == 3
-    assert texts(figure).count("60") == 1
-
-
-def test_a_kind_of_area_that_the_model_lacks_is_named_in_the_legend_nonetheless() -> None:
-    figure = figures.areas([AreaRow("model", auc(0.8, 0.7, 0.9), None, is_model=True), AREAS[2]])
-    named = [one for one in figure.data if one.name == "within a source" and one.showlegend]
-    assert [list(one.x) for one in named] == [[None]]
-
-
 def test_distributions_are_shares_of_each_part_with_its_number_in_the_legend() -> None:
     development, test = drawn()["distributions"].data
     assert (development.name, list(development.x)) == ("development (n = 40)", [75, 25])
@@ -136,14 +104,3 @@ def test_distributions_are_shares_of_each_part_with_its_number_in_the_legend() -
     assert list(development.text) == ["75", "25"]
     assert list(development.customdata[0]) == ["PA", "development", 30]
     assert drawn()["distributions"].layout.barmode == "group"
-
-
-def test_the_parts_of_a_distribution_do_not_wear_the_colours_of_the_classes() -> None:
-    colours = {one.marker.color for one in drawn()["distributions"].data}
-    assert len(colours) == 2
-    assert not colours & set(figures.CLASS_COLOURS.values())
-
-
-def test_a_part_without_images_has_bars_of_no_length() -> None:
-    *_, empty = figures.distributions(PARTS.assign(external=0), "View", "films").data
-    assert (empty.name, list(empty.x)) == ("external (n = 0)", [0, 0])

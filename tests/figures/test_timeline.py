@@ -2,7 +2,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from covid_core.dataset.image_record import CT, OTHER, X_RAY, PatientImage
+from covid_core.dataset.image_record import CT, X_RAY, PatientImage
 from covid_core.figures.timeline import timeline
 
 
@@ -17,11 +17,6 @@ def traces(figure: go.Figure) -> dict[str, Any]:
 def test_every_image_with_a_day_has_one_mark_where_its_day_is() -> None:
     drawn = traces(timeline([image("a", -2), image("b", 3), image("c", 9, CT), image("d", None)], "d"))
     assert {name: tuple(trace.x) for name, trace in drawn.items()} == {"X-ray": (-2, 3), "CT": (9,)}
-
-
-def test_kinds_are_told_apart_by_shape() -> None:
-    drawn = traces(timeline([image("a", 1), image("b", 2, CT), image("c", 3, OTHER)], ""))
-    assert len({trace.marker.symbol for trace in drawn.values()}) == 3
 
 
 def test_the_image_that_is_open_is_larger_and_of_another_colour_in_its_own_shape() -> None:
@@ -47,18 +42,6 @@ def test_very_many_images_of_one_day_keep_the_chart_low_and_are_counted() -> Non
     assert tuple(traces(figure)["this image"].y) == (11,)
 
 
-def test_the_axis_holds_every_mark_and_says_what_it_counts() -> None:
-    figure = timeline([image("a", -3), image("b", 60)], "a")
-    low, high = figure.layout.xaxis.range
-    assert low < -3
-    assert high > 60
-    assert figure.layout.xaxis.title.text == "Days since onset or admission"
-
-
 def test_a_name_that_looks_like_html_is_shown_as_it_stands() -> None:
     (shown,) = traces(timeline([image("<b onload=x>.png", 1)], ""))["X-ray"].customdata
     assert shown == "&lt;b onload=x&gt;.png"
-
-
-def test_no_image_with_a_day_gives_an_empty_axis() -> None:
-    assert not timeline([image("a", None)], "a").data

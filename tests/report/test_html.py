@@ -145,10 +145,6 @@ def test_every_table_and_chart_can_be_taken_away(plain: Reader) -> None:
     assert buttons == {("png", "bars"), ("svg", "bars"), ("csv", "films"), ("csv", "bins")}
 
 
-def test_the_same_report_gives_the_same_file() -> None:
-    assert report_html(report_saying("AUC")) == report_html(report_saying("AUC"))
-
-
 def test_two_charts_of_one_name_are_an_error() -> None:
     chart = Chart("roc", "ROC", go.Figure(), alt="")
     with pytest.raises(ValueError, match="more than once: roc"):

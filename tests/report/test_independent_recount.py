@@ -7,15 +7,12 @@ takes part in it. Each figure is compared twice: as `evaluation.json` has it, an
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
@@ -23,8 +20,8 @@ from statsmodels.stats.proportion import proportion_confint
 from covid_core.evaluation.evaluate import at_threshold
 from covid_core.inference.bundle import load_bundle
 from covid_core.paths import model_names, models_dir
-from covid_core.report.build import build_report, chapter, default_options, value_and_interval
-from covid_core.report.document import Chapter, Words
+from covid_core.report.build import chapter, default_options
+from covid_core.report.document import Chapter
 from covid_core.report.record import Record, read_record
 
 NAMES = model_names()
@@ -58,14 +55,9 @@ CALIBRATION = {
 
 @dataclass(frozen=True)
 class Counted:
-    """A bundle's record, and its images read without the package.
+    """A bundle's record as the report reads it, and its judged images (n,) read without the package.
 
-    Attributes:
-        record: as the report reads it.
-        table: the rows of `predictions.csv` that were judged.
-        truth: bool (n,), true for covid.
-        p: P(covid), float64 (n,).
-        prevalence: what `p` assumes; that of the images where it assumes none.
+    `truth` is true for covid, `p` is P(covid), `prevalence` what it assumes; that of the images where it assumes none.
     """
 
     record: Record
@@ -140,10 +132,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def counted(name: str) -> Counted:
-    films = counted_of(name)
-    if films.truth.all() or not films.truth.any():
+    images = counted_of(name)
+    if images.truth.all() or not images.truth.any():
         pytest.skip("the images that were judged are of one class")
-    return films
+    return images
 
 
 def rates_of(truth: np.ndarray, called: np.ndarray) -> dict[str, float]:
@@ -163,15 +155,15 @@ def rates_of(truth: np.ndarray, called: np.ndarray) -> dict[str, float]:
     }
 
 
-def pairs_won(films: Counted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pairs_won(images: Counted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For every pair of COVID-19 and another: won 1, tied 1/2, lost 0; and whether one model judged both, in one fold of a
     cross-validation; and whether both are of one source besides.
     """
-    covid, other = films.p[films.truth][:, None], films.p[~films.truth][None, :]
-    sources = films.table["source"].fillna("").to_numpy(str)
-    one, two = sources[films.truth][:, None], sources[~films.truth][None, :]
-    folds = films.folds
-    comparable = folds[films.truth][:, None] == folds[~films.truth][None, :]
+    covid, other = images.p[images.truth][:, None], images.p[~images.truth][None, :]
+    sources = images.table["source"].fillna("").to_numpy(str)
+    one, two = sources[images.truth][:, None], sources[~images.truth][None, :]
+    folds = images.folds
+    comparable = folds[images.truth][:, None] == folds[~images.truth][None, :]
     return (covid > other) + 0.5 * (covid == other), comparable, comparable & (one == two) & (one != "")
 
 
@@ -250,60 +242,13 @@ def test_every_rate_is_that_of_scikit_learn_in_the_record_and_in_the_table(
             assert says_interval(row["95% interval"], stored["lower"], stored["upper"]), metric
 
 
-@pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
-def test_the_classification_report_is_that_of_scikit_learn(
-    name: str, counted: Counted, threshold: float | None
-) -> None:
-    at = counted.shipped["threshold"] if threshold is None else threshold
-    rows = rows_of(shown(name, "operating-point", threshold), "classification-report")
-    expected = sk.classification_report(
-        counted.truth, counted.p >= at, target_names=["non_covid", "covid"], output_dict=True
-    )
-    for label, title in (("non_covid", "Not COVID-19"), ("covid", "COVID-19")):
-        if threshold is None:
-            stored = counted.shipped["classification_report"][label]
-            named = {**stored, "f1-score": stored["f1"]}
-            assert {key: named[key] for key in expected[label]} == pytest.approx(expected[label], abs=1e-12)
-        for column, key in (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1-score")):
-            assert says(rows[title][column], expected[label][key])
-        assert rows[title]["Images"] == str(int(expected[label]["support"]))
-
-
-def test_at_the_shipped_threshold_the_slider_changes_nothing(counted: Counted) -> None:
-    assert at_threshold(counted.shipped, counted.record.predictions, counted.shipped["threshold"]) == counted.shipped
-
-
-def test_what_is_counted_in_images_and_patients_is_what_the_table_holds(name: str, counted: Counted) -> None:
-    by_label = counted.table.groupby("label").agg(images=("filename", "nunique"), patients=("patientid", "nunique"))
-    assert counted.shipped["counts"] == {
-        "images": len(counted.table),
-        "patients": counted.table["patientid"].nunique(),
-        "prevalence": pytest.approx(counted.truth.mean(), abs=1e-12),
-        "by_class": by_label.to_dict("index"),
-    }
-    missed, false_alarms = (
-        int((counted.truth & (counted.p < counted.shipped["threshold"])).sum()),
-        int((~counted.truth & (counted.p >= counted.shipped["threshold"])).sum()),
-    )
-    said = " ".join(item.text for item in shown(name, "failures").items if isinstance(item, Words))
-    assert f"Missed images with COVID-19: {missed}. False alarms: {false_alarms}." in said
-
-
-def test_the_histogram_counts_every_image_of_its_class_once(name: str, counted: Counted) -> None:
-    for title, of_class in (("COVID-19", counted.truth), ("Not COVID-19", ~counted.truth)):
-        trace = trace_of(shown(name, "operating-point"), "probabilities", rf"{title} \(n = {of_class.sum()}\)")
-        half = (trace.x[1] - trace.x[0]) / 2
-        edges = np.append(np.asarray(trace.x) - half, trace.x[-1] + half).round(9)
-        assert np.abs(np.asarray(trace.y)).tolist() == np.histogram(counted.p[of_class], edges)[0].tolist()
-
-
-def areas_of(films: Counted) -> dict[str, float]:
-    won, comparable, together = pairs_won(films)
+def areas_of(images: Counted) -> dict[str, float]:
+    won, comparable, together = pairs_won(images)
     return {
         "roc_auc": float(won[comparable].mean()),
-        "pooled_auc": sk.roc_auc_score(films.truth, films.p),
+        "pooled_auc": sk.roc_auc_score(images.truth, images.p),
         "within_source_auc": float(won[together].mean()),
-        "pr_auc": sk.average_precision_score(films.truth, films.p),
+        "pr_auc": sk.average_precision_score(images.truth, images.p),
     }
 
 
@@ -319,33 +264,6 @@ def test_the_areas_are_those_of_scikit_learn_and_of_pairs_counted_by_hand(name: 
         assert says_interval(row["95% interval"], stored["lower"], stored["upper"]), metric
 
 
-def area_within_folds(films: pd.DataFrame) -> float:
-    """Scikit-learn's area of each fold with both classes, weighted by its pairs; without folds that of all."""
-    parts = [part for _, part in films.groupby("fold")] if "fold" in films else [films]
-    parts = [part for part in parts if part["truth"].nunique() == 2]
-    areas = [sk.roc_auc_score(part["truth"], part["probability_covid"]) for part in parts]
-    return float(np.average(areas, weights=[part["truth"].sum() * (~part["truth"]).sum() for part in parts]))
-
-
-def test_the_area_of_each_source_is_that_of_scikit_learn(name: str, counted: Counted) -> None:
-    frame = counted.table.assign(truth=counted.truth).dropna(subset="source")
-    expected = {
-        source: films
-        for source, films in frame.groupby("source")
-        if len(films) >= 10 and films["truth"].nunique() == 2  # the fewest images that a source is shown for
-    }
-    assert {row["source"] for row in counted.shipped["sources"]} == set(expected)
-    rows = rows_of(shown(name, "shortcuts"), "sources")
-    for row in counted.shipped["sources"]:
-        films = expected[row["source"]]
-        covid = films["truth"].sum()
-        counts = len(films), covid, len(films) - covid, covid * (len(films) - covid)
-        assert tuple(row[key] for key in ("films", "covid", "non_covid", "pairs")) == counts
-        area = area_within_folds(films)
-        assert row["roc_auc"]["value"] == pytest.approx(area, abs=1e-12)
-        assert says(rows[row["source"]]["ROC AUC"].split(" ")[0], area)
-
-
 def test_the_roc_curve_has_the_points_of_scikit_learn(name: str, counted: Counted) -> None:
     fpr, tpr, thresholds = sk.roc_curve(counted.truth, counted.p, drop_intermediate=False)
     stored = counted.shipped["roc"]
@@ -358,70 +276,6 @@ def test_the_roc_curve_has_the_points_of_scikit_learn(name: str, counted: Counte
     point = trace_of(shown(name, "discrimination"), "roc", "operating point.*")
     called = counted.p >= counted.shipped["threshold"]
     assert (point.x[0], point.y[0]) == pytest.approx((called[~counted.truth].mean(), called[counted.truth].mean()))
-
-
-def test_the_precision_at_each_recall_is_that_of_scikit_learns_curve(name: str, counted: Counted) -> None:
-    precision, recall, _ = sk.precision_recall_curve(counted.truth, counted.p)
-    trace = trace_of(shown(name, "discrimination"), "precision-recall", "AP.*")
-    at_highest_threshold = [precision[np.flatnonzero(recall >= wanted - 1e-9)[-1]] for wanted in trace.x]
-    np.testing.assert_allclose(trace.y, at_highest_threshold, atol=1e-12)
-
-
-def test_the_cards_show_the_same_figures(counted: Counted) -> None:
-    expected = {**areas_of(counted), **rates_of(counted.truth, counted.p >= counted.shipped["threshold"])}
-    titles = {
-        "AUC within a source": "within_source_auc",
-        "ROC AUC": "roc_auc",
-        "Sensitivity": "sensitivity",
-        "Specificity": "specificity",
-    }
-    cards = build_report(default_options(counted.record)).figures
-    assert {title for title, _, _ in cards} == set(titles)
-    for title, value, bounds in cards:
-        stored = counted.shipped["metrics"][titles[title]]
-        assert says(value, expected[titles[title]])
-        assert says_interval(bounds.removesuffix(" (95%)"), stored["lower"], stored["upper"])
-        assert (value, bounds) == value_and_interval(stored)
-
-
-def both_of(first: str, second: str) -> pd.DataFrame:
-    """The images that both models judged, with what each says and the clusters of their patients."""
-    one, two = (counted_of(name).table for name in (first, second))
-    both = one.merge(two, on="filename", suffixes=("", "_other"), validate="one_to_one")
-    if both.empty:
-        return both
-    links = [both.groupby(key).ngroup().to_numpy() for key in ("patientid", "group", "group_other")]
-    size = len(both)
-    offsets = size + np.concatenate([[0], np.cumsum([link.max() + 1 for link in links])])
-    columns = np.concatenate([link + offset for link, offset in zip(links, offsets[:-1], strict=True)])
-    graph = coo_array((np.ones(3 * size), (np.tile(np.arange(size), 3), columns)), shape=(offsets[-1], offsets[-1]))
-    return both.assign(cluster=connected_components(graph, directed=False)[1][:size])
-
-
-def pairs_of_models() -> list[Any]:
-    pairs = [(first, second) for first in NAMES for second in NAMES if first != second]
-    return list(pairs) or [pytest.param("", "", marks=pytest.mark.skip(reason="fewer than two bundles are here"))]
-
-
-@pytest.mark.parametrize(("first", "second"), pairs_of_models())
-def test_two_models_are_compared_as_scikit_learn_does(first: str, second: str) -> None:
-    both = both_of(first, second)
-    truth = (both["label"] == "covid").to_numpy()
-    if both.empty or truth.all() or not truth.any():
-        pytest.skip("the two models have no images of both classes in common")
-    scores = [both[column].to_numpy() for column in ("probability_covid", "probability_covid_other")]
-    (table,) = (one for one in shown(first, "discrimination").tables() if one.title == f"{first} against {second}")
-    rows = rows_of(shown(first, "discrimination"), table.name)
-    assert f"On the {len(both)} images of {both['patientid'].nunique()} patients" in table.note
-    assert f"({truth.sum()} with COVID-19)" in table.note
-    areas = [sk.roc_auc_score(truth, score) for score in scores]
-    for model, area in zip((first, second), areas, strict=True):
-        assert says(rows[f"ROC AUC, {model}"]["Value"].split(" ")[0], area)
-    value, lower, upper = re.findall(r"[+-]\d\.\d\d", rows["Difference of ROC AUC"]["Value"])
-    assert says(value, areas[0] - areas[1])
-    drawn = np.concatenate([auc_of(truth, score, draws(both["cluster"])) for score in scores]).reshape(2, -1)
-    expected = np.nanquantile(drawn[0] - drawn[1], [0.025, 0.975])
-    np.testing.assert_allclose([float(lower), float(upper)], expected, atol=0.02 + HALF_A_HUNDREDTH)
 
 
 @lru_cache
@@ -446,11 +300,11 @@ def auc_of(truth: np.ndarray, p: np.ndarray, weights: np.ndarray, allowed: np.nd
         return ((drawn @ (won * allowed)) * others).sum(axis=1) / ((drawn @ allowed) * others).sum(axis=1)
 
 
-def lines_of(films: Counted, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lines_of(images: Counted, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Calibration intercepts and slopes of every resample, its classes weighted to the prevalence, by plain Newton steps."""
-    truth, p = films.truth, np.clip(films.p, 1e-6, 1 - 1e-6)
+    truth, p = images.truth, np.clip(images.p, 1e-6, 1 - 1e-6)
     logits = np.log(p / (1 - p))
-    share = films.prevalence / weights[:, truth].sum(axis=1), (1 - films.prevalence) / weights[:, ~truth].sum(axis=1)
+    share = images.prevalence / weights[:, truth].sum(axis=1), (1 - images.prevalence) / weights[:, ~truth].sum(axis=1)
     weights = weights * np.where(truth, share[0][:, None], share[1][:, None])
     large, intercept, slope = np.zeros(len(weights)), np.zeros(len(weights)), np.ones(len(weights))
     for _ in range(12):
@@ -465,16 +319,16 @@ def lines_of(films: Counted, weights: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return large, slope
 
 
-def resampled(films: Counted) -> dict[str, np.ndarray]:
+def resampled(images: Counted) -> dict[str, np.ndarray]:
     """Every figure with an interval in every resample of patients, NaN or infinite where it is undefined."""
-    weights, truth, called = draws(films.table["group"]), films.truth, films.p >= films.shipped["threshold"]
+    weights, truth, called = draws(images.table["group"]), images.truth, images.p >= images.shipped["threshold"]
     tp, fp, fn, tn = (
-        weights[:, films].sum(axis=1) for films in (truth & called, ~truth & called, truth & ~called, ~truth & ~called)
+        weights[:, cell].sum(axis=1) for cell in (truth & called, ~truth & called, truth & ~called, ~truth & ~called)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
         brier = [
-            (weights[:, of] @ (films.p[of] - films.truth[of]) ** 2) / weights[:, of].sum(axis=1)
+            (weights[:, of] @ (images.p[of] - images.truth[of]) ** 2) / weights[:, of].sum(axis=1)
             for of in (truth, ~truth)
         ]
         figures = {
@@ -489,14 +343,14 @@ def resampled(films: Counted) -> dict[str, np.ndarray]:
             "lr_positive": sensitivity / (1 - specificity),
             "lr_negative": (1 - sensitivity) / specificity,
         }
-    intercept, slope = lines_of(films, weights)
-    _, comparable, together = pairs_won(films)
+    intercept, slope = lines_of(images, weights)
+    _, comparable, together = pairs_won(images)
     return figures | {
-        "roc_auc": auc_of(truth, films.p, weights, comparable),
-        "pooled_auc": auc_of(truth, films.p, weights),
-        "within_source_auc": auc_of(truth, films.p, weights, together),
-        "pr_auc": np.array([sk.average_precision_score(truth, films.p, sample_weight=one) for one in weights]),
-        "brier": films.prevalence * brier[0] + (1 - films.prevalence) * brier[1],
+        "roc_auc": auc_of(truth, images.p, weights, comparable),
+        "pooled_auc": auc_of(truth, images.p, weights),
+        "within_source_auc": auc_of(truth, images.p, weights, together),
+        "pr_auc": np.array([sk.average_precision_score(truth, images.p, sample_weight=one) for one in weights]),
+        "brier": images.prevalence * brier[0] + (1 - images.prevalence) * brier[1],
         "calibration_intercept": intercept,
         "calibration_slope": slope,
     }
@@ -597,20 +451,6 @@ def test_the_reliability_bins_hold_what_their_images_say(name: str, counted: Cou
         assert row["Images"] == str(one["n"])
 
 
-def test_the_net_benefit_is_that_of_its_definition(name: str, counted: Counted) -> None:
-    prevalence = 0.1
-    trace = trace_of(shown(name, "in-your-clinic", None, prevalence), "decision-curve", "model")
-    odds = (
-        counted.p / (1 - counted.p) * (prevalence / (1 - prevalence)) / (counted.prevalence / (1 - counted.prevalence))
-    )
-    p = odds / (1 + odds)
-    for threshold in (0.1, 0.2, 0.5):
-        acts = p >= threshold
-        found, alarmed = prevalence * acts[counted.truth].mean(), (1 - prevalence) * acts[~counted.truth].mean()
-        (place,) = np.flatnonzero(np.isclose(trace.x, threshold))
-        assert trace.y[place] == pytest.approx(found - alarmed * threshold / (1 - threshold), abs=1e-12)
-
-
 def test_the_predictive_values_are_those_of_bayes_rule(name: str, counted: Counted) -> None:
     prevalence = 0.1
     here = shown(name, "in-your-clinic", None, prevalence)
@@ -640,102 +480,3 @@ def test_the_predictive_values_are_those_of_bayes_rule(name: str, counted: Count
     ):
         assert sum(people[title].x) == 1000 * share
         np.testing.assert_allclose(people[title].x, 1000 * share * np.array(rates), atol=1)
-
-
-def described_by_hand(films: Counted, dataset: Path) -> pd.DataFrame:
-    """The images with the group of each column, from `metadata.csv`."""
-    columns = ["filename", "sex", "age", "view", "RT_PCR_positive"]
-    known = pd.read_csv(dataset / "metadata.csv", usecols=columns).drop_duplicates("filename")
-    called = films.p >= films.shipped["threshold"]
-    table = films.table.assign(truth=films.truth, p=films.p, called=called, fold=films.folds)
-    table = table[["filename", "patientid", "group", "source", "truth", "p", "called", "fold"]].merge(
-        known, on="filename", how="left"
-    )
-    ages = pd.cut(
-        table["age"], [0, 40, 60, 80, 121], right=False, labels=["under 40", "40 to 59", "60 to 79", "80 and over"]
-    )
-    size = table["source"].map(table["source"].value_counts())
-    return table.assign(
-        Sex=table["sex"].map({"F": "female", "M": "male"}).fillna("not given"),
-        Age=ages.astype(object).fillna("not given"),
-        View=table["view"].fillna("not given"),
-        Source=table["source"].where(size.isna() | (size >= 20), "other sources").fillna("not given"),
-        PCR=table["RT_PCR_positive"]
-        .map({"Y": "COVID-19 confirmed by PCR", "N": "COVID-19 despite a negative PCR"})
-        .fillna("COVID-19 without a recorded PCR"),
-    )
-
-
-def severity_by_hand(table: pd.DataFrame, dataset: Path) -> pd.Series:
-    """The band of the extent of each covid image, NA for the others."""
-    scores = pd.read_csv(dataset / "annotations" / "covid-severity-scores.csv", comment="#")
-    extent = table["filename"].map(scores.drop_duplicates("filename").set_index("filename")["geographic_mean"])
-    names = ["extent under 3", "extent 3 to under 6", "extent 6 to 8"]
-    bands = pd.cut(extent, [0, 3, 6, 8.001], right=False, labels=names).astype(object)
-    return bands.fillna("not scored").where(table["truth"])
-
-
-def subgroups_by_hand(films: Counted, dataset: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    """Grouping and name -> the images; those without COVID-19 are in every group by PCR, and in none by severity."""
-    table = described_by_hand(films, dataset)
-    groups = {(by, value): here for by in ("Sex", "Age", "View", "Source") for value, here in table.groupby(by)}
-    for value, here in table[table["truth"]].groupby("PCR"):
-        groups["RT-PCR", value] = pd.concat([here, table[~table["truth"]]])
-    if (dataset / "annotations" / "covid-severity-scores.csv").is_file():
-        bands = severity_by_hand(table, dataset)
-        if bands.dropna().ne("not scored").any():
-            groups |= {("Severity", value): here for value, here in table.groupby(bands)}
-    return groups
-
-
-def figures_by_hand(here: pd.DataFrame) -> dict[str, tuple[float, np.ndarray]]:
-    """Figure -> its value and its resamples, for the figures that these images define."""
-    truth, p = here["truth"].to_numpy(), here["p"].to_numpy()
-    right, weights = here["called"].to_numpy() == truth, draws(here["group"])
-    found = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for metric, of in (("sensitivity", truth), ("specificity", ~truth)):
-            if of.any():
-                found[metric] = right[of].mean(), weights[:, of & right].sum(axis=1) / weights[:, of].sum(axis=1)
-    if len(found) == 2:
-        values, resamples = zip(*found.values(), strict=True)
-        found["balanced_accuracy"] = sum(values) / 2, sum(resamples) / 2
-        fold = here["fold"].to_numpy(str)
-        pairs = fold[truth][:, None] == fold[~truth]  # judged by one model
-        if pairs.any():
-            found["roc_auc"] = auc_of(truth, p, np.ones((1, len(p))), pairs)[0], auc_of(truth, p, weights, pairs)
-    return found
-
-
-def test_the_subgroups_are_those_of_a_groupby(name: str, counted: Counted, real_dataset: Path) -> None:
-    if not counted.shipped.get("subgroups"):
-        pytest.skip("this bundle has no subgroups")
-    groups = subgroups_by_hand(counted, real_dataset)
-    told = {group for group, _ in groups}
-    stored = {(row["group"], row["name"]): row for row in counted.shipped["subgroups"] if row["group"] in told}
-    assert set(stored) == set(groups)
-    rows = rows_of(shown(name, "subgroups"), "subgroups-table")
-    for key, here in groups.items():
-        row, text, covid = stored[key], rows[f"{key[0]}: {key[1]}"], here["truth"].sum()
-        counts = (len(here), here["patientid"].nunique(), covid)
-        assert (row["films"], row["patients"], row["covid"]) == counts, key
-        assert row["non_covid"] == len(here) - covid, key
-        assert (int(text["Images"].split(" ")[0]), int(text["Patients"]), int(text["COVID-19"])) == counts, key
-        few = 0 < covid < 20 or 0 < len(here) - covid < 20
-        assert row["few"] == few == text["Images"].endswith(" (few)"), key
-        figures = figures_by_hand(here)
-        for metric in ("sensitivity", "specificity", "balanced_accuracy", "roc_auc"):
-            measured, cell = row[metric], text[(CALLS | AREAS)[metric]]
-            if metric not in figures:
-                assert (measured["value"], cell) == (None, "not defined"), (key, metric)
-                continue
-            value, resamples = figures[metric]
-            assert measured["value"] == pytest.approx(value, abs=1e-12), (key, metric)
-            assert says(cell.split(" ")[0], value), (key, metric)
-            if measured["lower"] is None:
-                assert says(cell, value), (key, metric)
-            else:
-                bounds = cell.split(" ", 1)[1].strip("()")
-                assert says_interval(bounds, measured["lower"], measured["upper"]), (key, metric)
-            if measured["method"] == "patient bootstrap":
-                assert is_bounded(measured, resamples), (key, metric)

@@ -1,18 +1,17 @@
 import numpy as np
-import pandas as pd
 import pytest
 
-from covid_core.evaluation.evaluate import METRICS, evaluate
-from covid_core.evaluation.summary import interval
+from covid_core.evaluation.estimates import METRICS
+from covid_core.evaluation.evaluate import evaluate
 from covid_core.report.tables import (
     area_table,
-    bins_table,
     calibration_table,
     call_table,
     class_table,
     confusion_table,
 )
 from covid_core.report.words import MEANINGS
+from tests.evaluation.made_up import predictions
 
 TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 
@@ -20,15 +19,8 @@ TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE = 16, 4, 3, 7
 @pytest.fixture(scope="module")
 def evaluation() -> dict[str, object]:
     """30 images of 30 patients with the four counts above."""
-    labels = ["non_covid"] * 20 + ["covid"] * 10
     called = [0.1] * TRUE_NEGATIVE + [0.9] * FALSE_POSITIVE + [0.2] * FALSE_NEGATIVE + [0.8] * TRUE_POSITIVE
-    number = np.arange(30)
-    table = pd.DataFrame(
-        {
-            **{"filename": [f"{n}.png" for n in number], "patientid": number.astype(str), "group": number},
-            **{"label": labels, "part": "test", "probability_raw": called, "probability_covid": called},
-        }
-    )
+    table = predictions(np.arange(30) >= 20, called)
     return evaluate(table, model="net", threshold=0.5, n_resamples=200)
 
 
@@ -53,12 +45,6 @@ def test_every_figure_stands_in_one_of_the_tables(evaluation: dict[str, object])
     assert sorted(title for table in tables for title in table["Figure"]) == sorted(
         title for title, _ in MEANINGS.values()
     )
-
-
-def test_the_bins_hold_all_images_and_are_empty_without_any(evaluation: dict[str, object]) -> None:
-    assert sum(map(int, bins_table(evaluation).table["Images"])) == 30
-    none = {"bins": [], "prevalence": None, "binning": "ten bins"}
-    assert bins_table({"reliability": none}).table.empty
 
 
 def test_a_figure_without_a_value_says_why(evaluation: dict[str, object]) -> None:
@@ -88,8 +74,3 @@ def test_the_report_by_class_is_that_of_the_four_counts(evaluation: dict[str, ob
     table = class_table(evaluation).table.set_index("Class")
     assert list(table.loc["COVID-19"]) == ["0.64", "0.70", "0.67", "10"]  # 7/11, 7/10, 14/21
     assert list(table.loc["Not COVID-19"]) == ["0.84", "0.80", "0.82", "20"]  # 16/19, 16/20, 32/39
-
-
-def test_no_interval_is_an_empty_text() -> None:
-    assert interval({"lower": None, "upper": None}) == ""
-    assert interval({"lower": 0.434, "upper": 0.889}) == "0.43 to 0.89"
