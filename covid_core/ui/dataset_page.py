@@ -11,14 +11,13 @@ from covid_core.dataset.prepare import PlanRules
 from covid_core.paths import model_names
 from covid_core.ui.audit_panel import audit_section
 from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split, rule_controls
-from covid_core.ui.dataset import EXPLORED, OpenCollection
+from covid_core.ui.dataset import EXPLORED, OpenCollection, follow_address, opened_image
 from covid_core.ui.dataset_filters import fate_name, filter_bar, filter_options, part_name
 from covid_core.ui.dataset_overview import overview_section
 from covid_core.ui.dataset_table import chosen_order, in_order, table_section
 from covid_core.ui.gallery import gallery_section
-from covid_core.ui.image_detail import film_detail
+from covid_core.ui.image_detail import image_detail
 from covid_core.ui.models import choose_bundle
-from covid_core.ui.open_image import follow_address, opened_image
 
 SECTIONS = ("Overview", "Images", "Table", "Cohort", "Audit")
 Explored = tuple[pd.DataFrame, dict[str, dict[str, int]]]
@@ -61,13 +60,8 @@ def explore(collection: OpenCollection) -> None:
         overview_section(collection, kept)
     image = opened_image()
     if image is not None:
-        film_detail(collection, image, bundle, lambda filename: _fate(explored, filename), _selection(kept))
-
-
-def _selection(kept: pd.DataFrame) -> list[str]:
-    """File names of the images that meet the filters, in the order chosen for gallery and table."""
-    names: list[str] = in_order(kept, chosen_order())["filename"].dropna().drop_duplicates().tolist()
-    return names
+        selection = in_order(kept, chosen_order())["filename"].dropna().drop_duplicates().tolist()
+        image_detail(collection, image, bundle, lambda filename: _fate(explored, filename), selection)
 
 
 def _fate(explored: pd.DataFrame, filename: str) -> str | None:

@@ -4,7 +4,6 @@ Naming a folder and downloading all images are for the owner of the machine (`CO
 otherwise look into its folders. What a visitor uploads or names is kept in the session alone.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -21,17 +20,9 @@ from covid_core.ui.page import plain, problem
 
 _FOLDER, _UPLOADS, _OWN_TABLE = "folder_of_collection", "uploads_taken_away", "table_of_visitor"
 _MOST_TABLE_BYTES = 2**29
-_ABOUT_A_TABLE = "metadata.csv of any version; it stays in this session"
 
-
-@dataclass(frozen=True)
-class _Opened:
-    """A table, and the SHA-256 of the bytes that it was read from."""
-
-    table: pd.DataFrame = field(repr=False)
-    content: str
-
-
+_Opened = tuple[pd.DataFrame, str]
+"""A table, and the SHA-256 of the bytes that it was read from."""
 _Stamp = tuple[str, int, int, int]
 """Path, size, time of change and inode of a file: what changes when the file is changed or replaced."""
 
@@ -51,18 +42,15 @@ def choose_collection() -> OpenCollection | None:
     try:
         own = _own_table(upload)
         if own is not None:
-            opened = own
-            chosen = OpenCollection(opened.table, opened.content, None, own=True)
-            _say_what_is_in_use("the table you uploaded, without its images", installed)
+            chosen = OpenCollection(*own, None, own=True)
+            in_use = "the table you uploaded, without its images"
         elif folder:
             named = _named_folder(folder)
-            opened = _opened_by_visitor(_stamp(named))
-            chosen = OpenCollection(opened.table, opened.content, named, own=True)
-            _say_what_is_in_use(f"the folder {named}", installed)
+            chosen = OpenCollection(*_opened_by_visitor(_stamp(named)), named, own=True)
+            in_use = f"the folder {named}"
         elif installed is not None:
-            opened = _opened_for_all(_stamp(installed))
-            chosen = OpenCollection(opened.table, opened.content, installed, own=False)
-            st.caption("In use: the installed dataset.")
+            chosen = OpenCollection(*_opened_for_all(_stamp(installed)), installed, own=False)
+            in_use = "the installed dataset"
         else:
             return None
     except CovidCoreError as error:
@@ -70,6 +58,9 @@ def choose_collection() -> OpenCollection | None:
         if upload is not None or folder:
             _way_back(installed)
         return None
+    st.caption(f"In use: {plain(in_use)}.")
+    if chosen.own:
+        _way_back(installed)
     return chosen
 
 
@@ -79,10 +70,9 @@ def installed_collection() -> OpenCollection | None:
     if folder is None:
         return None
     try:
-        opened = _opened_for_all(_stamp(folder))
+        return OpenCollection(*_opened_for_all(_stamp(folder)), folder, own=False)
     except CovidCoreError:
         return None
-    return OpenCollection(opened.table, opened.content, folder, own=False)
 
 
 def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
@@ -95,34 +85,35 @@ def _ways(installed: Path | None) -> tuple[UploadedFile | None, str]:
     if installed is None:
         st.markdown("No dataset is installed. Download the public one, or open a table of your own.")
     get, give = st.columns(2, gap="large") if own or installed is None else (None, st.container())
-    asked = None
+    metadata_only = None
     if get is not None:
         with get:
-            asked = fetch_buttons(table=installed is None, archive=own)
-    folder = ""
+            metadata_only = fetch_buttons(table=installed is None, archive=own)
+    folder: str | None = None
     with give:
         key = f"table_{st.session_state.get(_UPLOADS, 0)}"
         upload = st.file_uploader(
-            _ABOUT_A_TABLE, type=["csv", "tsv", "txt"], key=key, on_change=_taken_out, args=(key,)
+            "metadata.csv of any version; it stays in this session",
+            type=["csv", "tsv", "txt"],
+            key=key,
+            on_change=_taken_out,
+            args=(key,),
         )
         if own:
-            folder = (
-                st.text_input(
-                    "Or a folder of this computer that holds metadata.csv and images/",
-                    key=_FOLDER,
-                    max_chars=4096,
-                    persist_state="session",
-                )
-                or ""
-            ).strip()
+            folder = st.text_input(
+                "Or a folder of this computer that holds metadata.csv and images/",
+                key=_FOLDER,
+                max_chars=4096,
+                persist_state="session",
+            )
     if not own:
         st.caption(
             "For all images, the person who runs this app uses `python -m covid_core fetch`, or sets `COVID_DATASET_DIR` to "
             "their folder."
         )
-    if asked is not None:
-        run_fetch(metadata_only=asked)
-    return upload, folder
+    if metadata_only is not None:
+        run_fetch(metadata_only=metadata_only)
+    return upload, (folder or "").strip()
 
 
 def _own_table(upload: UploadedFile | None) -> _Opened | None:
@@ -135,7 +126,7 @@ def _own_table(upload: UploadedFile | None) -> _Opened | None:
         _remove_table()  # one that cannot be read leaves none behind
         with st.spinner("Reading the table"):
             data = upload.getvalue()
-            kept = st.session_state[_OWN_TABLE] = (upload.file_id, _Opened(read_metadata(data), sha256_of_bytes(data)))
+            kept = st.session_state[_OWN_TABLE] = (upload.file_id, (read_metadata(data), sha256_of_bytes(data)))
     return None if kept is None else kept[1]
 
 
@@ -143,11 +134,6 @@ def _remove_table() -> None:
     """Drop the visitor's table, and what was made of it for the page."""
     st.session_state[_OWN_TABLE] = None
     st.session_state.pop(EXPLORED, None)
-
-
-def _say_what_is_in_use(what: str, installed: Path | None) -> None:
-    st.caption(f"In use: {plain(what)}.")
-    _way_back(installed)
 
 
 def _way_back(installed: Path | None) -> None:
@@ -194,27 +180,20 @@ def _stamp(folder: Path) -> _Stamp:
     try:
         found = path.stat()
     except OSError as cause:
-        raise _unreadable(cause) from cause
+        raise DatasetError(f"{METADATA_NAME} cannot be read. Check that it is still there, then reload.") from cause
     return str(path), found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def _unreadable(cause: OSError) -> DatasetError:
-    return DatasetError(
-        f"The table cannot be read: {cause.strerror or cause}. Check that it is still there, then open this page again."
-    )
 
 
 def _read(stamp: _Stamp) -> _Opened:
     path, size, *_ = stamp
     if size > _MOST_TABLE_BYTES:
-        raise DatasetError(
-            f"{METADATA_NAME} has {size / 2**20:.0f} MB. Give a table of {_MOST_TABLE_BYTES / 2**20:.0f} at most."
-        )
+        most = _MOST_TABLE_BYTES / 2**20
+        raise DatasetError(f"{METADATA_NAME} has {size / 2**20:.0f} MB. Give a table of {most:.0f} at most.")
     try:
         data = Path(path).read_bytes()
     except OSError as cause:
-        raise _unreadable(cause) from cause
-    return _Opened(read_metadata(data), sha256_of_bytes(data))
+        raise DatasetError(f"{METADATA_NAME} cannot be read: {cause.strerror or cause}.") from cause
+    return read_metadata(data), sha256_of_bytes(data)
 
 
 # Resources: shared as they are, never copied, never changed.

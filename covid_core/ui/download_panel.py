@@ -10,20 +10,17 @@ import time
 import streamlit as st
 
 from covid_core.dataset.download import DATASET_BYTES, fetch_dataset
+from covid_core.dataset.duplicates import Progress
 from covid_core.errors import CovidCoreError
 from covid_core.paths import IMAGES_NAME, dataset_listing, dataset_url, fetched_dir
-from covid_core.ui.page import plain, problem
+from covid_core.ui.page import plain, problem, set_state
 
 _RESULT, _STOPPED = "download_result", "download_stopped"
 _SECONDS_BEFORE_ESTIMATE = 2.0
 
 
 def fetch_buttons(*, table: bool, archive: bool) -> bool | None:
-    """Show the buttons that start a download.
-
-    Args:
-        table: offer the table alone.
-        archive: offer the table with all images.
+    """Show the buttons that start a download, of the table alone and of all images.
 
     Returns:
         None until one is pressed; then whether it was the one of the table alone.
@@ -42,16 +39,18 @@ def fetch_buttons(*, table: bool, archive: bool) -> bool | None:
 
 
 def run_fetch(*, metadata_only: bool) -> None:
-    """Download, showing the progress; then run the page again with the data.
-
-    Args:
-        metadata_only: the table alone.
-    """
+    """Download all images or the table alone, showing the progress; then run the page again with the data."""
     url = dataset_url()
     place = st.empty()
     with place.container():
-        progress = _Progress()
-        st.button("Stop the download", key="stop_fetch", icon=":material/stop_circle:", on_click=_note_stop)
+        progress = _progress()
+        st.button(
+            "Stop the download",
+            key="stop_fetch",
+            icon=":material/stop_circle:",
+            on_click=set_state,
+            args=(_STOPPED, True),
+        )
         st.caption("Any other click on this page stops it too. Complete files stay.")
     try:
         report = fetch_dataset(
@@ -85,25 +84,21 @@ def time_left(seconds: float) -> str:
     return f"about {minutes} minutes left" if minutes <= 90 else f"about {round(minutes / 60)} hours left"  # noqa: PLR2004
 
 
-class _Progress:
-    """A bar of the page, called with (done, total)."""
+def _progress() -> Progress:
+    """A bar with the time left. It is drawn at every call: a press of the button to stop takes effect there."""
+    bar = st.progress(0.0, text="Waiting for the server")
+    first: tuple[float, int] | None = None
 
-    def __init__(self) -> None:
-        self._bar = st.progress(0.0, text="Waiting for the server")
-        self._first: tuple[float, int] | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        # The bar is called in any case: a press of the button to stop takes effect here.
-        if total == 0:
-            self._bar.progress(0.0, text="Waiting for the server")
-            return
+    def show(done: int, total: int) -> None:
+        nonlocal first
         now = time.monotonic()
-        began, had = self._first = self._first or (now, done)
+        if total == 0:
+            bar.progress(0.0, text="Waiting for the server")
+            return
+        began, had = first = first or (now, done)
         text = f"{done} of {total} files"
         if had < done < total and now - began >= _SECONDS_BEFORE_ESTIMATE:
             text += f", {time_left((total - done) * (now - began) / (done - had))}"
-        self._bar.progress(done / total, text=text)
+        bar.progress(done / total, text=text)
 
-
-def _note_stop() -> None:
-    st.session_state[_STOPPED] = True
+    return show

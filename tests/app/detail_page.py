@@ -6,15 +6,14 @@ from pathlib import Path
 import streamlit as st
 
 from covid_core.dataset.metadata import read_metadata
-from covid_core.ui.dataset import OpenCollection
-from covid_core.ui.image_detail import film_detail
+from covid_core.ui.dataset import OpenCollection, open_image, opened_image
+from covid_core.ui.image_detail import image_detail
 from covid_core.ui.models import open_bundle
-from covid_core.ui.open_image import open_image, opened_image
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What the page opens; the attributes are what `film_detail` and `OpenCollection` take."""
+    """What the page opens; the attributes are what `image_detail` and `OpenCollection` take."""
 
     folder: Path
     image: str
@@ -35,7 +34,7 @@ def page(opening: Opening) -> None:
     asked = opened_image()
     if asked is not None:
         bundle = None if opening.model is None else open_bundle(opening.model)
-        film_detail(collection, asked, bundle, lambda name: f"fate of {name}", opening.selection)
+        image_detail(collection, asked, bundle, lambda name: f"fate of {name}", opening.selection)
 
 
 if __name__ == "__main__":

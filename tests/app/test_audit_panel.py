@@ -40,8 +40,7 @@ def page(folder: str | None, own: bool, view: str | None) -> None:
 
     from covid_core.dataset.metadata import read_metadata  # noqa: PLC0415
     from covid_core.ui.audit_panel import audit_section  # noqa: PLC0415
-    from covid_core.ui.dataset import OpenCollection  # noqa: PLC0415
-    from covid_core.ui.open_image import close_image, opened_image  # noqa: PLC0415
+    from covid_core.ui.dataset import OpenCollection, open_image, opened_image  # noqa: PLC0415
 
     data = Path(st.session_state["metadata"]).read_bytes()
     table = read_metadata(data)
@@ -50,7 +49,7 @@ def page(folder: str | None, own: bool, view: str | None) -> None:
     audit_section(collection, table if view is None else table[table["view"] == view])
     if opened_image() is not None:
         st.text(f"opened: {opened_image()}")
-        st.button("Close", key="close", on_click=close_image)
+        st.button("Close", key="close", on_click=open_image)
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def columns(page: Page) -> int:
 
 
 def asked_for(page: Page, name: str | None) -> None:
-    expect(page.get_by_text(f"ReportOptions for: {name}", exact=True)).to_be_visible()
+    expect(page.get_by_text(f"Opened: {name}", exact=True)).to_be_visible()
 
 
 def close(page: Page) -> None:

@@ -184,7 +184,7 @@ def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("film", "sentence"),
+    ("image", "sentence"),
     [
         ("missing.png", "The file of this image is not available."),
         ("broken.png", "The file of this image cannot be shown."),
