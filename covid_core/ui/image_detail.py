@@ -116,14 +116,8 @@ def _picture(record: ImageRecord, collection: OpenCollection, bundle: Bundle | N
     if record.is_volume:
         reason = "This is a volume of CT slices (NIfTI), which is not shown here."
     elif collection.images is not None:
-        image_of_collection(
-            record.filename,
-            collection.images,
-            None if record.kind == CT else bundle,
-            key="image detail",
-            clearance=_CLEARANCE,
-            own=collection.own,
-        )
+        reader = None if record.kind == CT else bundle
+        image_of_collection(record.filename, collection, reader, key="image detail", clearance=_CLEARANCE)
         return
     elif collection.own:
         reason = "Only the table was given, without its images, so there is no picture."

@@ -16,6 +16,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import heat_sentences
+from covid_core.ui.dataset import OpenCollection
 from covid_core.ui.models import BY_CONTENT, predictor_of
 from covid_core.ui.page import plain
 from covid_core.ui.viewer import HEAT_MAP, lung_layer, model_layer, radiograph_viewer
@@ -28,12 +29,11 @@ Served = Prediction | str
 
 def image_of_collection(
     filename: str,
-    images: Path,
+    collection: OpenCollection,
     bundle: Bundle | None,
     *,
     key: str,
     clearance: int,
-    own: bool = False,
     first: str = _NOTHING,
 ) -> None:
     """Show an image with the overlay that the reader chooses, or the reason why it cannot be shown.
@@ -42,13 +42,13 @@ def image_of_collection(
 
     Args:
         filename: of the image, any text of a table.
-        images: the collection's folder of images; the lung masks are looked for in `annotations` beside it.
+        collection: that it is of, with images.
         bundle: the model whose heat map is offered; None where there is none, or the image is none that it could read.
         key: of the viewer, and of the choice of the overlay.
         clearance: as of `radiograph_viewer`.
-        own: whether nothing of the image may be kept for other visitors.
         first: the overlay until the reader chooses; none where the image does not have it.
     """
+    images = collection.images or Path()
     opened = _opened(filename, images)
     if isinstance(opened, str):
         st.info(plain(opened), icon=":material/image_not_supported:")
@@ -70,7 +70,7 @@ def image_of_collection(
     if over == _LUNGS and mask is not None:
         layer, alt = lung_layer(mask.inside, (opened.shape[0], opened.shape[1])), f"{alt}, with the lungs marked"
     elif over == HEAT_MAP and bundle is not None:
-        served = served_prediction(images / filename, bundle, own=own)
+        served = served_prediction(images / filename, bundle, own=collection.own)
         if isinstance(served, Prediction):
             layer = model_layer(served.heat, bundle.preparation.crop_box(opened.shape[1], opened.shape[0]))
             alt, heat_caption = f"{alt}, with the model's heat map over it", heat_sentences(served, bundle)

@@ -129,21 +129,20 @@ def choose_image(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], im
     if st.session_state.get(CHOSEN) not in positions:
         st.session_state[CHOSEN] = ids[0]
 
+    def show(position: int) -> None:
+        st.session_state[CHOSEN] = ids[position % len(ids)]
+        unmark()
+
     def unmark() -> None:
         """Give the table a new key: a row that stays marked while another image is shown would mislead."""
         st.session_state[TABLE] = st.session_state.get(TABLE, 0) + 1
-
-    rows_key = f"{_RESULT_ROWS} {st.session_state.get(TABLE, 0)}"
 
     def choose_row() -> None:
         selected = st.session_state[rows_key]["selection"]["rows"]
         if selected:
             st.session_state[CHOSEN] = ids[selected[0]]
 
-    def step(by: int) -> None:
-        unmark()
-        st.session_state[CHOSEN] = ids[(positions[st.session_state[CHOSEN]] + by) % len(ids)]
-
+    rows_key, shown = f"{_RESULT_ROWS} {st.session_state.get(TABLE, 0)}", positions[st.session_state[CHOSEN]]
     _show_table(place, rows, key=rows_key, on_select=choose_row, selection_mode="single-row")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
@@ -153,8 +152,8 @@ def choose_image(place: DeltaGenerator, rows: Sequence[Mapping[str, object]], im
             key=CHOSEN,
             on_change=unmark,
         )
-        st.button("Previous", icon=":material/chevron_left:", shortcut="P", on_click=step, args=(-1,))
-        st.button("Next", icon=":material/chevron_right:", shortcut="N", on_click=step, args=(1,))
+        st.button("Previous", icon=":material/chevron_left:", shortcut="P", on_click=show, args=(shown - 1,))
+        st.button("Next", icon=":material/chevron_right:", shortcut="N", on_click=show, args=(shown + 1,))
     return positions[st.session_state[CHOSEN]]
 
 

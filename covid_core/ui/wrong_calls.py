@@ -19,7 +19,7 @@ from covid_core.inference.bundle import Bundle
 from covid_core.labels import CLASS_TITLES
 from covid_core.report.record import Record
 from covid_core.report.robustness import error_table, public_address
-from covid_core.ui.dataset import picture_store, small_pictures
+from covid_core.ui.dataset import OpenCollection, picture_store, small_pictures
 from covid_core.ui.dataset_source import installed_collection
 from covid_core.ui.image_viewer import image_of_collection
 from covid_core.ui.page import plain, set_state
@@ -43,11 +43,11 @@ def gallery_of_errors(record: Record, bundle: Bundle) -> None:
         st.info("No error meets these filters.", icon=":material/filter_alt_off:")
         return
     collection = installed_collection()
-    images = None if collection is None else collection.images
-    if images is None:
+    if collection is None or collection.images is None:
+        collection = None
         _table(shown)
     else:
-        _pictures(shown, images)
+        _pictures(shown, collection.images)
     names = wrong["filename"].tolist()
     case = st.selectbox(
         "Open an image by its file name",
@@ -58,7 +58,7 @@ def gallery_of_errors(record: Record, bundle: Bundle) -> None:
         bind="query-params",
     )
     if case is not None:
-        _case(wrong.iloc[names.index(case)].to_dict(), images, record, bundle)
+        _case(wrong.iloc[names.index(case)].to_dict(), collection, record, bundle)
 
 
 def _filtered(wrong: pd.DataFrame) -> pd.DataFrame:
@@ -112,18 +112,18 @@ def _pictures(shown: pd.DataFrame, images: Path) -> None:
 
 
 @st.dialog("Wrong call", width="large", on_dismiss=partial(set_state, _CASE, None))
-def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: Bundle) -> None:
+def _case(row: Mapping[Any, Any], collection: OpenCollection | None, record: Record, bundle: Bundle) -> None:
     filename, kind = str(row["filename"]), str(row["kind"])
     st.markdown(
         f"**{plain(kind[:1].upper() + kind[1:])}**: by the reference standard {CLASS_TITLES[row['label']]}, "
         f"P(COVID-19) {row['probability_covid']:.2f}; called COVID-19 from {record.evaluation['threshold']:.2f}."
     )
     st.text(f"{filename}\n{describe(row)}")
-    if images is None:
+    if collection is None:
         st.info("The dataset is not installed, so its images are not shown.", icon=":material/info:")
     else:
-        image_of_collection(filename, images, bundle, key="case image", clearance=_CLEARANCE, first=HEAT_MAP)
-    if images is not None and record.evaluation["part"] == OUT_OF_FOLD:
+        image_of_collection(filename, collection, bundle, key="case image", clearance=_CLEARANCE, first=HEAT_MAP)
+    if collection is not None and record.evaluation["part"] == OUT_OF_FOLD:
         st.caption(
             "The probability is from a model of the cross-validation that was not trained on this patient. The heat map is "
             "from the served model, which was also trained on this image, so it may highlight other places."

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from covid_core.dataset import download
-from covid_core.ui.download_panel import time_left
+from covid_core.ui.dataset_source import time_left
 from tests.app.conftest import METADATA, texts
 
 SHORT = "\n".join(METADATA.splitlines()[:3]) + "\n"

@@ -3,7 +3,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,8 @@ from covid_core.dataset import image_cache
 from covid_core.dataset.filters import with_choices
 from covid_core.dataset.metadata import read_metadata
 from covid_core.figures.theme import CLASS_COLOURS
-from covid_core.paths import PROJECT
-from covid_core.ui.dataset import picture_store
 from covid_core.ui.dataset_table import MOST_ROWS, ORDERS, csv_of_rows, in_order, table_of
-from tests.app.conftest import image_png, png, texts
+from tests.app.conftest import OpenPage, image_png, png, texts
 
 HEADER = "patientid,offset,age,finding,view,modality,date,filename,url,clinical_notes\n"
 FOUR = f"""\
@@ -29,22 +26,17 @@ FOUR = f"""\
 9,5,30,No Finding,PA,X-ray,,c10.png,javascript:alert(1),second
 9,1,30,todo,,X-ray,"January 22, 2020",c9.png,https://one.example/2,
 """
-Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """A dataset of the four rows; b.png is an image, A.png is none, the others have no file."""
     folder = tmp_path / "dataset"
     (folder / "images").mkdir(parents=True)
     (folder / "metadata.csv").write_text(FOUR, encoding="utf-8")
     (folder / "images" / "b.png").write_bytes(image_png())
     (folder / "images" / "A.png").write_bytes(b"no picture")
-    monkeypatch.setenv("COVID_DATASET_DIR", str(folder))
-    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
-    picture_store.clear()
-    yield folder
-    picture_store.clear()
+    return folder
 
 
 @pytest.fixture
@@ -63,15 +55,8 @@ def many(folder: Path) -> Path:
 
 
 @pytest.fixture
-def open_section(folder: Path) -> Open:
-    def open_it(**query: str) -> AppTest:
-        assert folder.is_dir()
-        app = AppTest.from_file(str(PROJECT / "tests" / "browser" / "gallery_page.py"), default_timeout=60)
-        for name, value in query.items():
-            app.query_params[name] = value
-        return app.run()
-
-    return open_it
+def open_section(open_dataset: OpenPage, folder: Path, no_models: None) -> OpenPage:  # noqa: ARG001
+    return lambda section="Images", **query: open_dataset(folder, section=section, **query)
 
 
 def tiles(app: AppTest) -> list[dict[str, Any]]:
@@ -103,7 +88,7 @@ IN_ORDER = {
 """The four rows, put in order by hand."""
 
 
-def test_the_order_in_the_address_is_that_of_the_gallery_and_the_table(open_section: Open) -> None:
+def test_the_order_in_the_address_is_that_of_the_gallery_and_the_table(open_section: OpenPage) -> None:
     assert set(IN_ORDER) == set(ORDERS)
     gallery, table = open_section(sort="Age"), open_section(sort="Age", section="Table")
     for order, expected in IN_ORDER.items():
@@ -117,7 +102,7 @@ def test_rows_that_are_alike_stay_as_they_were() -> None:
     assert list(in_order(table, "Age")["place"]) == [*range(0, 1000, 2), *range(1, 1000, 2)]
 
 
-def test_a_tile_has_a_thumbnail_or_a_reason_its_class_its_view_and_its_day(open_section: Open) -> None:
+def test_a_tile_has_a_thumbnail_or_a_reason_its_class_its_view_and_its_day(open_section: OpenPage) -> None:
     shown = {tile["file"]: tile for tile in tiles(open_section())}
     with Image.open(io.BytesIO(image_png())) as image:
         small = image.convert("L").resize((256, 256), Image.Resampling.BOX)
@@ -142,7 +127,7 @@ def test_a_tile_has_a_thumbnail_or_a_reason_its_class_its_view_and_its_day(open_
     ],
 )
 def test_a_name_that_leaves_the_folder_or_is_blank_is_a_tile_without_a_picture(
-    folder: Path, open_section: Open, name: str, reason: str
+    folder: Path, open_section: OpenPage, name: str, reason: str
 ) -> None:
     (folder / "secret.png").write_bytes(image_png())
     (folder / "metadata.csv").write_text(
@@ -155,7 +140,7 @@ def test_a_name_that_leaves_the_folder_or_is_blank_is_a_tile_without_a_picture(
 
 
 def test_sixty_images_are_on_a_page_and_a_filter_or_an_order_begins_at_the_first(
-    many: Path, open_section: Open
+    many: Path, open_section: OpenPage
 ) -> None:
     assert many.is_dir()
     app = open_section(page="2")
@@ -173,7 +158,7 @@ def test_sixty_images_are_on_a_page_and_a_filter_or_an_order_begins_at_the_first
 
 
 def test_all_thumbnails_are_made_at_once_and_none_is_made_again(
-    many: Path, open_section: Open, monkeypatch: pytest.MonkeyPatch
+    many: Path, open_section: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert many.is_dir()
     app = open_section()
@@ -193,7 +178,7 @@ def test_all_thumbnails_are_made_at_once_and_none_is_made_again(
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_without_any_images_there_is_the_table_instead(folder: Path, open_section: Open, *, emptied: bool) -> None:
+def test_without_any_images_there_is_the_table_instead(folder: Path, open_section: OpenPage, *, emptied: bool) -> None:
     for file in (folder / "images").iterdir():
         file.unlink()
     if not emptied:
@@ -204,7 +189,7 @@ def test_without_any_images_there_is_the_table_instead(folder: Path, open_sectio
     assert not app.get("bidi_component")
 
 
-def test_more_columns_are_shown_and_of_a_large_table_the_first_rows(folder: Path, open_section: Open) -> None:
+def test_more_columns_are_shown_and_of_a_large_table_the_first_rows(folder: Path, open_section: OpenPage) -> None:
     app = open_section(section="Table")
     assert "date" in app.dataframe[0].value
     assert "survival" not in app.dataframe[0].value
