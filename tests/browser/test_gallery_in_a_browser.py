@@ -62,8 +62,8 @@ def page(page: Page, address: str) -> Iterator[Page]:
         yield page
 
 
-def show_gallery(page: Page, address: str, query: str = "") -> None:
-    page.goto(f"{address}/?section=Images{query}")
+def show_gallery(page: Page, address: str) -> None:
+    page.goto(f"{address}/?section=Images")
     page.wait_for_function(PAINTED)
     wait_until_idle(page)
 
@@ -175,15 +175,6 @@ def test_the_next_page_begins_at_its_top(page: Page, address: str) -> None:
     expect(tiles(page).first).to_have_attribute("title", NAMES[60])
     expect(tiles(page).first).to_be_in_viewport()
     assert "page=2" in page.url
-
-
-def test_other_images_begin_at_their_first_page_and_the_address_says_so(page: Page, address: str) -> None:
-    show_gallery(page, address, "&page=3")
-    expect(tiles(page).first).to_have_attribute("title", NAMES[120])
-    page.get_by_role("combobox", name="View").first.click()
-    page.get_by_role("option", name="PA").click()
-    expect(tiles(page).first).to_have_attribute("title", NAMES[0])
-    page.wait_for_function("() => !location.search.includes('page=3')")
 
 
 @pytest.mark.parametrize(("width", "fewest", "most"), [(400, 3, 3), (1280, 8, 10), (1920, 8, 10)])
