@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -60,11 +61,6 @@ def press(app: AppTest, key: str) -> AppTest:
     return app.button(key=key).click().run()
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder behind `COVID_DATASET_URL`: the table, one image, and the list of both that GitHub would give."""
@@ -79,9 +75,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         tree.append({"path": name, "type": "blob", "size": len(content), "sha": sha})
     (folder / "listing.json").write_text(json.dumps({"tree": tree, "truncated": False}))
 
-    def handler(*arguments: object) -> Quiet:
-        return Quiet(*arguments, directory=str(folder))  # type: ignore[arg-type]
-
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
