@@ -2,28 +2,29 @@
 
 import streamlit as st
 
-from covid_core import ui
 from covid_core.evaluation.summary import verdict
+from covid_core.ui.models import choose_bundle, evaluation_of, key_figures
+from covid_core.ui.page import PAGES, link, page, plain
 
-ui.page(
+page(
     "COVID-19 on chest X-rays",
     "Reads a frontal chest X-ray and gives the probability of COVID-19, the places in the image that speak for it, and how far "
     "the answer can be trusted. A second reader for research and teaching.",
 )
 
-bundle = ui.choose_bundle()
+bundle = choose_bundle()
 if bundle is not None:
-    st.subheader(f"The model in use: {ui.plain(bundle.name)}", anchor=False)
-    evaluation = ui.evaluation_of(bundle)
+    st.subheader(f"The model in use: {plain(bundle.name)}", anchor=False)
+    evaluation = evaluation_of(bundle)
     if evaluation is not None:
-        ui.key_figures(evaluation)
-        st.markdown(ui.plain(verdict(evaluation)))
+        key_figures(evaluation)
+        st.markdown(plain(verdict(evaluation)))
 
 st.subheader("Where to go", anchor=False)
 with st.grid(3, min_column_width=200, border=True) as grid:
-    for path, label, icon, purpose in ui.PAGES[1:]:
+    for path, label, icon, purpose in PAGES[1:]:
         with grid.cell():
-            ui.link(path, f"**{label}**", icon)
+            link(path, f"**{label}**", icon)
             st.caption(purpose)
 
 st.subheader("How to read a result", anchor=False)

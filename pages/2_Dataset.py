@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from covid_core import ui
+from covid_core.ui.dataset_page import explore
+from covid_core.ui.dataset_source import choose_collection
+from covid_core.ui.page import page
 
-ui.page(
+page(
     "Dataset",
     "The COVID-19 Image Data Collection (Cohen et al., 2020): what is in it, which images a model uses, and what to doubt.",
 )
-collection = ui.choose_collection()
+collection = choose_collection()
 if collection is None:
     st.stop()
-ui.explore(collection)
+explore(collection)

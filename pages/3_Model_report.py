@@ -2,15 +2,17 @@
 
 import streamlit as st
 
-from covid_core import ui
+from covid_core.ui.models import choose_bundle
+from covid_core.ui.page import page
+from covid_core.ui.report_page import choose_chapter, record_of, report_chapter, report_head
 
-ui.page("Model report", "How often the model is right and wrong on images it never saw, and how it was made.")
-bundle = ui.choose_bundle()
+page("Model report", "How often the model is right and wrong on images it never saw, and how it was made.")
+bundle = choose_bundle()
 if bundle is None:
     st.stop()
-record = ui.record_of(bundle)
+record = record_of(bundle)
 if record is None:
     st.stop()
 
-ui.report_head(record)
-ui.report_chapter(ui.choose_chapter(), record, bundle)
+report_head(record)
+report_chapter(choose_chapter(), record, bundle)

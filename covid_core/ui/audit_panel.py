@@ -3,7 +3,6 @@
 The audit of an installed collection is kept for all visitors, that of a visitor's own for this session.
 """
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from math import ceil
@@ -17,15 +16,22 @@ from streamlit.delta_generator import DeltaGenerator
 from covid_core.audit.finding import SEVERITIES, Audit, Finding, Severity
 from covid_core.audit.render import audit_json, audit_rows
 from covid_core.audit.run import audit_dataset
-from covid_core.dataset.duplicates import Progress
 from covid_core.errors import CovidCoreError
 from covid_core.figures.groups import AreaRow, areas
 from covid_core.figures.marks import with_interval
-from covid_core.report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.text import counted
-from covid_core.ui.dataset import OpenCollection, pictures_of
-from covid_core.ui.open_image import open_ticked
-from covid_core.ui.page import chart, offer, plain, problem, static_table, table_height
+from covid_core.ui.dataset import OpenCollection, open_ticked, pictures_of, store_of
+from covid_core.ui.page import (
+    chart,
+    csv_bytes,
+    offer,
+    plain,
+    problem,
+    progress_bar,
+    set_state,
+    static_table,
+    table_height,
+)
 
 _ALL: Literal["all"] = "all"
 _CHOICES: tuple[Severity | Literal["all"], ...] = (_ALL, *SEVERITIES)
@@ -33,43 +39,25 @@ _ICONS = {"error": ":material/error:", "warning": ":material/warning:", "notice"
 _RUNNING = "audit_running"
 _MOST_ROWS = 1000  # of a finding on the page; the CSV has them all
 _ROWS_SEEN = 8
-_SECONDS_BETWEEN_STEPS = 0.1
 _FILES_A_MINUTE, _PAIRS_A_MINUTE = 6_000, 3_000_000  # read for the first time and compared, on two cores
-
-_Audits = dict[str, Audit]
-"""The audits of one table, by the state of its folder."""
 
 
 def audit_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
     """Offer the audit of a collection, run it on demand, and show its findings. A table without images is audited at once.
 
-    Args:
-        collection: to audit.
-        kept: its rows that meet the filters, on the index of its table.
+    `kept` are the rows that meet the filters, on the index of its table.
     """
-    state = _folder_state(collection.images)
-    audits = (_own_audit if collection.own else _shared_audit)(collection.content)
+    state, store = _folder_state(collection.images), store_of(collection)
     # Two places: in the place of the offer, its button would stay below the progress while the audit runs.
     offer_place, place = st.empty(), st.empty()
-    audit = audits.get(state)
-    if audit is None and (collection.images is None or _asked(offer_place, collection)):
+    audit: Audit | None = store.get("audit", {}).get(state)
+    if audit is None and (collection.images is None or _is_started(offer_place, collection)):
         audit = _audited(place, collection)
         if audit is not None:
-            audits.clear()
-            audits[state] = audit
+            store["audit"] = {state: audit}
     if audit is not None:
         place.empty()
         _report(audit, kept, collection)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _shared_audit(content: str) -> _Audits:  # noqa: ARG001  (the key)
-    return {}
-
-
-@st.cache_resource(max_entries=1, show_spinner=False, scope="session")
-def _own_audit(content: str) -> _Audits:  # noqa: ARG001  (the key)
-    return {}
 
 
 def _folder_state(images: Path | None) -> str:
@@ -81,7 +69,7 @@ def _folder_state(images: Path | None) -> str:
     return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])
 
 
-def _asked(place: DeltaGenerator, collection: OpenCollection) -> bool:
+def _is_started(place: DeltaGenerator, collection: OpenCollection) -> bool:
     """Whether the audit is to run now; shows the button that starts it where it is not."""
     if st.session_state.get(_RUNNING) == collection.content:
         return True
@@ -97,22 +85,14 @@ def _asked(place: DeltaGenerator, collection: OpenCollection) -> bool:
             type="primary",
             icon=":material/fact_check:",
             key="audit",
-            on_click=_start,
-            args=(collection.content,),
+            on_click=set_state,
+            args=(_RUNNING, collection.content),
         )
         st.caption(
             f"Reads {counted(files, 'file')} once, in about {counted(minutes, 'minute')}; the next audit is quicker. Nothing "
             "is changed."
         )
     return False
-
-
-def _start(content: str) -> None:
-    st.session_state[_RUNNING] = content
-
-
-def _stop() -> None:
-    st.session_state.pop(_RUNNING, None)
 
 
 def _audited(place: DeltaGenerator, collection: OpenCollection) -> Audit | None:
@@ -123,39 +103,27 @@ def _audited(place: DeltaGenerator, collection: OpenCollection) -> Audit | None:
     with place.container():
         bar = st.progress(0.0, "Reading the table")
         if collection.images is not None:
-            st.button("Stop", icon=":material/stop_circle:", key="stop_audit", on_click=_stop)
+            st.button(
+                "Stop", icon=":material/stop_circle:", key="stop_audit", on_click=set_state, args=(_RUNNING, None)
+            )
     try:
         audit = audit_dataset(
             collection.folder,
             table_only=collection.images is None,
             table=collection.table,
             fingerprints=pictures_of(collection).fingerprints,
-            progress=_shown(bar, "Reading files"),
-            comparing=_shown(bar, "Comparing images"),
+            progress=progress_bar(bar, "Reading files"),
+            comparing=progress_bar(bar, "Comparing images"),
         )
     except Exception as error:
-        _stop()  # else the next run would start it again, and fail in the same way
+        set_state(_RUNNING, None)  # else the next run would start it again, and fail in the same way
         if not isinstance(error, CovidCoreError):
             raise
         place.empty()
         problem(error)
         return None
-    _stop()
+    set_state(_RUNNING, None)
     return audit
-
-
-def _shown(bar: DeltaGenerator, words: str) -> Progress:
-    """Shows how far a step is, no more often than anyone could read."""
-    shown_at = 0.0
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown_at
-        now = time.monotonic()
-        if done == total or now - shown_at >= _SECONDS_BETWEEN_STEPS:
-            shown_at = now
-            bar.progress(done / total, f"{words}: {done} of {total}")
-
-    return show
 
 
 def _report(audit: Audit, kept: pd.DataFrame, collection: OpenCollection) -> None:
@@ -216,8 +184,7 @@ def _sentence(finding: Finding) -> str:
 def _rows(finding: Finding, rows: pd.DataFrame) -> None:
     """The rows of a finding; selecting one opens its image."""
     shown = rows.head(_MOST_ROWS)
-    key = f"audit rows {finding.check}"
-    column = st.column_config.TextColumn
+    key, column = f"audit rows {finding.check}", st.column_config.TextColumn
     st.dataframe(
         shown,
         hide_index=True,
@@ -282,7 +249,7 @@ def _downloads(audit: Audit, fail_on: Severity, collection: OpenCollection) -> N
     """The downloads, and the command that does the same."""
     st.subheader("Download", anchor=False)
     with st.container(horizontal=True):
-        offer("All rows as CSV", lambda: _csv(audit), "audit.csv", "text/csv")
+        offer("All rows as CSV", lambda: csv_bytes(audit_rows(audit)), "audit.csv", "text/csv")
         offer("Everything as JSON", lambda: audit_json(audit).encode("ascii"), "audit.json", "application/json")
     folder = " --collection FOLDER" if collection.own else ""
     table_only = " --table-only" if collection.images is None else ""
@@ -296,7 +263,3 @@ def _downloads(audit: Audit, fail_on: Severity, collection: OpenCollection) -> N
             ". Without `--table-only` the images in `images/` are checked too." if table_only else " and `images/`."
         )
         st.caption(f"FOLDER holds `metadata.csv`{images}")
-
-
-def _csv(audit: Audit) -> bytes:
-    return csv_of(audit_rows(audit)).encode(CSV_ENCODING, errors="backslashreplace")

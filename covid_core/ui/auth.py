@@ -36,7 +36,7 @@ def require_sign_in() -> None:
     if not isinstance(secret, str) or len(secret) < LEAST_SECRET:
         _refuse(f"The sign-in is not set up: `cookie_secret` needs {LEAST_SECRET} random characters or more.")
     if st.user.get("is_logged_in") is not True:
-        _ask(auth)
+        _offer_sign_in(auth)
         st.stop()
     claims = [st.user.get(claim) for claim in _NAMES]
     with st.sidebar, st.container(gap="xxsmall"):
@@ -59,7 +59,7 @@ def _title() -> None:
     st.caption(f":material/science: **{RESEARCH_ONLY}**")
 
 
-def _ask(auth: Mapping[str, Any]) -> None:
+def _offer_sign_in(auth: Mapping[str, Any]) -> None:
     """A button for each provider: the one in `[auth]` itself, and those in sections `[auth.name]`."""
     _title()
     st.markdown("This app is open to people who have signed in.")

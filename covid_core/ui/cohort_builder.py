@@ -34,9 +34,8 @@ from covid_core.figures.dataset import flow
 from covid_core.files import read_json
 from covid_core.labels import CLASS_TITLES, CLASSES
 from covid_core.paths import METADATA_NAME, PROJECT
-from covid_core.report.csv_tables import CSV_ENCODING, csv_of
-from covid_core.ui.dataset import OpenCollection, flow_table, pictures_of
-from covid_core.ui.page import chart, offer, problem, static_table
+from covid_core.ui.dataset import OpenCollection, flow_table, pictures_of, store_of
+from covid_core.ui.page import chart, csv_bytes, offer, problem, progress_bar, set_state, static_table
 
 _READING = "cohort_being_read"
 _PLACEHOLDER = "FOLDER"
@@ -50,19 +49,16 @@ _WHOLE = 100
 
 @dataclass
 class _CohortCache:
-    """What was worked out of one collection, by the rules; several sessions share it, under its lock.
-
-    Attributes:
-        cohorts: from the table and the presence of files alone.
-        images: those that some rules may use, once they were read.
-        readable: the cohorts with their last step, once the images were read.
-        plans: the latest splits, or why there is none.
-    """
+    """What was worked out of one collection, by the rules; several sessions share it, under its lock."""
 
     cohorts: dict[CohortRules, Cohort] = field(default_factory=dict)
-    films: Fingerprints | None = None
+    """From the table and the presence of files alone."""
+    fingerprints: Fingerprints | None = None
+    """Of the images that some rules may use, once they were read."""
     readable: dict[CohortRules, Cohort] = field(default_factory=dict)
+    """The cohorts with their last step, once the images were read."""
     plans: dict[PlanRules, SplitPlan | DatasetError] = field(default_factory=dict)
+    """The latest splits, or why there is none."""
     lock: RLock = field(default_factory=RLock)
 
 
@@ -169,18 +165,16 @@ def cohort_section(collection: OpenCollection, rules: PlanRules) -> None:
                 "with `python -m covid_core fetch`, or prepare your own by the command below.",
                 icon=":material/info:",
             )
-    elif cache.films is None:
+    elif cache.fingerprints is None:
         # Last, so that all else can be used while the images are read.
         with to_read.container():
             _offer_to_read(collection, collection.images, cache)
 
 
 def exclusions_now(collection: OpenCollection, rules: PlanRules) -> pd.DataFrame:
-    """Which images the rules leave out, and why.
+    """Which images the rules leave out, and why: `Cohort.exclusions`, with the unreadable ones once the images were read.
 
-    Returns:
-        As `Cohort.exclusions`; with the unreadable ones once the images were read. The same object as long as rules and
-        collection are the same; not to be changed.
+    The same object as long as rules and collection are the same; not to be changed.
     """
     return _cohort(collection, _cache(collection), rules.cohort).exclusions
 
@@ -254,16 +248,10 @@ def _command(collection: OpenCollection, rules: PlanRules) -> None:
 def _downloads(cohort: Cohort, plan: SplitPlan | None) -> None:
     with st.container(horizontal=True):
         if plan is not None:
-            offer("Split (split.csv)", split_csv(plan.split), RECORD_NAME, "text/csv", key="cohort_split")
+            offer("Split (split.csv)", split_csv(plan.split), RECORD_NAME, "text/csv")
         if len(cohort.exclusions):
-            table = cohort.exclusions.fillna("")
-            offer(
-                "Images left out, with reasons (CSV)",
-                lambda: csv_of(table).encode(CSV_ENCODING, errors="backslashreplace"),
-                "left_out.csv",
-                "text/csv",
-                key="cohort_left_out",
-            )
+            made = partial(csv_bytes, cohort.exclusions.fillna(""))
+            offer("Images left out, with reasons (CSV)", made, "left_out.csv", "text/csv")
 
 
 def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache) -> None:
@@ -272,8 +260,7 @@ def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache
     names = _cohort(collection, cache, WIDEST_RULES).table["filename"].tolist()
     if not names:
         return
-    key = _key(collection)
-    if st.session_state.get(_READING) != key:
+    if st.session_state.get(_READING) != collection.content:
         st.caption(
             "Two steps need the images: leaving out those that cannot be read, and keeping copies of one image in one part. "
             "They are read once; then every rule shows its split at once. If you stop, what was read is kept."
@@ -283,27 +270,24 @@ def _offer_to_read(collection: OpenCollection, images: Path, cache: _CohortCache
             type="primary",
             icon=":material/play_arrow:",
             key="cohort_read",
-            on_click=_note_reading,
-            args=(key,),
+            on_click=set_state,
+            args=(_READING, collection.content),
         )
         return
     bar = st.progress(0.0, f"0 of {len(names)} images")
-    st.button("Stop reading", icon=":material/stop:", key="cohort_stop", on_click=_note_reading, args=(None,))
+    st.button("Stop reading", icon=":material/stop:", key="cohort_stop", on_click=set_state, args=(_READING, None))
 
-    def follow(what: str, done: int, total: int) -> None:
-        bar.progress(done / total, f"{done} of {total} images {what}")
-
-    films = read_images(
-        images, names, partial(follow, "read"), pictures_of(collection).fingerprints, partial(follow, "compared")
+    fingerprints = read_images(
+        images,
+        names,
+        progress_bar(bar, "Reading images"),
+        pictures_of(collection).fingerprints,
+        progress_bar(bar, "Comparing images"),
     )
     with cache.lock:
-        cache.films = films
-    _note_reading(None)
+        cache.fingerprints = fingerprints
+    set_state(_READING, None)
     st.rerun()
-
-
-def _note_reading(key: tuple[str, str, int] | None) -> None:
-    st.session_state[_READING] = key
 
 
 def _cohort(collection: OpenCollection, cache: _CohortCache, rules: CohortRules) -> Cohort:
@@ -311,52 +295,35 @@ def _cohort(collection: OpenCollection, cache: _CohortCache, rules: CohortRules)
     with cache.lock:
         if rules not in cache.cohorts:
             cache.cohorts[rules] = select_cohort(collection.table[list(_COLUMNS)], collection.images, rules)
-        if cache.films is not None and rules not in cache.readable:
+        if cache.fingerprints is not None and rules not in cache.readable:
             try:
-                cache.readable[rules] = readable_cohort(cache.cohorts[rules], cache.films)
+                cache.readable[rules] = readable_cohort(cache.cohorts[rules], cache.fingerprints)
             except DatasetError:
                 # Files came after the others were read: all are read again, most of them from the store.
-                cache.films = None
-        return cache.cohorts[rules] if cache.films is None else cache.readable[rules]
+                cache.fingerprints = None
+        return cache.cohorts[rules] if cache.fingerprints is None else cache.readable[rules]
 
 
 def _plan(collection: OpenCollection, cache: _CohortCache, rules: PlanRules) -> SplitPlan | DatasetError | None:
     """The split, or why there is none; None as long as the images were not read."""
     with cache.lock:
         _cohort(collection, cache, rules.cohort)
-        if cache.films is None:
+        if cache.fingerprints is None:
             return None
         if rules not in cache.plans:
             if len(cache.plans) >= _MOST_PLANS:
-                del cache.plans[next(iter(cache.plans))]
+                cache.plans.clear()
             try:
-                plan = plan_split(cache.cohorts[rules.cohort], cache.films, rules.fractions, rules.seed)
+                cohort = cache.cohorts[rules.cohort]
+                cache.plans[rules] = plan_split(cohort, cache.fingerprints, rules.fractions, rules.seed)
             except DatasetError as error:
                 cache.plans[rules] = DatasetError(str(error))  # without the frames that the one raised holds on to
-            else:
-                cache.plans[rules] = plan
         return cache.plans[rules]
 
 
 def _cache(collection: OpenCollection) -> _CohortCache:
-    key = _key(collection)
-    return _session_cache(*key) if collection.own else _shared_cache(*key)
-
-
-def _key(collection: OpenCollection) -> tuple[str, str, int]:
-    """Tells one state of a collection from another: its table, its folder, and when a file last came or went there."""
-    images = collection.images
-    return collection.content, str(collection.folder or ""), 0 if images is None else images.stat().st_mtime_ns
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _shared_cache(content: str, folder: str, changed_ns: int) -> _CohortCache:  # noqa: ARG001  (the key)
-    return _CohortCache()
-
-
-@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
-def _session_cache(content: str, folder: str, changed_ns: int) -> _CohortCache:  # noqa: ARG001  (the key)
-    return _CohortCache()
+    cache: _CohortCache = store_of(collection).setdefault("cohort", _CohortCache())
+    return cache
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -60,7 +60,7 @@ def filter_bar(explored: pd.DataFrame, options: dict[str, dict[str, int]]) -> pd
 
     Args:
         explored: as `with_choices` gives it.
-        options: as `filter_options` gives it for the same table.
+        options: of the same table, see `filter_options`.
 
     Returns:
         The rows that meet every filter, on the index of `explored`.

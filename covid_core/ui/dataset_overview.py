@@ -14,9 +14,7 @@ from covid_core.figures.dataset import stacked_counts
 from covid_core.figures.explorer import answers, columns, country_map, finding_treemap, missing_map, pyramid
 from covid_core.labels import CLASS_TITLES
 from covid_core.ui.dataset import OpenCollection
-from covid_core.ui.page import chart, static_table
-
-_PAIRED_FROM = 380  # pixels: two charts stand side by side where each has as many
+from covid_core.ui.page import PAIRED_FROM, chart, static_table
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class _Chart:
 
     title: str
     name: str  # of the saved picture
-    alt: str  # what it shows, in words
+    alt: str
     remark: str  # below it
     count: Callable[[pd.DataFrame, pd.DataFrame], Any]
     draw: Callable[[Any], go.Figure]
@@ -124,13 +122,8 @@ _COLUMNS = {**CLASS_TITLES, "F": "women", "M": "men", "all": "all images"}
 
 
 def overview_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
-    """Show charts of the rows that meet the filters.
-
-    Args:
-        collection: the open one.
-        kept: its rows, as `covid_core.dataset.filters.filtered` gives them; at least one.
-    """
-    with st.grid(2, min_column_width=_PAIRED_FROM, gap="medium") as grid:
+    """Show charts of the rows of a collection that meet the filters, at least one."""
+    with st.grid(2, min_column_width=PAIRED_FROM, gap="medium") as grid:
         for one in _PAIRED:
             with grid.cell():
                 _show(one, kept, collection.table)

@@ -1,6 +1,5 @@
 """The Dataset page: one collection, filtered once, seen in sections; and one of its images, opened over all of them."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,14 +10,13 @@ from covid_core.dataset.prepare import PlanRules
 from covid_core.paths import model_names
 from covid_core.ui.audit_panel import audit_section
 from covid_core.ui.cohort_builder import cohort_section, exclusions_now, part_of_split, rule_controls
-from covid_core.ui.dataset import EXPLORED, OpenCollection
+from covid_core.ui.dataset import EXPLORED, OpenCollection, follow_address, opened_image, store_of
 from covid_core.ui.dataset_filters import fate_name, filter_bar, filter_options, part_name
 from covid_core.ui.dataset_overview import overview_section
 from covid_core.ui.dataset_table import chosen_order, in_order, table_section
 from covid_core.ui.gallery import gallery_section
-from covid_core.ui.image_detail import film_detail
+from covid_core.ui.image_detail import image_detail
 from covid_core.ui.models import choose_bundle
-from covid_core.ui.open_image import follow_address, opened_image
 
 SECTIONS = ("Overview", "Images", "Table", "Cohort", "Audit")
 Explored = tuple[pd.DataFrame, dict[str, dict[str, int]]]
@@ -61,13 +59,8 @@ def explore(collection: OpenCollection) -> None:
         overview_section(collection, kept)
     image = opened_image()
     if image is not None:
-        film_detail(collection, image, bundle, lambda filename: _fate(explored, filename), _selection(kept))
-
-
-def _selection(kept: pd.DataFrame) -> list[str]:
-    """File names of the images that meet the filters, in the order chosen for gallery and table."""
-    names: list[str] = in_order(kept, chosen_order())["filename"].dropna().drop_duplicates().tolist()
-    return names
+        selection = in_order(kept, chosen_order())["filename"].dropna().drop_duplicates().tolist()
+        image_detail(collection, image, bundle, lambda filename: _fate(explored, filename), selection)
 
 
 def _fate(explored: pd.DataFrame, filename: str) -> str | None:
@@ -82,24 +75,15 @@ def _fate(explored: pd.DataFrame, filename: str) -> str | None:
 
 def _explored(collection: OpenCollection, rules: PlanRules) -> Explored:
     """The table with all that can be filtered, and what can be chosen; made again when an input is another object."""
-    images = collection.images
-    made_of = (
-        collection.table,
-        exclusions_now(collection, rules),
-        part_of_split(collection, rules),
-        None if images is None else _files(str(images), images.stat().st_mtime_ns),
-    )
+    store = store_of(collection)
+    if "files" not in store:
+        store["files"] = collection.images and frozenset(path.name for path in collection.images.iterdir())
+    exclusions, split = exclusions_now(collection, rules), part_of_split(collection, rules)
+    made_of = (collection.table, exclusions, split, store["files"])
     kept: tuple[tuple[Any, ...], Explored] | None = st.session_state.get(EXPLORED)
     if kept is not None and all(one is other for one, other in zip(kept[0], made_of, strict=True)):
         return kept[1]
-    table, exclusions, split, files = made_of
-    explored = with_choices(table, files=files, exclusions=exclusions, split=split)
+    explored = with_choices(collection.table, files=store["files"], exclusions=exclusions, split=split)
     made: Explored = (explored, filter_options(explored))
     st.session_state[EXPLORED] = (made_of, made)
     return made
-
-
-@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
-def _files(folder: str, changed_ns: int) -> frozenset[str]:  # noqa: ARG001  (part of the key)
-    """Names of the files in a folder."""
-    return frozenset(path.name for path in Path(folder).iterdir())

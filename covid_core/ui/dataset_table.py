@@ -1,29 +1,36 @@
 """The rows of the collection as a table, in the order that table and gallery share; to open one, or to download all."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
 from covid_core.audit.checks import parse_date
 from covid_core.dataset.filters import NOT_GIVEN, NOTES, with_notes
 from covid_core.dataset.image_record import title_of
 from covid_core.dataset.summaries import shown_table
-from covid_core.report.csv_tables import CSV_ENCODING, csv_of
-from covid_core.ui.dataset import OpenCollection
-from covid_core.ui.open_image import open_ticked
-from covid_core.ui.page import offer, table_height
+from covid_core.ui.dataset import OpenCollection, open_ticked
+from covid_core.ui.page import csv_bytes, offer, table_height
 
 MOST_ROWS = 5_000
 """Rows that are sent to the browser at once."""
 
+ORDERS: dict[str, tuple[str, ...]] = {
+    "As in the table": (),
+    "Patient and day": ("patientid", "offset"),
+    "Most recent": ("date",),
+    "Age": ("age",),
+    "Finding": ("finding_path",),
+    "View": ("view",),
+    "Source": ("source",),
+    "File name": ("filename",),
+}
+"""The orders of the images, as they are chosen, and the columns that decide."""
+
 _KEY, _SORT = "images_table", "sort"
-_AS_IN_THE_TABLE = "As in the table"
 _LONGEST_CELL = 200  # characters; one cell of the file may hold a million
 _LONGEST_KEY = 200  # characters of a text that its place depends on
 _ROWS_SEEN = 14
@@ -43,23 +50,13 @@ _TITLES = {
 
 
 def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
-    """Show the rows that meet the filters; ticking one opens its image.
-
-    Args:
-        collection: the open one.
-        kept: its rows, as `covid_core.dataset.filters.filtered` gives them; at least one.
-    """
+    """Show the rows of a collection that meet the filters, at least one; ticking one opens its image."""
     usual = shown_table(with_notes(kept.head(0), collection.table))
     more = [name for name in (*map(str, kept), *NOTES) if name not in _REPEATED and name not in usual]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = choose_order()
         chosen = st.multiselect(
-            "More columns",
-            more,
-            format_func=_title,
-            placeholder="None",
-            key="columns",
-            bind="query-params",
+            "More columns", more, format_func=_title, placeholder="None", key="columns", bind="query-params"
         )
     rows = in_order(kept, order)
     shown = with_notes(rows.head(MOST_ROWS), collection.table)
@@ -83,21 +80,14 @@ def table_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
 
 
 def choose_order(on_change: Callable[[], None] | None = None) -> str:
-    """Let the reader choose the order of the images, the same in the gallery and the table; the address keeps it.
-
-    Args:
-        on_change: called before the page runs again, when another order is chosen.
-
-    Returns:
-        One of `ORDERS`.
-    """
+    """Let the reader choose the order of the images, the same in the gallery and the table: one of `ORDERS`."""
     return st.selectbox("Sort by", ORDERS, key=_SORT, bind="query-params", on_change=on_change, width=220)
 
 
 def chosen_order() -> str:
     """The order that was chosen last, in whatever section."""
     order = st.session_state.get(_SORT)
-    return order if order in ORDERS else _AS_IN_THE_TABLE
+    return order if order in ORDERS else next(iter(ORDERS))
 
 
 def in_order(kept: pd.DataFrame, order: str) -> pd.DataFrame:
@@ -109,35 +99,27 @@ def in_order(kept: pd.DataFrame, order: str) -> pd.DataFrame:
     Args:
         kept: as `covid_core.dataset.filters.with_choices` prepares it.
         order: one of `ORDERS`.
-
-    Raises:
-        KeyError: there is no such order.
     """
-    keys = _KEYS[order](kept)
-    if not keys:
-        return kept
-    # The last key counts most for NumPy; infinity and not NaN for blanks, as both of two blanks must be alike.
-    return kept.iloc[np.lexsort([np.where(np.isnan(key), np.inf, key) for key in reversed(keys)])]
+    columns = ORDERS[order]
+    return kept.sort_values(list(columns), key=_sort_key, kind="stable") if columns else kept
 
 
 def table_of(rows: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows as they are shown: the columns of `shown_table`, then `more`; long texts cut, addresses only of the web.
-
-    Args:
-        rows: as `covid_core.dataset.filters.with_choices` prepares them.
-        more: further columns of `rows`.
-    """
+    """The rows as they are shown: the columns of `shown_table`, then `more`; long texts cut, addresses only of the web."""
     shown = shown_table(rows).assign(**{name: rows[name].to_numpy() for name in more})
     shown["url"] = shown["url"].where(shown["url"].str.match(r"https?://", na=False))
-    texts = {name: _cut(shown[name]) for name in map(str, shown) if isinstance(shown[name].dtype, pd.StringDtype)}
-    return shown.assign(**texts)
+    for name in map(str, shown):
+        texts = shown[name]
+        if isinstance(texts.dtype, pd.StringDtype):
+            shown[name] = texts.where(~(texts.str.len() > _LONGEST_CELL), texts.str.slice(0, _LONGEST_CELL - 1) + "…")
+    return shown
 
 
 def _title(name: str) -> str:
     return _TITLES.get(name) or title_of(name)
 
 
-def _columns(more: Iterable[str]) -> dict[str, Any]:
+def _columns(more: Sequence[str]) -> dict[str, Any]:
     column = st.column_config
     narrow = ("patientid", "view", "modality", "sex", "date", "license")
     wider = ("filename", "finding", "location")
@@ -156,7 +138,7 @@ def _columns(more: Iterable[str]) -> dict[str, Any]:
 
 
 def csv_of_rows(table: pd.DataFrame, rows: pd.DataFrame) -> bytes:
-    """Rows as the file gave them, with what the cohort and the split say of each; no spreadsheet runs a cell.
+    """Rows of a table as the file gave them, with what the cohort and the split say of each.
 
     Args:
         table: as `read_metadata` gives it.
@@ -166,55 +148,22 @@ def csv_of_rows(table: pd.DataFrame, rows: pd.DataFrame) -> bytes:
     whole = pd.concat([table.loc[rows.index], beyond], axis=1)
     # Ages and days are whole numbers unless the file says otherwise: 60, not 60.0.
     given = whole.convert_dtypes().astype("object")
-    return csv_of(given.where(given.notna(), "")).encode(CSV_ENCODING, errors="backslashreplace")
+    return csv_bytes(given.where(given.notna(), ""))
 
 
-def _cut(texts: "pd.Series[str]") -> "pd.Series[str]":
-    return texts.where(~(texts.str.len() > _LONGEST_CELL), texts.str.slice(0, _LONGEST_CELL - 1) + "…")
+def _sort_key(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """What a column is sorted by, NaN for blanks; each of its values is looked at once."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    key = _newest_first if column.name == "date" else _natural
+    keys = {value: key(value) for value in column.unique() if isinstance(value, str) and value != NOT_GIVEN}
+    return column.astype("object").map(keys)
 
 
-Key = NDArray[np.float64]
-
-
-def _number(name: str) -> Callable[[pd.DataFrame], Key]:
-    return lambda rows: rows[name].to_numpy(np.float64)
-
-
-def _text(name: str) -> Callable[[pd.DataFrame], Key]:
-    return lambda rows: _places(rows[name].astype("object"), _natural)
-
-
-def _newest(rows: pd.DataFrame) -> Key:
-    return -_places(rows["date"].astype("object"), _first_day)
-
-
-def _first_day(text: str) -> int | None:
+def _newest_first(text: str) -> float:
     period = parse_date(text)
-    return None if period is None else period.asfreq("D", "start").ordinal
-
-
-def _places(column: "pd.Series[Any]", key: Callable[[str], Any]) -> Key:
-    """The place of each value among all, float64 (n,); NaN for blanks and values without a key. Each value is looked at once."""
-    codes, values = pd.factorize(column)
-    keys = [None if value == NOT_GIVEN else key(value) for value in values]
-    ranks = {one: float(rank) for rank, one in enumerate(sorted({one for one in keys if one is not None}))}
-    places = np.array([*(np.nan if one is None else ranks[one] for one in keys), np.nan])
-    return places[codes]  # a blank has code -1, the last place
+    return float("nan") if period is None else -float(period.asfreq("D", "start").ordinal)
 
 
 def _natural(text: str) -> str:
     return re.sub(r"\d+", lambda digits: digits[0].zfill(12), text[:_LONGEST_KEY].casefold())
-
-
-_KEYS: dict[str, Callable[[pd.DataFrame], list[Key]]] = {
-    _AS_IN_THE_TABLE: lambda _rows: [],
-    "Patient and day": lambda rows: [_text("patientid")(rows), _number("offset")(rows)],
-    "Most recent": lambda rows: [_newest(rows)],
-    "Age": lambda rows: [_number("age")(rows)],
-    "Finding": lambda rows: [_text("finding_path")(rows)],
-    "View": lambda rows: [_text("view")(rows)],
-    "Source": lambda rows: [_text("source")(rows)],
-    "File name": lambda rows: [_text("filename")(rows)],
-}
-ORDERS = tuple(_KEYS)
-"""The orders that `in_order` knows, as they are chosen."""

@@ -1,6 +1,5 @@
 """The images of the collection side by side, 60 a page; a click or Enter opens one of them."""
 
-import time
 import zlib
 from functools import partial
 from pathlib import Path
@@ -10,16 +9,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from covid_core.dataset.duplicates import Progress
 from covid_core.dataset.filters import NOT_GIVEN
 from covid_core.dataset.image_cache import ImageCache
 from covid_core.dataset.metadata import safe_image_path
 from covid_core.errors import DatasetError
 from covid_core.figures.theme import CLASS_COLOURS
 from covid_core.labels import CLASS_TITLES
-from covid_core.ui.dataset import OpenCollection, pictures_of, small_pictures
+from covid_core.ui.dataset import OpenCollection, open_named, opened_image, pictures_of, small_pictures
 from covid_core.ui.dataset_table import choose_order, in_order, table_section
-from covid_core.ui.open_image import open_named, opened_image
-from covid_core.ui.page import data_address
+from covid_core.ui.page import data_address, progress_bar, set_state
 
 PER_PAGE = 60
 
@@ -27,9 +26,8 @@ _KEY = "gallery"
 _PAGE = "page"
 _THESE = "images_of_gallery"
 _ALL_MADE, _MAKING = "all_thumbnails_made", "thumbnails_being_made"
-_AT_ONCE = 240  # small pictures that are held in memory while all are made
+_AT_ONCE = 240  # thumbnails that are held in memory while all are made
 _PATIENCE = 0.3  # seconds without a progress bar
-_BETWEEN_STEPS = 0.1  # seconds between two steps of it
 _ASSETS = Path(__file__).with_name("gallery_assets")
 
 
@@ -43,12 +41,7 @@ _component = st.components.v2.component(
 
 
 def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
-    """Show the images that meet the filters, page by page; a click opens one.
-
-    Args:
-        collection: the open one.
-        kept: its rows, as `covid_core.dataset.filters.filtered` gives them; at least one.
-    """
+    """Show the images of a collection that meet the filters, at least one, page by page; a click opens one."""
     images = collection.images
     if images is None or next(images.iterdir(), None) is None:
         st.caption("The images are not installed; this is their table.")
@@ -56,15 +49,13 @@ def gallery_section(collection: OpenCollection, kept: pd.DataFrame) -> None:
         return
     _back_to_first_page(collection, kept)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        rows = in_order(kept, choose_order(_first_page))
-        said = st.container(width="content")
-    above, below = st.container(), st.container()
+        rows = in_order(kept, choose_order(partial(set_state, _PAGE, 1)))
+        which = st.container(width="content")
+    above = st.container()
     pages = -(-len(rows) // PER_PAGE)
-    with below:
-        page = st.pagination(pages, key=_PAGE, bind="query-params")
-    start = (page - 1) * PER_PAGE
+    start = (st.pagination(pages, key=_PAGE, bind="query-params") - 1) * PER_PAGE
     seen = rows.iloc[start : start + PER_PAGE]
-    said.caption(f"Images {start + 1:,} to {start + len(seen):,} of {len(rows):,}")
+    which.caption(f"Images {start + 1:,} to {start + len(seen):,} of {len(rows):,}")
     cache = pictures_of(collection)
     with above:
         tiles = _tiles(images, seen, cache)
@@ -82,11 +73,7 @@ def _back_to_first_page(collection: OpenCollection, kept: pd.DataFrame) -> None:
     these = (collection.content, zlib.crc32(kept.index.to_numpy().tobytes()))
     if st.session_state.setdefault(_THESE, these) != these:
         st.session_state[_THESE] = these
-        _first_page()
-
-
-def _first_page() -> None:
-    st.session_state[_PAGE] = 1
+        set_state(_PAGE, 1)
 
 
 def _open(shown: frozenset[str]) -> None:
@@ -108,7 +95,7 @@ def _tiles(images: Path, rows: pd.DataFrame, cache: ImageCache) -> list[dict[str
     """
     filenames = rows["filename"].fillna("").tolist()
     place = st.empty()
-    pictures = small_pictures(images, filenames, cache, _Bar(place, "Making thumbnails"))
+    pictures = small_pictures(images, filenames, cache, progress_bar(place, "Making thumbnails", _PATIENCE))
     place.empty()
     return [
         {
@@ -139,7 +126,7 @@ def _make_all(images: Path, rows: pd.DataFrame, cache: ImageCache, content: str)
             type="tertiary",
             icon=":material/photo_library:",
             help="Otherwise those of a page are made when it is first opened.",
-            on_click=_note,
+            on_click=set_state,
             args=(_MAKING, these),
         )
         return
@@ -148,39 +135,19 @@ def _make_all(images: Path, rows: pd.DataFrame, cache: ImageCache, content: str)
         return
     place = st.empty()
     with place.container():
-        st.button("Stop", key="stop_thumbnails", icon=":material/stop:", on_click=_note, args=(_MAKING, None))
+        st.button("Stop", key="stop_thumbnails", icon=":material/stop:", on_click=set_state, args=(_MAKING, None))
         names = present["filename"].dropna().drop_duplicates().tolist()
-        bar = _Bar(st.empty(), "Making all thumbnails", len(names))
-        for bar.before in range(0, len(names), _AT_ONCE):
-            small_pictures(images, names[bar.before : bar.before + _AT_ONCE], cache, bar)
+        bar = progress_bar(st.empty(), "Making all thumbnails", _PATIENCE)
+        for first in range(0, len(names), _AT_ONCE):
+            so_far = partial(_so_far, bar, first, len(names))
+            small_pictures(images, names[first : first + _AT_ONCE], cache, so_far)
     place.caption("The thumbnails of all these images are made.")
-    _note(_MAKING, None)
-    _note(_ALL_MADE, these)
+    set_state(_MAKING, None)
+    set_state(_ALL_MADE, these)
 
 
-def _note(key: str, value: object) -> None:
-    st.session_state[key] = value
-
-
-class _Bar:
-    """A progress bar that is shown once the work takes a while.
-
-    At each of its steps the run ends if the visitor has clicked something; what was made until then is kept.
-    """
-
-    def __init__(self, place: Any, title: str, total: int | None = None) -> None:
-        """With `total` the work comes in batches, of which each tells how far it is by itself."""
-        self.place, self.title, self.total = place, title, total
-        self.before = 0  # done in the batches before
-        self.moved = time.monotonic() + _PATIENCE - _BETWEEN_STEPS
-
-    def __call__(self, done: int, of_batch: int) -> None:
-        now = time.monotonic()
-        if now - self.moved < _BETWEEN_STEPS:
-            return
-        self.moved = now
-        done, total = done + self.before, self.total or of_batch
-        self.place.progress(min(done / max(total, 1), 1.0), f"{self.title}: {done:,} of {total:,}")
+def _so_far(bar: Progress, before: int, total: int, done: int, _of_batch: int) -> None:
+    bar(before + done, total)
 
 
 def _why_blank(images: Path, filename: str) -> str:

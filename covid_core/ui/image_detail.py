@@ -12,20 +12,17 @@ from covid_core.dataset.metadata import safe_image_path
 from covid_core.errors import CovidCoreError, DatasetError
 from covid_core.figures.timeline import timeline
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.gate import Gate, load_gate
-from covid_core.inference.prediction import SimilarImage
+from covid_core.inference.prediction import Prediction, SimilarImage
 from covid_core.inference.similar import similar_to_known, was_fitted_on
 from covid_core.labels import CLASS_TITLES
 from covid_core.report.one_image import held_out_words
-from covid_core.report.record import Record, read_record
 from covid_core.report.robustness import public_address
 from covid_core.text import counted
-from covid_core.ui.dataset import OpenCollection, pictures_of, small_pictures
+from covid_core.ui.dataset import OpenCollection, open_image, opened_image, pictures_of, small_pictures
 from covid_core.ui.dataset_source import installed_collection
 from covid_core.ui.image_viewer import image_of_collection, served_prediction
-from covid_core.ui.models import manifest_hash
-from covid_core.ui.open_image import close_image, open_image, opened_image
-from covid_core.ui.page import chart, data_address, plain, problem, static_table
+from covid_core.ui.models import cached_gate, cached_record
+from covid_core.ui.page import chart, data_address, plain, problem, set_state, static_table
 from covid_core.ui.result import similar_row
 
 _CLEARANCE = 430  # pixels of the window's height that the image leaves to what stands around it
@@ -36,8 +33,8 @@ _OF_THE_PERSON = frozenset(map(title_of, ("sex", "age", "RT_PCR_positive")))
 _SEARCHED = "film_searched"
 
 
-@st.dialog("An image of the collection", width="large", on_dismiss=close_image)
-def film_detail(
+@st.dialog("An image of the collection", width="large", on_dismiss=open_image)
+def image_detail(
     collection: OpenCollection,
     filename: str,
     bundle: Bundle | None,
@@ -47,10 +44,10 @@ def film_detail(
     """Show an image and all that is known of it; the next ones, and similar ones, open in its place.
 
     Args:
-        collection: the open one.
+        collection: that it is of.
         filename: of the image; perhaps one that no row names.
-        bundle: the model in use; None without one.
-        fate: what became of a file in the cohort, in words; None where there is no cohort.
+        bundle: the model in use.
+        fate: gives in words what became of a file in the cohort.
         selection: file names of the images that meet the filters, in the reader's order.
     """
     # A button in the dialog runs it alone, with the arguments that it was opened with.
@@ -85,26 +82,23 @@ def film_detail(
 
 def _steps(record: ImageRecord, selection: Sequence[str]) -> None:
     """The way to the images before and after this one: of all that meet the filters, and of its patient."""
-    patient = plain(record.patientid)
-    names = [film.filename for film in record.images]
+    patient, shown = plain(record.patientid), record.filename
+    names = [image.filename for image in record.images]
     with st.container(horizontal=True, vertical_alignment="center"):
-        if record.filename in selection:
+        if shown in selection:
             words = f"of {len(selection):,} that meet the filters"
-            _step_buttons(selection, record.filename, words, ("Previous", "P"), ("Next", "N"))
+            _step_buttons(selection, shown, words, {"Previous": "P", "Next": "N"})
         if len(names) > 1:
-            _step_buttons(
-                names, record.filename, f"of {len(names)} of patient **{patient}**", ("Earlier", None), ("Later", None)
-            )
+            _step_buttons(names, shown, f"of {len(names)} of patient **{patient}**", {"Earlier": None, "Later": None})
         else:
             st.markdown(f"The only image of patient **{patient}**.", width="content")
 
 
-def _step_buttons(
-    names: Sequence[str], shown: str, words: str, back: tuple[str, str | None], forth: tuple[str, str | None]
-) -> None:
-    """Buttons to the name before and after the one that is shown; each with its title and its key, if it has one."""
+def _step_buttons(names: Sequence[str], shown: str, words: str, titles: dict[str, str | None]) -> None:
+    """Buttons to the name before and after the one that is shown; `titles` gives the key of each, if it has one."""
     place = names.index(shown)
-    for (title, shortcut), icon, there in ((back, "chevron_left", place - 1), (forth, "chevron_right", place + 1)):
+    steps = (("chevron_left", place - 1), ("chevron_right", place + 1))
+    for (title, shortcut), (icon, there) in zip(titles.items(), steps, strict=True):
         possible = 0 <= there < len(names)
         st.button(
             title,
@@ -119,18 +113,12 @@ def _step_buttons(
 
 
 def _picture(record: ImageRecord, collection: OpenCollection, bundle: Bundle | None) -> None:
-    if not record.is_volume and collection.images is not None:
-        image_of_collection(
-            record.filename,
-            collection.images,
-            None if record.kind == CT else bundle,
-            key="image detail",
-            clearance=_CLEARANCE,
-            own=collection.own,
-        )
-        return
     if record.is_volume:
         reason = "This is a volume of CT slices (NIfTI), which is not shown here."
+    elif collection.images is not None:
+        reader = None if record.kind == CT else bundle
+        image_of_collection(record.filename, collection, reader, key="image detail", clearance=_CLEARANCE)
+        return
     elif collection.own:
         reason = "Only the table was given, without its images, so there is no picture."
     else:
@@ -153,14 +141,10 @@ def _head(record: ImageRecord, collection: OpenCollection, fate: str | None) -> 
         st.caption("A slice of a CT, not a chest X-ray, so the model does not read it.")
     if fate:
         st.markdown(f"**Cohort**: {plain(fate)}")
-    _severity(record.filename, collection.folder)
-
-
-def _severity(filename: str, folder: Path | None) -> None:
-    if folder is None:
+    if collection.folder is None:
         return
     try:
-        score = severity_scores(folder / SEVERITY_NAME).get(filename)
+        score = severity_scores(collection.folder / SEVERITY_NAME).get(record.filename)
     except DatasetError:
         st.caption("The severity scores of the annotations cannot be read.")
         return
@@ -174,9 +158,9 @@ def _model(record: ImageRecord, bundle: Bundle | None, *, pictured: bool) -> Non
         st.caption("No model is installed, so there is no prediction and no heat map.")
         return
     try:
-        gate = _gate_of(bundle)
+        gate = cached_gate(bundle)
         fitted = None if gate is None else was_fitted_on(record.filename, record.patientid, gate)
-        said = held_out_words(_record_of(bundle), record, fitted)
+        said = held_out_words(cached_record(bundle), record, fitted)
     except CovidCoreError as error:
         problem(error)
         return
@@ -208,37 +192,39 @@ def _is_plain(filename: str) -> bool:
 
 
 def _of_patient(record: ImageRecord, collection: OpenCollection) -> None:
-    dated = sum(film.day is not None for film in record.images)
-    if dated and len(record.images) > 1:
-        chart(timeline(record.images, record.filename), alt="The patient's images by day; they are listed below")
-    undated = len(record.images) - dated
-    if undated:
-        st.caption(f"{undated} of {len(record.images)} without a day: last in the list.")
+    everything = record.images
+    dated = sum(image.day is not None for image in everything)
+    if dated and len(everything) > 1:
+        chart(timeline(everything, record.filename), alt="The patient's images by day; they are listed below")
+    if dated < len(everything):
+        st.caption(f"{len(everything) - dated} of {len(everything)} without a day: last in the list.")
     if record.unnamed:
         st.caption(f"Of this patient {counted(record.unnamed, 'more row')} of the table without a file name.")
-    first = min(max(record.position - _THUMBNAILS // 2, 0), max(len(record.images) - _THUMBNAILS, 0))
-    films = record.images[first : first + _THUMBNAILS]
-    if len(films) < len(record.images):
-        st.caption(f"Images {first + 1} to {first + len(films)} of {len(record.images)}.")
-    names, images = [film.filename for film in films], collection.images
-    pictures = [None] * len(films) if images is None else small_pictures(images, names, pictures_of(collection))
+    first = min(max(record.position - _THUMBNAILS // 2, 0), max(len(everything) - _THUMBNAILS, 0))
+    images = everything[first : first + _THUMBNAILS]
+    if len(images) < len(everything):
+        st.caption(f"Images {first + 1} to {first + len(images)} of {len(everything)}.")
+    pictures: list[bytes | None] = [None] * len(images)
+    if collection.images is not None:
+        names = [image.filename for image in images]
+        pictures = small_pictures(collection.images, names, pictures_of(collection))
     with st.grid(6, min_column_width=120) as grid:
-        for film, picture in zip(films, pictures, strict=True):
+        for image, picture in zip(images, pictures, strict=True):
             with grid.cell():
-                _small(film, picture, this=film.filename == record.filename)
+                _small(image, picture, this=image.filename == record.filename)
 
 
-def _small(film: PatientImage, picture: bytes | None, *, this: bool) -> None:
+def _small(image: PatientImage, picture: bytes | None, *, this: bool) -> None:
     if picture is not None:
-        st.image(data_address(picture), width="stretch", alt=film.sentence)
-    st.text(film.sentence if picture is not None else f"{film.sentence} (no picture)")
+        st.image(data_address(picture), width="stretch", alt=image.sentence)
+    st.text(image.sentence if picture is not None else f"{image.sentence} (no picture)")
     # Never disabled: it would lose the focus, and the dialog would no longer receive the Escape key.
     st.button(
         "Shown" if this else "Open",
         icon=":material/visibility:" if this else ":material/open_in_full:",
-        key=f"of patient {film.filename}",
+        key=f"of patient {image.filename}",
         on_click=open_image,
-        args=(film.filename,),
+        args=(image.filename,),
     )
 
 
@@ -257,20 +243,20 @@ def _similar(record: ImageRecord, collection: OpenCollection, bundle: Bundle | N
         st.caption("Similar images are found by a model, and none is installed.")
         return
     try:
-        gate = _gate_of(bundle)
+        gate = cached_gate(bundle)
     except CovidCoreError as error:
         problem(error)
         return
     if gate is None:
         st.caption("This model keeps no record of its training images, so it finds no similar ones.")
         return
-    films: Sequence[SimilarImage] | None = similar_to_known(record.filename, record.patientid, gate)
-    if films is None:
-        films = _searched(record, collection, bundle)
-    if films:
+    images: Sequence[SimilarImage] | None = similar_to_known(record.filename, record.patientid, gate)
+    if images is None:
+        images = _searched(record, collection, bundle)
+    if images:
         names = collection.table["filename"]
         known = installed_collection() if collection.own else collection
-        similar_row(films, known, open_image, set(names[names.isin([film.filename for film in films])]))
+        similar_row(images, known, set(names[names.isin([image.filename for image in images])]))
 
 
 def _searched(record: ImageRecord, collection: OpenCollection, bundle: Bundle) -> Sequence[SimilarImage]:
@@ -282,33 +268,14 @@ def _searched(record: ImageRecord, collection: OpenCollection, bundle: Bundle) -
         st.caption("Similar images are found for chest X-rays whose file is available.")
         return ()
     if st.session_state.get(_SEARCHED) != record.filename:
-        st.button("Look for similar images", icon=":material/image_search:", on_click=_search, args=(record.filename,))
+        st.button(
+            "Look for similar images",
+            icon=":material/image_search:",
+            on_click=set_state,
+            args=(_SEARCHED, record.filename),
+        )
         return ()
     served = served_prediction(path, bundle, own=collection.own)
     if isinstance(served, str):
         st.caption(f"The gate of the model refuses this image, so there is nothing to compare. {plain(served)}")
-        return ()
-    return () if served is None else served.similar
-
-
-def _search(filename: str) -> None:
-    st.session_state[_SEARCHED] = filename
-
-
-def _record_of(bundle: Bundle) -> Record:
-    return _record(str(bundle.folder), manifest_hash(bundle.folder), bundle)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _record(folder: str, content: str, _bundle: Bundle) -> Record:  # noqa: ARG001  (the key)
-    return read_record(_bundle)
-
-
-def _gate_of(bundle: Bundle) -> Gate | None:
-    return _gate(str(bundle.folder), manifest_hash(bundle.folder), bundle)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _gate(folder: str, content: str, _bundle: Bundle) -> Gate | None:  # noqa: ARG001  (the key)
-    path = _bundle.optional_file("gate.npz")
-    return None if path is None else load_gate(path)
+    return served.similar if isinstance(served, Prediction) else ()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from covid_core.dataset.lung_masks import LungMask, read_lung_mask
+from covid_core.dataset.lung_masks import read_lung_mask
 from covid_core.dataset.metadata import safe_image_path
 from covid_core.errors import DatasetError, ImageRefusedError
 from covid_core.files import sha256_of_file
@@ -16,26 +16,25 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import Prediction
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import heat_sentences
-from covid_core.ui.models import manifest_hash, predictor_of
+from covid_core.ui.dataset import OpenCollection
+from covid_core.ui.models import BY_CONTENT, predictor_of
 from covid_core.ui.page import plain
-from covid_core.ui.viewer import radiograph_viewer
+from covid_core.ui.viewer import HEAT_MAP, lung_layer, model_layer, radiograph_viewer
 
-NOTHING, HEAT, LUNGS = "Nothing", "Heat map", "Lungs"
-"""What can lie over a image."""
+_NOTHING, _LUNGS = "Nothing", "Lungs"
 
 Served = Prediction | str
-"""What the served model says of an image, or why it refuses it, in a sentence."""
+"""What the served model says of an image, or the sentence in which it refuses it."""
 
 
 def image_of_collection(
     filename: str,
-    images: Path,
+    collection: OpenCollection,
     bundle: Bundle | None,
     *,
     key: str,
     clearance: int,
-    own: bool = False,
-    first: str = NOTHING,
+    first: str = _NOTHING,
 ) -> None:
     """Show an image with the overlay that the reader chooses, or the reason why it cannot be shown.
 
@@ -43,40 +42,45 @@ def image_of_collection(
 
     Args:
         filename: of the image, any text of a table.
-        images: the collection's folder of images; the lung masks are looked for in `annotations` beside it.
+        collection: that it is of, with images.
         bundle: the model whose heat map is offered; None where there is none, or the image is none that it could read.
-        key: of the viewer, and of what is chosen to lie over the image.
+        key: of the viewer, and of the choice of the overlay.
         clearance: as of `radiograph_viewer`.
-        own: whether nothing of the image may be kept for other visitors.
-        first: what lies over the image until the reader chooses; `NOTHING` where the image does not have it.
+        first: the overlay until the reader chooses; none where the image does not have it.
     """
+    images = collection.images or Path()
     opened = _opened(filename, images)
     if isinstance(opened, str):
         st.info(plain(opened), icon=":material/image_not_supported:")
         return
-    mask, trouble = _mask_of(filename, images)
-    over = _over([NOTHING, *([HEAT] if bundle else []), *([LUNGS] if mask else [])], f"{key} over", first)
-    if over == LUNGS and mask is not None:
-        radiograph_viewer(
-            opened,
-            None,
-            None,
-            key=key,
-            alt="Chest X-ray, with the lungs marked",
-            clearance=clearance,
-            lungs=mask.inside,
-            seek=True,
-        )
-    elif over == HEAT and bundle is not None:
-        _with_heat(opened, images / filename, bundle, key=key, clearance=clearance, own=own)
-    else:
-        radiograph_viewer(opened, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
+    mask, caption = None, None
+    try:
+        mask = read_lung_mask(images.parent / "annotations", filename)
+    except DatasetError:
+        caption = "There may be a lung mask of this image, but the annotations cannot be read."
     if mask is not None:
-        st.caption(
-            f"Its lung mask was {'drawn by hand' if mask.drawn else 'estimated by a network, not drawn by hand'}."
-        )
-    elif trouble is not None:
-        st.caption(plain(trouble))
+        caption = f"Its lung mask was {'drawn by hand' if mask.drawn else 'estimated by a network, not drawn by hand'}."
+    # The choice of the overlay is kept from image to image, where the next one has it.
+    choices, over = [_NOTHING, *([HEAT_MAP] if bundle else []), *([_LUNGS] if mask else [])], _NOTHING
+    if st.session_state.get(f"{key} over") not in choices:
+        st.session_state[f"{key} over"] = first if first in choices else _NOTHING
+    if len(choices) > 1:
+        over = str(st.segmented_control("Overlay", choices, key=f"{key} over", required=True))
+    layer, alt, heat_caption = None, "Chest X-ray", None
+    if over == _LUNGS and mask is not None:
+        layer, alt = lung_layer(mask.inside, (opened.shape[0], opened.shape[1])), f"{alt}, with the lungs marked"
+    elif over == HEAT_MAP and bundle is not None:
+        served = served_prediction(images / filename, bundle, own=collection.own)
+        if isinstance(served, Prediction):
+            layer = model_layer(served.heat, bundle.preparation.crop_box(opened.shape[1], opened.shape[0]))
+            alt, heat_caption = f"{alt}, with the model's heat map over it", heat_sentences(served, bundle)
+        elif served is not None:
+            heat_caption = f"No heat map: the gate of the model refuses this image. {plain(served)}"
+    radiograph_viewer(opened, layer, key=key, alt=alt, clearance=clearance, seek=True)
+    if heat_caption is not None:
+        st.caption(heat_caption)
+    if caption is not None:
+        st.caption(plain(caption))
 
 
 def served_prediction(path: Path, bundle: Bundle, *, own: bool) -> Served | None:
@@ -90,8 +94,7 @@ def served_prediction(path: Path, bundle: Bundle, *, own: bool) -> Served | None
     predictor = predictor_of(bundle)
     if predictor is None:
         return None
-    known = str(bundle.folder), manifest_hash(bundle.folder), sha256_of_file(path)
-    return _own_prediction(*known, path, predictor) if own else _shared_prediction(*known, path, predictor)
+    return (_own_prediction if own else _shared_prediction)(bundle, sha256_of_file(path), path, predictor)
 
 
 def _opened(filename: str, images: Path) -> GreyImage | str:
@@ -110,48 +113,17 @@ def _opened(filename: str, images: Path) -> GreyImage | str:
         return "The file of this image cannot be shown: it needs more memory than this computer has to spare."
 
 
-def _mask_of(filename: str, images: Path) -> tuple[LungMask | None, str | None]:
-    """The lung mask, and what is wrong with it."""
-    try:
-        return read_lung_mask(images.parent / "annotations", filename), None
-    except DatasetError:
-        return None, "There may be a lung mask of this image, but the annotations cannot be read."
+# Resources, as they are shared without a copy: nobody changes a prediction.
+@st.cache_resource(max_entries=200, show_spinner="Reading the image", hash_funcs=BY_CONTENT)
+def _shared_prediction(bundle: Bundle, content: str, _path: Path, _predictor: Predictor) -> Served:  # noqa: ARG001
+    return _prediction(_path, _predictor)
 
 
-def _over(choices: list[str], key: str, first: str) -> str:
-    """The overlay. The choice is kept from image to image, where the next one has it."""
-    if st.session_state.get(key) not in choices:
-        st.session_state[key] = first if first in choices else NOTHING
-    if len(choices) == 1:
-        return NOTHING
-    return str(st.segmented_control("Overlay", choices, key=key, required=True))
+@st.cache_resource(max_entries=20, show_spinner="Reading the image", hash_funcs=BY_CONTENT, scope="session")
+def _own_prediction(bundle: Bundle, content: str, _path: Path, _predictor: Predictor) -> Served:  # noqa: ARG001
+    return _prediction(_path, _predictor)
 
 
-def _with_heat(image: GreyImage, path: Path, bundle: Bundle, *, key: str, clearance: int, own: bool) -> None:
-    served = served_prediction(path, bundle, own=own)
-    if not isinstance(served, Prediction):
-        radiograph_viewer(image, None, None, key=key, alt="Chest X-ray", clearance=clearance, seek=True)
-        if served is not None:
-            st.caption(f"No heat map: the gate of the model refuses this image. {plain(served)}")
-        return
-    box = bundle.preparation.crop_box(image.shape[1], image.shape[0])
-    alt = "Chest X-ray, with the model's heat map over it"
-    radiograph_viewer(image, served.heat, box, key=key, alt=alt, clearance=clearance, seek=True)
-    st.caption(heat_sentences(served, bundle))
-
-
-# Keyed by model and content of the file. Resources, as they are shared without a copy: nobody changes a prediction.
-@st.cache_resource(max_entries=200, show_spinner="Reading the image")
-def _shared_prediction(model: str, version: str, content: str, _path: Path, _predictor: Predictor) -> Served:  # noqa: ARG001
-    return _asked(_path, _predictor)
-
-
-@st.cache_resource(max_entries=20, show_spinner="Reading the image", scope="session")
-def _own_prediction(model: str, version: str, content: str, _path: Path, _predictor: Predictor) -> Served:  # noqa: ARG001
-    return _asked(_path, _predictor)
-
-
-def _asked(path: Path, predictor: Predictor) -> Served:
-    film = Given(path.name, lambda: read_limited(path))
-    outcome = next(read_all(predictor, [film])).outcome
+def _prediction(path: Path, predictor: Predictor) -> Served:
+    outcome = next(read_all(predictor, [Given(path.name, lambda: read_limited(path))])).outcome
     return outcome if isinstance(outcome, Prediction) else outcome.message

@@ -1,6 +1,6 @@
-"""The model in use: its choice, its cached loading, and what stands in its bundle."""
+"""The model in use: its choice, and what stands in its bundle, loaded once for each content of the bundle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,20 @@ from covid_core.errors import BundleError, CovidCoreError
 from covid_core.evaluation.evaluate import read_evaluation
 from covid_core.files import sha256_of_file
 from covid_core.inference.bundle import MANIFEST, Bundle, load_bundle
+from covid_core.inference.gate import Gate, load_gate
 from covid_core.inference.predictor import Predictor
 from covid_core.paths import model_names, models_dir
 from covid_core.report.build import HEADLINE, value_and_interval
-from covid_core.ui.page import offer, plain, problem
+from covid_core.report.record import Record, read_record
+from covid_core.ui.page import plain, problem
 
 TRAIN_COMMANDS = """\
 python -m covid_core fetch
 python -m covid_core prepare
 python -m covid_core build
 python -m covid_core gate"""
+BY_CONTENT: dict[type | str, Callable[[Any], Any]] = {Bundle: lambda one: (str(one.folder), repr(one.manifest))}
+"""Hashes a bundle by the SHA-256 of its files, for what Streamlit caches."""
 
 
 def choose_bundle() -> Bundle | None:
@@ -54,13 +58,17 @@ def open_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: it is missing or is refused.
     """
-    return _bundle(str(folder), manifest_hash(folder))
+    try:
+        content = sha256_of_file(folder / MANIFEST)
+    except OSError as cause:
+        raise BundleError(f"There is no model bundle in {folder.name} any more. Reload the page.") from cause
+    return _bundle(str(folder), content)
 
 
 def predictor_of(bundle: Bundle) -> Predictor | None:
     """The predictor of a bundle, shared by all sessions; None, with the reason shown in place, where it cannot be loaded."""
     try:
-        return _predictor(str(bundle.folder), manifest_hash(bundle.folder))
+        return _predictor(bundle)
     except CovidCoreError as error:
         problem(error)
         return None
@@ -80,23 +88,7 @@ def key_figures(evaluation: Mapping[str, Any]) -> None:
     with st.grid(4, min_column_width=150):
         for name, title in HEADLINE.items():
             value, bounds = value_and_interval(evaluation["metrics"][name])
-            st.metric(
-                title,
-                value,
-                delta=bounds,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-            )
-
-
-def download(bundle: Bundle, name: str, mime: str) -> None:
-    """Offer a file of a bundle, or say that it is missing."""
-    path = bundle.file(name)
-    if not path.is_file():
-        st.caption(f"{plain(name)} is missing: export the bundle again.")
-        return
-    offer(name, path.read_bytes, f"{bundle.name}-{name}", mime)
+            st.metric(title, value, delta=bounds, delta_color="off", delta_arrow="off", border=True)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking the model")
@@ -104,18 +96,19 @@ def _bundle(folder: str, content: str) -> Bundle:  # noqa: ARG001  (part of the 
     return load_bundle(Path(folder))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Loading the model")
-def _predictor(folder: str, content: str) -> Predictor:
-    return Predictor(_bundle(folder, content))
+@st.cache_resource(max_entries=4, show_spinner="Loading the model", hash_funcs=BY_CONTENT)
+def _predictor(bundle: Bundle) -> Predictor:
+    return Predictor(bundle)
 
 
-def manifest_hash(folder: Path) -> str:
-    """What tells one content of a bundle from another.
+@st.cache_resource(max_entries=8, show_spinner="Reading the figures", hash_funcs=BY_CONTENT)
+def cached_record(bundle: Bundle, collection: Path | None = None) -> Record:
+    """The record of a bundle; raises as `read_record` does."""
+    return read_record(bundle, collection)
 
-    Raises:
-        BundleError: the bundle is gone.
-    """
-    try:
-        return sha256_of_file(folder / MANIFEST)
-    except OSError as cause:
-        raise BundleError(f"There is no model bundle in {folder.name} any more. Reload the page.") from cause
+
+@st.cache_resource(max_entries=4, show_spinner=False, hash_funcs=BY_CONTENT)
+def cached_gate(bundle: Bundle) -> Gate | None:
+    """The gate of a bundle; raises as `load_gate` does."""
+    path = bundle.optional_file("gate.npz")
+    return None if path is None else load_gate(path)

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitPageNotFoundError
 
 from covid_core.errors import CovidCoreError
 from covid_core.paths import PROJECT
+from covid_core.report.csv_tables import CSV_ENCODING, csv_of
 from covid_core.text import RESEARCH_ONLY
 from covid_core.ui.auth import require_sign_in
-from covid_core.ui.privacy import limit_retention
-from covid_core.ui.session import forget_uploads
+from covid_core.ui.privacy import forget_uploads, limit_retention
 
 PAGES = (
     ("streamlit_app.py", "Overview", ":material/home:", "What this is and how to read a result."),
@@ -25,11 +27,14 @@ PAGES = (
     ("pages/3_Model_report.py", "Model report", ":material/analytics:", "See how often the model is right and wrong."),
 )
 """File, title, icon and purpose of each page."""
+PAIRED_FROM = 380
+"""Pixels: two charts stand side by side where each has as many."""
 
-
+_ICON = PROJECT / "docs" / "icon.png"
 _SIDEBAR_WIDTH = 280
-
-
+_SECONDS_BETWEEN_STEPS = 0.1
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])")
+_REPLACED = re.compile(r"(?<=:)(?=material/|[\w+-]+:)|(?<=(?<!\S)[-<>~])(?=(?:->|[->=])(?!\S))")
 # Streamlit writes on charts in a grey too weak for a light page.
 _STYLE = """<style>
 [data-testid="stPlotlyChart"] .main-svg text:not(.hoverlayer text) { fill: currentColor !important; }
@@ -44,11 +49,6 @@ _STYLE = """<style>
   [data-testid="stTable"] :is(td, th) > * { width: max-content; max-width: 15rem !important; }
 }
 </style>"""
-_ICON = PROJECT / "docs" / "icon.png"
-
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])")
-_REPLACED = re.compile(r"(?<=:)(?=material/|[\w+-]+:)|(?<=(?<!\S)[-<>~])(?=(?:->|[->=])(?!\S))")
 
 
 def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
@@ -56,7 +56,7 @@ def page(title: str, purpose: str = "", *, keeps_uploads: bool = False) -> None:
 
     Args:
         title: of the page.
-        purpose: a sentence on what the page is for, Markdown.
+        purpose: what it is for, Markdown.
         keeps_uploads: whether the images uploaded before are still needed; any other page drops what is kept of them.
     """
     if not keeps_uploads:
@@ -111,7 +111,7 @@ def chart(figure: go.Figure, alt: str, save_as: tuple[str, str] | None = None) -
 
     Args:
         figure: as of `covid_core.figures`.
-        alt: what it shows, in words.
+        alt: its text alternative.
         save_as: name and format (`png` or `svg`) of the picture that a button over the chart saves; None for no button.
     """
     figure.update_layout(dragmode=False)
@@ -132,19 +132,17 @@ def offer(
     file_name: str,
     mime: str | None = None,
     *,
-    key: str | None = None,
     help: str | None = None,  # noqa: A002  (as Streamlit calls it)
     quiet: bool = False,
 ) -> None:
     """Offer a file in a button that does not run the page again.
 
     Args:
-        label: of the button.
+        label: of the button; its key as well, together with the file name.
         make: the bytes of the file; or what makes them when the button is pressed, on a thread that has no session: it may
             call nothing of Streamlit.
         file_name: that the file is saved as.
-        mime: its media type; None for bytes of no stated type.
-        key: of the button; None to tell buttons apart by their labels and file names.
+        mime: its media type.
         help: shown at the button, Markdown.
         quiet: whether the button stands without a frame, as below a table.
     """
@@ -153,7 +151,7 @@ def offer(
         make,
         file_name=file_name,
         mime=mime,
-        key=key or f"{label} {file_name}",
+        key=f"{label} {file_name}",
         help=help,
         icon=":material/download:",
         type="tertiary" if quiet else "secondary",
@@ -161,11 +159,38 @@ def offer(
     )
 
 
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as the content of a CSV file of which no spreadsheet runs a cell."""
+    return csv_of(table).encode(CSV_ENCODING, errors="backslashreplace")
+
+
 def static_table(table: pd.DataFrame) -> None:
     """Show a small table of texts whole, its first column naming the rows; the cells are shown as they are, not as Markdown."""
     st.table(table.map(plain).set_index(table.columns[0]))
 
 
+def set_state(key: str, value: object) -> None:
+    """Keep a value in the session; for callbacks."""
+    st.session_state[key] = value
+
+
 def table_height(rows: int, most: int) -> int:
     """Pixels for a header and the rows, of which `most` are seen at once and a bit of the next."""
     return 38 + 35 * rows if rows <= most else 41 + 35 * most
+
+
+def progress_bar(place: DeltaGenerator, title: str, patience: float = 0.0) -> Callable[[int, int], None]:
+    """A bar that is called with (done, total) and drawn ten times a second at most, at first after `patience` seconds.
+
+    Where it is drawn, the run ends if the visitor has clicked something.
+    """
+    drawn_at = time.monotonic() + patience - _SECONDS_BETWEEN_STEPS
+
+    def show(done: int, total: int) -> None:
+        nonlocal drawn_at
+        now = time.monotonic()
+        if now - drawn_at >= _SECONDS_BETWEEN_STEPS:
+            drawn_at = now
+            place.progress(min(done / max(total, 1), 1.0), f"{title}: {done:,} of {total:,}")
+
+    return show

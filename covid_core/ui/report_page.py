@@ -1,11 +1,7 @@
-"""The model report on a page: its head, its chapters with what a reader may set in them, and what can be taken away.
+"""The model report on a page: its head, its chapters with what a reader may set in them, and what can be taken away."""
 
-Knows how chapters are arranged in a browser, not what stands in them.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import groupby
-from pathlib import Path
 
 import streamlit as st
 
@@ -26,28 +22,27 @@ from covid_core.report.build import (
 from covid_core.report.csv_tables import csv_of, tables_zip
 from covid_core.report.document import Chapter, Chart, Command, Item, Report, Table, Words
 from covid_core.report.html import report_html
-from covid_core.report.record import Record, read_others, read_record
-from covid_core.ui.models import download, key_figures, manifest_hash, open_bundle
-from covid_core.ui.page import chart, offer, plain, problem, static_table
+from covid_core.report.record import Record, read_others
+from covid_core.ui.models import cached_record, key_figures, open_bundle
+from covid_core.ui.page import PAIRED_FROM, chart, offer, plain, problem, set_state, static_table
 from covid_core.ui.wrong_calls import gallery_of_errors
 
 _CHAPTER, _THRESHOLD, _PREVALENCE = "chapter", "threshold", "prevalence"
 _PICTURES = "pictures"
 _MODEL = "model_of_report"
 _STEP = 0.005
-_PAIRED_FROM = 380  # pixels: two charts stand side by side where each has as many
 
 
 def record_of(bundle: Bundle) -> Record | None:
     """What a bundle says of its past; None, with the reason shown in place, where it cannot be read."""
     try:
-        return _record(str(bundle.folder), manifest_hash(bundle.folder), dataset_dir())
+        return cached_record(bundle, dataset_dir())
     except DatasetError as error:  # the images cannot be described; their figures can be read all the same
         problem(error)
     except CovidCoreError as error:
         problem(error)
         return None
-    return _record(str(bundle.folder), manifest_hash(bundle.folder), None)
+    return cached_record(bundle)
 
 
 def report_head(record: Record) -> None:
@@ -89,10 +84,13 @@ def report_chapter(name: str, record: Record, bundle: Bundle) -> None:
         _settable_chapter(name, record, bundle)
         return
     try:
-        others, unread = read_others(bundle.folder.name, _cached_record) if name == "discrimination" else ((), {})
-        show_chapter(chapter(name, default_options(record, others)))
-        if unread:
-            st.caption(plain(f"Not compared, as it cannot be read: {', '.join(unread)}. Choose it to see why."))
+        if name == "discrimination":
+            others, unread = read_others(bundle.folder.name, lambda one: cached_record(open_bundle(models_dir() / one)))
+            _show_chapter(chapter(name, default_options(record, others)))
+            if unread:
+                st.caption(plain(f"Not compared, as it cannot be read: {', '.join(unread)}. Choose it to see why."))
+        else:
+            _show_chapter(chapter(name, default_options(record)))
     except EvaluationError as error:
         problem(error)
     if name == "failures":
@@ -105,8 +103,8 @@ def _settable_chapter(name: str, record: Record, bundle: Bundle) -> None:
     for setting in _SETTABLE[name]:
         _SLIDERS[setting](record)
     try:
-        asked = ReportOptions(record, (), _chosen_threshold(record), _chosen_prevalence(record))
-        show_chapter(chapter(name, asked))
+        options = ReportOptions(record, (), _chosen_threshold(record), _chosen_prevalence(record))
+        _show_chapter(chapter(name, options))
     except EvaluationError as error:
         problem(error)
     _take_away(name, record, bundle)
@@ -114,14 +112,14 @@ def _settable_chapter(name: str, record: Record, bundle: Bundle) -> None:
 
 def _take_away(name: str, record: Record, bundle: Bundle) -> None:
     with st.expander("Download", icon=":material/download:"):
-        elsewhere = [setting for setting in _SLIDERS if setting not in _SETTABLE.get(name, ())]
-        for setting in elsewhere:  # where a chapter does not show them, so that the address keeps them all the same
-            _SLIDERS[setting](record)
+        for setting, slider in _SLIDERS.items():
+            if setting not in _SETTABLE.get(name, ()):  # the address keeps those as well that the chapter does not show
+                slider(record)
         _files(record, bundle)
 
 
 def _files(record: Record, bundle: Bundle) -> None:
-    """Offer the whole report, its tables, and the files behind it; what is asked for is made when its button is pressed."""
+    """Offer the whole report, its tables, and the files behind it; each is made when its button is pressed."""
     threshold, prevalence = _chosen_threshold(record), _chosen_prevalence(record)
 
     def report() -> Report:
@@ -143,36 +141,26 @@ def _files(record: Record, bundle: Bundle) -> None:
         offer("Report as HTML", lambda: report_html(report()).encode(), f"{record.name}-report.html")
         offer("All tables as CSV", lambda: tables_zip(report()), f"{record.name}-tables.zip")
     with st.container(horizontal=True):
-        for name, kind in (
-            ("evaluation.json", "application/json"),
-            ("predictions.csv", "text/csv"),
-            ("MODEL_CARD.md", "text/markdown"),
-        ):
-            download(bundle, name, kind)
+        for name in ("evaluation.json", "predictions.csv", "MODEL_CARD.md"):
+            offer(name, bundle.file(name).read_bytes, f"{bundle.name}-{name}")
     st.caption(
         "For a PDF, open the HTML report in a browser and print it to PDF. It holds the operating point and the prevalence that "
         "are chosen here. The address of this page opens it again as it is now."
     )
 
 
-def show_chapter(shown: Chapter) -> None:
+def _show_chapter(shown: Chapter) -> None:
     """Show the items of a chapter in their order; charts that follow each other stand side by side where there is room."""
-    for kind, items in groupby(shown.items, key=type):
-        if kind is Chart:
-            _charts([item for item in items if isinstance(item, Chart)])
+    for _, group in groupby(shown.items, key=type):
+        items = list(group)
+        if isinstance(items[0], Chart) and len(items) > 1:
+            with st.grid(2, min_column_width=PAIRED_FROM, gap="medium") as grid:
+                for item in items:
+                    with grid.cell():
+                        _item(item)
         else:
             for item in items:
                 _item(item)
-
-
-def _charts(charts: Sequence[Chart]) -> None:
-    if len(charts) == 1:
-        _chart(charts[0])
-        return
-    with st.grid(2, min_column_width=_PAIRED_FROM, gap="medium") as grid:
-        for one in charts:
-            with grid.cell():
-                _chart(one)
 
 
 def _chart(shown: Chart) -> None:
@@ -183,26 +171,21 @@ def _chart(shown: Chart) -> None:
 
 
 def _item(item: Item) -> None:
-    if isinstance(item, Words):
-        _words(item)
+    if isinstance(item, Chart):
+        _chart(item)
+    elif isinstance(item, Words):
+        if item.tone == "caution":
+            st.warning(plain(item.text), icon=":material/warning:")
+        else:
+            (st.caption if item.tone == "remark" else st.markdown)(plain(item.text))
     elif isinstance(item, Command):
         st.code(item.text, language="shell", wrap_lines=True)
-    elif isinstance(item, Table):
-        if item.folded:
-            with st.expander(item.title):
-                _table(item)
-        else:
-            st.subheader(item.title, anchor=False)
+    elif item.folded:
+        with st.expander(item.title):
             _table(item)
-
-
-def _words(words: Words) -> None:
-    if words.tone == "caution":
-        st.warning(plain(words.text), icon=":material/warning:")
-    elif words.tone == "remark":
-        st.caption(plain(words.text))
     else:
-        st.markdown(plain(words.text))
+        st.subheader(item.title, anchor=False)
+        _table(item)
 
 
 def _table(shown: Table) -> None:
@@ -232,7 +215,7 @@ def _threshold_slider(record: Record) -> None:
             key=_THRESHOLD,
             bind="query-params",
         )
-        st.button("The model's own", icon=":material/undo:", on_click=_back_to_shipped, args=(shipped,))
+        st.button("The model's own", icon=":material/undo:", on_click=set_state, args=(_THRESHOLD, shipped))
 
 
 def _prevalence_slider(record: Record) -> None:
@@ -246,10 +229,6 @@ def _prevalence_slider(record: Record) -> None:
         key=_PREVALENCE,
         bind="query-params",
     )
-
-
-def _back_to_shipped(threshold: float) -> None:
-    st.session_state[_THRESHOLD] = threshold
 
 
 _SLIDERS: Mapping[str, Callable[[Record], None]] = {_PREVALENCE: _prevalence_slider, _THRESHOLD: _threshold_slider}
@@ -269,13 +248,3 @@ def _chosen_threshold(record: Record) -> float:
 
 def _chosen_prevalence(record: Record) -> float:
     return float(st.session_state.get(_PREVALENCE, default_prevalence(record.evaluation)))
-
-
-def _cached_record(name: str) -> Record:
-    folder = models_dir() / name
-    return _record(str(folder), manifest_hash(folder), None)
-
-
-@st.cache_resource(max_entries=8, show_spinner="Reading the figures")
-def _record(folder: str, content: str, collection: Path | None) -> Record:  # noqa: ARG001  (part of the key)
-    return read_record(open_bundle(Path(folder)), collection)

@@ -1,13 +1,16 @@
-"""The parts of the Predict page that speak of one image: its reading or refusal, repairs, and the images that look like it."""
+"""The parts of the Predict page on one image: its reading or refusal, repairs, what it means for the patient, similar images."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from covid_core.dataset.image_record import record_of_image
-from covid_core.errors import Refusal
+from covid_core.errors import EvaluationError, Refusal
+from covid_core.evaluation import post_test, post_test_words
 from covid_core.evaluation.conformal import INDETERMINATE
+from covid_core.figures.post_test import people_bars, post_test_curve
 from covid_core.figures.prediction import probability_scale
 from covid_core.images.orientation import Repair, shortest
 from covid_core.inference.bundle import Bundle
@@ -27,10 +30,10 @@ from covid_core.inference.wording import (
     spread_sentence,
 )
 from covid_core.labels import CLASS_TITLES, NON_COVID
-from covid_core.ui.dataset import OpenCollection, pictures_of, small_pictures
+from covid_core.ui.dataset import OpenCollection, open_image, pictures_of, small_pictures
 from covid_core.ui.dataset_source import installed_collection
-from covid_core.ui.page import chart, plain
-from covid_core.ui.uploads import MAX_KEPT_BYTES, GrowingTable, UploadedImage, ask_for, not_read_yet, results_of
+from covid_core.ui.page import chart, plain, problem
+from covid_core.ui.uploads import MAX_KEPT_BYTES, GrowingTable, UploadedImage, ask_for, results_of
 
 _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_left": ("Turn left", ":material/rotate_left:"),
@@ -38,23 +41,25 @@ _REPAIR_BUTTONS: dict[Repair, tuple[str, str]] = {
     "turn_around": ("Turn around", ":material/autorenew:"),
     "invert": ("Invert", ":material/invert_colors:"),
 }
+_NOT_FOR_THIS_IMAGE = (
+    "How often the model is right was measured on frontal chest X-rays that it had not seen. This image is none of them, so "
+    "nothing can be said of a patient by its answer."
+)
+_THREE_ANSWERS = (
+    "The model gives three answers, so there are three likelihood ratios. Those of the model report are of the operating point "
+    "alone, as if it always decided."
+)
 
 
-def read_images(films: Sequence[UploadedImage], predictor: Predictor, place: DeltaGenerator) -> list[Reading]:
-    """Read all images that are not read yet, and show in a place how far it has come.
-
-    Args:
-        films: all that were given.
-        predictor: of the model in use.
-        place: where progress and, of many images, the results so far are shown while they are read.
-    """
+def read_images(images: Sequence[UploadedImage], predictor: Predictor, place: DeltaGenerator) -> list[Reading]:
+    """Read all images that are not read yet; `place` shows the progress and the results so far."""
     with place:
         below = st.empty()
-    waiting = not_read_yet(films, predictor)
-    growing = GrowingTable(below, len(films)) if waiting else None
+    growing: GrowingTable | None = None
     results: list[Reading] = []
-    for results in results_of(films, predictor):
-        if growing is not None and len(results) < len(films):
+    for results in results_of(images, predictor):
+        if len(results) < len(images):
+            growing = growing or GrowingTable(below, len(images))
             growing.show(table_rows(results))
     below.empty()
     unseen = sum(one.kind is not None and one.picture is None for one in results)
@@ -84,8 +89,9 @@ def reading(result: Reading, bundle: Bundle) -> None:
         st.markdown(indeterminate_sentence(outcome, three_way))
     band = None if three_way is None else (three_way.lower, three_way.upper)
     scale = probability_scale(outcome.probability_covid, outcome.threshold, band, outcome.spread)
+    height = 104 + 24 * ((three_way is not None) + (outcome.spread is not None))  # a line of the legend for each
     chart(
-        scale.update_layout(margin_t=0, margin_b=20, height=_scale_height(outcome, bundle), xaxis_title=None),
+        scale.update_layout(margin_t=0, margin_b=20, height=height, xaxis_title=None),
         alt=scale_words(outcome, three_way),
     )
     if result.warnings:
@@ -98,12 +104,7 @@ def reading(result: Reading, bundle: Bundle) -> None:
     st.caption(f"{assumption(bundle)} Model {plain(bundle.name)}, version {plain(bundle.version)}.")
 
 
-def _scale_height(prediction: Prediction, bundle: Bundle) -> int:
-    """Pixels, with a line of the legend for each thing that it names."""
-    return 104 + 24 * (bundle.three_way is not None) + 24 * (prediction.spread is not None)
-
-
-def refusal(film: UploadedImage, refused: Refusal) -> None:
+def refusal(image: UploadedImage, refused: Refusal) -> None:
     """Say why an image is refused and what to do next; offer the repair that would help, and to predict it anyway."""
     st.error(plain(refused.message), icon=":material/block:")
     st.markdown(f"**What to do:** {plain(refused.next_step)}")
@@ -111,30 +112,77 @@ def refusal(film: UploadedImage, refused: Refusal) -> None:
         return
     with st.container(horizontal=True):
         if refused.repair is not None:
-            _repair_button(film, refused.repair, primary=True)
+            _repair_button(image, refused.repair, primary=True)
         st.button(
             "Predict anyway",
             icon=":material/play_arrow:",
             on_click=ask_for,
-            args=(film.id, film.given.repairs, True),
+            args=(image.id, image.given.repairs, True),
             help="The result is marked as predicted anyway wherever it is shown or exported.",
         )
 
 
-def repairs(film: UploadedImage, *, readable: bool) -> None:
+def repairs(image: UploadedImage, *, readable: bool) -> None:
     """Let the user put an image right, and take that back; nothing for one that cannot be read."""
     if not readable:
         return
-    done, anyway = film.given.repairs, film.given.anyway
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.popover("Turn or invert", icon=":material/tune:"):
             for repair in _REPAIR_BUTTONS:
-                _repair_button(film, repair)
-        if done or anyway:
-            st.button("As uploaded", icon=":material/undo:", on_click=ask_for, args=(film.id, (), False))
-    said = repairs_sentence(film.given.repairs)
+                _repair_button(image, repair)
+        if image.given.repairs or image.given.anyway:
+            st.button("As uploaded", icon=":material/undo:", on_click=ask_for, args=(image.id, (), False))
+    said = repairs_sentence(image.given.repairs)
     if said is not None:
         st.caption(said)
+
+
+def meaning(prediction: Prediction, evaluation: Mapping[str, Any] | None) -> None:
+    """Let the user choose how common COVID-19 is among people like the patient, and say what the answer then means.
+
+    Nothing is shown without the model's evaluation.
+    """
+    if evaluation is None:
+        return
+    if grave_cautions(prediction):
+        st.info(_NOT_FOR_THIS_IMAGE, icon=":material/info:")
+        return
+    cohort = evaluation["counts"]["prevalence"]
+    try:
+        answers = post_test.answers_of(evaluation, three_way=prediction.decision is not None)
+        choices = post_test_words.prevalence_choices(cohort)
+        prevalence = st.select_slider(
+            "How common is COVID-19 among people like this patient?",
+            choices,
+            value=cohort,
+            format_func=lambda choice: post_test_words.prevalence_label(choice, cohort),
+            key="prevalence",
+            help="The probability of COVID-19 before the image. It starts at the share where the model was judged, "
+            "which is far above that of most clinics.",
+        )
+        found = post_test.read(answers, prediction.decision or prediction.label, prevalence)
+    except EvaluationError as error:
+        problem(error)
+        return
+    words, drawing = st.columns(2, gap="medium")
+    with words:
+        st.metric("Probability of COVID-19 after the image", post_test_words.probability_in_words(found))
+        if found.probability.note:
+            st.caption(plain(found.probability.note))
+        st.markdown(plain(" ".join(post_test_words.natural_frequency_sentences(found))))
+        ratios = (
+            f"{post_test_words.RATIO_TITLES[one.decision]} {post_test_words.ratio_in_words(one)}" for one in answers
+        )
+        st.markdown(plain("; ".join(ratios) + "."))
+        st.caption(plain(post_test_words.accuracy_sentence(answers)))
+        if prediction.decision is not None:
+            st.caption(_THREE_ANSWERS)
+        elsewhere = post_test_words.elsewhere_sentence(evaluation)
+        if elsewhere is not None:
+            st.caption(plain(elsewhere))
+    with drawing:
+        chart(people_bars(found), alt=post_test_words.people_words(found))
+        chart(post_test_curve(found), alt=post_test_words.curve_words(found))
 
 
 def similar_images(prediction: Prediction) -> None:
@@ -148,38 +196,34 @@ def similar_images(prediction: Prediction) -> None:
 
 
 def similar_row(
-    films: Sequence[SimilarImage],
-    collection: OpenCollection | None,
-    open_it: Callable[[str], None] | None = None,
-    openable: Collection[str] = (),
+    images: Sequence[SimilarImage], collection: OpenCollection | None, openable: Collection[str] = ()
 ) -> None:
     """Show similar images side by side.
 
     Args:
-        films: at least one, nearest first.
+        images: at least one, nearest first.
         collection: that has them; None where none is installed.
-        open_it: opens an image by its file name, as the callback of a button below each that is `openable`; None for no buttons.
-        openable: file names.
+        openable: file names of those with a button that opens the image over the page.
     """
     st.caption(
         "Images of the collection that the model was fitted on, by the distance of their features to this image's, nearest "
         "first (0 is the same picture). Alike to the model, which need not be alike to you. Auxiliary images (see the model "
         "card) are not searched."
     )
-    pictures: list[bytes | None] = [None] * len(films)
+    pictures: list[bytes | None] = [None] * len(images)
     if collection is not None and collection.images is not None:
-        pictures = small_pictures(collection.images, [film.filename for film in films], pictures_of(collection))
-    with st.grid(len(films), min_column_width=150) as grid:
-        for number, (film, picture) in enumerate(zip(films, pictures, strict=True), start=1):
+        pictures = small_pictures(collection.images, [image.filename for image in images], pictures_of(collection))
+    with st.grid(len(images), min_column_width=150) as grid:
+        for number, (image, picture) in enumerate(zip(images, pictures, strict=True), start=1):
             with grid.cell():
-                _similar_image(number, film, picture, collection)
-                if open_it is not None and film.filename in openable:
+                _similar_image(number, image, picture, collection)
+                if image.filename in openable:
                     st.button(
                         f"Open image {number}",
                         icon=":material/open_in_full:",
-                        key=f"similar {film.filename}",
-                        on_click=open_it,
-                        args=(film.filename,),
+                        key=f"similar {image.filename}",
+                        on_click=open_image,
+                        args=(image.filename,),
                     )
     if collection is None:
         st.caption(
@@ -187,19 +231,19 @@ def similar_row(
         )
 
 
-def _similar_image(number: int, film: SimilarImage, picture: bytes | None, collection: OpenCollection | None) -> None:
-    record = None if collection is None else record_of_image(collection.table, film.filename)
+def _similar_image(number: int, image: SimilarImage, picture: bytes | None, collection: OpenCollection | None) -> None:
+    record = None if collection is None else record_of_image(collection.table, image.filename)
     if picture is not None:
-        st.image(picture, width="stretch", alt=f"A similar image, {CLASS_TITLES[film.label]}")
-    st.markdown(f"**{CLASS_TITLES[film.label]}**, distance {film.distance:.2f}")
+        st.image(picture, width="stretch", alt=f"A similar image, {CLASS_TITLES[image.label]}")
+    st.markdown(f"**{CLASS_TITLES[image.label]}**, distance {image.distance:.2f}")
     if record is not None and record.summary:
         st.caption(plain(f"{record.summary}."))
-    st.text(", ".join(filter(None, (film.source, film.filename))))
+    st.text(", ".join(filter(None, (image.source, image.filename))))
     if record is not None and record.source_url is not None:
         st.link_button(f"Source of image {number}", record.source_url, icon=":material/open_in_new:")
 
 
-def _repair_button(film: UploadedImage, repair: Repair, *, primary: bool = False) -> None:
+def _repair_button(image: UploadedImage, repair: Repair, *, primary: bool = False) -> None:
     title, icon = _REPAIR_BUTTONS[repair]
     st.button(
         title,
@@ -207,5 +251,5 @@ def _repair_button(film: UploadedImage, repair: Repair, *, primary: bool = False
         type="primary" if primary else "secondary",
         key=f"{'offered' if primary else 'chosen'} {repair}",
         on_click=ask_for,
-        args=(film.id, shortest((*film.given.repairs, repair)), False),
+        args=(image.id, shortest((*image.given.repairs, repair)), False),
     )

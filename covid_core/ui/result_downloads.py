@@ -17,7 +17,7 @@ from covid_core.inference.prediction import Prediction, Reading
 from covid_core.inference.results import results_csv, results_json
 from covid_core.ui.models import evaluation_of
 from covid_core.ui.page import offer, problem
-from covid_core.ui.session import PATIENT
+from covid_core.ui.privacy import PATIENT
 from covid_core.ui.uploads import MAX_IMAGES, UploadedImage
 
 MOST_REPORTS = 100
@@ -47,9 +47,9 @@ def downloads_of_all(results: Sequence[Reading], bundle: Bundle) -> None:
         st.caption(f"Reports are made of up to {MOST_REPORTS} images at once; one by one there is no limit.")
 
 
-def downloads_of_one(film: UploadedImage, result: Reading, bundle: Bundle) -> None:
+def downloads_of_one(image: UploadedImage, result: Reading, bundle: Bundle) -> None:
     """Offer the report of an image, and of a DICOM image the overlay and the reading as DICOM objects."""
-    evaluation, patient = evaluation_of(bundle), _patient(film)
+    evaluation, patient = evaluation_of(bundle), _patient(image)
     stem = PurePath(result.file).stem or "film"
     with st.container(horizontal=True):
         offer(
@@ -61,13 +61,13 @@ def downloads_of_one(film: UploadedImage, result: Reading, bundle: Bundle) -> No
         offer("Result as CSV", lambda: results_csv([result], bundle), f"{stem}.csv", "text/csv")
         offer("Result as JSON", lambda: results_json([result], bundle, _now()), f"{stem}.json", "application/json")
         if result.kind == "DICOM" and isinstance(result.outcome, Prediction):
-            _dicom_objects(film, result, result.outcome, bundle)
+            _dicom_objects(image, result, result.outcome, bundle)
 
 
-def _patient(film: UploadedImage) -> str:
+def _patient(image: UploadedImage) -> str:
     """Let a name be typed in for the report, and give the one that was; a button sends it, so that it is never half there."""
-    kept = f"{PATIENT}{film.id}"
-    with st.form(f"name {film.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+    kept = f"{PATIENT}{image.id}"
+    with st.form(f"name {image.id}", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         typed = st.text_input(
             "Patient, to be printed on the PDF",
             value=st.session_state.get(kept, ""),
@@ -82,19 +82,19 @@ def _patient(film: UploadedImage) -> str:
     return name
 
 
-def _dicom_objects(film: UploadedImage, result: Reading, prediction: Prediction, bundle: Bundle) -> None:
-    content, stem = film.given.content, PurePath(result.file).stem or "film"
-    trouble = _export_trouble(film.id, content)
+def _dicom_objects(image: UploadedImage, result: Reading, prediction: Prediction, bundle: Bundle) -> None:
+    content, stem = image.given.content, PurePath(result.file).stem or "film"
+    trouble = _export_trouble(image.id, content)
     if trouble is not None:
         problem(DicomExportError(trouble))
         return
 
     def capture() -> bytes:
-        image = result.image
-        if image is None:
+        picture = result.image
+        if picture is None:
             raise DicomExportError("The picture is not kept. Upload fewer images at once.")
-        height, width = image.shape
-        drawn = overlay(image, prediction.heat, bundle.preparation.crop_box(width, height))
+        height, width = picture.shape
+        drawn = overlay(picture, prediction.heat, bundle.preparation.crop_box(width, height))
         return secondary_capture(content(), drawn, result, bundle, _now())
 
     if result.picture is not None:

@@ -1,15 +1,15 @@
-"""The image viewer: an image, the model's heat or the lungs over it, and the controls a reader knows from a workstation.
+"""The image viewer: an image, a layer over it such as the model's heat, and the controls a reader knows from a workstation.
 
-Knows how an image and what lies over it become two small pictures and a component in the browser, not whose image it is or what
-the model says of it. All that is set is set in the browser: no control asks for a rerun, and nothing comes back from it.
+All that is set is set in the browser: no control asks for a rerun, and nothing comes back from it.
 
-Where the pictures are: as data in the one message that shows the component, which the server drops once it is sent, and in
-the memory of the visitor's page. They get no address of their own, unlike those of `st.image`, so nobody else can ask for
-them, and they are neither cached nor written.
+The pictures are data in the one message that shows the component, which the server drops once it is sent, and in the memory of
+the visitor's page. They have no address of their own, unlike those of `st.image`, so nobody else can ask for them, and they are
+neither cached nor written.
 """
 
 import io
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,116 +46,91 @@ _component = st.components.v2.component(
 )
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What lies over an image.
+
+    Attributes:
+        picture: uint8 (h, w, 4): red, green, blue and how opaque it is, not multiplied by each other; stretched over `box`.
+        name: of the switch that hides it.
+        opacity: label of the slider.
+        box: the part of the image that it covers: left, top, right, bottom, pixels; None for the whole image.
+    """
+
+    picture: NDArray[np.uint8]
+    name: str
+    opacity: str
+    box: tuple[int, int, int, int] | None = None
+
+
+def model_layer(cells: NDArray[np.float32], box: tuple[int, int, int, int], name: str = HEAT_MAP) -> Layer:
+    """A map of the model, float32 (h, w) in [0, 1], over the part of the image that the model saw, in pixels."""
+    return Layer(heat_layer(cells), name, "Heat opacity" if name == HEAT_MAP else "Overlay opacity", box)
+
+
+def lung_layer(inside: NDArray[np.bool_], shape: tuple[int, int]) -> Layer:
+    """The lungs as an outline with a light fill.
+
+    Args:
+        inside: bool (h, w), true in a lung.
+        shape: height and width of the image as it is shown, pixels.
+    """
+    height, width = shape
+    resized = Image.fromarray(inside.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
+    lung = np.asarray(resized) > _HALF
+    line = max(round(max(shape) / _OUTLINES), 1)
+    inner = np.pad(lung, line)
+    for axis in (0, 1):
+        inner = np.logical_and.reduce([np.roll(inner, step, axis) for step in range(-line, line + 1)])
+    inner = inner[line:-line, line:-line]
+    picture = np.zeros((*shape, 4), np.uint8)
+    picture[..., :3] = _LUNG_COLOUR
+    picture[..., 3] = np.where(inner, round(255 * _LUNG_FILL), 255) * lung
+    return Layer(picture, "Lungs", "Lung opacity")
+
+
 def radiograph_viewer(
-    image: GreyImage,
-    heat: NDArray[np.float32] | None,
-    box: tuple[int, int, int, int] | None,
-    *,
-    key: str,
-    alt: str,
-    clearance: int = 320,
-    lungs: NDArray[np.bool_] | None = None,
-    seek: bool = False,
-    layer: str = HEAT_MAP,
+    image: GreyImage, layer: Layer | None = None, *, key: str, alt: str, clearance: int = 320, seek: bool = False
 ) -> None:
-    """Show an image with zoom, window, level, inversion and, where there is one, a layer over it: the model's heat, or the lungs.
+    """Show an image with zoom, window, level, inversion and, where there is one, a layer over it.
 
     The settings stay, by `key`, over reruns and from image to image while the visitor's page is open; another image is first
     seen whole.
 
     Args:
         image: float32 (height, width) in [0, 1].
-        heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`; None shows the image alone.
-        box: the part of the image that the model saw: left, top, right, bottom, pixels of `image`; needed with `heat`.
+        layer: what lies over it.
         key: of the component, and of its settings.
-        alt: what the picture shows, in plain words, for those who cannot see it.
+        alt: the text alternative of the picture.
         clearance: pixels of the window's height that the image leaves to the rest of the page, its own controls included.
-        lungs: bool (h, w), where the lungs are, of any size: the mask is stretched over the image.
-        layer: what `heat` shows, as its switch is labelled.
         seek: whether the page scrolls to the image when another one is shown, for pages that open it from further down.
-
-    Raises:
-        ValueError: there is heat without a box, or heat and lungs.
     """
-    data = viewer_data(image, heat, box, lungs, layer)
-    _component(key=key, data=data | {"key": key, "alt": alt, "clearance": clearance, "seek": seek})
+    _component(key=key, data=viewer_data(image, layer) | {"key": key, "alt": alt, "clearance": clearance, "seek": seek})
 
 
-def viewer_data(
-    image: GreyImage,
-    heat: NDArray[np.float32] | None,
-    box: tuple[int, int, int, int] | None,
-    lungs: NDArray[np.bool_] | None = None,
-    layer: str = HEAT_MAP,
-) -> dict[str, Any]:
-    """The pictures as the component takes them; the arguments are those of `radiograph_viewer`.
+def viewer_data(image: GreyImage, layer: Layer | None = None) -> dict[str, Any]:
+    """The pictures as the component takes them.
 
     Returns:
-        image: address that holds a JPEG of at most 1024 pixels a side.
+        film: address that holds a JPEG of at most 1024 pixels a side.
         film_id: tells an image from the next one shown, and says nothing else.
         size: width and height of the JPEG, pixels.
-        layer: what lies over the image; None where nothing does. `picture` is an address that holds a PNG, `box` its left, top,
-            width and height, shares of the image; `name` and `opacity` are what its controls are called.
+        layer: None, or: `picture`, an address that holds a PNG; `box`, its left, top, width and height as shares of the image;
+            `name` and `opacity`.
     """
     shown = fitted(image)
     jpeg = _encoded(np.rint(shown * 255).astype(np.uint8), "JPEG", quality=JPEG_QUALITY)
-    height, width = shown.shape
-    return {
-        "film": data_address(jpeg),
-        "film_id": zlib.crc32(jpeg),
-        "size": [width, height],
-        "layer": _layer(image, heat, box, lungs, layer),
-    }
-
-
-def lung_layer(inside: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The lungs as a picture to be laid over the image: an outline with a light fill.
-
-    Args:
-        inside: bool (h, w), true in a lung.
-        size: width and height of the picture, pixels.
-
-    Returns:
-        uint8 (height, width, 4): red, green, blue and how opaque it is, not multiplied by each other.
-    """
-    resized = Image.fromarray(inside.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-    lung = np.asarray(resized) > _HALF
-    width = max(round(max(size) / _OUTLINES), 1)
-    inner = np.pad(lung, width)
-    for axis in (0, 1):
-        inner = np.logical_and.reduce([np.roll(inner, step, axis) for step in range(-width, width + 1)])
-    inner = inner[width:-width, width:-width]
-    layer = np.zeros((*lung.shape, 4), np.uint8)
-    layer[..., :3] = _LUNG_COLOUR
-    layer[..., 3] = np.where(inner, round(255 * _LUNG_FILL), 255) * lung
-    return layer
-
-
-def _layer(
-    image: GreyImage,
-    heat: NDArray[np.float32] | None,
-    box: tuple[int, int, int, int] | None,
-    lungs: NDArray[np.bool_] | None,
-    name: str,
-) -> dict[str, Any] | None:
-    height, width = image.shape
-    if heat is not None and lungs is not None:
-        raise ValueError("`heat` and `lungs` cannot both lie over the image. Received: both")
-    if lungs is not None:
-        height, width = fitted(image).shape
-        picture = data_address(_encoded(lung_layer(lungs, (width, height)), "PNG"), "image/png")
-        return {"picture": picture, "box": [0, 0, 1, 1], "name": "Lungs", "opacity": "Lung opacity"}
-    if heat is None:
-        return None
-    if box is None:
-        raise ValueError("`box` must say where the heat lies. Received: None")
-    left, top, right, bottom = box
-    return {
-        "picture": data_address(_encoded(heat_layer(heat), "PNG"), "image/png"),
-        "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
-        "name": name,
-        "opacity": "Heat opacity" if name == HEAT_MAP else "Overlay opacity",
-    }
+    lying = None
+    if layer is not None:
+        height, width = image.shape
+        left, top, right, bottom = layer.box or (0, 0, width, height)
+        lying = {
+            "picture": data_address(_encoded(layer.picture, "PNG"), "image/png"),
+            "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
+            "name": layer.name,
+            "opacity": layer.opacity,
+        }
+    return {"film": data_address(jpeg), "film_id": zlib.crc32(jpeg), "size": list(shown.shape[::-1]), "layer": lying}
 
 
 def _encoded(picture: NDArray[np.uint8], kind: str, **settings: int) -> bytes:

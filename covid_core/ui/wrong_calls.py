@@ -4,7 +4,8 @@ Without the installed dataset there is a table with links to the public collecti
 opened, by the model as it is served.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,20 @@ from covid_core.inference.bundle import Bundle
 from covid_core.labels import CLASS_TITLES
 from covid_core.report.record import Record
 from covid_core.report.robustness import error_table, public_address
-from covid_core.ui.dataset import picture_store, small_pictures
+from covid_core.ui.dataset import OpenCollection, picture_store, small_pictures
 from covid_core.ui.dataset_source import installed_collection
-from covid_core.ui.image_viewer import HEAT, image_of_collection
-from covid_core.ui.page import plain
+from covid_core.ui.image_viewer import image_of_collection
+from covid_core.ui.page import plain, set_state
+from covid_core.ui.viewer import HEAT_MAP
 
 PER_PAGE = 12
-_CASE, _KIND, _GROUP, _NAME, _PAGE = "case", "errors", "by", "group", "errors_page"
+_CASE, _PAGE = "case", "errors_page"
 _ALL = "all"
 _CLEARANCE = 420  # pixels of the window's height that the image in a case leaves to what stands around it
 
 
 def gallery_of_errors(record: Record, bundle: Bundle) -> None:
-    """Show the wrongly called images, the most confident first, and open the one that is chosen.
-
-    Args:
-        record: of the model.
-        bundle: the same model, as it is served.
-    """
+    """Show the wrongly called images, the most confident first, and open the one that is chosen."""
     wrong = mistakes(record.predictions, part=record.evaluation["part"], threshold=record.evaluation["threshold"])
     if wrong.empty:
         return
@@ -46,31 +43,35 @@ def gallery_of_errors(record: Record, bundle: Bundle) -> None:
         st.info("No error meets these filters.", icon=":material/filter_alt_off:")
         return
     collection = installed_collection()
-    images = None if collection is None else collection.images
-    if images is None:
+    if collection is None or collection.images is None:
+        collection = None
         _table(shown)
     else:
-        _pictures(shown, images)
-    asked = st.selectbox(
+        _pictures(shown, collection.images)
+    names = wrong["filename"].tolist()
+    case = st.selectbox(
         "Open an image by its file name",
-        wrong["filename"].tolist(),
+        names,
         index=None,
         placeholder="Any of the errors",
         key=_CASE,
         bind="query-params",
     )
-    if asked is not None:
-        _case(wrong[wrong["filename"] == asked].iloc[0].to_dict(), images, record, bundle)
+    if case is not None:
+        _case(wrong.iloc[names.index(case)].to_dict(), collection, record, bundle)
 
 
 def _filtered(wrong: pd.DataFrame) -> pd.DataFrame:
-    groups = groups_of(wrong)
+    groups, name = groups_of(wrong), None
+
+    def choice(title: str, options: Sequence[str], key: str) -> str:
+        return str(st.selectbox(title, options, key=key, bind="query-params", on_change=set_state, args=(_PAGE, 1)))
+
     with st.container(horizontal=True):
-        kind = st.selectbox("Error", [_ALL, *KINDS], key=_KIND, bind="query-params", on_change=_first_page)
-        group = st.selectbox("Subgroups by", [_ALL, *groups], key=_GROUP, bind="query-params", on_change=_first_page)
-        name = None
+        kind = choice("Error", [_ALL, *KINDS], "errors")
+        group = choice("Subgroups by", [_ALL, *groups], "by")
         if group in groups:
-            name = st.selectbox(group, groups[group], key=_NAME, bind="query-params", on_change=_first_page)
+            name = choice(group, groups[group], "group")
     kept = chosen(wrong, None if kind == _ALL else kind, group if name is not None else None, name)
     st.caption(f"{len(kept)} of {len(wrong)} errors, the most confident first.")
     return kept
@@ -105,28 +106,24 @@ def _pictures(shown: pd.DataFrame, images: Path) -> None:
                     "Open",
                     icon=":material/open_in_full:",
                     key=f"open {row['filename']}",
-                    on_click=_open,
-                    args=(str(row["filename"]),),
+                    on_click=set_state,
+                    args=(_CASE, str(row["filename"])),
                 )
 
 
-def _closed() -> None:
-    st.session_state[_CASE] = None
-
-
-@st.dialog("Wrong call", width="large", on_dismiss=_closed)
-def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: Bundle) -> None:
+@st.dialog("Wrong call", width="large", on_dismiss=partial(set_state, _CASE, None))
+def _case(row: Mapping[Any, Any], collection: OpenCollection | None, record: Record, bundle: Bundle) -> None:
     filename, kind = str(row["filename"]), str(row["kind"])
     st.markdown(
         f"**{plain(kind[:1].upper() + kind[1:])}**: by the reference standard {CLASS_TITLES[row['label']]}, "
         f"P(COVID-19) {row['probability_covid']:.2f}; called COVID-19 from {record.evaluation['threshold']:.2f}."
     )
     st.text(f"{filename}\n{describe(row)}")
-    if images is None:
+    if collection is None:
         st.info("The dataset is not installed, so its images are not shown.", icon=":material/info:")
     else:
-        image_of_collection(filename, images, bundle, key="case image", clearance=_CLEARANCE, first=HEAT)
-    if images is not None and record.evaluation["part"] == OUT_OF_FOLD:
+        image_of_collection(filename, collection, bundle, key="case image", clearance=_CLEARANCE, first=HEAT_MAP)
+    if collection is not None and record.evaluation["part"] == OUT_OF_FOLD:
         st.caption(
             "The probability is from a model of the cross-validation that was not trained on this patient. The heat map is "
             "from the served model, which was also trained on this image, so it may highlight other places."
@@ -136,11 +133,3 @@ def _case(row: Mapping[Any, Any], images: Path | None, record: Record, bundle: B
         url = row.get("url")
         if isinstance(url, str):
             st.link_button("Its source", url, icon=":material/open_in_new:")
-
-
-def _open(filename: str) -> None:
-    st.session_state[_CASE] = filename
-
-
-def _first_page() -> None:
-    st.session_state[_PAGE] = 1

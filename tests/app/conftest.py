@@ -2,11 +2,12 @@
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -16,6 +17,7 @@ from tests.fake_bundle import add_fake_gate, write_fake_bundle, write_fake_chest
 from tests.real_images import chest_image
 
 OpenPage = Callable[..., AppTest]
+PAGES = ("streamlit_app.py", "pages/1_Predict.py", "pages/2_Dataset.py", "pages/3_Model_report.py")
 
 METADATA = """\
 patientid,sex,age,finding,view,modality,filename,url,clinical_notes
@@ -41,6 +43,29 @@ def open_page() -> OpenPage:
         return app.run()
 
     return open_it
+
+
+@pytest.fixture
+def open_dataset(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OpenPage]:
+    """Opens the Dataset page over a folder: installed, named by the visitor, or only its table, uploaded; without a cache."""
+    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
+    st.cache_resource.clear()
+
+    def open_it(folder: Path, way: str = "installed", **query: str | list[str]) -> AppTest:
+        installed = way == "installed"
+        monkeypatch.setenv("COVID_DATASET_DIR", str(folder if installed else tmp_path / "no dataset"))
+        monkeypatch.setenv("COVID_OWN_COMPUTER", "" if installed else "1")
+        if installed:
+            return open_page("pages/2_Dataset.py", **query)
+        app = open_page("pages/2_Dataset.py")
+        app.query_params.update(query)
+        if way == "named":
+            return app.text_input(key="folder_of_collection").set_value(str(folder)).run()
+        table = (folder / "metadata.csv").read_bytes()
+        return app.file_uploader[0].upload("metadata.csv", table, "text/csv").run()
+
+    yield open_it
+    st.cache_resource.clear()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,77 +17,49 @@ from streamlit.testing.v1 import AppTest
 from covid_core.cli.main import main
 from covid_core.errors import DatasetError
 from covid_core.ui import audit_panel
-from tests.app.conftest import texts
+from tests.app.conftest import OpenPage, texts
 from tests.phantom import phantom_image
 
 COVID, OTHER = "Pneumonia/Viral/COVID-19", "Pneumonia/Bacterial"
 ROWS = [
-    ("film-0.png", "a", COVID, "PA", 60),
+    ("image-0.png", "a", COVID, "PA", 60),
     ("same.png", "b", OTHER, "PA", 61),
     ("damaged.png", "c", COVID, "PA", 62),
     ("*absent*.png", "d", COVID, "AP Erect", 63),
-    ("film-1.png", "e", COVID, "PA", 200),
+    ("image-1.png", "e", COVID, "PA", 200),
 ]
 """One content under two patients and classes, a damaged and a missing file, an unknown view, an impossible age."""
 
 
-def page(folder: str | None, own: bool, view: str | None) -> None:
-    """What the Dataset page does: a collection, maybe filtered by its view, its audit, and the image that is asked for."""
-    import hashlib  # noqa: PLC0415  (AppTest runs this function's lines as a script of their own)
-    from pathlib import Path  # noqa: PLC0415
-
-    import streamlit as st  # noqa: PLC0415
-
-    from covid_core.dataset.metadata import read_metadata  # noqa: PLC0415
-    from covid_core.ui.audit_panel import audit_section  # noqa: PLC0415
-    from covid_core.ui.dataset import OpenCollection  # noqa: PLC0415
-    from covid_core.ui.open_image import close_image, opened_image  # noqa: PLC0415
-
-    data = Path(st.session_state["metadata"]).read_bytes()
-    table = read_metadata(data)
-    content = hashlib.sha256(data).hexdigest()
-    collection = OpenCollection(table, content, None if folder is None else Path(folder), own)
-    audit_section(collection, table if view is None else table[table["view"] == view])
-    if opened_image() is not None:
-        st.text(f"opened: {opened_image()}")
-        st.button("Close", key="close", on_click=close_image)
-
-
-@pytest.fixture(autouse=True)
-def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No audit and no picture of another test is left."""
-    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
+OpenAudit = Callable[..., AppTest]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, no_models: None) -> Path:  # noqa: ARG001
     images = tmp_path / "collection" / "images"
     images.mkdir(parents=True)
     rng = np.random.default_rng(7)
     for number in range(2):
-        Image.fromarray(phantom_image(rng, "covid", 128)).save(images / f"film-{number}.png")
-    (images / "same.png").write_bytes((images / "film-0.png").read_bytes())
+        Image.fromarray(phantom_image(rng, "covid", 128)).save(images / f"image-{number}.png")
+    (images / "same.png").write_bytes((images / "image-0.png").read_bytes())
     (images / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of it")
     table = pd.DataFrame(ROWS, columns=["filename", "patientid", "finding", "view", "age"]).assign(modality="X-ray")
     table.to_csv(images.parent / "metadata.csv", index=False)
     return images.parent
 
 
-def opened(folder: Path, *, images: bool = True, own: bool = False, view: str | None = None, **query: str) -> AppTest:
-    app = AppTest.from_function(page, args=(str(folder) if images else None, own, view), default_timeout=60)
-    app.session_state["metadata"] = str(folder / "metadata.csv")
-    for name, value in query.items():
-        app.query_params[name] = value
-    return app.run()
+@pytest.fixture
+def audit(open_dataset: OpenPage) -> OpenAudit:
+    """Opens the section, and starts the audit unless told otherwise."""
 
+    def open_it(folder: Path, way: str = "installed", *, start: bool = True, **query: str) -> AppTest:
+        app = open_dataset(folder, way, section="Audit", **query)
+        if start:
+            app.button(key="audit").click().run()
+        assert not app.exception
+        return app
 
-def audited(folder: Path, **settings: Any) -> AppTest:
-    app = opened(folder, **settings).button(key="audit").click().run()
-    assert not app.exception
-    return app
+    return open_it
 
 
 def shown_rows(app: AppTest, check: str) -> pd.DataFrame:
@@ -97,16 +69,12 @@ def shown_rows(app: AppTest, check: str) -> pd.DataFrame:
     return app.dataframe[0].value
 
 
-def test_nothing_is_read_before_the_audit_is_asked_for(folder: Path, tmp_path: Path) -> None:
-    app = opened(folder)
-    assert not app.exception
+def test_findings_are_shown_by_severity_with_their_rows(audit: OpenAudit, folder: Path, tmp_path: Path) -> None:
+    app = audit(folder, start=False)
     assert app.button(key="audit").label == "Audit this collection"
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache").exists(), "nothing is read before"
     assert not app.subheader
-
-
-def test_findings_are_shown_by_severity_with_their_rows(folder: Path) -> None:
-    app = audited(folder)
+    app = audit(folder)
     assert [one.value for one in app.subheader] == [
         ":material/error: Errors (3)",
         ":material/warning: Warnings (3)",
@@ -120,19 +88,15 @@ def test_findings_are_shown_by_severity_with_their_rows(folder: Path) -> None:
     assert "audit" not in {button.key for button in app.button}
     assert not app.dataframe
     assert shown_rows(app, "missing_files").to_numpy().tolist() == [["*absent*.png", "d", "not there"]]
-
-
-def test_only_the_severity_of_the_address_or_the_choice_is_shown(folder: Path) -> None:
-    audited(folder)
-    app = opened(folder, severity="Errors")
+    app = audit(folder, start=False, severity="Errors")
     assert [one.value for one in app.subheader] == [":material/error: Errors (3)", "Download"]
     assert "--fail-on error" in app.code[0].value
     app.segmented_control(key="severity").set_value("notice").run()
     assert [one.value for one in app.subheader] == [":material/info: Notices (0)", "Download"]
 
 
-def test_the_rows_that_meet_the_filters_are_counted_and_can_be_shown_alone(folder: Path) -> None:
-    app = audited(folder, view="PA")
+def test_the_rows_that_meet_the_filters_are_counted_and_can_be_shown_alone(audit: OpenAudit, folder: Path) -> None:
+    app = audit(folder, view="PA")
     labels = [one.label for one in app.expander]
     assert "1 row, 0 of which meet the filters" in labels, "the missing file has another view"
     assert "2 rows, 2 of which meet the filters" in labels
@@ -140,13 +104,13 @@ def test_the_rows_that_meet_the_filters_are_counted_and_can_be_shown_alone(folde
     app.toggle(key="only_filtered").set_value(True).run()
     assert not app.exception
     assert not app.dataframe
-    unfiltered = opened(folder)
-    assert not unfiltered.toggle
+    unfiltered = audit(folder, start=False)
+    assert "only_filtered" not in {one.key for one in unfiltered.toggle}
     assert "1 row" in [one.label for one in unfiltered.expander]
 
 
 def test_a_selected_row_opens_its_image_and_stays_closed_once_it_is_closed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    audit: OpenAudit, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pickable(shown: pd.DataFrame, *, key: str, on_select: Callable[[], None], **_: object) -> None:
         """A table whose last row is selected by a button, since no AppTest can."""
@@ -158,58 +122,38 @@ def test_a_selected_row_opens_its_image_and_stays_closed_once_it_is_closed(
         st.button("pick", key="pick", on_click=pick)
 
     monkeypatch.setattr(st, "dataframe", pickable)
-    app = audited(folder)
+    app = audit(folder)
     app.session_state["rows of exact_duplicates"] = True
     app.run()
     for _ in range(2):
         app.button(key="pick").click().run()
-        assert "opened: same.png" in texts(app)
-        app.button(key="close").click().run()
-        assert "opened:" not in texts(app)
-        assert "opened:" not in texts(app.run())
+        assert app.session_state["film_of_collection"] == "same.png"
+        app.session_state["film_of_collection"] = None
+        assert app.run().session_state["film_of_collection"] is None
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_the_audit_of_an_installed_collection_is_for_all_and_that_of_an_own_one_for_nobody_else(
-    own: bool, folder: Path, tmp_path: Path
+@pytest.mark.parametrize("way", ["installed", "named"])
+def test_an_audit_is_for_all_visitors_but_that_of_an_own_collection_for_nobody_else(
+    audit: OpenAudit, way: str, folder: Path, tmp_path: Path
 ) -> None:
-    audited(folder, own=own)
-    other = opened(folder)
+    audit(folder, way)
+    own, other = way == "named", audit(folder, start=False)
     assert ("**3 errors**" in texts(other)) is not own
     assert ("audit" in {button.key for button in other.button}) is own
     assert (tmp_path / "cache").exists() is not own, "nothing of a visitor's own is written"
+    (folder / "images" / "damaged.png").write_bytes((folder / "images" / "image-1.png").read_bytes())
+    assert "Unreadable files: 1." not in texts(audit(folder, way)), "another content asks for another audit"
 
 
-def test_another_file_in_the_folder_asks_for_another_audit(folder: Path) -> None:
-    audited(folder)
-    (folder / "images" / "damaged.png").write_bytes((folder / "images" / "film-1.png").read_bytes())
-    app = opened(folder)
-    assert app.button(key="audit")
-    app.button(key="audit").click().run()
-    assert "Unreadable files: 1." not in texts(app)
-
-
-def test_a_table_alone_is_audited_without_being_asked(folder: Path) -> None:
-    app = opened(folder, images=False, own=True)
+def test_a_table_alone_is_audited_at_once(audit: OpenAudit, folder: Path) -> None:
+    app = audit(folder, "uploaded", start=False)
     assert not app.exception
     assert "**1 error**" in texts(app)
     assert app.code[0].value == "python -m covid_core audit --collection FOLDER --table-only --fail-on error"
     assert str(folder) not in texts(app)
 
 
-def test_a_collection_whose_images_are_missing_is_audited_as_the_command_that_is_offered_does_it(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.rmtree(folder / "images")
-    made: dict[str, bytes] = {}
-    monkeypatch.setattr(audit_panel, "offer", lambda _, make, name, *__: made.update({name: make()}))
-    app = opened(folder)
-    assert app.code[0].value == "python -m covid_core audit --table-only --fail-on error"
-    assert main(["audit", "--collection", str(folder), "--json", "--table-only"]) == 1
-    assert json.loads(made["audit.json"]) == json.loads(capsys.readouterr().out)
-
-
-def test_a_prediction_no_better_than_chance_is_shown_and_counts_as_no_finding(folder: Path) -> None:
+def test_a_prediction_no_better_than_chance_is_shown_and_counts_as_no_finding(audit: OpenAudit, folder: Path) -> None:
     """Every second patient has COVID-19, which the source tells and the view does not."""
     rows = [
         (f"{n}.png", n, (COVID, OTHER)[n % 2], ("PA", "AP")[n // 2 % 2], f"https://{'ab'[n % 2]}.example")
@@ -217,31 +161,30 @@ def test_a_prediction_no_better_than_chance_is_shown_and_counts_as_no_finding(fo
     ]
     table = pd.DataFrame(rows, columns=["filename", "patientid", "finding", "view", "url"]).assign(modality="X-ray")
     table.to_csv(folder / "metadata.csv", index=False)
-    app = opened(folder, images=False)
-    assert not app.exception
+    shutil.rmtree(folder / "images")
+    app = audit(folder, start=False)
     said = texts(app)
     assert "**0 notices**" in said
     figures = app.table[0].value
-    assert figures["Severity"].to_dict() == {
-        "Source": "Warning",
-        "Source, view, age and sex": "Warning",
-        "View": "None",
-    }
+    found = {"Source": "Warning", "Source, view, age and sex": "Warning", "View": "None"}
+    assert figures["Severity"].to_dict() == found
     (passed,) = [one for one in said.splitlines() if "No problems found" in one]
     assert "View" not in passed
 
 
-def test_an_audit_that_fails_is_said_and_not_begun_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_that_fails_says_why_and_is_not_started_again(
+    audit: OpenAudit, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: object, **__: object) -> None:
         raise DatasetError("The *folder* is gone.")
 
     monkeypatch.setattr(audit_panel, "audit_dataset", fails)
-    app = opened(folder).button(key="audit").click().run()
+    app = audit(folder, start=False).button(key="audit").click().run()
     assert app.error[0].value == r"The \*folder\* is gone\."
     assert app.run().button(key="audit").label == "Audit this collection"
 
 
-def test_stop_leaves_the_button_to_begin_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_leaves_the_button_to_begin_again(audit: OpenAudit, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The visitor's click ends the run at the next step, as Streamlit does it; then the page runs with it."""
     seen: list[str] = []
 
@@ -251,7 +194,7 @@ def test_stop_leaves_the_button_to_begin_again(folder: Path, monkeypatch: pytest
         st.stop()
 
     monkeypatch.setattr(audit_panel, "audit_dataset", interrupted)
-    app = opened(folder).button(key="audit").click().run()
+    app = audit(folder, start=False).button(key="audit").click().run()
     assert seen == ["began"]
     app.run()
     assert seen == ["began", "began"], "any other rerun takes the audit up again"
@@ -260,17 +203,22 @@ def test_stop_leaves_the_button_to_begin_again(folder: Path, monkeypatch: pytest
     assert app.button(key="audit").label == "Audit this collection"
 
 
+@pytest.mark.parametrize("images", [True, False])
 def test_the_downloads_hold_every_row_and_what_the_command_prints(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    audit: OpenAudit, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, images: bool
 ) -> None:
     table = pd.read_csv(folder / "metadata.csv")
     table.loc[3, "filename"] = "=cmd.png"
     table.to_csv(folder / "metadata.csv", index=False)
     made: dict[str, bytes] = {}
     monkeypatch.setattr(audit_panel, "offer", lambda _, make, name, *__: made.update({name: make()}))
-    audited(folder)
-    main(["audit", "--collection", str(folder), "--json", "--no-cache"])
+    if not images:
+        shutil.rmtree(folder / "images")
+    app = audit(folder, start=images)
+    command = app.code[0].value.removeprefix("python -m covid_core ").split()
+    assert ("--table-only" in command) is not images
+    assert main([*command, "--collection", str(folder), "--json"]) == 1
     assert json.loads(made["audit.json"]) == json.loads(capsys.readouterr().out)
     rows = pd.read_csv(io.BytesIO(made["audit.csv"]), encoding="utf-8-sig", keep_default_na=False)
     assert list(rows) == ["severity", "check", "filename", "patientid", "what"]
-    assert rows[rows["check"] == "missing_files"]["filename"].tolist() == ["'=cmd.png"]
+    assert rows[rows["check"] == "missing_files"]["filename"].tolist() == (["'=cmd.png"] if images else [])

@@ -20,9 +20,8 @@ def counted(app: AppTest) -> str:
     return next(one.value for one in app.markdown if "** countr" in one.value).replace("*", "")
 
 
-def upload(app: AppTest, table: str | bytes) -> AppTest:
-    content = table if isinstance(table, bytes) else table.encode()
-    return app.file_uploader[0].upload("metadata.csv", content, "text/csv").run()
+def upload(app: AppTest, table: str) -> AppTest:
+    return app.file_uploader[0].upload("metadata.csv", table.encode(), "text/csv").run()
 
 
 def test_each_filter_narrows_the_counts_until_it_is_cleared(page: AppTest) -> None:
@@ -45,7 +44,7 @@ def test_each_filter_narrows_the_counts_until_it_is_cleared(page: AppTest) -> No
         assert counted(page).startswith("6 images")
     page.slider(key="age").set_range(55, 65).run()
     assert counted(page).startswith("2 of 6 images")
-    page.text_input(key="text").input("FIRST").run()
+    page.text_input(key="text").input("FIRST a.png").run()
     assert counted(page).startswith("1 of 6 images")
     page.button(key="clear_filters").click().run()
     page.segmented_control(key="file").set_value("available").run()
@@ -54,16 +53,9 @@ def test_each_filter_narrows_the_counts_until_it_is_cleared(page: AppTest) -> No
     assert sorted(page.dataframe[0].value["filename"]) == ["a.png", "c.png"]
 
 
-@pytest.mark.parametrize("word", ["c.png", "two words", "first"])
-def test_words_are_looked_for_in_notes_and_file_names(page: AppTest, word: str) -> None:
-    page.text_input(key="text").input(word).run()
-    rows = [row for row in METADATA.splitlines()[1:] if all(one in row.lower() for one in word.split())]
-    assert int(counted(page).split()[0]) == len(rows)
-
-
 def test_a_link_restores_filters_section_rules_and_the_open_image(dataset: object, open_page: OpenPage) -> None:
     assert dataset
-    asked = {
+    wanted = {
         "finding": "Viral",
         "view": "PA",
         "age": ["0", "55"],
@@ -75,14 +67,14 @@ def test_a_link_restores_filters_section_rules_and_the_open_image(dataset: objec
         "supine": "false",
         "film": "c.png",
     }
-    app = open_page(PAGE, **asked)
+    app = open_page(PAGE, **wanted)
     assert counted(app).startswith("1 of 6 images")
     assert list(app.dataframe[0].value["filename"]) == ["c.png"]
     assert (app.text_input(key="seed").value, app.slider(key="shares").value) == ("5", (60, 75))
     assert (app.segmented_control(key="ambiguous").value, app.toggle(key="supine").value) == ("non_covid", False)
     assert "Pneumonia/Viral/SARS" in texts(app)
-    assert app.query_params == asked
-    assert app.run().query_params == asked
+    assert app.query_params == wanted
+    assert app.run().query_params == wanted
 
 
 @pytest.mark.parametrize(
@@ -160,17 +152,9 @@ def test_every_section_works_with_files_with_a_table_alone_and_with_no_row_left(
     assert counted(page).startswith("6 images")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"![x](http://example.org/x.png),b\n1,2\n"])
-def test_a_bad_table_is_a_sentence_whose_markdown_is_not_rendered(page: AppTest, content: bytes) -> None:
-    upload(page, content)
-    assert not page.exception
-    assert page.error[0].value
-    assert "![x]" not in page.error[0].value
-
-
 def test_each_chart_is_there_in_numbers_as_well(page: AppTest) -> None:
     assert not page.table
-    names = [
+    names = (
         "findings",
         "views",
         "sources",
@@ -180,7 +164,7 @@ def test_each_chart_is_there_in_numbers_as_well(page: AppTest) -> None:
         "outcomes",
         "not-given",
         "places",
-    ]
+    )
     for name in names:
         page.session_state[f"numbers of {name}"] = True
     page.run()

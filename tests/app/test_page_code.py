@@ -11,8 +11,8 @@ from covid_core.paths import PROJECT
 FILES = [PROJECT / "streamlit_app.py", *(PROJECT / "pages").glob("*.py"), *(PROJECT / "covid_core" / "ui").glob("*.py")]
 # The same for every visitor, so it may be kept for all of them.
 SHARED_CACHES = {
-    *("_bundle", "_predictor", "_record", "_cached_record", "_gate", "_shared_prediction", "picture_store"),
-    *("_opened_for_all", "_shared_audit", "_shared_cache", "_prepared"),
+    *("_bundle", "_predictor", "cached_record", "cached_gate", "_shared_prediction", "picture_store"),
+    *("_opened_for_all", "_shared_store", "_prepared"),
 }
 MARKDOWN = {
     *("markdown", "caption", "write", "title", "header", "subheader", "error", "warning", "info", "success", "toast"),

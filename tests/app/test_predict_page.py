@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -17,6 +16,7 @@ from covid_core.images.decode import decode, read_image
 from covid_core.inference import batch
 from covid_core.inference.bundle import load_bundle
 from covid_core.inference.explanation import heat_layer
+from covid_core.inference.prediction import Prediction
 from covid_core.inference.predictor import Predictor
 from covid_core.inference.wording import CHILD, opacities_sentence, pattern_sentence
 from covid_core.labels import CLASS_TITLES
@@ -27,7 +27,7 @@ from tests.fake_bundle import add_fake_gate, change_manifest
 from tests.real_images import chest_image, leg_image, sample
 
 PAGE = "pages/1_Predict.py"
-IMAGE = "image/png"
+TITLES = {**CLASS_TITLES, "indeterminate": "Indeterminate"}
 
 
 @pytest.fixture
@@ -35,60 +35,23 @@ def page(models: list[str], open_page: OpenPage) -> AppTest:
     return open_page(PAGE, model=models[0])
 
 
-def test_an_image_gets_the_result_that_the_model_gives_it(page: AppTest, models: list[str]) -> None:
-    expected = Predictor(load_bundle(models_dir() / models[0])).predict(decode(image_png(1)))
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert not page.exception
-    titles = {**CLASS_TITLES, "indeterminate": "Indeterminate"}
-    assert page.subheader[0].value == titles[expected.decision or expected.label]
-    assert f"{expected.probability_covid:.3f}" in texts(page)
-    if expected.opacities is not None:
-        assert "where radiologists would mark an opacity" in texts(page)
-        page.segmented_control(key="overlay").set_value("Heat map").run()
-    assert "not where disease is" in texts(page)
-    assert "assumes that 50%" in texts(page)
+@pytest.fixture
+def gated_page(models: list[str], page: AppTest) -> AppTest:
+    if load_bundle(models_dir() / models[0]).optional_file("gate.npz") is None:
+        pytest.skip("the default bundle has no gate")
+    return page
 
 
-def test_the_model_and_its_version_stand_beside_the_result(page: AppTest, models: list[str]) -> None:
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert f"Model {models[0]}, version {load_bundle(models_dir() / models[0]).version}" in texts(page)
+def upload(app: AppTest, **contents: bytes) -> AppTest:
+    """Upload files in place of all others; the name of each without its `.png`."""
+    app.file_uploader[0].set_value([(f"{name}.png", content, "image/png") for name, content in contents.items()]).run()
+    assert not app.exception
+    return app
 
 
-def test_a_broken_file_among_good_ones_is_refused_alone(page: AppTest) -> None:
-    files = [("a.png", image_png(1), IMAGE), ("b.png", image_png(2)[:4000], IMAGE), ("c.png", image_png(3), IMAGE)]
-    page.file_uploader[0].set_value(files).run()
-    assert not page.exception
-    assert list(page.dataframe[0].value["Status"]) == ["ok", "refused", "ok"]
-    assert "1 refused" in texts(page)
-    page.selectbox(key="chosen_film").select_index(1).run()
-    assert "damaged or cut short" in page.error[0].value
-    assert page.text[0].value == "b.png"
-
-
-def test_the_content_decides_what_a_file_is(page: AppTest) -> None:
-    page.file_uploader[0].upload("film.png", b"%PDF-1.7 and so on", IMAGE).run()
-    assert "PDF files are not supported" in page.error[0].value
-
-
-def test_a_chosen_image_is_shown(page: AppTest) -> None:
-    page.file_uploader[0].set_value([("a.png", image_png(1), IMAGE), ("b.png", image_png(2), IMAGE)]).run()
-    assert page.text[0].value == "a.png"
-    page.selectbox(key="chosen_film").select_index(1).run()
-    assert page.text[0].value == "b.png"
-
-
-def test_images_of_the_same_name_are_kept_apart(page: AppTest) -> None:
-    page.file_uploader[0].set_value([("a.png", image_png(1), IMAGE), ("a.png", image_png(2), IMAGE)]).run()
-    assert list(page.dataframe[0].value["File"]) == ["a.png", "a.png"]
-    assert page.selectbox(key="chosen_film").options == ["1: a.png", "2: a.png"]
-
-
-def test_the_name_of_a_file_is_never_read_as_markdown(page: AppTest) -> None:
-    name = "**bold** ![x](http://example.org/x.png).png"
-    page.file_uploader[0].upload(name, image_png(1), IMAGE).run()
-    assert page.text[0].value == name
-    spoken = [one.value for kind in ("markdown", "caption", "subheader", "error") for one in page.get(kind)]
-    assert not any("bold" in text for text in spoken)
+def predicted(bundle: Path) -> Prediction:
+    """What the model says of the first image."""
+    return Predictor(load_bundle(bundle)).predict(decode(image_png(1)))
 
 
 def viewer(app: AppTest) -> dict[str, Any]:
@@ -97,105 +60,131 @@ def viewer(app: AppTest) -> dict[str, Any]:
     return shown
 
 
-def test_what_the_model_saw_lies_over_the_radiograph(page: AppTest) -> None:
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
+def shows(app: AppTest, cells: Any) -> bool:
+    """Whether the map lies over the image."""
+    address = viewer(app)["layer"]["picture"]
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+    return bool(np.array_equal(drawn, heat_layer(cells)))
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(one for one in app.button if one.label == label).click().run()
+
+
+def alt_text(app: AppTest) -> str:
+    return str(app.get("plotly_chart")[0].proto.alt)
+
+
+def test_an_image_gets_the_result_that_the_model_gives_it(page: AppTest, models: list[str]) -> None:
+    expected = predicted(models_dir() / models[0])
+    upload(page, a=image_png(1))
+    assert page.subheader[0].value == TITLES[expected.decision or expected.label]
+    said = texts(page)
+    assert f"{expected.probability_covid:.3f}" in said
+    assert f"Model {models[0]}, version {load_bundle(models_dir() / models[0]).version}" in said
+    assert "assumes that 50%" in said
     shown = viewer(page)
     assert shown["size"] == [512, 512]
     assert shown["layer"]["picture"].startswith("data:image/png")
     assert shown["alt"] == f"The image, with the model's {shown['layer']['name'].lower()} over it"
 
 
-def layer_of(cells: NDArray[np.float32]) -> bytes:
-    """The pixels of the picture that shows cells over a radiograph."""
-    return heat_layer(cells).tobytes()
+def test_many_images_are_told_apart_and_each_can_be_shown(page: AppTest) -> None:
+    files = [("a.png", image_png(1)), ("b.png", image_png(2)[:4000]), ("a.png", image_png(3))]
+    page.file_uploader[0].set_value([(name, content, "image/png") for name, content in files]).run()
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert (list(table["File"]), list(table["Status"])) == (["a.png", "b.png", "a.png"], ["ok", "refused", "ok"])
+    assert "1 refused" in texts(page)
+    assert page.selectbox(key="chosen_film").options == ["1: a.png", "2: b.png", "3: a.png"]
+    page.selectbox(key="chosen_film").select_index(1).run()
+    assert "damaged or cut short" in page.error[0].value
+    for label, shown in (("Next", "a.png"), ("Next", "a.png"), ("Previous", "a.png"), ("Previous", "b.png")):
+        assert press(page, label).text[0].value == shown
 
 
-def picture_over(app: AppTest) -> bytes:
-    address = viewer(app)["layer"]["picture"]
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))).tobytes()
+def test_the_content_decides_what_a_file_is(page: AppTest) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("one.png", image_png(1))
+        packed.writestr("two.png", image_png(2))
+    assert list(upload(page, packed=archive.getvalue()).dataframe[0].value["File"]) == [
+        "packed.png/one.png",
+        "packed.png/two.png",
+    ]
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    for content, sentence in (
+        (b"%PDF-1.7 and so on", "PDF files are not supported"),
+        (empty.getvalue(), "holds no files"),
+    ):
+        assert sentence in upload(page, file=content).error[0].value
+
+
+def test_the_name_of_a_file_is_never_read_as_markdown(page: AppTest) -> None:
+    upload(page, **{"**bold** ![x](http://example.org/x.png)": image_png(1)})
+    assert page.text[0].value == "**bold** ![x](http://example.org/x.png).png"
+    spoken = [one.value for kind in ("markdown", "caption", "subheader", "error") for one in page.get(kind)]
+    assert not any("bold" in text for text in spoken)
 
 
 def test_a_chest_reader_shows_the_opacities_first_and_the_heat_map_on_request(
     chest_bundle: Path, open_page: OpenPage
 ) -> None:
-    expected = Predictor(load_bundle(chest_bundle)).predict(decode(image_png(1)))
+    expected = predicted(chest_bundle)
     assert expected.opacities is not None
-    app = open_page(PAGE)
-    app.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert not app.exception
+    app = upload(open_page(PAGE), a=image_png(1))
     overlay = app.segmented_control(key="overlay")
     assert (overlay.options, overlay.value) == (["Opacities", "Heat map"], "Opacities")
     assert viewer(app)["layer"]["name"] == "Opacities"
-    assert picture_over(app) == layer_of(expected.opacities)
+    assert shows(app, expected.opacities)
+    assert not shows(app, expected.heat)
+    said = [one.value.replace("\\", "") for one in app.markdown]
+    assert {pattern_sentence(expected), opacities_sentence(expected, load_bundle(chest_bundle))} <= set(said)
+    assert "where radiologists would mark an opacity" in texts(app)
+    assert "child" not in texts(app)
     app.segmented_control(key="overlay").set_value("Heat map").run()
     assert viewer(app)["layer"]["name"] == "Heat map"
-    assert "heat map" in viewer(app)["alt"]
-    assert picture_over(app) == layer_of(expected.heat)
-    assert layer_of(expected.heat) != layer_of(expected.opacities)
-
-
-def test_a_chest_reader_says_what_the_radiograph_leans_to_and_how_much_of_the_lungs_is_affected(
-    chest_bundle: Path, open_page: OpenPage
-) -> None:
-    bundle = load_bundle(chest_bundle)
-    expected = Predictor(bundle).predict(decode(image_png(1)))
-    app = open_page(PAGE)
-    app.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    said = [one.value.replace("\\", "") for one in app.markdown]
-    assert pattern_sentence(expected) in said
-    assert opacities_sentence(expected, bundle) in said
-    assert "of the heat lies in the lungs" not in texts(app)
-    app.segmented_control(key="overlay").set_value("Heat map").run()
+    assert shows(app, expected.heat)
     assert "of the heat lies in the lungs" in texts(app)
-    assert "child" not in texts(app)
 
 
 def test_a_classifier_without_maps_shows_its_heat_and_says_nothing_of_opacities_or_patterns(
     classifier_bundle: Path, open_page: OpenPage
 ) -> None:
-    expected = Predictor(load_bundle(classifier_bundle)).predict(decode(image_png(1)))
-    app = open_page(PAGE)
-    app.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert not app.exception
+    app = upload(open_page(PAGE), a=image_png(1))
     assert not app.segmented_control
     assert viewer(app)["layer"]["name"] == "Heat map"
-    assert picture_over(app) == layer_of(expected.heat)
+    assert shows(app, predicted(classifier_bundle).heat)
+    assert "not where disease is" in texts(app)
     for words in ("Leans to", "pacit", "of the heat lies in the lungs"):
         assert words not in texts(app)
 
 
 def test_a_childs_radiograph_is_warned_of_above_the_result(chest_bundle: Path, open_page: OpenPage) -> None:
     add_fake_gate(chest_bundle, child_limit=0.5)  # every radiograph is a child's with a probability of 0.5
-    app = open_page(PAGE)
-    app.file_uploader[0].set_value([("a.png", image_png(1), IMAGE), ("b.png", image_png(2), IMAGE)]).run()
-    assert not app.exception
+    app = upload(open_page(PAGE), a=image_png(1), b=image_png(2))
     assert app.warning[0].value.replace("\\", "") == CHILD
     assert list(app.dataframe[0].value["Status"]) == ["doubtful", "doubtful"]
     assert list(app.dataframe[0].value["Reason"]) == [CHILD, CHILD]
 
 
-def gated(models: list[str]) -> None:
-    if load_bundle(models_dir() / models[0]).optional_file("gate.npz") is None:
-        pytest.skip("the default bundle has no gate")
-
-
-def test_what_is_no_chest_image_is_refused_and_can_be_predicted_anyway(page: AppTest, models: list[str]) -> None:
-    gated(models)
-    page.file_uploader[0].upload("leg.png", png(leg_image()), IMAGE).run()
+def test_what_is_no_chest_image_is_refused_and_can_be_predicted_anyway(gated_page: AppTest) -> None:
+    page = upload(gated_page, leg=png(leg_image()))
     assert "is unlike the frontal chest" in page.error[0].value
     assert "What to do" in texts(page)
     assert not page.subheader
     assert viewer(page)["layer"] is None
-    button(page, "Predict anyway").click().run()
+    press(page, "Predict anyway")
     assert not page.error
-    assert page.subheader[0].value in {*CLASS_TITLES.values(), "Indeterminate"}
+    assert page.subheader[0].value in TITLES.values()
     assert "Predicted anyway" in page.warning[0].value
-    button(page, "As uploaded").click().run()
+    press(page, "As uploaded")
     assert "is unlike the frontal chest" in page.error[0].value
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said", "offered"),
+    ("spoil", "reason", "offered"),
     [
         (np.rot90, "lies on its side", "Turn right"),
         (lambda image: np.rot90(image, -1), "lies on its side", "Turn left"),
@@ -204,117 +193,72 @@ def test_what_is_no_chest_image_is_refused_and_can_be_predicted_anyway(page: App
     ],
 )
 def test_an_image_that_lies_wrong_is_put_right_with_one_click(
-    page: AppTest, models: list[str], spoil: Callable[[Any], Any], said: str, offered: str
+    gated_page: AppTest, spoil: Callable[[Any], Any], reason: str, offered: str
 ) -> None:
-    gated(models)
-    page.file_uploader[0].upload("upright.png", image_png(1), IMAGE).run()
-    upright = page.subheader[0].value
-    page.file_uploader[0].set_value([("film.png", png(np.ascontiguousarray(spoil(chest_image(1)))), IMAGE)]).run()
-    assert said in page.error[0].value
-    button(page, offered).click().run()
+    upright = upload(gated_page, upright=image_png(1)).subheader[0].value
+    assert texts(gated_page).count("distance ") >= 5, "similar images are named"
+    page = upload(gated_page, spoilt=png(np.ascontiguousarray(spoil(chest_image(1)))))
+    assert reason in page.error[0].value
+    press(page, offered)
     assert not page.error
     assert page.subheader[0].value == upright
     assert "Before it was read, the image was" in texts(page)
 
 
-def button(app: AppTest, label: str) -> Any:
-    return next(one for one in app.button if one.label == label)
-
-
-def test_the_images_of_a_zip_file_are_read_like_others(page: AppTest) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("one.png", image_png(1))
-        archive.writestr("two.png", image_png(2))
-    page.file_uploader[0].upload("films.zip", packed.getvalue(), "application/zip").run()
-    assert list(page.dataframe[0].value["File"]) == ["films.zip/one.png", "films.zip/two.png"]
-    assert list(page.dataframe[0].value["Status"]) == ["ok", "ok"]
-
-
-def test_an_archive_without_images_says_so(page: AppTest) -> None:
-    packed = io.BytesIO()
-    zipfile.ZipFile(packed, "w").close()
-    page.file_uploader[0].upload("empty.zip", packed.getvalue(), "application/zip").run()
-    assert not page.exception
-    assert "holds no files" in page.error[0].value
-
-
-def test_a_dicom_image_can_be_taken_away_as_dicom_and_another_cannot(page: AppTest) -> None:
-    page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
-    offered = [one.proto.label for one in page.get("download_button")]
-    usual = ["Report as PDF", "Result as CSV", "Result as JSON"]
-    assert offered == [*usual, "Overlay as DICOM", "Reading as DICOM report"]
-    assert "CompressedSamples" not in texts(page)  # the patient's name
-    page.file_uploader[0].set_value([("film.png", image_png(1), IMAGE)]).run()
-    assert [one.proto.label for one in page.get("download_button")] == usual
-
-
-def test_an_upload_is_decoded_once_and_nothing_is_drawn_that_is_not_asked_for(
+def test_a_dicom_image_is_decoded_once_and_offered_as_dicom_without_the_name_of_the_patient(
     page: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
 
-    def counted(data: bytes) -> Any:
+    def counting(data: bytes) -> Any:
         decoded.append(len(data))
         return read_image(data)
 
     def drawn(*_arguments: Any) -> Any:
-        raise AssertionError("an overlay was drawn")
+        raise AssertionError("an overlay was drawn before its download")
 
-    monkeypatch.setattr(batch, "read_image", counted)
+    monkeypatch.setattr(batch, "read_image", counting)
     monkeypatch.setattr(result_downloads, "overlay", drawn)
     page.file_uploader[0].upload("rg1.dcm", sample("RG1_J2KI").read_bytes(), "application/dicom").run()
+    usual = ["Report as PDF", "Result as CSV", "Result as JSON"]
+    offered = [one.proto.label for one in page.get("download_button")]
+    assert offered == [*usual, "Overlay as DICOM", "Reading as DICOM report"]
+    assert "CompressedSamples" not in texts(page)  # the patient's name
     page.select_slider(key="prevalence").set_value(0.01).run()
     assert not page.exception
     assert viewer(page)["size"] == [964, 1024]
     assert len(decoded) == 1
+    upload(page, a=image_png(1))
+    assert [one.proto.label for one in page.get("download_button")] == usual
 
 
 def test_the_prevalence_changes_what_the_answer_means(page: AppTest) -> None:
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    before = page.metric[0].value
+    before = upload(page, a=image_png(1)).metric[0].value
     page.select_slider(key="prevalence").set_value(0.01).run()
     assert page.metric[0].value != before
     assert "Of 1000 people like this, 10 have COVID-19." in texts(page)
 
 
-def test_the_next_and_the_former_image_are_one_key_away(page: AppTest) -> None:
-    page.file_uploader[0].set_value([("a.png", image_png(1), IMAGE), ("b.png", image_png(2), IMAGE)]).run()
-    button(page, "Next").click().run()
-    assert page.text[0].value == "b.png"
-    button(page, "Next").click().run()
-    assert page.text[0].value == "a.png"
-    button(page, "Previous").click().run()
-    assert page.text[0].value == "b.png"
-
-
-def test_similar_images_are_named_with_what_the_installed_table_says(page: AppTest, models: list[str]) -> None:
-    gated(models)
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert texts(page).count("distance ") >= 5
-
-
-def test_results_are_dropped_with_the_file(page: AppTest) -> None:
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
+def test_results_are_dropped_with_the_file_and_on_another_page(models: list[str], open_page: OpenPage) -> None:
+    page = upload(open_page(PAGE, front_door=True, model=models[0]), a=image_png(1))
     assert len(page.session_state["results"]) == 1
-    page.file_uploader[0].set_value([("other.png", image_png(2), IMAGE), ("third.png", image_png(3), IMAGE)]).run()
-    assert sorted(result.file for result in page.session_state["results"].values()) == ["other.png", "third.png"]
-    page.file_uploader[0].set_value(None).run()
+    upload(page, b=image_png(2), c=image_png(3))
+    assert sorted(result.file for result in page.session_state["results"].values()) == ["b.png", "c.png"]
+    upload(page)
+    assert "results" not in page.session_state
+    upload(page, a=image_png(1)).switch_page("pages/3_Model_report.py").run()
     assert "results" not in page.session_state
 
 
-def test_a_session_reads_so_many_images_and_says_how_many(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_reads_so_many_images_and_keeps_so_many_pictures(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uploads, "MAX_IMAGES", 2)
-    page.file_uploader[0].set_value([(f"{seed}.png", image_png(seed), IMAGE) for seed in (1, 2, 3)]).run()
-    assert not page.exception
-    assert list(page.dataframe[0].value["File"]) == ["1.png", "2.png"]
-    assert "first 2 of 3 images" in texts(page)
-
-
-def test_a_session_keeps_so_many_pictures_and_all_results(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_KEPT_BYTES", 2 * 512 * 512)  # the second picture and its model input are beyond
-    page.file_uploader[0].set_value([("a.png", image_png(1), IMAGE), ("b.png", image_png(2), IMAGE)]).run()
+    upload(page, a=image_png(1), b=image_png(2), c=image_png(3))
+    assert list(page.dataframe[0].value["File"]) == ["a.png", "b.png"]
     assert list(page.dataframe[0].value["Status"]) == ["ok", "ok"]
+    assert "first 2 of 3 images" in texts(page)
     assert "1 of the images have a result and no picture" in texts(page)
     assert page.get("bidi_component")
     page.selectbox(key="chosen_film").select_index(1).run()
@@ -323,37 +267,23 @@ def test_a_session_keeps_so_many_pictures_and_all_results(page: AppTest, monkeyp
     assert page.subheader[0].value
 
 
-def test_results_are_dropped_on_another_page(models: list[str], open_page: OpenPage) -> None:
-    page = open_page(PAGE, front_door=True, model=models[0])
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    page.switch_page("pages/3_Model_report.py").run()
-    assert "results" not in page.session_state
-
-
-def test_an_image_is_predicted_anew_by_another_model(models: list[str], page: AppTest) -> None:
+def test_another_model_predicts_the_image_again(models: list[str], page: AppTest) -> None:
     if len(models) == 1:
         pytest.skip("there is one model bundle only")
-    page.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    page.selectbox(key="model").select(models[1]).run()
-    expected = Predictor(load_bundle(models_dir() / models[1])).predict(decode(image_png(1)))
-    assert f"{expected.probability_covid:.3f}" in texts(page)
+    upload(page, a=image_png(1)).selectbox(key="model").select(models[1]).run()
+    assert f"{predicted(models_dir() / models[1]).probability_covid:.3f}" in texts(page)
 
 
-def test_an_altered_bundle_is_refused_in_a_sentence(own_bundle: Path, open_page: OpenPage) -> None:
+def test_a_changed_bundle_is_loaded_again_and_an_altered_one_is_refused(own_bundle: Path, open_page: OpenPage) -> None:
+    app = open_page(PAGE)
+    change_manifest(own_bundle, lambda manifest: manifest.update(version="new"))
+    assert "Version new" in texts(app.run())
     (own_bundle / "model.tflite").write_bytes(b"altered")
+    change_manifest(own_bundle, lambda manifest: manifest.update(version="newer"))
     app = open_page(PAGE)
     assert not app.exception
     assert "was altered after the export" in app.error[0].value.replace("\\", "")
     assert not app.file_uploader
-
-
-def test_a_changed_bundle_is_loaded_anew(own_bundle: Path, open_page: OpenPage) -> None:
-    app = open_page(PAGE)
-    manifest = own_bundle / "bundle.json"
-    manifest.write_text(
-        manifest.read_text(encoding="utf-8").replace('"version": "', '"version": "new-'), encoding="utf-8"
-    )
-    assert "Version new-" in texts(app.run())
 
 
 def with_three_way(bundle: Path, lower: float, upper: float) -> None:
@@ -361,45 +291,31 @@ def with_three_way(bundle: Path, lower: float, upper: float) -> None:
     change_manifest(bundle, lambda manifest: manifest.update(three_way=three_way.to_json()))
 
 
-def alt_text(app: AppTest) -> str:
-    return app.get("plotly_chart")[0].proto.alt
-
-
-def test_an_indeterminate_image_is_called_so_with_what_that_means(own_bundle: Path, open_page: OpenPage) -> None:
+def test_indeterminate_images_are_called_so_with_what_that_means(own_bundle: Path, open_page: OpenPage) -> None:
     with_three_way(own_bundle, 0.004, 0.996)
-    app = open_page(PAGE)
-    app.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert not app.exception
+    app = upload(open_page(PAGE), a=image_png(1), b=image_png(2))
+    assert list(app.dataframe[0].value["Class"]) == ["Indeterminate", "Indeterminate"]
+    said = texts(app)
+    assert "2 images: 0 called COVID-19, 0 called not COVID-19, 2 indeterminate, 0 refused." in said
     assert app.subheader[0].value == "Indeterminate"
-    assert "can rule out neither class: between 0.00 and 1.00 both classes are kept, at 90% coverage." in texts(app)
-    probability = Predictor(load_bundle(own_bundle)).predict(decode(image_png(1))).probability_covid
-    leaning = "to" if probability >= load_bundle(own_bundle).threshold else "away from"
-    assert f"leans {leaning} COVID-19." in texts(app)
-    assert "Confidence" not in texts(app)
+    assert "can rule out neither class: between 0.00 and 1.00 both classes are kept, at 90% coverage." in said
+    above = predicted(own_bundle).probability_covid >= load_bundle(own_bundle).threshold
+    assert f"leans {'to' if above else 'away from'} COVID-19." in said
+    assert "Confidence" not in said
     assert alt_text(app).endswith("indeterminate from 0.00 to 1.00")
 
 
-def test_a_decided_image_of_a_model_with_three_answers_reads_as_before(own_bundle: Path, open_page: OpenPage) -> None:
-    threshold = load_bundle(own_bundle).threshold
-    with_three_way(own_bundle, threshold, threshold)
-    expected = Predictor(load_bundle(own_bundle)).predict(decode(image_png(1)))
-    app = open_page(PAGE)
-    app.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
+@pytest.mark.parametrize("answers", [2, 3])
+def test_a_decided_image_is_called_with_confidence(own_bundle: Path, open_page: OpenPage, answers: int) -> None:
+    if answers == 3:
+        threshold = load_bundle(own_bundle).threshold
+        with_three_way(own_bundle, threshold, threshold)
+    else:
+        change_manifest(own_bundle, lambda manifest: manifest.pop("three_way", None))
+    expected = predicted(own_bundle)
+    app = upload(open_page(PAGE), a=image_png(1))
     assert app.subheader[0].value == CLASS_TITLES[expected.label]
     assert f"Confidence **{expected.confidence:.0%}**" in texts(app)
     assert "rule out" not in texts(app)
-
-
-def test_indeterminate_images_are_counted_by_themselves(own_bundle: Path, open_page: OpenPage) -> None:
-    with_three_way(own_bundle, 0.0, 1.0)
-    app = open_page(PAGE)
-    app.file_uploader[0].set_value([("a.png", image_png(1), IMAGE), ("b.png", image_png(2), IMAGE)]).run()
-    assert list(app.dataframe[0].value["Class"]) == ["Indeterminate", "Indeterminate"]
-    assert "2 images: 0 called COVID-19, 0 called not COVID-19, 2 indeterminate, 0 refused." in texts(app)
-
-
-def test_a_model_with_two_answers_shows_nothing_of_a_third(own_bundle: Path, open_page: OpenPage) -> None:
-    change_manifest(own_bundle, lambda manifest: manifest.pop("three_way", None))
-    app = open_page(PAGE)
-    app.file_uploader[0].upload("film.png", image_png(1), IMAGE).run()
-    assert "ndeterminate" not in texts(app) + alt_text(app)
+    if answers == 2:
+        assert "ndeterminate" not in texts(app) + alt_text(app)

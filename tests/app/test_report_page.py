@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,19 @@ def test_the_threshold_moves_the_calls_and_the_model_s_own_is_one_press_away(
     assert cell(app, "Sensitivity", "Value") == shipped
 
 
-def test_an_address_restores_threshold_and_prevalence(models: list[str], open_page: OpenPage) -> None:
+def test_an_address_restores_settings_of_every_chapter(models: list[str], open_page: OpenPage) -> None:
     app = open_page(PAGE, model=models[0], threshold="0.3")
     assert app.slider(key="threshold").value == 0.3
     assert "At a threshold of 0.300" in texts(app)
+    app.pills(key="chapter").set_value("calibration").run()
+    assert "Calibration, before and after" in texts(app)
+    app.pills(key="chapter").set_value("operating-point").run()
+    assert app.slider(key="threshold").value == 0.3
     app = open_page(PAGE, model=models[0], chapter="In your clinic", prevalence="2%", threshold="0.3")
     assert "Of 1000 people like this, 20 have COVID-19." in texts(app)
     assert "from a probability of 0.300 on" in texts(app)
+    app = open_page(PAGE, model=models[0], chapter="Calibration", threshold="0.3", prevalence="2%")
+    assert (app.slider(key="threshold").value, app.select_slider(key="prevalence").value) == (0.3, 0.02)
 
 
 def test_another_model_begins_at_its_own_operating_point(models: list[str], open_page: OpenPage) -> None:
@@ -107,16 +114,7 @@ def test_another_model_begins_at_its_own_operating_point(models: list[str], open
     assert app.slider(key="threshold").value == pytest.approx(evaluation_of(models[1])["threshold"])
 
 
-def test_a_setting_stays_while_another_chapter_is_read(models: list[str], open_page: OpenPage) -> None:
-    app = open_page(PAGE, model=models[0])
-    app.slider(key="threshold").set_value(0.4).run()
-    app.pills(key="chapter").set_value("calibration").run()
-    assert "Calibration, before and after" in texts(app)
-    app.pills(key="chapter").set_value("operating-point").run()
-    assert app.slider(key="threshold").value == 0.4
-
-
-def test_the_report_tells_how_the_model_was_made_and_its_limits(models: list[str], open_page: OpenPage) -> None:
+def test_the_report_shows_how_the_model_was_made_and_its_limits(models: list[str], open_page: OpenPage) -> None:
     card = "\n".join(table.to_string() for table in tables(open_page(PAGE, model=models[0], chapter="Model card")))
     for part in ("case collections", "Starting weights", "No patient and no duplicate image stands in two parts"):
         assert part in card
@@ -142,19 +140,21 @@ def test_the_report_and_the_files_behind_it_are_offered(models: list[str], open_
     assert "print it to PDF" in texts(app)
 
 
-def test_an_evaluation_of_another_version_is_answered_with_what_to_run(own_bundle: Path, open_page: OpenPage) -> None:
-    replace_file(own_bundle, "evaluation.json", b'{"schema": 0}')
+@pytest.mark.parametrize(
+    ("name", "spoil", "sentence"),
+    [
+        ("evaluation.json", lambda _: b'{"schema": 0}', "Evaluate the model again"),
+        ("evaluation.json", lambda content: content.replace(b'"reliability"', b'"other"'), "lacks reliability"),
+        ("predictions.csv", lambda content: content.rstrip(b"\n").rpartition(b"\n")[0] + b"\n", "Evaluate it again"),
+    ],
+)
+def test_files_that_cannot_be_used_are_answered_with_what_to_run(
+    own_bundle: Path, open_page: OpenPage, name: str, spoil: Callable[[bytes], bytes], sentence: str
+) -> None:
+    replace_file(own_bundle, name, spoil((own_bundle / name).read_bytes()))
     app = open_page(PAGE)
     assert not app.exception
-    assert "Evaluate the model again" in app.error[0].value.replace("\\", "")
-
-
-def test_predictions_that_do_not_fit_the_evaluation_are_answered(own_bundle: Path, open_page: OpenPage) -> None:
-    lines = (own_bundle / "predictions.csv").read_bytes().splitlines(keepends=True)
-    replace_file(own_bundle, "predictions.csv", b"".join(lines[:-1]))
-    app = open_page(PAGE)
-    assert not app.exception
-    assert "Evaluate it again" in app.error[0].value.replace("\\", "")
+    assert sentence in app.error[0].value.replace("\\", "")
 
 
 def test_unreadable_training_curves_are_answered_with_what_to_run(own_bundle: Path, open_page: OpenPage) -> None:
@@ -164,15 +164,6 @@ def test_unreadable_training_curves_are_answered_with_what_to_run(own_bundle: Pa
     assert not app.exception
     assert "Export it again" in app.warning[0].value.replace("\\", "")
     assert app.metric, "the figures are shown all the same"
-
-
-def test_an_evaluation_with_a_part_missing_is_answered_with_what_to_run(own_bundle: Path, open_page: OpenPage) -> None:
-    evaluation = json.loads((own_bundle / "evaluation.json").read_text(encoding="utf-8"))
-    del evaluation["reliability"]
-    replace_file(own_bundle, "evaluation.json", json.dumps(evaluation).encode())
-    app = open_page(PAGE)
-    assert not app.exception
-    assert "lacks reliability" in app.error[0].value.replace("\\", "")
 
 
 def test_a_model_that_cannot_be_read_is_not_compared_and_named(own_bundle: Path, open_page: OpenPage) -> None:
@@ -193,7 +184,7 @@ def test_without_the_dataset_the_errors_are_rows_with_links(models: list[str], o
     assert rows["Image"].str.startswith("https://github.com/ieee8023/covid-chestxray-dataset/").all()
 
 
-def test_errors_are_filtered_by_kind_and_by_subgroup(
+def test_errors_are_filtered_and_a_case_opens_with_what_is_known_of_it(
     described_images: list[str], own_bundle: Path, open_page: OpenPage
 ) -> None:
     app = open_page(PAGE, model=own_bundle.name, chapter="Where it fails")
@@ -202,20 +193,15 @@ def test_errors_are_filtered_by_kind_and_by_subgroup(
     app.selectbox(key="group").set_value("female").run()
     assert not app.exception
     assert "2 of " in texts(app)
-    assert sum(button.label == "Open" for button in app.button) == len(described_images)
-
-
-def test_a_case_opens_with_what_is_known_of_it_and_says_what_the_heat_map_is(
-    described_images: list[str], own_bundle: Path, open_page: OpenPage
-) -> None:
-    app = open_page(PAGE, model=own_bundle.name, chapter="Where it fails", case=described_images[0])
+    cases = [button for button in app.button if button.label == "Open"]
+    assert len(cases) == len(described_images)
+    cases[0].click().run()
     assert not app.exception
     said = texts(app)
     assert "by the reference standard COVID-19" in said
     assert described_images[0] in said
     assert "Pneumonia/Viral/COVID-19, PA, F, 45 years" in said
-    links = [link.proto.url for link in app.get("link_button")]
-    assert "https://one.example/9" in links
+    assert "https://one.example/9" in [link.proto.url for link in app.get("link_button")]
 
 
 @pytest.mark.usefixtures("dataset")
@@ -243,9 +229,3 @@ def test_an_address_that_makes_no_sense_opens_the_report_all_the_same(
     assert not app.exception
     assert app.metric
     assert app.slider(key="threshold").value == pytest.approx(evaluation_of(models[0])["threshold"])
-
-
-def test_a_chapter_without_settings_keeps_those_of_the_address(models: list[str], open_page: OpenPage) -> None:
-    app = open_page(PAGE, model=models[0], chapter="Calibration", threshold="0.3", prevalence="2%")
-    assert app.slider(key="threshold").value == 0.3
-    assert app.select_slider(key="prevalence").value == 0.02

@@ -1,21 +1,23 @@
+"""What the viewer is given; `tests/browser/test_viewer_in_a_browser.py` shows what it does with it."""
+
 import base64
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from covid_core.images.types import GreyImage
 from covid_core.inference.explanation import heat_layer, overlay
 from covid_core.paths import PROJECT
-from covid_core.ui.viewer import lung_layer, viewer_data
+from covid_core.ui.viewer import lung_layer, model_layer, viewer_data
 from tests.phantom import phantom_image
 
-ASSETS = PROJECT / "covid_core" / "ui" / "viewer_assets"
+ASSETS = PROJECT / "covid_core" / "ui"
 BOX = (12, 15, 180, 225)
 
 
@@ -26,7 +28,7 @@ def image() -> GreyImage:
 
 
 @pytest.fixture
-def heat() -> np.ndarray[Any, np.dtype[np.float32]]:
+def heat() -> NDArray[np.float32]:
     """One hot cell among 14 x 14 and a warm one beside it."""
     cells = np.zeros((14, 14), np.float32)
     cells[4, 9], cells[5, 9] = 1, 0.4
@@ -44,36 +46,33 @@ def shown(app: AppTest) -> dict[str, Any]:
     return data
 
 
-def test_the_image_is_sent_as_a_grey_jpeg_that_looks_as_it_did(image: GreyImage) -> None:
-    sent = picture(viewer_data(image, None, None)["film"], "image/jpeg")
-    assert (sent.format, sent.mode, sent.size) == ("JPEG", "L", (200, 240))
+def test_the_image_is_sent_as_a_grey_jpeg_no_larger_than_a_screen_shows_it(image: GreyImage) -> None:
+    data = viewer_data(image)
+    sent = picture(data["film"], "image/jpeg")
+    assert (sent.format, sent.mode, sent.size, data["layer"]) == ("JPEG", "L", (200, 240), None)
     assert np.abs(np.asarray(sent, float) - image * 255).mean() < 2
+    large = viewer_data(np.tile(np.linspace(0, 1, 3000, dtype=np.float32), (2400, 1)))
+    assert large["size"] == [1024, 819]
+    assert picture(large["film"], "image/jpeg").size == (1024, 819)
 
 
-def test_a_large_image_is_sent_no_larger_than_a_screen_shows_it() -> None:
-    sent = viewer_data(np.tile(np.linspace(0, 1, 3000, dtype=np.float32), (2400, 1)), None, None)
-    assert sent["size"] == [1024, 819]
-    assert picture(sent["film"], "image/jpeg").size == (1024, 819)
-
-
-def test_the_heat_lies_where_the_model_saw_the_image(image: GreyImage, heat: Any) -> None:
-    sent = viewer_data(image, heat, BOX)
-    assert sent["layer"]["box"] == pytest.approx([12 / 200, 15 / 240, 168 / 200, 210 / 240])
-    layer = picture(sent["layer"]["picture"], "image/png")
-    assert (layer.format, layer.mode) == ("PNG", "RGBA")
-
-
-def test_what_lies_over_the_radiograph_and_its_controls_have_the_name_that_the_page_gives(
-    image: GreyImage, heat: Any
+def test_a_map_lies_where_the_model_saw_the_image_under_the_name_that_the_page_gives(
+    image: GreyImage, heat: NDArray[np.float32]
 ) -> None:
-    usual, named = viewer_data(image, heat, BOX), viewer_data(image, heat, BOX, layer="Opacities")
-    assert (usual["layer"]["name"], usual["layer"]["opacity"]) == ("Heat map", "Heat opacity")
-    assert (named["layer"]["name"], named["layer"]["opacity"]) == ("Opacities", "Overlay opacity")
-    assert named["layer"]["picture"] == usual["layer"]["picture"]
+    usual, named = (
+        viewer_data(image, one)["layer"] for one in (model_layer(heat, BOX), model_layer(heat, BOX, "Opacities"))
+    )
+    assert usual["box"] == pytest.approx([12 / 200, 15 / 240, 168 / 200, 210 / 240])
+    assert (usual["name"], usual["opacity"]) == ("Heat map", "Heat opacity")
+    assert (named["name"], named["opacity"]) == ("Opacities", "Overlay opacity")
+    assert picture(usual["picture"], "image/png").mode == "RGBA"
+    assert named["picture"] == usual["picture"]
 
 
 @pytest.mark.parametrize("opacity", [0.1, 0.45, 0.9])
-def test_the_layer_over_the_image_gives_the_overlay_of_the_reports(image: GreyImage, heat: Any, opacity: float) -> None:
+def test_the_layer_over_the_image_gives_the_overlay_of_the_reports(
+    image: GreyImage, heat: NDArray[np.float32], opacity: float
+) -> None:
     left, top, right, bottom = BOX
     layer = heat_layer(heat).astype(np.float32) / 255
     opaque = layer[..., 3:]
@@ -89,70 +88,36 @@ def test_the_layer_over_the_image_gives_the_overlay_of_the_reports(image: GreyIm
     assert np.percentile(difference, 99.5) < 8
 
 
-def test_where_there_is_no_heat_the_layer_lets_the_image_through() -> None:
+def test_heat_goes_from_transparent_to_opaque_and_of_the_map_s_last_colour() -> None:
     assert not heat_layer(np.zeros((7, 7), np.float32))[..., 3].any()
-
-
-def test_the_hottest_place_is_opaque_and_of_the_map_s_last_colour() -> None:
     assert heat_layer(np.ones((2, 2), np.float32), finer=1).tolist() == [[[252, 255, 164, 255]] * 2] * 2
 
 
-def test_an_image_without_heat_is_sent_alone(image: GreyImage) -> None:
-    sent = viewer_data(image, None, BOX)
-    assert sent["layer"] is None
-
-
-def test_heat_without_its_place_is_an_error(image: GreyImage, heat: Any) -> None:
-    with pytest.raises(ValueError, match="box"):
-        viewer_data(image, heat, None)
-
-
-def test_the_lungs_lie_over_the_whole_image_with_controls_of_their_own(image: GreyImage) -> None:
-    inside = np.zeros((60, 50), np.bool_)
-    inside[15:45, 5:20] = True
-    layer = viewer_data(image, None, None, inside)["layer"]
-    assert (layer["box"], layer["name"], layer["opacity"]) == ([0, 0, 1, 1], "Lungs", "Lung opacity")
-    drawn = picture(layer["picture"], "image/png")
-    assert (drawn.mode, drawn.size) == ("RGBA", (200, 240))
-    opaque = np.asarray(drawn)[..., 3]
-    assert opaque[120, 48] > 0  # the middle of the lung
-    assert not opaque[:, 100:].any()
-
-
-def test_the_outline_of_the_lungs_is_opaque_and_their_inside_lets_the_image_through() -> None:
+def test_the_lungs_lie_over_the_whole_image_with_an_opaque_outline_and_a_light_fill(heat: NDArray[np.float32]) -> None:
     inside = np.zeros((1000, 800), np.bool_)
     inside[200:600, 100:300] = True
-    opaque = lung_layer(inside, (800, 1000))[..., 3]
+    layer = lung_layer(inside, (1000, 800))
+    opaque = layer.picture[..., 3]
     assert (opaque > 0).sum() == 400 * 200
     assert (opaque[200:600, 100:300] == 255).sum() == 400 * 200 - 392 * 192  # a line of 4 pixels all round
     assert opaque[400, 200] == round(255 * 0.3)
-
-
-def test_a_lung_at_the_edge_of_the_image_is_outlined_there_as_well() -> None:
-    opaque = lung_layer(np.ones((250, 250), np.bool_), (250, 250))[..., 3]
-    assert (opaque[0], opaque[-1]) == (pytest.approx(255), pytest.approx(255))
-    assert (opaque[1:-1, 1:-1] < 255).all()
-
-
-def test_the_colour_of_the_lungs_is_none_of_the_heat(heat: Any) -> None:
-    lungs = lung_layer(np.ones((4, 4), np.bool_), (4, 4))[0, 0, :3].astype(int)
+    at_the_edge = lung_layer(np.ones((60, 50), np.bool_), (250, 250))
+    assert (at_the_edge.picture[[0, -1], :, 3] == 255).all()
+    assert (at_the_edge.picture[1:-1, 1:-1, 3] < 255).all()
+    sent = viewer_data(np.zeros((250, 250), np.float32), at_the_edge)["layer"]
+    assert (sent["box"], sent["name"], sent["opacity"]) == ([0, 0, 1, 1], "Lungs", "Lung opacity")
     warm = heat_layer(heat)
     warm = warm[warm[..., 3] > 25][:, :3].astype(int)
-    assert np.abs(warm - lungs).max(axis=1).min() > 60
+    assert np.abs(warm - layer.picture[0, 0, :3].astype(int)).max(axis=1).min() > 60, "their colour is none of the heat"
 
 
-def test_heat_and_lungs_at_once_are_an_error(image: GreyImage, heat: Any) -> None:
-    with pytest.raises(ValueError, match="both"):
-        viewer_data(image, heat, BOX, np.ones((4, 4), np.bool_))
+def test_the_same_image_is_known_again_and_another_is_not(image: GreyImage, heat: NDArray[np.float32]) -> None:
+    known = viewer_data(image, model_layer(heat, BOX))["film_id"]
+    assert viewer_data(image.copy())["film_id"] == known
+    assert viewer_data(image[::-1])["film_id"] != known
 
 
-def test_the_same_image_is_known_again_and_another_is_not(image: GreyImage, heat: Any) -> None:
-    known = viewer_data(image, heat, BOX)["film_id"]
-    assert viewer_data(image.copy(), None, None)["film_id"] == known
-    assert viewer_data(image[::-1], heat, BOX)["film_id"] != known
-
-
-def test_a_page_with_the_viewer_runs_and_its_text_for_the_blind_is_there() -> None:
+def test_a_page_shows_the_viewer_with_its_text_alternative_and_keeps_nothing_of_the_image() -> None:
     app = AppTest.from_file(str(PROJECT / "tests" / "browser" / "viewer_page.py"), default_timeout=60).run()
     assert not app.exception
     assert shown(app)["alt"] == "Image one"
@@ -161,25 +126,11 @@ def test_a_page_with_the_viewer_runs_and_its_text_for_the_blind_is_there() -> No
     assert shown(app)["layer"]["name"] == "Heat map"
     app.toggle[0].set_value(False).run()
     assert shown(app)["layer"] is None
-
-
-def test_the_session_keeps_nothing_of_the_image() -> None:
-    app = AppTest.from_file(str(PROJECT / "tests" / "browser" / "viewer_page.py"), default_timeout=60).run()
     assert app.session_state["viewer"] == {}
 
 
-@pytest.mark.parametrize("asset", sorted(ASSETS.iterdir()), ids=lambda path: path.name)
-def test_the_component_fetches_nothing_keeps_nothing_and_writes_no_markup(asset: Path) -> None:
+@pytest.mark.parametrize("asset", sorted(ASSETS.glob("*_assets/*")), ids=lambda path: path.name)
+def test_no_component_fetches_or_keeps_anything_or_writes_markup(asset: Any) -> None:
     text = asset.read_text(encoding="utf-8")
-    for word in (
-        "http",
-        "@import",
-        "fetch",
-        "innerHTML",
-        "insertAdjacentHTML",
-        "Storage",
-        "indexedDB",
-        "cookie",
-        "eval",
-    ):
-        assert word not in text
+    forbidden = "http @import fetch innerHTML insertAdjacentHTML Storage indexedDB cookie eval"
+    assert [word for word in forbidden.split() if word in text] == []

@@ -22,17 +22,7 @@ START_SECONDS = 120
 def running_app(
     log: Path, script: str = "streamlit_app.py", port: int | None = None, **environment: str
 ) -> Iterator[str]:
-    """Start the app on a free port of this machine.
-
-    Args:
-        log: gets what the app prints.
-        script: what is started, seen from the project.
-        port: where it listens; a free one by default.
-        environment: variables on top of ours.
-
-    Yields:
-        The address of its front page.
-    """
+    """Start the app, on a free port by default; yield the address of its front page. `log` gets what it prints."""
     port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", script]
     options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]

@@ -56,13 +56,13 @@ def image_png(text: str = "", pixels: str = "", *, colour: bool = False, compres
 
 def image_dicom(patient: str, pixels: str) -> bytes:
     """The chest X-ray as DICOM: `patient` is the patient's name and id, `pixels` stands in the row in the middle."""
-    film = chest_image()
-    film.PatientName, film.PatientID = patient, patient
-    values = film.pixel_array.copy()
+    radiograph = chest_image()
+    radiograph.PatientName, radiograph.PatientID = patient, patient
+    values = radiograph.pixel_array.copy()
     _mark(values, pixels)
-    film.PixelData = values.tobytes()
+    radiograph.PixelData = values.tobytes()
     buffer = io.BytesIO()
-    film.save_as(buffer)
+    radiograph.save_as(buffer)
     return buffer.getvalue()
 
 
@@ -114,12 +114,9 @@ def open_files(process: int) -> Iterator[bytes]:
 
 
 def files_since(folders: Sequence[Path], start: float, without: Sequence[str] = ()) -> Iterator[Path]:
-    """The files below the folders that were written since a moment.
+    """The files below the folders that were written since a moment, in seconds since the epoch.
 
-    Args:
-        folders: where to look.
-        start: the moment, seconds since the epoch.
-        without: beginnings of the names of files and folders to pass over.
+    `without` are beginnings of the names of files and folders to pass over.
     """
     for folder in folders:
         for place, inner, names in os.walk(folder):

@@ -10,10 +10,9 @@ import streamlit as st
 from covid_core.dataset.filters import Filters, filtered, with_choices
 from covid_core.dataset.metadata import read_metadata
 from covid_core.paths import dataset_dir
-from covid_core.ui.dataset import OpenCollection
+from covid_core.ui.dataset import OpenCollection, open_image, opened_image
 from covid_core.ui.dataset_table import table_section
 from covid_core.ui.gallery import gallery_section
-from covid_core.ui.open_image import close_image, opened_image
 
 SECTIONS = {"Images": gallery_section, "Table": table_section}
 
@@ -27,8 +26,8 @@ def page() -> None:
     collection = OpenCollection(read_metadata(data), hashlib.sha256(data).hexdigest(), folder, own=False)
     views = st.multiselect("View", ["PA", "AP", "L"], key="view", bind="query-params")
     section = st.segmented_control("Section", list(SECTIONS), default="Images", key="section", bind="query-params")
-    st.text(f"ReportOptions for: {opened_image()}")
-    st.button("Close", on_click=close_image)
+    st.text(f"Opened: {opened_image()}")
+    st.button("Close", on_click=open_image)
     st.button("Run again")
     SECTIONS[section or "Images"](collection, filtered(with_choices(collection.table), Filters(views=views)))
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 PATIENCE_SECONDS = 60
 
@@ -21,17 +21,6 @@ def wait_until(page: Page, holds: Callable[[], bool]) -> None:
 def wait_until_idle(page: Page) -> None:
     """Wait until the script of the page has come to its end."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-
-
-def wait_until_still(locator: Locator) -> None:
-    """Wait until an element neither moves nor changes its size any more."""
-    boxes = [locator.bounding_box()]
-
-    def is_still() -> bool:
-        boxes.append(locator.bounding_box())
-        return boxes[-1] is not None and boxes[-4:].count(boxes[-1]) == 4
-
-    wait_until(locator.page, is_still)
 
 
 @contextmanager

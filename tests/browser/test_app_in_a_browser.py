@@ -30,9 +30,9 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def open_predict(page: Page, address: str, *films: Path) -> None:
+def open_predict(page: Page, address: str, *images: Path) -> None:
     page.goto(f"{address}/Predict")
-    page.locator("input[type=file]").set_input_files(films)
+    page.locator("input[type=file]").set_input_files(images)
 
 
 def open_downloads(page: Page) -> None:
@@ -136,17 +136,6 @@ def test_what_is_no_chest_image_is_refused_and_is_marked_when_it_is_predicted_an
     open_downloads(page)
     assert "PREDICTED ANYWAY" in text_of(download(page, "Report as PDF"))
     assert json.loads(download(page, "Result as JSON"))[0]["gate"] == "predicted anyway"
-
-
-def test_an_image_that_lies_on_its_side_is_turned_with_one_click(address: str, page: Page, tmp_path: Path) -> None:
-    turned = tmp_path / "turned.png"
-    Image.fromarray(chest_image(1)).transpose(Image.Transpose.ROTATE_90).save(turned)
-    open_predict(page, address, turned)
-    page.get_by_role("button", name="Turn right").first.click()
-    expect(page.get_by_text("the image was turned right")).to_be_visible()
-    expect(page.get_by_alt_text(re.compile("the model's opacities"))).to_be_visible()
-    page.get_by_role("button", name="As uploaded").click()
-    expect(page.get_by_text("lies on its side").first).to_be_visible()
 
 
 @pytest.mark.smoke

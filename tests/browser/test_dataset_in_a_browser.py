@@ -9,7 +9,7 @@ from playwright.sync_api import Error, Page, expect
 
 from covid_core.dataset.prepare import prepare_dataset
 from tests.browser.conftest import NewPage
-from tests.browser.pages import location, tick, wait_until, wait_until_idle, wait_until_still
+from tests.browser.pages import location, tick, wait_until, wait_until_idle
 
 pytestmark = pytest.mark.browser
 COUNTS = re.compile(r"\d+ (of \d+ )?images?, \d+ patient")
@@ -27,11 +27,6 @@ def counted(page: Page) -> str:
     page.get_by_text(COUNTS).first.wait_for()
     wait_until_idle(page)
     return page.get_by_text(COUNTS).first.inner_text()
-
-
-def open_more_filters(page: Page) -> None:
-    page.get_by_role("button", name="More filters").click()
-    wait_until_still(page.get_by_role("combobox", name="Cohort").first)
 
 
 def choose(page: Page, label: str, option: str) -> None:
@@ -76,7 +71,7 @@ def test_a_filter_is_in_the_address_and_a_fresh_visitor_finds_it_set(
     assert counted(page).startswith(f"{len(frontal)} of")  # the other tab keeps its own
 
 
-def test_the_back_button_closes_an_image(page: Page, address: str) -> None:
+def test_the_back_button_closes_an_image_and_an_unknown_one_is_said_to_be_so(page: Page, address: str) -> None:
     page.goto(f"{address}/Dataset?section=Images")
     counted(page)
     page.locator(".gallery button").first.click()
@@ -84,27 +79,8 @@ def test_the_back_button_closes_an_image(page: Page, address: str) -> None:
     page.wait_for_function("() => location.search.includes('film=')")
     page.go_back()
     expect(page.get_by_role("dialog")).to_have_count(0)
-
-
-def test_a_choice_stays_while_the_rules_change(page: Page, address: str) -> None:
-    page.goto(f"{address}/Dataset?section=Cohort")
-    counted(page)
-    open_more_filters(page)
-    choose(page, "Cohort", "used")
-    page.wait_for_function("() => location.search.includes('cohort=used')")
-    before = counted(page)
-    page.keyboard.press("Escape")
-    page.get_by_role("radio", name="as labelled").click()
-    page.wait_for_function("() => location.search.includes('ambiguous=')")
-    expect(page.get_by_text(COUNTS).first).not_to_have_text(before)
-    more = counted(page)
-    assert int(more.split()[0]) > int(before.split()[0])
-    open_more_filters(page)
-    choose(page, "Cohort", "left out: no X-ray")
-    page.wait_for_function("() => location.search.includes('X-ray')")
-    expect(page.get_by_text(COUNTS).first).not_to_have_text(more)
-    assert int(counted(page).split()[0]) > int(more.split()[0])
-    assert "cohort=used" in location(page)
+    page.goto(f"{address}/Dataset?film=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E.png")
+    expect(page.get_by_role("dialog").get_by_text("No row of this table names this file")).to_be_visible()
 
 
 def test_no_table_gives_a_file_with_formulas_away(page: Page, address: str) -> None:
@@ -164,23 +140,3 @@ def test_a_cohort_is_split_and_its_record_is_the_one_that_prepare_writes(
         page.get_by_role("button", name="split.csv").click()
     prepare_dataset(phantom_dataset, tmp_path / "prepared")
     assert Path(download.value.path()).read_bytes() == (tmp_path / "prepared" / "split.csv").read_bytes()
-
-
-def test_an_image_that_no_row_names_is_said_to_be_unknown(page: Page, address: str) -> None:
-    page.goto(f"{address}/Dataset?film=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E.png")
-    expect(page.get_by_role("dialog").get_by_text("No row of this table names this file")).to_be_visible()
-
-
-def test_a_bad_table_is_refused_in_a_sentence_and_the_installed_one_can_be_had_back(
-    page: Page, address: str, tmp_path: Path
-) -> None:
-    bad = tmp_path / "metadata.csv"
-    bad.write_bytes(b"\x89PNG\r\n\x1a\n no table at all")
-    page.goto(f"{address}/Dataset")
-    before = counted(page)
-    page.get_by_text("Data source").click()
-    page.locator("input[type=file]").set_input_files(bad)
-    expect(page.get_by_role("alert").first).to_be_visible()
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-    page.reload()
-    assert counted(page) == before

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.app_server import PROJECT, running_app
 from tests.browser.conftest import NewPage
@@ -43,13 +43,9 @@ def open_predict(page: Page, address: str) -> Page:
 def upload(page: Page, name: str, content: bytes) -> None:
     """Upload one image, and wait until the page is done with it."""
     page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
-    expect(answered(page, name)).to_be_visible()
+    # The page sets the name beside the answer.
+    expect(page.get_by_test_id("stText").filter(has_text=re.compile(f"^{re.escape(name)}$"))).to_be_visible()
     wait_until_idle(page)
-
-
-def answered(page: Page, name: str) -> Locator:
-    """The name of an image that was read or refused, as the page sets it beside the answer."""
-    return page.get_by_test_id("stText").filter(has_text=re.compile(f"^{re.escape(name)}$"))
 
 
 def new_mark(kind: str) -> str:
@@ -129,7 +125,7 @@ def holds(path: Path, needles: Sequence[bytes]) -> bool:
 def test_an_image_leaves_the_memory_with_its_tab_and_with_its_page(address: str, new_page: NewPage) -> None:
     process = process_at(address)
     waiting = new_page()
-    for leave in (close_tab, open_another_page, replace_image):
+    for leave in (Page.close, open_another_page, replace_image):
         pixels = new_mark("PIXELS")
         content = image_png(pixels=pixels, compressed=False)
         # The first bytes of a file may stay a while in a buffer of the network, so those in the middle are looked for.
@@ -140,10 +136,6 @@ def test_an_image_leaves_the_memory_with_its_tab_and_with_its_page(address: str,
         leave(page)
         wait_until(waiting, lambda traces=traces: not copies_in_memory(process, *traces))
         page.close()
-
-
-def close_tab(page: Page) -> None:
-    page.close()
 
 
 def open_another_page(page: Page) -> None:
@@ -210,15 +202,9 @@ def assert_nothing_is_rendered_of_names(page: Page) -> None:
         expect(main.locator(selector).filter(has_text=text)).to_have_count(0)
 
 
-def recommended_headers() -> dict[str, str]:
-    """The headers that the hosting notes set."""
-    lines = re.findall(r'add_header (\S+) "([^"]+)" always;', DEPLOYMENT.read_text(encoding="utf-8"))
-    return dict(lines)
-
-
 @pytest.mark.smoke
 def test_every_page_works_under_the_recommended_headers(address: str, new_page: NewPage) -> None:
-    headers = recommended_headers()
+    headers = dict(re.findall(r'add_header (\S+) "([^"]+)" always;', DEPLOYMENT.read_text(encoding="utf-8")))
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     # Chromium takes an answer that the test hands on as one from elsewhere, and would not let it call the app here.
     page = new_page(permissions=["local-network-access"])

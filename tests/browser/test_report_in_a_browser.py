@@ -1,14 +1,13 @@
 """A reviewer's way through the Model report, in Chromium: chapters, settings, a case, and what is taken away."""
 
 import io
-import json
 import zipfile
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from covid_core.paths import default_model, models_dir
+from covid_core.paths import default_model
 from covid_core.report.build import CHAPTERS
 from covid_core.report.document import Chapter, Report
 from tests.browser.conftest import NewPage
@@ -63,7 +62,7 @@ def test_the_threshold_is_set_with_the_keys_and_kept_in_the_address(page: Page, 
     expect(page.get_by_text("At a threshold of")).to_have_text(said)
 
 
-def test_the_report_is_downloaded_as_html_and_tables(page: Page, address: str) -> None:
+def test_the_report_is_downloaded_as_html_and_a_chart_as_a_picture(page: Page, address: str) -> None:
     page.goto(f"{address}/Model_report")
     page.get_by_text("Download").click()
     html = download(page, "Report as HTML").decode()
@@ -71,22 +70,14 @@ def test_the_report_is_downloaded_as_html_and_tables(page: Page, address: str) -
     for title in CHAPTERS.values():
         assert title.replace("?", "") in html
     assert default_model() in html
-    archive = zipfile.ZipFile(io.BytesIO(download(page, "All tables as CSV")))
-    assert "figures-at-threshold.csv" in archive.namelist()
-    evaluation = json.loads((models_dir() / default_model() / "evaluation.json").read_text(encoding="utf-8"))
-    sensitivity = evaluation["metrics"]["sensitivity"]["value"]
-    assert f"Sensitivity,{sensitivity:.2f}," in archive.read("figures-at-threshold.csv").decode()
-
-
-def test_a_chart_is_saved_as_a_picture(page: Page, address: str) -> None:
     page.goto(f"{address}/Model_report?chapter=Calibration")
     chart = page.locator("[data-testid=stPlotlyChart]").first
     chart.locator(".main-svg").first.wait_for()
     chart.hover()
-    with page.expect_download() as download:
+    with page.expect_download() as saved:
         chart.locator(".modebar-btn").first.click()
-    assert download.value.suggested_filename == "reliability.png"
-    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    assert saved.value.suggested_filename == "reliability.png"
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def test_on_a_phone_nothing_runs_over_the_edge(new_page: NewPage, address: str, report: Report) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from covid_core.images.types import GreyImage
-from covid_core.ui.viewer import radiograph_viewer
+from covid_core.ui.viewer import lung_layer, model_layer, radiograph_viewer
 from tests.phantom import phantom_image
 
 BOX = (40, 50, 360, 450)
@@ -52,9 +52,8 @@ def page() -> None:
         st.stop()
     with left:
         alt = FIRST_ALT if number == 1 else OTHER_ALT
-        hot = heat(number) if with_heat and not with_lungs else None
-        mask = lungs() if with_lungs else None
-        radiograph_viewer(image(number), hot, BOX, key="viewer", alt=alt, lungs=mask, seek=True)
+        layer = lung_layer(lungs(), (500, 400)) if with_lungs else model_layer(heat(number), BOX) if with_heat else None
+        radiograph_viewer(image(number), layer, key="viewer", alt=alt, seek=True)
     with right:
         st.text(f"Runs: {st.session_state['runs']}")
 

@@ -7,7 +7,7 @@ const ZOOM_STEP = 1.4
 const DOUBLE_CLICK_ZOOM = 2.5
 const ARROW_STEP = 0.1 // of the frame
 const AS_UPLOADED = { layer: true, opacity: 0.45, contrast: 0, brightness: 0, invert: false }
-const WHOLE = { zoom: 1, x: 0.5, y: 0.5 } // x, y: the point of the film that lies at the frame's middle
+const WHOLE = { zoom: 1, x: 0.5, y: 0.5 } // x, y: the point of the image that lies at the frame's middle
 
 // Settings by the key of the component. They stay while this page is open, over reruns, other images and other pages of the
 // app, and are gone with the tab: of the browser's own storage nothing is used.
@@ -28,7 +28,7 @@ class Viewer {
     this.root = root
     this.frame = element(".frame")
     this.stage = element(".stage")
-    this.film = element(".film")
+    this.image = element(".image")
     this.layer = element(".layer")
     this.layerTexts = { name: element(".layer-name"), opacity: element("label[for=opacity]") }
     this.factor = element(".factor")
@@ -43,19 +43,19 @@ class Viewer {
   // What Python gives. Texts become attributes, never markup.
   show(data) {
     const known = states.get(data.key)
-    this.state = known ?? { settings: { ...AS_UPLOADED }, view: { ...WHOLE }, film: data.film_id }
+    this.state = known ?? { settings: { ...AS_UPLOADED }, view: { ...WHOLE }, shown: data.film_id }
     states.set(data.key, this.state)
-    const another = this.state.film !== data.film_id
+    const another = this.state.shown !== data.film_id
     if (another) {
       // A part of the last image would hide that this one has two sides.
-      Object.assign(this.state, { view: { ...WHOLE }, film: data.film_id })
+      Object.assign(this.state, { view: { ...WHOLE }, shown: data.film_id })
     }
     this.size = data.size
     this.hasLayer = data.layer !== null
     this.root.style.setProperty("--aspect", `${data.size[0]} / ${data.size[1]}`)
     this.root.style.setProperty("--clearance", `${data.clearance}px`)
-    this.film.alt = data.alt
-    setSource(this.film, data.film)
+    this.image.alt = data.alt
+    setSource(this.image, data.film)
     if (this.hasLayer) this.lay(data.layer)
     else this.layer.removeAttribute("src")
     for (const control of this.root.querySelectorAll("[data-layer]")) control.hidden = !this.hasLayer
@@ -203,7 +203,7 @@ class Viewer {
   paint() {
     const settings = this.state.settings
     const { width, level } = windowOf(settings)
-    this.film.style.filter = filterOf(settings)
+    this.image.style.filter = filterOf(settings)
     this.layer.hidden = !(this.hasLayer && settings.layer)
     this.layer.style.opacity = settings.opacity
     const said = {

@@ -14,8 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from covid_core.dataset.lung_masks import DRAWN_NAME
 from covid_core.paths import models_dir
-from tests.app.conftest import image_png, texts
-from tests.app.detail_page import Opening
+from tests.app.conftest import OpenPage, image_png, texts
 
 HEADER = "patientid,offset,sex,age,finding,view,modality,folder,filename,doi,url,license,clinical_notes,ward"
 ROWS = """\
@@ -52,25 +51,20 @@ def collection(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COVID_CACHE_DIR", str(tmp_path / "cache"))
+@pytest.fixture
+def opened(open_dataset: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OpenPage:
+    """Opens an image over the table of the page, with no model unless its folder is given."""
 
+    def open_it(
+        folder: Path, image: str, model: Path | None = None, *, way: str = "installed", **query: str
+    ) -> AppTest:
+        monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path / "no models" if model is None else model.parent))
+        chosen = {} if model is None else {"model": model.name}
+        app = open_dataset(folder, way, section="Table", film=image, **chosen, **query)
+        assert not app.exception
+        return app
 
-def opened(
-    folder: Path,
-    image: str,
-    model: Path | None = None,
-    *,
-    own: bool = False,
-    with_folder: bool = True,
-    selection: tuple[str, ...] = (),
-) -> AppTest:
-    app = AppTest.from_file(str(Path(__file__).with_name("detail_page.py")), default_timeout=60)
-    app.session_state["opening"] = Opening(folder, image, model, own, with_folder, selection)
-    app.run()
-    assert not app.exception
-    return app
+    return open_it
 
 
 def viewer(app: AppTest) -> dict[str, Any] | None:
@@ -92,6 +86,10 @@ def press(app: AppTest, key: str) -> AppTest:
     return app
 
 
+def has_overlays(app: AppTest) -> bool:
+    return "image detail over" in {one.key for one in app.segmented_control}
+
+
 def links(app: AppTest) -> dict[str, str]:
     return {one.proto.label: one.proto.url for one in app.get("link_button")}
 
@@ -101,7 +99,7 @@ def table_of(app: AppTest) -> dict[str, str]:
     return {str(name): str(value).replace("\\", "") for name, value in table.value.iloc[:, 0].items()}
 
 
-def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
+def test_an_image_is_shown_with_all_that_its_row_says(opened: OpenPage, collection: Path) -> None:
     app = opened(collection, "a.png")
     shown = viewer(app)
     assert shown is not None
@@ -111,7 +109,7 @@ def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
         "Image 1 of 4 of patient **1**",
         "**Class**: COVID-19",
         "X-ray, PA, day 0",
-        "**Cohort**: fate of a.png",
+        "**Cohort**: used",
         "**Severity**: 2.7 of 8",
         "mean of three readers",
         "lung mask was drawn by hand",
@@ -132,45 +130,38 @@ def test_an_image_is_shown_with_all_that_its_row_says(collection: Path) -> None:
     assert note.value == "first *image* <b>x</b>"
 
 
-def test_the_lungs_are_laid_over_the_image_on_request_and_off_again(collection: Path) -> None:
+def test_the_lungs_are_laid_over_the_image_on_request_and_off_again(opened: OpenPage, collection: Path) -> None:
     app = opened(collection, "a.png")
     for over, layer in (("Lungs", "Lungs"), ("Nothing", None)):
-        app.segmented_control[0].set_value(over).run()
+        app.segmented_control(key="image detail over").set_value(over).run()
         shown = viewer(app)
         assert shown is not None
         assert (shown["layer"] or {}).get("name") == layer
     without_mask_and_model = opened(collection, "b.png")
     assert viewer(without_mask_and_model) is not None
-    assert not without_mask_and_model.segmented_control
+    assert not has_overlays(without_mask_and_model)
 
 
-def test_next_and_previous_go_through_the_images_that_meet_the_filters(collection: Path) -> None:
-    app = opened(collection, "b.png", selection=("slice.png", "b.png", "a.png"))
-    assert "Image 2 of 3 that meet the filters" in texts(app)
-    press(app, "image Next")
-    assert "Image 3 of 3 that meet the filters" in texts(app)
-    assert app.button(key="image Next").disabled
-    press(app, "image Previous")
-    press(app, "image Previous")
-    assert "Image 1 of 3 that meet the filters" in texts(app)
+def test_next_and_previous_go_through_the_selection_and_earlier_and_later_through_the_patient_s_images(
+    opened: OpenPage,
+    collection: Path,
+) -> None:
+    chosen = {"finding": "COVID-19", "view": ["AP", "Axial"], "sort": "File name"}  # b.png, scan.nii.gz and slice.png
+    app = opened(collection, "b.png", **chosen)
     assert app.button(key="image Previous").disabled
-    assert "that meet the filters" not in texts(opened(collection, "a.png", selection=("b.png",)))
-
-
-def test_earlier_and_later_go_through_the_patient_s_images_by_day(collection: Path) -> None:
-    app = opened(collection, "a.png")
+    for key, place in (("image Next", 2), ("image Next", 3), ("image Previous", 2)):
+        assert f"Image {place} of 3 that meet the filters" in texts(press(app, key))
+    app = opened(collection, "a.png", **chosen)
+    assert "that meet the filters" not in texts(app)
     assert app.button(key="image Earlier").disabled
-    seen = []
-    for _ in range(3):
+    for name in ("b.png", "scan.nii.gz", "slice.png"):
         press(app, "image Later")
-        seen.append(next(one.value for one in app.markdown if "Cohort" in one.value).replace("\\", ""))
-    assert [words.rpartition(" ")[2] for words in seen] == ["b.png", "scan.nii.gz", "slice.png"]
+        assert table_of(app)["File"] == name
     assert app.button(key="image Later").disabled
-    press(app, "image Earlier")
-    assert "Image 3 of 4" in texts(app)
+    assert "Image 3 of 4" in texts(press(app, "image Earlier"))
 
 
-def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
+def test_a_thumbnail_opens_its_image_in_place(opened: OpenPage, collection: Path) -> None:
     app = opened(collection, "a.png")
     assert (app.button(key="of patient a.png").label, app.button(key="of patient b.png").label) == ("Shown", "Open")
     first = viewer(app)
@@ -184,7 +175,7 @@ def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("film", "sentence"),
+    ("image", "sentence"),
     [
         ("missing.png", "The file of this image is not available."),
         ("broken.png", "The file of this image cannot be shown."),
@@ -193,7 +184,7 @@ def test_a_thumbnail_opens_its_image_in_place(collection: Path) -> None:
     ],
 )
 def test_a_picture_that_cannot_be_shown_says_why_and_all_else_is_there(
-    collection: Path, image: str, sentence: str
+    opened: OpenPage, collection: Path, image: str, sentence: str
 ) -> None:
     app = opened(collection, image)
     assert viewer(app) is None
@@ -202,37 +193,38 @@ def test_a_picture_that_cannot_be_shown_says_why_and_all_else_is_there(
     assert "Class" in texts(app)
 
 
-def test_only_addresses_of_the_web_and_plain_names_become_links(collection: Path) -> None:
+def test_only_addresses_of_the_web_and_plain_names_become_links(opened: OpenPage, collection: Path) -> None:
     assert set(links(opened(collection, "b.png"))) == {"In the public collection"}
     for image in ("scan.nii.gz", "../outside.png"):
         assert "In the public collection" not in links(opened(collection, image))
 
 
-def test_a_slice_of_a_ct_is_shown_but_not_read_by_the_model(collection: Path, models: list[str]) -> None:
+def test_a_slice_of_a_ct_is_shown_but_not_read_by_the_model(
+    opened: OpenPage, collection: Path, models: list[str]
+) -> None:
     app = opened(collection, "slice.png", models_dir() / models[0])
     assert viewer(app) is not None
-    assert not app.segmented_control
+    assert not has_overlays(app)
     said = texts(app)
     assert "A slice of a CT" in said
     assert "The model reads frontal chest X-rays only." in said
     assert "Similar images are found for chest X-rays" in said
 
 
-def test_a_name_that_no_row_has_is_told_as_an_old_link_and_never_as_markdown(collection: Path) -> None:
+def test_a_name_that_no_row_has_is_shown_as_text_and_one_in_several_rows_is_warned_of(
+    opened: OpenPage, collection: Path
+) -> None:
     app = opened(collection, "**gone**<script>.png")
     assert "No row of this table names this file" in app.warning[0].value
     assert app.text[0].value == "**gone**<script>.png"
     assert viewer(app) is None
-
-
-def test_a_file_in_several_rows_says_so(collection: Path) -> None:
     app = opened(collection, "twice.png")
-    assert app.warning[0].value == "2 rows of the table name this file; the first of them is shown."
+    assert app.warning[0].value.startswith("2 rows of the table name this file")
     assert "The only image of patient **5**" in texts(app)
 
 
-def test_of_a_table_without_a_folder_no_picture_is_shown(collection: Path) -> None:
-    app = opened(collection, "a.png", own=True, with_folder=False)
+def test_of_a_table_without_a_folder_no_picture_is_shown(opened: OpenPage, collection: Path) -> None:
+    app = opened(collection, "a.png", way="uploaded")
     assert viewer(app) is None
     assert small_pictures(app) == 0
     assert "Only the table was given, without its images" in texts(app)
@@ -240,70 +232,64 @@ def test_of_a_table_without_a_folder_no_picture_is_shown(collection: Path) -> No
     assert table_of(app)["File"] == "a.png"
 
 
-def test_of_a_visitor_s_own_folder_nothing_is_written(collection: Path, tmp_path: Path) -> None:
-    app = opened(collection, "a.png", own=True)
+def test_of_a_visitor_s_own_folder_nothing_is_written(opened: OpenPage, collection: Path, tmp_path: Path) -> None:
+    app = opened(collection, "a.png", way="named")
     assert viewer(app) is not None
     assert small_pictures(app) == 3
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_heat_map_is_that_of_the_served_model(collection: Path, models: list[str]) -> None:
+def test_heat_map_and_similar_images_are_those_of_the_served_model(
+    opened: OpenPage, collection: Path, models: list[str]
+) -> None:
     app = opened(collection, "a.png", models_dir() / models[0])
     assert "not among those that the model was fitted or tested on" in texts(app)
-    app.segmented_control[0].set_value("Heat map").run()
+    app.segmented_control(key="image detail over").set_value("Heat map").run()
     assert not app.exception
     shown = viewer(app)
     assert shown is not None
-    said = texts(app)
     if shown["layer"] is None:
-        assert "the gate of the model refuses this image" in said
+        assert "the gate of the model refuses this image" in texts(app)
     else:
         assert shown["layer"]["name"] == "Heat map"
-        assert "Where the model looked, not where disease is." in said
-
-
-def test_similar_images_of_an_image_that_the_model_does_not_know_are_looked_for_on_request(
-    collection: Path, models: list[str]
-) -> None:
-    app = opened(collection, "a.png", models_dir() / models[0])
-    look = next(button for button in app.button if button.label == "Look for similar images")
-    look.click().run()
+        assert "Where the model looked, not where disease is." in texts(app)
+    next(button for button in app.button if button.label == "Look for similar images").click().run()
     assert not app.exception
-    said = texts(app)
-    assert "distance" in said or "nothing to compare" in said
+    assert "distance" in texts(app) or "nothing to compare" in texts(app)
 
 
 def test_a_real_image_shows_its_own_held_out_prediction_and_similar_images_without_itself(
-    real_dataset: Path, models: list[str]
+    opened: OpenPage, real_dataset: Path, models: list[str]
 ) -> None:
     model = models_dir() / models[0]
-    predictions = pd.read_csv(model / "predictions.csv")
-    row = predictions.iloc[0]
+    row = pd.read_csv(model / "predictions.csv").iloc[0]
     app = opened(real_dataset, str(row["filename"]), model)
     said = texts(app)
     assert f"P(COVID-19) {row['probability_covid']:.2f}" in said
     assert f"fold {row['fold']}" in said
     assert "which was fitted on this image as well" in said
-    similar = [button.key for button in app.button if str(button.key).startswith("similar ")]
+    similar = [str(button.key) for button in app.button if str(button.key).startswith("similar ")]
     assert len(similar) == 5
     assert f"similar {row['filename']}" not in similar
-    press(app, str(similar[0]))
-    assert app.session_state["film_of_collection"] == str(similar[0]).removeprefix("similar ")
+    press(app, similar[0])
+    assert app.session_state["film_of_collection"] == similar[0].removeprefix("similar ")
 
 
 def test_an_image_of_another_patient_with_the_same_name_is_not_given_its_prediction(
-    collection: Path, models: list[str]
+    opened: OpenPage, collection: Path, models: list[str]
 ) -> None:
     model = models_dir() / models[0]
     known = pd.read_csv(model / "predictions.csv", dtype={"patientid": "str"}).iloc[0]
     row = f"another,,F,,No Finding,PA,X-ray,images,{known['filename']},,,,,"
     (collection / "metadata.csv").write_text(f"{HEADER}\n{row}\n", encoding="utf-8")
-    app = opened(collection, str(known["filename"]), model, own=True, with_folder=False)
+    app = opened(collection, str(known["filename"]), model, way="uploaded")
     assert "no prediction of this image" in texts(app)
     assert not [button for button in app.button if str(button.key).startswith("similar ")]
 
 
-def test_a_model_that_was_fitted_on_an_image_has_no_prediction_of_it_to_show(real_dataset: Path) -> None:
+def test_a_model_that_was_fitted_on_an_image_has_no_prediction_of_it_to_show(
+    opened: OpenPage, real_dataset: Path
+) -> None:
     model = models_dir() / "mobilenetv2"
     if not model.is_dir():
         pytest.skip("there is no model that was fitted on a part of the images")
@@ -311,4 +297,4 @@ def test_a_model_that_was_fitted_on_an_image_has_no_prediction_of_it_to_show(rea
     image = str(gate["filenames"][gate["fitted"]][0])
     said = texts(opened(real_dataset, image, model))
     assert "**Model**: no prediction of this image" in said
-    assert "The model was fitted on this image, so that nothing it says of it is a test." in said
+    assert "The model was fitted on this image" in said
