@@ -26,7 +26,6 @@ sys.path.insert(0, str(PROJECT))
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
-from tests.real_images import chest_image  # noqa: E402
 
 from covid_core.files import write_json  # noqa: E402
 from covid_core.inference.batch import given_path, read_all  # noqa: E402
@@ -34,6 +33,7 @@ from covid_core.inference.bundle import load_bundle  # noqa: E402
 from covid_core.inference.network import NetworkOutput  # noqa: E402
 from covid_core.inference.predictor import Predictor  # noqa: E402
 from covid_core.paths import default_model, models_dir  # noqa: E402
+from tests.real_images import chest_image  # noqa: E402
 
 RESULT = PROJECT / "benchmarks" / "serving.json"
 IMAGE_SIZE = 1024

@@ -49,10 +49,10 @@ def calibrated(raw):
     return 1 / (1 + np.exp(-(CALIBRATION.slope * np.log(raw / (1 - raw)) + CALIBRATION.intercept)))
 
 
-def test_litert_agrees_with_keras_and_the_images_differ(bundle_folder, films):
+def test_litert_agrees_with_keras_and_the_images_differ(bundle_folder, images):
     from covid_core.training.export import predict_images  # noqa: PLC0415
 
-    prepared = prepare_files(films, PREPARATION)
+    prepared = prepare_files(images, PREPARATION)
     expected = predict_images(tiny_classifier(), prepared)
     network = Network(bundle_folder / "model.tflite")
     served = np.array([network.invoke(film).probability for film in prepared])
@@ -60,8 +60,8 @@ def test_litert_agrees_with_keras_and_the_images_differ(bundle_folder, films):
     np.testing.assert_allclose(served, expected, atol=1e-4)
 
 
-def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
-    for path in films:
+def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, images):
+    for path in images:
         film = prepare(decode_file(path), PREPARATION)
         raw = predictor.network.invoke(film).probability
         expected = calibrated(raw)
@@ -70,15 +70,15 @@ def test_a_prediction_is_the_calibrated_output_of_the_network(predictor, films):
         assert abs(expected - raw) > 1e-3  # so that a forgotten calibration shows
 
 
-def test_without_a_calibration_the_output_is_the_probability(tmp_path, films):
+def test_without_a_calibration_the_output_is_the_probability(tmp_path, images):
     plain = Calibration("none", slope=1.0, intercept=0.0, prevalence=None, fitted_on="nothing", n=0)
     predictor = Predictor(load_bundle(write_fake_bundle(tmp_path / "plain", calibration=plain)))
-    raw = predictor.network.invoke(prepare(decode_file(films[0]), PREPARATION)).probability
-    assert predictor.predict(decode_file(films[0])).probability_covid == pytest.approx(raw, abs=1e-7)
+    raw = predictor.network.invoke(prepare(decode_file(images[0]), PREPARATION)).probability
+    assert predictor.predict(decode_file(images[0])).probability_covid == pytest.approx(raw, abs=1e-7)
 
 
-def test_the_label_is_the_side_of_0_5_and_the_confidence_that_of_the_label(predictor, films):
-    predictions = [predictor.predict(decode_file(path)) for path in films]
+def test_the_label_is_the_side_of_0_5_and_the_confidence_that_of_the_label(predictor, images):
+    predictions = [predictor.predict(decode_file(path)) for path in images]
     assert {prediction.label for prediction in predictions} == {"covid", "non_covid"}
     for prediction in predictions:
         probability = prediction.probability_covid
@@ -86,8 +86,8 @@ def test_the_label_is_the_side_of_0_5_and_the_confidence_that_of_the_label(predi
         assert prediction.confidence == pytest.approx(max(probability, 1 - probability))
 
 
-def test_the_threshold_is_the_bundles_and_an_image_on_it_is_covid(own, films):
-    image = decode_file(films[0])
+def test_the_threshold_is_the_bundles_and_an_image_on_it_is_covid(own, images):
+    image = decode_file(images[0])
     probability = Predictor(load_bundle(own)).predict(image).probability_covid
     calls = {}
     for threshold in (probability, float(np.nextafter(probability, 1))):
@@ -99,48 +99,50 @@ def test_the_threshold_is_the_bundles_and_an_image_on_it_is_covid(own, films):
     assert list(calls.values()) == ["covid", "non_covid"]
 
 
-def test_a_bundle_without_a_three_way_decision_decides_nothing(predictor, films):
-    assert predictor.predict(decode_file(films[0])).decision is None
+def test_a_bundle_without_a_three_way_decision_decides_nothing(predictor, images):
+    assert predictor.predict(decode_file(images[0])).decision is None
 
 
-def test_between_the_bounds_an_image_is_indeterminate_and_beyond_them_it_is_what_it_is_called(predictor, own, films):
-    probabilities = sorted(predictor.predict(decode_file(path)).probability_covid for path in films)
+def test_between_the_bounds_an_image_is_indeterminate_and_beyond_them_it_is_what_it_is_called(predictor, own, images):
+    probabilities = sorted(predictor.predict(decode_file(path)).probability_covid for path in images)
     lower, upper = probabilities[2], probabilities[-3]  # each the probability of an image, which is indeterminate
     assert lower < 0.5 < upper
     three_way = ThreeWay(lower, upper, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
     change_manifest(own, lambda manifest: manifest.update(three_way=three_way.to_json()))
     deciding = Predictor(load_bundle(own))
-    predictions = sorted((deciding.predict(decode_file(path)) for path in films), key=lambda one: one.probability_covid)
+    predictions = sorted(
+        (deciding.predict(decode_file(path)) for path in images), key=lambda one: one.probability_covid
+    )
     assert [one.decision for one in predictions] == ["non_covid"] * 2 + ["indeterminate"] * 8 + ["covid"] * 2
     assert [one.label for one in predictions] == ["covid" if one >= 0.5 else "non_covid" for one in probabilities]
 
 
-def test_an_image_that_is_decided_is_never_decided_against_its_class(own, films):
+def test_an_image_that_is_decided_is_never_decided_against_its_class(own, images):
     three_way = ThreeWay(0.4, 0.4, coverage=0.9, n_covid=20, n_non_covid=20, fitted_on="nothing")
     change_manifest(own, lambda manifest: manifest.update(three_way=three_way.to_json()))
     for threshold in (0.05, 0.4, 0.95):
         change_manifest(own, lambda manifest, value=threshold: manifest["threshold"].update(value=value))
         predictor = Predictor(load_bundle(own))
-        for prediction in (predictor.predict(decode_file(path)) for path in films):
+        for prediction in (predictor.predict(decode_file(path)) for path in images):
             assert prediction.decision in {prediction.label, "indeterminate"}
 
 
-def test_without_questions_maps_and_members_nothing_is_said_of_them(predictor, films):
-    for path in films[:4]:
+def test_without_questions_maps_and_members_nothing_is_said_of_them(predictor, images):
+    for path in images[:4]:
         prediction = predictor.predict(decode_file(path))
         assert (prediction.pattern, prediction.probability_pattern, prediction.affected) == (None, None, None)
         assert (prediction.lungs, prediction.opacities, prediction.spread) == (None, None, None)
 
 
-def both_views(predictor, films):
+def both_views(predictor, images):
     """Each radiograph as the network answers it and as the predictor reads it."""
-    prepared = prepare_files(films, predictor.bundle.preparation)
+    prepared = prepare_files(images, predictor.bundle.preparation)
     return [(predictor.network.invoke(film), predictor.predict_prepared(film)) for film in prepared]
 
 
-def test_a_radiograph_leans_to_covid_to_another_pneumonia_or_to_no_pattern(chest_predictor, films):
+def test_a_radiograph_leans_to_covid_to_another_pneumonia_or_to_no_pattern(chest_predictor, images):
     found = set()
-    for given, prediction in both_views(chest_predictor, films):
+    for given, prediction in both_views(chest_predictor, images):
         other = "other" if given.answers[1] >= PATTERN_THRESHOLD else "none"
         assert prediction.pattern == ("covid" if calibrated(given.answers[0]) >= 0.5 else other)
         assert prediction.probability_pattern == pytest.approx(given.answers[1], abs=1e-7)
@@ -148,34 +150,34 @@ def test_a_radiograph_leans_to_covid_to_another_pneumonia_or_to_no_pattern(chest
     assert found == {"covid", "other", "none"}
 
 
-def test_what_is_called_covid_leans_to_its_pattern_whatever_the_first_question_says(own_chest, films):
+def test_what_is_called_covid_leans_to_its_pattern_whatever_the_first_question_says(own_chest, images):
     change_manifest(own_chest, lambda manifest: manifest.update(pattern_threshold=1.0))
-    predictions = [one for _, one in both_views(Predictor(load_bundle(own_chest)), films)]
+    predictions = [one for _, one in both_views(Predictor(load_bundle(own_chest)), images)]
     assert {(one.label, one.pattern) for one in predictions} == {("covid", "covid"), ("non_covid", "none")}
 
 
-def test_the_pattern_threshold_is_the_bundles_and_what_is_on_it_has_a_pattern(own_chest, films):
+def test_the_pattern_threshold_is_the_bundles_and_what_is_on_it_has_a_pattern(own_chest, images):
     change_manifest(
         own_chest, lambda manifest: manifest["threshold"].update(value=1.0)
     )  # so that none is called COVID-19
-    seen = float(both_views(Predictor(load_bundle(own_chest)), films[:1])[0][0].answers[1])
+    seen = float(both_views(Predictor(load_bundle(own_chest)), images[:1])[0][0].answers[1])
     calls = []
     for threshold in (seen, float(np.nextafter(seen, 1))):
         change_manifest(own_chest, lambda manifest, value=threshold: manifest.update(pattern_threshold=value))
-        calls.append(Predictor(load_bundle(own_chest)).predict(decode_file(films[0])).pattern)
+        calls.append(Predictor(load_bundle(own_chest)).predict(decode_file(images[0])).pattern)
     assert calls == ["other", "none"]
 
 
-def test_the_lungs_and_the_opacities_are_the_two_channels_of_the_maps(chest_predictor, films):
-    for given, prediction in both_views(chest_predictor, films):
+def test_the_lungs_and_the_opacities_are_the_two_channels_of_the_maps(chest_predictor, images):
+    for given, prediction in both_views(chest_predictor, images):
         np.testing.assert_array_equal(prediction.lungs, given.maps[:, :, 0])
         np.testing.assert_array_equal(prediction.opacities, given.maps[:, :, 1])
         assert prediction.lungs.shape == prediction.heat.shape == CELLS
 
 
-def test_the_lungs_are_affected_where_a_cell_of_lung_is_above_the_opacity_threshold(chest_predictor, films):
+def test_the_lungs_are_affected_where_a_cell_of_lung_is_above_the_opacity_threshold(chest_predictor, images):
     shares = []
-    for given, prediction in both_views(chest_predictor, films):
+    for given, prediction in both_views(chest_predictor, images):
         lung = affected = 0.0
         for row, column in np.ndindex(*CELLS):
             lung += given.maps[row, column, 0]
@@ -185,11 +187,11 @@ def test_the_lungs_are_affected_where_a_cell_of_lung_is_above_the_opacity_thresh
     assert 0 < min(shares) < max(shares) < 1
 
 
-def test_a_higher_opacity_threshold_leaves_less_of_the_lungs_affected_and_the_highest_nothing(own_chest, films):
+def test_a_higher_opacity_threshold_leaves_less_of_the_lungs_affected_and_the_highest_nothing(own_chest, images):
     shares = []
     for threshold in (0.0, 0.3, 0.6, 1.0):
         change_manifest(own_chest, lambda manifest, value=threshold: manifest.update(opacity_threshold=value))
-        shares.append(Predictor(load_bundle(own_chest)).predict(decode_file(films[0])).affected)
+        shares.append(Predictor(load_bundle(own_chest)).predict(decode_file(images[0])).affected)
     assert (shares[0], shares[-1]) == (1, 0)
     assert shares[0] > shares[1] > shares[2] > shares[3]
 
@@ -199,17 +201,17 @@ def test_a_higher_opacity_threshold_leaves_less_of_the_lungs_affected_and_the_hi
     [("pattern_threshold", ("pattern", "probability_pattern")), ("opacity_threshold", ("affected",))],
 )
 def test_what_a_bundle_has_no_threshold_for_is_not_said_and_all_else_is(
-    chest_predictor, own_chest, films, missing, unsaid
+    chest_predictor, own_chest, images, missing, unsaid
 ):
-    whole = chest_predictor.predict(decode_file(films[0]))
+    whole = chest_predictor.predict(decode_file(images[0]))
     change_manifest(own_chest, lambda manifest: manifest.pop(missing))
-    less = Predictor(load_bundle(own_chest)).predict(decode_file(films[0]))
+    less = Predictor(load_bundle(own_chest)).predict(decode_file(images[0]))
     for name in ("pattern", "probability_pattern", "affected", "spread", "label", "probability_covid"):
         assert getattr(less, name) == (None if name in unsaid else getattr(whole, name))
 
 
-def test_the_spread_holds_the_middle_95_percent_of_the_calibrated_members(chest_predictor, films):
-    for given, prediction in both_views(chest_predictor, films):
+def test_the_spread_holds_the_middle_95_percent_of_the_calibrated_members(chest_predictor, images):
+    for given, prediction in both_views(chest_predictor, images):
         members = np.sort(calibrated(given.answers[3:].astype(float)))
         assert members.size == MEMBERS == 5
         # Of five values the 2.5th percentile lies a tenth of the way from the lowest to the next, and likewise from above.
@@ -219,9 +221,9 @@ def test_the_spread_holds_the_middle_95_percent_of_the_calibrated_members(chest_
         assert prediction.spread[1] - prediction.spread[0] > 1e-4
 
 
-def test_what_the_gate_refuses_is_given_no_spread_but_all_else_that_the_network_gives(own_chest, films):
+def test_what_the_gate_refuses_is_given_no_spread_but_all_else_that_the_network_gives(own_chest, images):
     add_fake_gate(own_chest, limit=0.0)
-    predictor, image = Predictor(load_bundle(own_chest)), decode_file(films[0])
+    predictor, image = Predictor(load_bundle(own_chest)), decode_file(images[0])
     refused = predictor.predict(image)
     assert isinstance(refused, ScreenedOut)
     assert refused.reason == "not_a_chest_xray"
@@ -233,9 +235,9 @@ def test_what_the_gate_refuses_is_given_no_spread_but_all_else_that_the_network_
 
 
 @pytest.mark.parametrize(("limit", "warned"), [(0.5, True), (0.51, False), (2.0, False)])
-def test_what_passes_the_gate_is_marked_as_a_childs_from_the_limit_on(own_chest, films, limit, warned):
+def test_what_passes_the_gate_is_marked_as_a_childs_from_the_limit_on(own_chest, images, limit, warned):
     add_fake_gate(own_chest, child_limit=limit)  # each is a child's with a probability of 0.5
-    prediction = Predictor(load_bundle(own_chest)).predict(decode_file(films[0]))
+    prediction = Predictor(load_bundle(own_chest)).predict(decode_file(images[0]))
     assert prediction.screening.child == warned
     assert prediction.anyway is None
     assert prediction.spread is not None
@@ -260,8 +262,8 @@ def test_a_head_for_another_network_is_refused(own):
         Predictor(load_bundle(own))
 
 
-def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films):
-    images = [decode_file(path) for path in films]
+def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, images):
+    images = [decode_file(path) for path in images]
     expected = [predictor.predict(image) for image in images]
     begin = threading.Barrier(8)
 
@@ -278,8 +280,8 @@ def test_eight_threads_on_one_predictor_give_the_values_of_one(predictor, films)
         np.testing.assert_array_equal(prediction.heat, expected[index].heat)
 
 
-def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_image(predictor, films):
-    first, second = prepare_files(films[:2], PREPARATION)
+def test_a_feature_map_that_was_given_out_does_not_change_with_the_next_image(predictor, images):
+    first, second = prepare_files(images[:2], PREPARATION)
     features = predictor.network.invoke(first).features
     before = features.copy()
     predictor.network.invoke(second)
