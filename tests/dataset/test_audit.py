@@ -89,9 +89,7 @@ def test_a_collection_without_faults_passes_at_every_severity(
 
 
 def test_an_audit_is_imported_without_what_is_slow_to_load() -> None:
-    code = (
-        "import sys, covid_core.audit.run, covid_core.audit.render; print({'scipy', 'sklearn'} & set(sys.modules))"
-    )
+    code = "import sys, covid_core.audit.run, covid_core.audit.render; print({'scipy', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

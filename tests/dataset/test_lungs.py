@@ -188,4 +188,6 @@ def test_masks_of_the_real_collection_have_the_shape_of_their_images(real_datase
             assert mask is not None
             assert mask.drawn is drawn
             with Image.open(images / name) as image:
-                assert mask.inside.shape[1] / mask.inside.shape[0] == pytest.approx(image.width / image.height, rel=0.006)
+                assert mask.inside.shape[1] / mask.inside.shape[0] == pytest.approx(
+                    image.width / image.height, rel=0.006
+                )
