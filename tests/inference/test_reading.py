@@ -16,7 +16,6 @@ from covid_core.images.display import fitted
 from covid_core.images.preprocess import prepare
 from covid_core.inference import batch
 from covid_core.inference.batch import Given, given_content, given_path, open_one_image, read_all
-from covid_core.inference.prediction import Prediction
 from tests.fake_bundle import PREPARATION, write_image
 
 
@@ -34,14 +33,11 @@ def test_files_are_read_in_their_order_and_bad_ones_do_not_stop_the_others(predi
     paths = [images[3], tmp_path / "empty.png", images[1], tmp_path / "none.png", tmp_path / "notes.txt", images[7]]
     results = list(read_all(predictor, given_files(paths)))
     assert [reason(one) for one in results] == ["ok", "empty_file", "ok", "missing_file", "not_an_image", "ok"]
+    assert list(read_all(predictor, [])) == []
     assert [one.file for one in results] == [str(path) for path in paths]
     for place, path in ((0, images[3]), (2, images[1]), (5, images[7])):
         expected = predictor.predict(decode_file(path)).probability_covid
         assert results[place].outcome.probability_covid == expected
-
-
-def test_nothing_given_gives_nothing(predictor):
-    assert list(read_all(predictor, [])) == []
 
 
 def test_only_a_few_images_are_decoded_ahead(predictor, images, monkeypatch):
@@ -122,20 +118,15 @@ def test_a_result_can_be_pickled_whatever_became_of_the_image(predictor, images)
     ],
 )
 def test_a_repaired_image_is_read_as_if_it_had_been_given_so(predictor, tmp_path, repair, by_numpy):
-    film = write_image(tmp_path / "film.png", seed=4)
+    image = write_image(tmp_path / "image.png", seed=4)
     other = tmp_path / "other.png"
-    Image.fromarray(np.ascontiguousarray(by_numpy(np.asarray(Image.open(film))))).save(other)
-    asked = [replace(one, repairs=(repair,)) for one in given_path(film)]
+    Image.fromarray(np.ascontiguousarray(by_numpy(np.asarray(Image.open(image))))).save(other)
+    asked = [replace(one, repairs=(repair,)) for one in given_path(image)]
     found, expected = next(read_all(predictor, asked)), next(read_all(predictor, given_path(other)))
     assert found.outcome.probability_covid == pytest.approx(expected.outcome.probability_covid, abs=1e-6)
     assert found.repairs == (repair,)
-
-
-def test_repairs_are_done_in_the_order_in_which_they_were_asked_for(tmp_path):
-    film = write_image(tmp_path / "film.png", seed=4)
-    picture = decode_file(film)
-    turned = open_one_image(replace(given_path(film)[0], repairs=("turn_right", "turn_right", "turn_around"))).image
-    np.testing.assert_array_equal(turned, picture)
+    four_quarters = replace(given_path(image)[0], repairs=("turn_right", "turn_right", "turn_around"))
+    np.testing.assert_array_equal(open_one_image(four_quarters).image, decode_file(image))
 
 
 def test_a_result_keeps_what_the_file_says_and_the_pixels_that_pages_need(predictor, tmp_path, images):
@@ -160,17 +151,3 @@ def test_an_image_that_was_read_before_is_predicted_without_its_file(predictor, 
     again = next(read_all(predictor, [Given(earlier.file, lost, anyway=True, earlier=earlier)]))
     assert again.outcome.probability_covid == earlier.outcome.probability_covid
     assert reason(next(read_all(predictor, [Given("a.png", lost, earlier=earlier.without_pixels())]))) == "missing_file"
-
-
-def test_what_cannot_be_had_is_refused_with_the_reason_of_whoever_keeps_it(predictor):
-    def lost() -> bytes:
-        raise ImageRefusedError("missing_file", "It is gone.")
-
-    assert reason(next(read_all(predictor, [Given("film.png", lost)]))) == "missing_file"
-
-
-def test_reading_says_what_the_predictor_says(predictor, images):
-    outcome = next(read_all(predictor, given_path(images[2]))).outcome
-    assert isinstance(outcome, Prediction)
-    expected = predictor.predict_prepared(prepare(decode_file(images[2]), PREPARATION))
-    assert outcome.probability_covid == expected.probability_covid
