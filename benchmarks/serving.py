@@ -26,7 +26,6 @@ sys.path.insert(0, str(PROJECT))
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
-from tests.real_films import chest_film  # noqa: E402
 
 from covid_core.files import write_json  # noqa: E402
 from covid_core.inference.batch import given_path, read_all  # noqa: E402
@@ -34,9 +33,10 @@ from covid_core.inference.bundle import load_bundle  # noqa: E402
 from covid_core.inference.network import NetworkOutput  # noqa: E402
 from covid_core.inference.predictor import Predictor  # noqa: E402
 from covid_core.paths import default_model, models_dir  # noqa: E402
+from tests.real_images import chest_image  # noqa: E402
 
 RESULT = PROJECT / "benchmarks" / "serving.json"
-FILM_SIZE = 1024
+IMAGE_SIZE = 1024
 DRAWN = 10
 
 
@@ -71,10 +71,10 @@ def measure(command: list[str]) -> Cost:
     return Cost(float(seconds), float(peak_mib))
 
 
-def one_film(film: Path, bundle: Path, runs: int) -> dict[str, float]:
+def one_image_of(image: Path, bundle: Path, runs: int) -> dict[str, float]:
     """Median cost of one prediction, LiteRT against Keras, after one warm-up of each."""
-    served = [sys.executable, "-m", "covid_core", "predict", "--model", str(bundle), str(film)]
-    plain = [sys.executable, "benchmarks/keras_predict.py", str(bundle), str(film)]
+    served = [sys.executable, "-m", "covid_core", "predict", "--model", str(bundle), str(image)]
+    plain = [sys.executable, "benchmarks/keras_predict.py", str(bundle), str(image)]
     pairs = [(measure(served), measure(plain)) for _ in range(runs + 1)][1:]
     return {
         "runs": runs,
@@ -87,22 +87,22 @@ def one_film(film: Path, bundle: Path, runs: int) -> dict[str, float]:
     }
 
 
-def many_films(films: list[Path], bundle: Path) -> dict[str, float]:
+def many_images(images: list[Path], bundle: Path) -> dict[str, float]:
     """Throughput of `read_all`, and how much of it is the network's."""
     predictor = Predictor(load_bundle(bundle))
     invoke = predictor.network.invoke
     inside = 0.0
 
-    def timed(film: np.ndarray) -> NetworkOutput:
+    def timed(image: np.ndarray) -> NetworkOutput:
         nonlocal inside
         start = time.perf_counter()
-        result = invoke(film)
+        result = invoke(image)
         inside += time.perf_counter() - start
         return result
 
     predictor.network.invoke = timed
     start = time.perf_counter()
-    count = sum(1 for _ in read_all(predictor, (one for film in films for one in given_path(film))))
+    count = sum(1 for _ in read_all(predictor, (one for image in images for one in given_path(image))))
     seconds = time.perf_counter() - start
     return {"films": count, "films_per_second": count / seconds, "network_share": inside / seconds}
 
@@ -118,15 +118,15 @@ def main() -> None:
         drawn = []
         for index in range(DRAWN):  # making an image takes longer than reading it
             path = Path(folder) / f"film{index}.png"
-            Image.fromarray(chest_film(index, FILM_SIZE)).save(path)
+            Image.fromarray(chest_image(index, IMAGE_SIZE)).save(path)
             drawn.append(path)
-        films = [drawn[index % DRAWN] for index in range(options.films)]
+        images = [drawn[index % DRAWN] for index in range(options.images)]
         result = {
             "model": options.model.name,
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-            "film": f"PNG of {FILM_SIZE} x {FILM_SIZE} pixels",
-            "one_film": one_film(films[0], options.model, options.runs),
-            "many_films": many_films(films, options.model),
+            "film": f"PNG of {IMAGE_SIZE} x {IMAGE_SIZE} pixels",
+            "one_film": one_image_of(images[0], options.model, options.runs),
+            "many_films": many_images(images, options.model),
         }
     write_json(RESULT, json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.4g}")))
     print(RESULT.read_text())

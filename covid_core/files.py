@@ -1,12 +1,18 @@
 """Files written aside and then put in place, so that a killed process never leaves a half-written one; and their hashes."""
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from covid_core.errors import CovidCoreError
 
@@ -54,6 +60,38 @@ def read_json(path: Path, error: type[CovidCoreError]) -> Any:
         raise error(f"{path} is missing.") from None
     except (OSError, ValueError) as cause:
         raise error(f"{path} cannot be read as JSON: {cause}.") from cause
+
+
+def read_npz(path: Path, axes: Sequence[Mapping[str, str]], error: type[CovidCoreError]) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an `.npz` file, numbers as float32.
+
+    Args:
+        path: the file.
+        axes: which arrays are wanted; where there are several sets, one of them. Name -> NumPy's letter of the kind of values
+            (`f` finite numbers, `U` text, `b` truth values) and a sign for each axis: the same letter is the same length, a
+            digit that length.
+        error: what to raise, with a sentence, where the file cannot be read or does not hold these arrays.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
+        raise error(f"{path} cannot be read as arrays: {cause}.") from cause
+    wanted = next((one for one in axes if set(one) == set(arrays)), None)
+    if wanted is None:
+        raise error(f"{path} must hold {' or '.join(', '.join(one) for one in axes)}. Received: {', '.join(arrays)}")
+    lengths = {str(digit): digit for digit in range(10)}
+    for name, letters in wanted.items():
+        array, kind, signs = arrays[name], letters[0], letters[1:]
+        if array.dtype.kind != kind or (kind == "f" and not np.isfinite(array).all()):
+            raise error(
+                f"{path}: `{name}` must be finite numbers, text or truth values (`{kind}`). Received: {array.dtype}"
+            )
+        fits = array.ndim == len(signs) and array.size > 0
+        if not fits or any(lengths.setdefault(*axis) != axis[1] for axis in zip(signs, array.shape, strict=True)):
+            shape = ", ".join(str(lengths.get(sign, sign)) for sign in signs)
+            raise error(f"{path}: `{name}` must be of the shape ({shape}). Received: {array.shape}")
+    return {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in arrays.items()}
 
 
 def sha256_of_bytes(data: bytes) -> str:

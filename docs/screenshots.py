@@ -24,13 +24,13 @@ sys.path.insert(0, str(PROJECT))
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
-from tests.real_images import chest_image, leg_image, sample  # noqa: E402
 
 from covid_core.dataset.metadata import read_metadata  # noqa: E402
 from covid_core.paths import METADATA_NAME, dataset_dir  # noqa: E402
 from covid_core.report.build import CHAPTERS  # noqa: E402
 from tests.browser.app_server import running_app, running_browser  # noqa: E402
 from tests.phantom import write_phantom_dataset  # noqa: E402
+from tests.real_images import chest_image, leg_image, sample  # noqa: E402
 
 CHAPTER_PAGES = {f"report-{name}": f"Model_report?chapter={quote_plus(title)}" for name, title in CHAPTERS.items()}
 COUNTING_PAGES = {f"dataset-{name.lower()}": f"Dataset?section={name}" for name in ("Overview", "Cohort", "Audit")}

@@ -9,7 +9,7 @@ import pandas as pd
 from covid_core.dataset.prepare import read_split, split_image_paths
 from covid_core.evaluation.baselines import BASELINES, pixel_free_predictions
 from covid_core.evaluation.external import paired_metrics
-from covid_core.images.probe import probe
+from covid_core.images.decode import probe
 
 
 def pixel_free_baselines(dataset: Path, folds: pd.DataFrame) -> dict[str, dict[str, Any]]:

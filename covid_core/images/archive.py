@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from covid_core.errors import ImageRefusedError
+from covid_core.images.limits import check_bytes
 from covid_core.images.types import MAX_BYTES
 
 MAX_MEMBERS = 500
@@ -35,29 +36,16 @@ _UNIX = 3
 _CHUNK = 2**20
 _NOT_IMAGES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _MAX_NAME = 120
-# What `zipfile` and `zlib` raise on damaged archives; the first covers most, the others what its fields can lead to.
+# What `zipfile` and `zlib` raise on damaged archives.
 _ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    NotImplementedError,
-    OverflowError,
-    IndexError,
-    struct.error,
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(OSError, EOFError, ValueError, RuntimeError, OverflowError, IndexError),
 )
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive.
-
-    Attributes:
-        name: its last path parts, to show; control characters are taken away.
-        read: gives its content, or raises `ImageRefusedError`.
-    """
+    """A file in an archive: its last path parts, to show, and what gives its content or raises `ImageRefusedError`."""
 
     name: str
     read: Callable[[], bytes]
@@ -69,19 +57,17 @@ def is_archive(data: bytes) -> bool:
 
 
 def members(data: bytes) -> list[Member]:
-    """List the files in an archive; folders and what desktops leave behind are passed over.
+    """List the files in an archive, in its order; folders and what desktops leave behind are passed over.
 
-    Args:
-        data: the content of the archive.
-
-    Returns:
-        One for each member, in the archive's order. Their content is unpacked when it is read, and not kept.
+    Their content is unpacked when it is read, and not kept.
 
     Raises:
         ImageRefusedError: `bad_archive`, `archive_too_large`.
     """
     if data.count(_LISTED) > MAX_MEMBERS:  # before they are listed: a million take gigabytes
-        raise _too_many_members()
+        raise ImageRefusedError(
+            "archive_too_large", f"The archive holds too many files; at most {MAX_MEMBERS} are read."
+        )
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         entries = archive.infolist()
@@ -89,10 +75,8 @@ def members(data: bytes) -> list[Member]:
         raise ImageRefusedError("bad_archive", "The archive is damaged: its list of files cannot be read.") from cause
     total = sum(entry.file_size for entry in entries)
     if total > MAX_TOTAL_BYTES:
-        raise ImageRefusedError(
-            "archive_too_large",
-            f"The archive unpacks to {total / 2**20:.0f} MiB; at most {MAX_TOTAL_BYTES // 2**20} are read.",
-        )
+        size = f"{total / 2**20:.0f} MiB; at most {MAX_TOTAL_BYTES // 2**20} are read."
+        raise ImageRefusedError("archive_too_large", f"The archive unpacks to {size}")
     if _is_bomb(total, len(data)):
         raise _bomb()
     found = [Member(_shown_name(entry), _reader(archive, entry)) for entry in entries if not _is_passed_over(entry)]
@@ -125,10 +109,7 @@ def _check_member(entry: zipfile.ZipInfo) -> None:
         raise ImageRefusedError("bad_archive", "The file is locked with a password.", "Pack it without a password.")
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise ImageRefusedError("bad_archive", "The file is packed by a method that is not supported.")
-    if entry.file_size > MAX_BYTES:
-        raise ImageRefusedError(
-            "too_large", f"The file has {entry.file_size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read."
-        )
+    check_bytes(entry.file_size)
     if _is_bomb(entry.file_size, entry.compress_size):
         raise _bomb()
 
@@ -149,8 +130,7 @@ def _is_bomb(unpacked: int, packed: int) -> bool:
 
 def _leaves_archive(name: str) -> bool:
     path = PurePosixPath(name)
-    drive = name[1:2] == ":"
-    return path.is_absolute() or ".." in path.parts or "\\" in name or drive or "\0" in name
+    return path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":" or "\0" in name
 
 
 def _is_passed_over(entry: zipfile.ZipInfo) -> bool:
@@ -162,15 +142,10 @@ def _is_passed_over(entry: zipfile.ZipInfo) -> bool:
 
 def _shown_name(entry: zipfile.ZipInfo) -> str:
     """The last two parts of a path, without characters that control how text is shown (Unicode categories C)."""
-    name = "/".join(
-        part for part in PurePosixPath(entry.filename.replace("\\", "/")).parts[-2:] if part not in {"/", ".."}
-    )
+    parts = PurePosixPath(entry.filename.replace("\\", "/")).parts[-2:]
+    name = "/".join(part for part in parts if part not in {"/", ".."})
     shown = "".join(character for character in name if not unicodedata.category(character).startswith("C"))
     return shown[-_MAX_NAME:] or "unnamed"
-
-
-def _too_many_members() -> ImageRefusedError:
-    return ImageRefusedError("archive_too_large", f"The archive holds too many files; at most {MAX_MEMBERS} are read.")
 
 
 def _bomb() -> ImageRefusedError:

@@ -50,10 +50,8 @@ _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 class Layout:
     """The size of an encoded picture, the bits of a sample, and how it is laid out.
 
-    Attributes:
-        samples: components a pixel; 0 for a PNG.
-        progressive: a JPEG whose passes are all kept in memory until the last.
-        lossless: a JPEG of the lossless processes, which are another codec.
+    `samples` are the components a pixel, 0 for a PNG. A `progressive` JPEG keeps all passes in memory until the last; a
+    `lossless` one is of the lossless processes, which are another codec.
     """
 
     width: int
@@ -65,10 +63,7 @@ class Layout:
 
 
 def png_layout(data: bytes) -> Layout | None:
-    """Read the header of a PNG, and count its pieces (ISO/IEC 15948, 5.3 and 11.2.1).
-
-    Returns:
-        The layout; None where the file does not begin with a header.
+    """Read the header of a PNG, None where it has none, and count its pieces (ISO/IEC 15948, 5.3 and 11.2.1).
 
     Raises:
         ImageRefusedError: `damaged` for one of more pieces than any program writes.
@@ -88,13 +83,7 @@ def png_layout(data: bytes) -> Layout | None:
 
 
 def jpeg_layout(data: bytes) -> Layout | None:
-    """Read the frame header of a JPEG or JPEG-LS (ITU-T T.81 annex B, T.87 annex C).
-
-    Args:
-        data: from the marker that starts the image (SOI) on.
-
-    Returns:
-        The layout; None where no frame header stands before the first pass.
+    """Read the frame header of a JPEG or JPEG-LS (ITU-T T.81 annex B, T.87 annex C); None where there is none before the data.
 
     Raises:
         ImageRefusedError: `damaged` for one of more pieces or passes than any program writes.
@@ -135,10 +124,8 @@ class _Style(NamedTuple):
 def jpeg2000_layout(data: bytes) -> Layout | None:
     """Read the header of a codestream, with or without a JP2 file around it, and count what it would be decoded into.
 
-    The standard wants it without (PS3.5 A.4.4), yet there are files with one, and decoders take them.
-
-    Returns:
-        The layout; None where no codestream begins, at the first byte or in the first box that is to hold one.
+    The standard wants it without (PS3.5 A.4.4), yet there are files with one, and decoders take them. None where no
+    codestream begins, at the first byte or in the first box that is to hold one.
 
     Raises:
         ImageRefusedError: `damaged` for one of more pieces than any program writes.
@@ -229,5 +216,4 @@ def _check(style: _Style, layout: Layout) -> None:
 
 
 def _too_many_pieces() -> ImageRefusedError:
-    """The refusal of a picture that is made to keep its decoder busy."""
     return ImageRefusedError("damaged", "The image is made of more pieces than any program writes.")

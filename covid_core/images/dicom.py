@@ -50,10 +50,7 @@ _MANUFACTURER_LENGTH = 64
 
 
 def read(data: bytes) -> Radiograph:
-    """Read a DICOM file.
-
-    Args:
-        data: the content of the file.
+    """Read the content of a DICOM file.
 
     Raises:
         ImageRefusedError: `unsupported_object`, `unsupported_format`, `not_a_chest`, `lateral`, `multi_frame`,
@@ -88,11 +85,8 @@ def _check_object(header: Header) -> None:
     if kind in _RADIOGRAPHS or (not kind and modality in _RADIOGRAPH_MODALITIES):
         return
     if kind != SecondaryCaptureImageStorage:
-        name = (
-            kind.name.replace("Image Storage", "Image").removesuffix(" Storage")
-            if kind.name != kind
-            else "an object of no known kind"
-        )
+        known = kind.name.replace("Image Storage", "Image").removesuffix(" Storage")
+        name = known if kind.name != kind else "an object of no known kind"
         raise ImageRefusedError("unsupported_object", f"This is no radiograph. The file says what it is: {name}.")
     if modality not in _CAPTURE_MODALITIES:
         known = modality if re.fullmatch(r"[A-Z]{2,6}", modality) else "another modality"
@@ -106,12 +100,9 @@ def _check_body(header: Header) -> None:
         raise ImageRefusedError(
             "not_a_chest", f"The file says that it shows another part of the body ({other[0].lower()})."
         )
-    if _LYING_ON_SIDE in view:
-        return
-    if _LATERAL.search(view):
-        raise ImageRefusedError("lateral", "The file says that this is a lateral image.")
-    if _OBLIQUE.search(view):
-        raise ImageRefusedError("lateral", "The file says that this is an oblique image.")
+    for named, pattern in (("a lateral", _LATERAL), ("an oblique", _OBLIQUE)):
+        if pattern.search(view) and _LYING_ON_SIDE not in view:
+            raise ImageRefusedError("lateral", f"The file says that this is {named} image.")
 
 
 def _words(text: str) -> str:
@@ -151,7 +142,7 @@ def _padding(header: Header, values: Table) -> NDArray[np.bool_]:
     if first not in {
         value,
         value - len(values),
-    }:  # it uses bits above the stored ones, where no pixel of the radiograph is
+    }:  # it uses bits above the stored ones, as no pixel of the radiograph does
         return padding
     last = values[int(limit) % len(values)] if limit is not None and limit.is_integer() else first
     padding |= (values >= min(first, last)) & (values <= max(first, last))

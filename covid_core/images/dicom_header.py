@@ -58,16 +58,11 @@ class Elements:
     """Typed access to parsed elements; what cannot be read counts as missing, unless the pixels cannot be understood without."""
 
     def __init__(self, dataset: Dataset, *, little_endian: bool) -> None:
-        self._dataset, self._order = dataset, "<" if little_endian else ">"
+        self._dataset, self._little_endian = dataset, little_endian
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """All values of an element in capitals; none where it is missing."""
-        try:
-            value = _value(self._dataset, keyword)
-        except ImageRefusedError:
-            return ()
-        values = value if isinstance(value, MultiValue) else [value]
-        return tuple("" if one is None else str(one).strip().upper() for one in values)
+        return tuple("" if one is None else str(one).strip().upper() for one in self._values(keyword))
 
     def text(self, keyword: str) -> str:
         """The first value of an element in capitals; empty where it is missing."""
@@ -75,7 +70,8 @@ class Elements:
 
     def plain_text(self, keyword: str) -> str:
         """The first value of an element as it is; empty where it is missing."""
-        return _text(self._dataset, keyword)
+        first = self._first(keyword)
+        return first.strip() if isinstance(first, str) else ""
 
     def meaning(self, keyword: str) -> str:
         """What the first code of a sequence means, in capitals; empty where it is missing."""
@@ -83,35 +79,31 @@ class Elements:
             code = self._item(keyword, _MAX_VALUE_BYTES)
         except ImageRefusedError:
             return ""
-        return "" if code is None else _text(code, "CodeMeaning").upper()
+        return "" if code is None else code.text("CodeMeaning")
+
+    def uid(self, keyword: str) -> str:
+        """A UID, from its bytes: letters and digits; empty where there is none."""
+        return self._stored(keyword)[:64].decode("ascii", "ignore").strip("\0 ")
 
     def number(self, keyword: str) -> float | None:
         """The first value of an element; None where it is missing."""
-        value = _first(self._dataset, keyword)
+        value = self._first(keyword)
         try:
             return None if value is None or isinstance(value, bytes) else float(value)
         except (ValueError, TypeError, OverflowError):
             return None
 
     def integer(self, keyword: str, absent: int | None = None) -> int:
-        """The first value of an element that the pixels cannot be understood without; `absent` where there is none.
-
-        Raises:
-            ImageRefusedError: `damaged`.
-        """
+        """The first value of an element without which the pixels cannot be understood, or `absent` for a missing one."""
         number = self.number(keyword)
-        if number is None and absent is not None and not _stored(self._dataset, keyword):
+        if number is None and absent is not None and not self._stored(keyword):
             return absent
         if number is None or not number.is_integer():
             raise damaged(f"it does not say plainly how its picture is stored ({keyword})")
         return int(number)
 
     def display(self) -> Display:
-        """How the stored values are shown.
-
-        Raises:
-            ImageRefusedError: `damaged` for a look-up table that cannot be read, as it may change every grey.
-        """
+        """How the stored values are shown; a look-up table that cannot be read is `damaged`, as it may change every grey."""
         centre, width = self.number("WindowCenter"), self.number("WindowWidth")
         function = self.text("VOILUTFunction")
         return Display(
@@ -126,39 +118,65 @@ class Elements:
         )
 
     def palette(self) -> list[LookUpTable]:
-        """The red, green and blue of each pixel value.
-
-        Raises:
-            ImageRefusedError: `damaged`.
-        """
+        """The red, green and blue of each pixel value."""
         names = [f"{colour}PaletteColorLookupTable" for colour in _COLOURS]
-        return [self._table(self._dataset, f"{name}Descriptor", f"{name}Data") for name in names]
+        return [self._table(f"{name}Descriptor", f"{name}Data") for name in names]
 
     def _look_up(self, keyword: str) -> LookUpTable | None:
         item = self._item(keyword, _MAX_LOOK_UP_BYTES)
-        return None if item is None else self._table(item, "LUTDescriptor", "LUTData")
+        return None if item is None else item._table("LUTDescriptor", "LUTData")
 
-    def _item(self, keyword: str, max_bytes: int) -> Dataset | None:
+    def _item(self, keyword: str, max_bytes: int) -> "Elements | None":
         """The first item of a sequence of no more than `max_bytes`, None where there is none."""
         if keyword not in self._dataset:
             return None
-        found = _value(self._dataset, keyword, max_bytes)
+        found = self._value(keyword, max_bytes)
         if not isinstance(found, Sequence):
             raise _broken_table(keyword)
-        return found[0] if found else None
+        return Elements(found[0], little_endian=self._little_endian) if found else None
 
-    def _table(self, elements: Dataset, descriptor: str, data: str) -> LookUpTable:
+    def _table(self, descriptor: str, data: str) -> LookUpTable:
         # From the bytes, as the standard leaves it to other elements whether they are signed, words or bytes.
-        described, entries = _stored(elements, descriptor), _stored(elements, data)
+        described, entries = self._stored(descriptor), self._stored(data)
+        order = "<" if self._little_endian else ">"
         try:
-            count, first, bits = struct.unpack_from(f"{self._order}3H", described)
+            count, first, bits = struct.unpack_from(f"{order}3H", described)
         except struct.error as cause:
             raise _broken_table(descriptor) from cause
         count = count or 2**16
         if not 1 <= bits <= 16 or not count <= len(entries) <= _MAX_TABLE_BYTES:  # noqa: PLR2004
             raise _broken_table(data)
-        kind = f"{self._order}u2" if len(entries) >= 2 * count else "u1"
+        kind = f"{order}u2" if len(entries) >= 2 * count else "u1"
         return LookUpTable(first, np.frombuffer(entries, kind, count).astype(np.float64), bits)
+
+    def _first(self, keyword: str) -> Any:
+        return next(iter(self._values(keyword)), None)
+
+    def _values(self, keyword: str) -> tuple[Any, ...]:
+        try:
+            value = self._value(keyword)
+        except ImageRefusedError:
+            return ()
+        return tuple(value) if isinstance(value, MultiValue) else (value,)
+
+    def _value(self, keyword: str, max_bytes: int = _MAX_VALUE_BYTES) -> Any:
+        if keyword not in self._dataset:
+            return None
+        if len(self._stored(keyword)) > max_bytes:
+            raise damaged(f"one of its entries is too long ({keyword})")
+        try:
+            return self._dataset[keyword].value
+        except Exception as cause:  # whatever pydicom meets in a value that does not keep to its representation
+            raise damaged(f"one of its entries cannot be read ({keyword})") from cause
+
+    def _stored(self, keyword: str) -> bytes:
+        """The bytes of a value as they stand in the file; none for an empty one, or one that pydicom has converted already."""
+        try:
+            element = self._dataset.get_item(tag_for_keyword(keyword) or 0) if keyword in self._dataset else None
+        except Exception:  # pydicom converts an empty value at once, and may not know its representation
+            return b""
+        value = getattr(element, "value", None)
+        return value if isinstance(value, bytes) else b""
 
 
 @dataclass(frozen=True)
@@ -175,12 +193,8 @@ class PixelElement:
 class Header:
     """What a file says of itself. Texts are in capitals, the manufacturer's apart, and empty where the file does not say.
 
-    Attributes:
-        syntax: its transfer syntax; where the file names none, the uncompressed one it is written in.
-        view: the view position, or what the coded view of a DX object means.
-        orientation: the patient orientation (PS3.3 C.7.6.1.1.1).
-        aspect: the pixel aspect ratio (PS3.3 C.7.6.3.1.7).
-        elements: what is read later: how the pixels are stored and shown.
+    Where the file names no transfer syntax, `syntax` is the uncompressed one it is written in. `view` is the view position, or
+    what the coded view of a DX object means; `orientation` and `aspect` are those of PS3.3 C.7.6.1.1.1 and C.7.6.3.1.7.
     """
 
     syntax: UID
@@ -207,7 +221,7 @@ def read_header(data: bytes) -> Header:
     source = LimitedReader(data)
     source.seek(_PREAMBLE_BYTES if data[_PREAMBLE_BYTES - 4 : _PREAMBLE_BYTES] == b"DICM" else 0)
     meta = _parsed(source, ExplicitVRLittleEndian, lambda tag, _vr, _length: tag >> 16 != 2)  # noqa: PLR2004
-    syntax = UID(_uid(meta, "TransferSyntaxUID")) or _guessed_syntax(source)
+    syntax = UID(meta.uid("TransferSyntaxUID")) or _guessed_syntax(source)
     if syntax == DeflatedExplicitVRLittleEndian:
         raise ImageRefusedError("unsupported_format", f"The DICOM file is packed ({syntax.name}), which is not read.")
     pixels: list[PixelElement] = []
@@ -218,11 +232,10 @@ def read_header(data: bytes) -> Header:
         pixels.append(PixelElement(int(tag), vr, source.tell(), length))
         return True
 
-    dataset = _parsed(source, syntax, at_pixels, _WANTED_TAGS)
-    elements = Elements(dataset, little_endian=syntax != ExplicitVRBigEndian)
+    elements = _parsed(source, syntax, at_pixels, _WANTED_TAGS)
     return Header(
         syntax=syntax,
-        object_class=UID(_uid(dataset, "SOPClassUID") or _uid(meta, "MediaStorageSOPClassUID")),
+        object_class=UID(elements.uid("SOPClassUID") or meta.uid("MediaStorageSOPClassUID")),
         modality=elements.text("Modality"),
         manufacturer=elements.plain_text("Manufacturer"),
         sex=elements.text("PatientSex"),
@@ -266,12 +279,14 @@ def _parsed(
     syntax: UID,
     stop_when: Callable[[BaseTag, str | None, int], bool],
     wanted: list[BaseTag | int] | None = None,
-) -> Dataset:
-    implicit = syntax == ImplicitVRLittleEndian
+) -> Elements:
+    little_endian = syntax != ExplicitVRBigEndian
     try:
-        return read_dataset(source, implicit, syntax != ExplicitVRBigEndian, stop_when=stop_when, specific_tags=wanted)
+        implicit = syntax == ImplicitVRLittleEndian
+        dataset = read_dataset(source, implicit, little_endian, stop_when=stop_when, specific_tags=wanted)
     except Exception as cause:  # whatever pydicom meets in bytes that are no DICOM, too deep or too many
         raise damaged("its entries cannot be separated") from cause
+    return Elements(dataset, little_endian=little_endian)
 
 
 def _guessed_syntax(source: LimitedReader) -> UID:
@@ -282,44 +297,3 @@ def _guessed_syntax(source: LimitedReader) -> UID:
         return ImplicitVRLittleEndian
     little = int.from_bytes(first[:2], "little") < 0x0400  # noqa: PLR2004  groups above are of later elements
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-
-
-def _uid(elements: Dataset, keyword: str) -> str:
-    """A UID, from its bytes: letters and digits; empty where there is none."""
-    return _stored(elements, keyword)[:64].decode("ascii", "ignore").strip("\0 ")
-
-
-def _stored(elements: Dataset, keyword: str) -> bytes:
-    """The bytes of a value as they stand in the file; none for an empty one, or one that pydicom has converted already."""
-    try:
-        element = elements.get_item(tag_for_keyword(keyword) or 0) if keyword in elements else None
-    except Exception:  # pydicom converts an empty value at once, and may not know its representation
-        return b""
-    value = getattr(element, "value", None)
-    return value if isinstance(value, bytes) else b""
-
-
-def _text(elements: Dataset, keyword: str) -> str:
-    value = _first(elements, keyword)
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _first(elements: Dataset, keyword: str) -> Any:
-    try:
-        value = _value(elements, keyword)
-    except ImageRefusedError:
-        return None
-    if isinstance(value, MultiValue):
-        return value[0] if value else None
-    return value
-
-
-def _value(elements: Dataset, keyword: str, max_bytes: int = _MAX_VALUE_BYTES) -> Any:
-    if keyword not in elements:
-        return None
-    if len(_stored(elements, keyword)) > max_bytes:
-        raise damaged(f"one of its entries is too long ({keyword})")
-    try:
-        return elements[keyword].value
-    except Exception as cause:  # whatever pydicom meets in a value that does not keep to its representation
-        raise damaged(f"one of its entries cannot be read ({keyword})") from cause

@@ -26,7 +26,7 @@ from pydicom.uid import (
 from covid_core.errors import ImageRefusedError
 from covid_core.images.codestream import jpeg2000_layout, jpeg_layout
 from covid_core.images.dicom_header import UNDEFINED_LENGTH, Header, LimitedReader, PixelElement, damaged
-from covid_core.images.limits import check_size
+from covid_core.images.limits import check_size, too_little_memory
 from covid_core.images.types import MIN_SIDE
 
 MAX_JPEG_2000_PIXELS = 25_000_000
@@ -70,11 +70,7 @@ class Shape:
 
 
 def check_syntax(syntax: UID) -> None:
-    """Refuse by its name a transfer syntax that nothing here can decode.
-
-    Raises:
-        ImageRefusedError: `unsupported_format`.
-    """
+    """Refuse by its name, as `unsupported_format`, a transfer syntax that nothing here can decode."""
     if syntax in _NATIVE or _decoder_of(syntax):
         return
     name = f"as {syntax.name}" if syntax.name != syntax else "in a way that is not part of the standard"
@@ -153,9 +149,7 @@ def _decode(
             source, index=0, raw=True, decoding_plugin=_decoder_of(syntax), **_options(shape, vr, syntax)
         )
     except MemoryError as cause:
-        raise ImageRefusedError(
-            "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
-        ) from cause
+        raise too_little_memory() from cause
     except Exception as cause:  # a decoder's own errors, of any kind
         raise damaged("its picture cannot be decoded") from cause
     patterns: NDArray[np.unsignedinteger] = array.view(array.dtype.str.replace("i", "u"))
@@ -163,7 +157,7 @@ def _decode(
 
 
 def _options(shape: Shape, vr: str | None, syntax: UID) -> dict[str, Any]:
-    options: dict[str, Any] = {
+    options = {
         "rows": shape.rows,
         "columns": shape.columns,
         "samples_per_pixel": shape.samples,

@@ -13,14 +13,11 @@ THUMBNAIL_SIDE = 96
 
 
 def fitted(image: GreyImage, longest_side: int = LONGEST_SIDE) -> GreyImage:
-    """Reduce a picture that is too large to be shown; its aspect is kept, a smaller one is left as it is.
+    """Reduce a picture that is too large to be shown; a smaller one is left as it is.
 
     Args:
         image: float32 (height, width) in [0, 1].
-        longest_side: of the result at most, pixels.
-
-    Returns:
-        float32 (h, w) in [0, 1].
+        longest_side: of the result at most, pixels; the aspect is kept.
     """
     height, width = image.shape
     scale = longest_side / max(height, width)

@@ -29,12 +29,8 @@ _SIGN_BIT = 2**15
 class LookUpTable:
     """A look-up table of a file (PS3.3 C.11.1.1, C.11.2.1.1, C.7.6.3.1.5).
 
+    Values up to `first` (as unsigned 16 bits) are mapped to the first entry, those beyond the last entry to the last.
     pydicom 3.0's `apply_modality_lut` fails on entries of 9 to 15 bits, and its `apply_voi` wraps values above 65,535.
-
-    Attributes:
-        first: the value that is mapped to the first entry, as unsigned 16 bits; values below it are too.
-        entries: float64 (n,); values beyond the last entry are mapped to the last.
-        bits: of an entry.
     """
 
     first: int
@@ -55,34 +51,19 @@ class LookUpTable:
 
 @dataclass(frozen=True)
 class Display:
-    """How a file says that its values are shown; None where it does not say.
-
-    Attributes:
-        modality: modality LUT.
-        slope, intercept: modality rescale, for a file without a modality LUT.
-        voi: VOI LUT.
-        window: centre and width, for a file without a VOI LUT.
-        function: of the window, `LINEAR`, `LINEAR_EXACT` or `SIGMOID`.
-        inverted: whether the least value is white.
-    """
+    """How a file says that its values are shown; None where it does not say."""
 
     modality: LookUpTable | None = None
     slope: float | None = None
     intercept: float | None = None
     voi: LookUpTable | None = None
-    window: tuple[float, float] | None = None
-    function: str = "LINEAR"
+    window: tuple[float, float] | None = None  # centre and width
+    function: str = "LINEAR"  # of the window: `LINEAR`, `LINEAR_EXACT` or `SIGMOID`
     inverted: bool = False
 
 
 def stored_values(bits_allocated: int, bits_stored: int, *, signed: bool) -> Table:
-    """Give the value of each bit pattern; bits above the stored ones do not count (PS3.5 8.1.1).
-
-    Args:
-        bits_allocated: of a pixel, 8 or 16.
-        bits_stored: of those the lower ones that hold the value.
-        signed: whether the value is a two's complement.
-    """
+    """Give the value of each bit pattern; bits above the stored ones do not count (PS3.5 8.1.1)."""
     values: Table = (np.arange(2**bits_allocated) & (2**bits_stored - 1)).astype(np.float64)
     if signed:
         values[values >= 2 ** (bits_stored - 1)] -= 2**bits_stored
@@ -98,17 +79,9 @@ def patterns_used(pixels: Pixels) -> NDArray[np.bool_]:
 
 
 def apply_display(values: Table, display: Display, used: NDArray[np.bool_]) -> Table:
-    """Show values as the file says.
+    """Show values as the file says: greys in [0, 1] of each pattern, of which `used` marks those of the radiograph.
 
     A window or VOI LUT that the standard forbids, or that leaves one grey of the radiograph, is left out.
-
-    Args:
-        values: of each pattern.
-        display: of the file.
-        used: bool, the patterns of the radiograph.
-
-    Returns:
-        Greys in [0, 1].
     """
     values = _apply_modality(values, display)
     greys = _apply_voi(values, display)
@@ -118,15 +91,7 @@ def apply_display(values: Table, display: Display, used: NDArray[np.bool_]) -> T
 
 
 def apply_greys(pixels: Pixels, greys: Table) -> GreyImage:
-    """Look up the grey of each pixel.
-
-    Args:
-        pixels: (height, width).
-        greys: in [0, 1], of each pattern.
-
-    Returns:
-        float32 (height, width) in [0, 1].
-    """
+    """Look up the grey of each pixel, in [0, 1]: float32 (height, width)."""
     table, image = greys.astype(np.float32), np.empty(pixels.shape, np.float32)
     for rows in _strips(*pixels.shape):
         image[rows] = table[pixels[rows]]
@@ -134,15 +99,7 @@ def apply_greys(pixels: Pixels, greys: Table) -> GreyImage:
 
 
 def luma(colours: NDArray[np.unsignedinteger], white: int) -> GreyImage:
-    """Reduce red, green and blue to luma.
-
-    Args:
-        colours: (height, width, 3), in [0, white].
-        white: the largest value.
-
-    Returns:
-        float32 (height, width) in [0, 1].
-    """
+    """Reduce red, green and blue, (height, width, 3) in [0, white], to luma: float32 (height, width) in [0, 1]."""
     height, width, _ = colours.shape
     image = np.empty((height, width), np.float32)
     for rows in _strips(height, width):

@@ -5,11 +5,7 @@ from covid_core.images.types import MAX_ASPECT, MAX_BYTES, MAX_PIXELS, MIN_SIDE,
 
 
 def check_bytes(size: int) -> None:
-    """Refuse a file of too many bytes.
-
-    Raises:
-        ImageRefusedError: `too_large`.
-    """
+    """Refuse a file of too many bytes, as `too_large`."""
     if size > MAX_BYTES:
         raise ImageRefusedError(
             "too_large", f"The file has {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read."
@@ -18,11 +14,6 @@ def check_bytes(size: int) -> None:
 
 def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse a picture of unfit size or shape, before its pixels are decoded.
-
-    Args:
-        width: pixels.
-        height: pixels.
-        max_pixels: that this kind of file may have.
 
     Raises:
         ImageRefusedError: `too_large`, `too_small` or `bad_shape`.
@@ -45,10 +36,13 @@ def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
 
 
 def check_contents(image: GreyImage) -> None:
-    """Refuse a picture that is the same grey everywhere.
-
-    Raises:
-        ImageRefusedError: `constant`.
-    """
+    """Refuse a picture that is the same grey everywhere, as `constant`."""
     if image.min() == image.max():
         raise ImageRefusedError("constant", "The image is blank: it is the same grey everywhere.")
+
+
+def too_little_memory() -> ImageRefusedError:
+    """The refusal of an image that may be sound, but needs more memory than there is."""
+    return ImageRefusedError(
+        "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
+    )

@@ -20,15 +20,7 @@ QUARTERS_LEFT: dict[Repair, int] = {"turn_left": 1, "turn_around": 2, "turn_righ
 
 
 def repaired(image: GreyImage, repairs: Sequence[Repair]) -> GreyImage:
-    """Apply repairs in order.
-
-    Args:
-        image: float32 (height, width) in [0, 1].
-        repairs: what to do.
-
-    Returns:
-        float32 in [0, 1]; height and width change places with each quarter turn.
-    """
+    """Apply repairs in order to float32 (height, width) in [0, 1]; quarter turns swap height and width."""
     for repair in repairs:
         image = 1 - image if repair == "invert" else np.rot90(image, QUARTERS_LEFT[repair])
     return np.ascontiguousarray(image)

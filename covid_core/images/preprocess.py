@@ -28,10 +28,9 @@ class Preparation:
     hold side markers and burned-in text, which tell the publisher; the stretch evens out exposure.
 
     Attributes:
-        size: side of the square input, pixels.
+        size: side of the square input, pixels, in [32, 1024].
         border_crop: share of the width (height) cut off at each side, in [0, 0.4].
-        low_percentile: this percentile of the greys becomes black, in [0, 50).
-        high_percentile: this percentile becomes white, in (50, 100].
+        low_percentile, high_percentile: of the greys, which become black and white.
     """
 
     size: int = 224
@@ -61,11 +60,7 @@ class Preparation:
 
 
 def prepare(image: GreyImage, settings: Preparation) -> ModelInput:
-    """Crop, resize (antialiased, aspect not kept) and stretch a picture.
-
-    Args:
-        image: float32 (height, width) in [0, 1].
-        settings: what the model was trained with.
+    """Crop, resize (antialiased, aspect not kept) and stretch a picture, float32 (height, width) in [0, 1].
 
     Returns:
         uint8 (size, size); all zero for a constant picture.
@@ -102,7 +97,7 @@ def prepare_files(
     Raises:
         ImageRefusedError: the first file that cannot be decoded, with its name in the sentence.
     """
-    films = np.empty((len(paths), settings.size, settings.size), np.uint8)
+    images = np.empty((len(paths), settings.size, settings.size), np.uint8)
 
     def one(path: Path) -> ModelInput:
         try:
@@ -112,8 +107,8 @@ def prepare_files(
             raise ImageRefusedError(refusal.reason, f"{path}: {refusal.message}", refusal.next_step) from error
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for index, film in enumerate(pool.map(one, paths)):
-            films[index] = film
+        for index, image in enumerate(pool.map(one, paths)):
+            images[index] = image
             if progress:
                 progress(index + 1, len(paths))
-    return films
+    return images

@@ -1,6 +1,6 @@
 """What speaks against relying on an image's picture: too few pixels, an empty border, greys that are lost, blur, compression.
 
-Knows the picture only: not whether it is a chest, how it lies or what a model says of it. A warning never stops a image.
+A warning never stops an image.
 
 The limits lie where few images of the cohort do, and those were looked at. Measured with `measure` on the 672 images of the
 prepared dataset, most of which its distributor had reduced to at most 1024 pixels a side:
@@ -52,42 +52,29 @@ _FLAT = 1e-10  # mean square of a step: below a hundredth of an 8-bit grey
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of a picture. The greys are those of the middle of the image, without its border.
+    """What was measured of a picture. The greys are those of the middle of the image, without its border."""
 
-    Attributes:
-        shorter_side: of the whole picture, pixels.
-        border: the share of the picture that is empty margin, in [0, 1].
-        contrast: the 99th less the 1st percentile of the greys, in [0, 1].
-        black: the share of the pixels that are black, in [0, 1].
-        white: the share that are white, in [0, 1].
-        shades: of the 8-bit greys between those two percentiles the share that occurs, in [0, 1].
-        smoothness: how much more the greys differ over 8 pixels than over 1, mean squares, of a picture whose shorter side was
-            brought to 448 pixels; at most 64, 0 where nothing differs.
-        blockiness: how much more neighbours differ across the edges of 8 x 8 blocks than within; 1 where there are none.
-    """
-
-    shorter_side: int
-    border: float
-    contrast: float
+    shorter_side: int  # of the whole picture, pixels
+    border: float  # the share of the picture that is empty margin, in [0, 1]
+    contrast: float  # the 99th less the 1st percentile of the greys, in [0, 1]
     black: float
-    white: float
-    shades: float
+    white: float  # the shares of the pixels that are black and white, in [0, 1]
+    shades: float  # of the 8-bit greys between those two percentiles the share that occurs, in [0, 1]
     smoothness: float
+    """How much more the greys differ over 8 pixels than over 1, mean squares, of a picture whose shorter side was brought to
+    448 pixels; at most 64, 0 where nothing differs."""
     blockiness: float
+    """How much more neighbours differ across the edges of 8 x 8 blocks than within; 1 where there are none."""
 
 
 def measure(image: GreyImage) -> Quality:
-    """Measure a picture.
-
-    Args:
-        image: float32 (height, width) in [0, 1].
-    """
+    """Measure a picture, float32 (height, width) in [0, 1]."""
     step = max(min(image.shape) // _SAMPLED_SIDE, 1)
     sample = np.ascontiguousarray(image[::step, ::step])
-    rows, columns = _film(sample)
+    rows, columns = _inside_border(sample)
     greys = _inner(sample[rows, columns], _MIDDLE)
     # The last sampled line stands for the lines up to the next one.
-    film = image[rows.start * step : rows.stop * step, columns.start * step : columns.stop * step]
+    inside = image[rows.start * step : rows.stop * step, columns.start * step : columns.stop * step]
     low, high = (float(value) for value in np.percentile(greys, [1, 99]))
     return Quality(
         shorter_side=min(image.shape),
@@ -96,16 +83,13 @@ def measure(image: GreyImage) -> Quality:
         black=float((greys <= _CLIPPED).mean()),
         white=float((greys >= 1 - _CLIPPED).mean()),
         shades=_shades(greys, low, high),
-        smoothness=_smoothness(_inner(film, _HEART), min(film.shape)),
-        blockiness=_blockiness(film),
+        smoothness=_smoothness(_inner(inside, _HEART), min(inside.shape)),
+        blockiness=_blockiness(inside),
     )
 
 
 def quality_warnings(image: GreyImage) -> tuple[str, ...]:
-    """Say what speaks against relying on a picture, and what to do about it.
-
-    Args:
-        image: float32 (height, width) in [0, 1].
+    """Say what speaks against relying on a picture, float32 (height, width) in [0, 1], and what to do about it.
 
     Returns:
         A sentence or two for each fault that is found, the gravest first; none for most images.
@@ -150,13 +134,13 @@ def quality_warnings(image: GreyImage) -> tuple[str, ...]:
         (
             found.border > LARGEST_BORDER,
             f"{found.border:.0%} of the picture is empty border, so that the model sees the chest smaller than on other images. "
-            "Crop the picture to the image.",
+            "Crop the picture to the radiograph.",
         ),
     )
     return tuple(sentence for is_found, sentence in faults if is_found)
 
 
-def _film(sample: GreyImage) -> tuple[slice, slice]:
+def _inside_border(sample: GreyImage) -> tuple[slice, slice]:
     """Rows and columns that hold the image; everything where nothing stands out."""
     found = []
     for axis in (1, 0):
@@ -193,10 +177,10 @@ def _mean_square_step(part: GreyImage, pixels: int) -> float:
     return float(np.mean(across**2) + np.mean(down**2)) / 2
 
 
-def _blockiness(film: GreyImage) -> float:
+def _blockiness(inside: GreyImage) -> float:
     """The lesser of the two directions: blocks have edges in both, a grid of lines or a table's slats in one."""
-    top, left = (max((side - _BLOCK_WINDOW) // 2, 0) for side in film.shape)
-    window = film[top : top + _BLOCK_WINDOW, left : left + _BLOCK_WINDOW]
+    top, left = (max((side - _BLOCK_WINDOW) // 2, 0) for side in inside.shape)
+    window = inside[top : top + _BLOCK_WINDOW, left : left + _BLOCK_WINDOW]
     if min(window.shape) < 2 * _BLOCK:
         return 1.0
     return min(_edge_ratio(np.abs(np.diff(window, axis=axis)).mean(axis=1 - axis)) for axis in (0, 1))

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageChops
 
 from covid_core.errors import ImageRefusedError
 from covid_core.images.codestream import Layout, jpeg_layout, png_layout
-from covid_core.images.limits import check_contents, check_size
+from covid_core.images.limits import check_contents, check_size, too_little_memory
 from covid_core.images.quiet import quiet
 from covid_core.images.types import MAX_PIXELS, FileKind, GreyImage, Radiograph
 
@@ -28,17 +28,8 @@ _MAX_16_BIT = 65535
 _STRIP_PIXELS = 2**20  # converted at a time
 # Every exception that Pillow's PNG and JPEG readers were seen to raise on damaged input.
 _DECODER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    NotImplementedError,
-    RecursionError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    struct.error,
-    zlib.error,
+    *(OSError, ValueError, SyntaxError, EOFError, NotImplementedError, RecursionError, IndexError, KeyError),
+    *(OverflowError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 # What makes an array of pixels upright, by its EXIF orientation; 1 is upright. Source: EXIF 2.32, tag 0x0112.
 _TO_UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
@@ -89,23 +80,17 @@ def read_jpeg(data: bytes) -> Radiograph:
 def _read(data: bytes, kind: FileKind, layout: Layout | None) -> Radiograph:
     if layout is not None:
         check_size(layout.width, layout.height, MAX_PROGRESSIVE_PIXELS if layout.progressive else MAX_PIXELS)
-    image = _decoded(data, kind)
-    check_contents(image)
-    return Radiograph(image, kind)
-
-
-def _decoded(data: bytes, kind: FileKind) -> GreyImage:
     try:
         with quiet:  # a picture may be readable with broken metadata; what matters is whether its pixels load
-            return to_grey(_opened(data, kind))
+            image = to_grey(_opened(data, kind))
     except MemoryError as cause:
-        raise ImageRefusedError(
-            "too_large", "The image takes more memory than there is left: it may be sound, but it could not be read."
-        ) from cause
-    except (*_DECODER_ERRORS, Image.DecompressionBombError) as cause:
+        raise too_little_memory() from cause
+    except _DECODER_ERRORS as cause:
         raise ImageRefusedError(
             "damaged", "The image is damaged or cut short: it cannot be read from its beginning to its end."
         ) from cause
+    check_contents(image)
+    return Radiograph(image, kind)
 
 
 def _opened(data: bytes, kind: FileKind) -> Image.Image:

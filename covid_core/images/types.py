@@ -27,35 +27,20 @@ MAX_BYTES = 50 * 2**20
 
 @dataclass(frozen=True)
 class Tags:
-    """What a file says of its image; None where it says nothing.
+    """What a file says of its image; None where it says nothing."""
 
-    Attributes:
-        view: view position as in the file, such as `PA` or `AP` (DICOM 0018,5101).
-        sex: `F`, `M` or `O` (0010,0040).
-        age_band: ten years that hold the patient's age, such as `60-69`, or `90+` (from 0010,1010).
-        modality: `CR`, `DX` or another (0008,0060).
-        manufacturer: of the device (0008,0070).
-    """
-
-    view: str | None = None
-    sex: str | None = None
-    age_band: str | None = None
+    view: str | None = None  # view position as in the file, such as `PA` or `AP` (DICOM 0018,5101)
+    sex: str | None = None  # `F`, `M` or `O` (0010,0040)
+    age_band: str | None = None  # ten years that hold the patient's age, such as `60-69`, or `90+` (from 0010,1010)
     modality: str | None = None
     manufacturer: str | None = None
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """An image as it was read.
-
-    Attributes:
-        image: float32 (height, width) in [0, 1], upright, black is 0.
-        kind: of the file, by its content.
-        tags: what the file says of the image.
-        warnings: sentences on what the file itself says against relying on it, such as burned-in annotations.
-    """
+    """An image as it was read: its greys, the kind of file by its content, and what the file says."""
 
     image: GreyImage
     kind: FileKind
     tags: Tags = field(default_factory=Tags)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what the file itself says against relying on it, such as burned-in annotations

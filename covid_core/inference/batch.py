@@ -5,7 +5,7 @@ Whatever is given ends in exactly one result, a prediction or a refusal; one bad
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -29,21 +29,14 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Given:
-    """An image that was given, a file or a member of an archive, and what is asked for it.
-
-    Attributes:
-        name: as the user knows it.
-        content: gives the content; raises `ImageRefusedError` where it cannot be had.
-        repairs: what to do to the image before it is read, in order.
-        anyway: predict the image even if the gate refuses it.
-        earlier: a result by the same model after the same repairs: if it holds the model's input, nothing is decoded.
-    """
+    """An image that was given, a file or a member of an archive, and what is asked for it."""
 
     name: str
-    content: Callable[[], bytes]
-    repairs: tuple[Repair, ...] = ()
-    anyway: bool = False
+    content: Callable[[], bytes]  # gives the content; raises `ImageRefusedError` where it cannot be had
+    repairs: tuple[Repair, ...] = ()  # what to do to the image before it is read, in order
+    anyway: bool = False  # predict the image even if the gate refuses it
     earlier: Reading | None = None
+    """A result by the same model after the same repairs: if it holds the model's input, nothing is decoded."""
 
 
 def given_content(name: str, data: bytes) -> list[Given]:
@@ -69,46 +62,30 @@ def given_path(path: Path) -> list[Given]:
     if not packed:
         return [Given(str(path), lambda: read_limited(path))]
     try:
-        return given_content(str(path), read_limited(path))
+        data = read_limited(path)
     except ImageRefusedError as error:
         return [Given(str(path), _refusing(error.refusal))]
+    return given_content(str(path), data)
 
 
 def open_one_image(given: Given) -> Radiograph:
-    """Read an image and repair it.
-
-    Raises:
-        ImageRefusedError: it cannot be read.
-    """
-    film = read_image(given.content())
-    return replace(film, image=repaired(film.image, given.repairs)) if given.repairs else film
+    """Read an image and repair it; raises `ImageRefusedError` where it cannot be read."""
+    radiograph = read_image(given.content())
+    return replace(radiograph, image=repaired(radiograph.image, given.repairs)) if given.repairs else radiograph
 
 
-def read_all(predictor: Predictor, films: Iterable[Given]) -> Iterator[Reading]:
+def read_all(predictor: Predictor, images: Iterable[Given]) -> Iterator[Reading]:
     """Read and predict images in their order.
 
     A few are decoded ahead while the network runs; the pictures of no more than `WORKERS` are in memory at a time.
-
-    Args:
-        predictor: serves the model.
-        films: what was given.
-
-    Yields:
-        The result of each.
     """
-
-    def opened(given: Given) -> "_Opened | Reading":
-        return _open(predictor, given)
-
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        waiting = iter(films)
-        ahead: deque[Future[_Opened | Reading]] = deque(
-            pool.submit(opened, given) for given in islice(waiting, 2 * WORKERS)
-        )
+        waiting = iter(images)
+        ahead = deque(pool.submit(_open, predictor, given) for given in islice(waiting, 2 * WORKERS))
         while ahead:
-            film = ahead.popleft()
-            ahead.extend(pool.submit(opened, given) for given in islice(waiting, 1))
-            yield _judged(predictor, film.result())
+            opened = ahead.popleft()
+            ahead.extend(pool.submit(_open, predictor, given) for given in islice(waiting, 1))
+            yield _judged(predictor, opened.result())
 
 
 @dataclass(frozen=True)
@@ -125,16 +102,16 @@ def _open(predictor: Predictor, given: Given) -> _Opened | Reading:
     if earlier is not None and earlier.model_input is not None:
         return _Opened(given, earlier.model_input, lambda outcome: replace(earlier, outcome=outcome))
     try:
-        film = open_one_image(given)
-        warnings, small = (*film.warnings, *quality_warnings(film.image)), thumbnail(film.image)
-        picture = np.rint(fitted(film.image) * 255).astype(np.uint8)
-        prepared = prepare(film.image, predictor.bundle.preparation)
+        radiograph = open_one_image(given)
+        image, kind, tags = radiograph.image, radiograph.kind, radiograph.tags
+        warnings, small = (*radiograph.warnings, *quality_warnings(image)), thumbnail(image)
+        picture = np.rint(fitted(image) * 255).astype(np.uint8)
+        prepared = prepare(image, predictor.bundle.preparation)
     except ImageRefusedError as error:
         return Reading(given.name, error.refusal, repairs=given.repairs)
     except MemoryError:
         too_large = Refusal("too_large", "The image needs more memory than this computer has to spare.")
         return Reading(given.name, too_large, repairs=given.repairs)
-    kind, tags = film.kind, film.tags
 
     def result(outcome: Prediction | Refusal) -> Reading:
         return Reading(given.name, outcome, kind, tags, warnings, given.repairs, small, picture, prepared)
@@ -142,10 +119,10 @@ def _open(predictor: Predictor, given: Given) -> _Opened | Reading:
     return _Opened(given, prepared, result)
 
 
-def _judged(predictor: Predictor, film: _Opened | Reading) -> Reading:
-    if isinstance(film, Reading):
-        return film
-    return film.result(predictor.predict_prepared(film.prepared, anyway=film.given.anyway))
+def _judged(predictor: Predictor, opened: _Opened | Reading) -> Reading:
+    if isinstance(opened, Reading):
+        return opened
+    return opened.result(predictor.predict_prepared(opened.prepared, anyway=opened.given.anyway))
 
 
 def _refusing(refusal: Refusal) -> Callable[[], bytes]:

@@ -35,50 +35,29 @@ CHEST_STAGE = "chest"
 """`stage` of a bundle whose network was trained on several collections and whose heads were fitted behind it."""
 MANIFEST = "bundle.json"
 FILES = (
-    "model.tflite",
-    "head.npz",
-    "model.keras",
-    "class_indices.json",
-    "evaluation.json",
-    "predictions.csv",
-    "history.csv",
-    "MODEL_CARD.md",
+    *("model.tflite", "head.npz", "model.keras", "class_indices.json"),
+    *("evaluation.json", "predictions.csv", "history.csv", "MODEL_CARD.md"),
 )
 OPTIONAL_FILES = ("gate.npz",)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle.
-
-    Attributes:
-        folder: where it is.
-        name: its name, that of its folder when it was exported.
-        version: date of the export and the beginning of the served model's hash.
-        preparation: how a picture becomes the model's input.
-        threshold: P(covid) from which an image is called covid, on the calibrated scale, in [0, 1].
-        threshold_method: how it was chosen, one sentence.
-        calibration: from the model's output to the probability that is shown.
-        manifest: the whole content of `bundle.json`.
-        three_way: between which probabilities an image is indeterminate; None for a bundle that decides between two
-            classes only. It always holds the threshold, see `ThreeWay.holding`.
-        pattern_threshold: P(pattern) from which a pattern of pneumonia is reported; None for a bundle that is not asked.
-        opacity_threshold: of the opacity map, from which a cell counts as affected; None for a bundle without one.
-        opacity_error: mean absolute error of the share of the lungs with opacities, in [0, 1]; None likewise.
-    """
+    """A verified bundle."""
 
     folder: Path
-    name: str
-    version: str
+    name: str  # that of its folder when it was exported
+    version: str  # date of the export and the beginning of the served model's hash
     preparation: Preparation
-    threshold: float
-    threshold_method: str
+    threshold: float  # P(covid) from which an image is called covid, on the calibrated scale, in [0, 1]
+    threshold_method: str  # how it was chosen, one sentence
     calibration: Calibration
-    manifest: dict[str, Any]
+    manifest: dict[str, Any]  # the whole content of `bundle.json`
     three_way: ThreeWay | None = None
-    pattern_threshold: float | None = None
-    opacity_threshold: float | None = None
-    opacity_error: float | None = None
+    """Between which probabilities an image is indeterminate; it always holds the threshold, see `ThreeWay.holding`."""
+    pattern_threshold: float | None = None  # P(pattern) from which a pattern of pneumonia is reported
+    opacity_threshold: float | None = None  # of the opacity map, from which a cell counts as affected
+    opacity_error: float | None = None  # mean absolute error of the share of the lungs with opacities, in [0, 1]
 
     def file(self, name: str) -> Path:
         """The path of one of the bundle's files."""
@@ -92,11 +71,8 @@ class Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle.
 
-    Args:
-        folder: for example `models/mobilenetv2`.
-
     Raises:
-        BundleError: it is missing, incomplete, altered, of another schema, or its classes stand in another order.
+        BundleError: it is missing, incomplete, altered, of another schema, or its classes are in another order.
     """
     if not (folder / MANIFEST).is_file():
         known = ", ".join(model_names()) or "none"
@@ -132,22 +108,14 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def check_target(folder: Path) -> None:
-    """Make sure that a bundle may be written to `folder`.
-
-    Raises:
-        BundleError: `folder` exists and is not a bundle.
-    """
+    """Raise `BundleError` where `folder` exists and is not a bundle, so that it must not be written to."""
     if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is not a model bundle; it is left alone. Choose another --out.")
 
 
 @contextmanager
 def bundle_written_aside(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill with a bundle's files; it replaces `folder` when the block ends well.
-
-    Raises:
-        BundleError: `folder` exists and is not a bundle.
-    """
+    """Give a folder to fill with a bundle's files; it replaces `folder` when the block ends well. See `check_target`."""
     check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial") as scratch:
@@ -165,11 +133,7 @@ def bundle_written_aside(folder: Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `bundle.json` over the files of `folder`, whose hashes it adds.
-
-    Raises:
-        BundleError: a file is missing.
-    """
+    """Write `bundle.json` over the files of `folder`, whose hashes it adds; `BundleError` where one is missing."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"A bundle needs {', '.join(missing)}.")

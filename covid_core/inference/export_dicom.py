@@ -23,10 +23,10 @@ from covid_core.errors import CovidCoreError
 from covid_core.files import sha256_of_bytes
 from covid_core.images.quiet import quiet
 from covid_core.inference.bundle import Bundle
-from covid_core.inference.export_pdf import further_cautions, model_hash, software
+from covid_core.inference.export_pdf import model_hash, software
 from covid_core.inference.export_sr import CODING_SCHEME, MAKER, chief_sentences, measurement_report, report_sentences
 from covid_core.inference.prediction import Prediction, Reading
-from covid_core.inference.wording import ANYWAY, heat_sentences, repairs_sentence
+from covid_core.inference.wording import ANYWAY, further_cautions, heat_sentences, repairs_sentence
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -47,12 +47,10 @@ _ABOUT_THE_IMAGE = (
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
 )
 # A value of another form would make the new file invalid, so it is left out. PS3.5, 6.2.
-_UID = r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+"
 _DATE = r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
-_RADIOGRAPH = r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(1(\.1){0,2}|7)"  # CR, DX or secondary capture: PS3.4, B.5
 _FORMS = {
-    **dict.fromkeys(_IDENTITY, _UID),
-    "SOPClassUID": _RADIOGRAPH,
+    **dict.fromkeys(_IDENTITY, r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+"),
+    "SOPClassUID": r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(1(\.1){0,2}|7)",  # CR, DX or secondary capture: PS3.4, B.5
     "BurnedInAnnotation": r"YES|NO",
     "PatientBirthDate": _DATE,
     "PatientSex": r"[FMO]",
@@ -77,15 +75,10 @@ class DicomExportError(CovidCoreError):
 
 @dataclass(frozen=True)
 class _Source:
-    """The image's file, as far as it is read.
+    """The image's file, as far as it is read."""
 
-    Attributes:
-        values: keyword -> value as text, of the elements that have a value of the right form.
-        lossy: whether the pixels were compressed with a loss, at any time.
-    """
-
-    values: dict[str, str]
-    lossy: bool
+    values: dict[str, str]  # keyword -> value as text, of the elements that have a value of the right form
+    lossy: bool  # whether the pixels were compressed with a loss, at any time
 
 
 @dataclass(frozen=True)
@@ -100,8 +93,8 @@ class _Export:
 
     def uid(self, role: str, content: str) -> str:
         """A new UID, the same for the same image, model, time, role and content."""
-        film, model = self.source.values["SOPInstanceUID"], model_hash(self.bundle)
-        return _uid(film, self.bundle.name, self.bundle.version, model, self.made.isoformat(), role, content)
+        image, model = self.source.values["SOPInstanceUID"], model_hash(self.bundle)
+        return _uid(image, self.bundle.name, self.bundle.version, model, self.made.isoformat(), role, content)
 
 
 def secondary_capture(
@@ -148,19 +141,8 @@ def secondary_capture(
 def structured_report(source: bytes, result: Reading, bundle: Bundle, created: datetime) -> bytes:
     """Make a Comprehensive SR of a result, a measurement report (TID 1500) on the image, in the study of the image.
 
-    It is partial, preliminary and not verified: nobody has read it who answers for it.
-
-    Args:
-        source: the DICOM file that the image was read from.
-        result: what became of the image.
-        bundle: the model that the result comes from.
-        created: when the object is made, with its offset from UTC.
-
-    Returns:
-        A DICOM file, Explicit VR Little Endian. The same input gives the same bytes.
-
-    Raises:
-        DicomExportError: the image was refused, or its file does not say which study it belongs to.
+    It is partial, preliminary and not verified: nobody has read it who answers for it. For the arguments, the result and the
+    errors see `secondary_capture`.
     """
     export = _export(source, result, bundle, created)
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
@@ -168,14 +150,13 @@ def structured_report(source: bytes, result: Reading, bundle: Bundle, created: d
 
     values, sentences = export.source.values, report_sentences(result, bundle, created)
     content = sha256_of_bytes(repr((sentences, export.prediction.probability_covid)).encode())
-    film = (values["SOPClassUID"], values["SOPInstanceUID"])
     report = ComprehensiveSR(
         evidence=[_evidence(export.source)],
         content=measurement_report(
             export.prediction,
             bundle,
             sentences,
-            image=film,
+            image=(values["SOPClassUID"], values["SOPInstanceUID"]),
             observation=export.uid("observation", content),
             reader=_uid(MAKER, bundle.name, bundle.version, model_hash(bundle)),
         )[0],
@@ -190,11 +171,7 @@ def structured_report(source: bytes, result: Reading, bundle: Bundle, created: d
 
 
 def check_source(source: bytes) -> None:
-    """Make sure that a PACS could file what is exported for a DICOM file.
-
-    Raises:
-        DicomExportError: it could not, or the file cannot be read.
-    """
+    """Raise `DicomExportError` where a PACS could not file what is exported for a DICOM file, or it cannot be read."""
     _read(source)
 
 
@@ -203,11 +180,11 @@ def _export(source: bytes, result: Reading, bundle: Bundle, created: datetime) -
         raise DicomExportError("A refused image has no result that could be filed. Choose an image that was predicted.")
     if created.utcoffset() is None:
         raise ValueError(f"`created` must know its offset from UTC. Received: {created!r}")
-    film = _read(source)
+    read = _read(source)
     # One offset holds for every date and time of a file (PS3.3, C.12.1.1.8), the study's among them, which stay as they are.
-    offset = film.values.get("TimezoneOffsetFromUTC")
+    offset = read.values.get("TimezoneOffsetFromUTC")
     made = created if offset is None else created.astimezone(datetime.strptime(offset, "%z").tzinfo)
-    return _Export(result, result.outcome, film, bundle, made)
+    return _Export(result, result.outcome, read, bundle, made)
 
 
 def _uid(*parts: str) -> str:
@@ -308,12 +285,12 @@ def _evidence(source: _Source) -> "Dataset":
     """The image as highdicom wants it: where it is, without the patient."""
     from pydicom.dataset import Dataset
 
-    film = Dataset()
+    image = Dataset()
     for keyword in _IDENTITY:
-        setattr(film, keyword, source.values[keyword])
+        setattr(image, keyword, source.values[keyword])
     for keyword in _ALWAYS:
-        setattr(film, keyword, "")
-    return film
+        setattr(image, keyword, "")
+    return image
 
 
 def _file_of(made: Any, export: _Export) -> bytes:

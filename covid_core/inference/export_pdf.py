@@ -8,7 +8,7 @@ The name of an image's file is often the patient's, so it is not printed.
 import io
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -22,25 +22,10 @@ from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.evaluation.summary import described, images_in_words
 from covid_core.images.display import fitted
 from covid_core.images.types import GreyImage
+from covid_core.inference import wording
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.explanation import overlay
 from covid_core.inference.prediction import Prediction, Reading
-from covid_core.inference.wording import (
-    ANYWAY,
-    NOT_HEALTHY,
-    assumption,
-    cautions,
-    headline,
-    heat_sentences,
-    indeterminate_sentence,
-    joined,
-    key_numbers,
-    opacities_sentence,
-    pattern_sentence,
-    repairs_sentence,
-    scale_words,
-    spread_sentence,
-)
 from covid_core.labels import CLASS_TITLES, COVID
 from covid_core.text import RESEARCH_ONLY, card_sections
 
@@ -72,20 +57,13 @@ _fonts_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class ReportPage:
-    """What one page is made of.
-
-    Attributes:
-        result: of the image.
-        image: the image as the model was given it (repairs done), at display size: float32 (height, width) in [0, 1]; None
-            for a page without pictures.
-        patient: the patient's name as typed in; empty for none.
-        title: tells the image from the others without naming anybody, such as `3 of 5`; empty for none.
-    """
+    """What one page is made of; empty texts are left out."""
 
     result: Reading
     image: GreyImage | None
-    patient: str = ""
-    title: str = ""
+    """As the model was given it (repairs done), at display size, in [0, 1]; None for a page without pictures."""
+    patient: str = ""  # the patient's name as typed in
+    title: str = ""  # tells the image from the others without naming anybody, such as `3 of 5`
 
 
 def reading_pdf(
@@ -99,10 +77,7 @@ def reading_pdf(
         pages: at least one.
         bundle: the model that the results come from.
         evaluation: the content of its `evaluation.json`; None where it cannot be read.
-        created: when the report is made, with its offset from UTC.
-
-    Raises:
-        ValueError: there is no page, or `created` lacks its offset.
+        created: when the report is made, with its offset from UTC, else `ValueError`.
     """
     from reportlab.lib.pagesizes import A4
     from reportlab.platypus import BaseDocTemplate, Frame, KeepInFrame, PageBreak, PageTemplate
@@ -143,28 +118,24 @@ def limitations(bundle: Bundle) -> tuple[str, ...]:
 
 def decision_sentence(prediction: Prediction, bundle: Bundle) -> str:
     """Say what an image is called, and what that does not mean."""
-    decision = f"{headline(prediction)}."
+    decision = f"{wording.headline(prediction)}."
     if bundle.three_way is not None and prediction.decision == INDETERMINATE:
-        return f"{decision} {indeterminate_sentence(prediction, bundle.three_way)}"
-    return decision if prediction.label == COVID else f"{decision} {NOT_HEALTHY}"
+        return f"{decision} {wording.indeterminate_sentence(prediction, bundle.three_way)}"
+    return decision if prediction.label == COVID else f"{decision} {wording.NOT_HEALTHY}"
 
 
 def probability_sentences(prediction: Prediction, bundle: Bundle) -> str:
     """Give the probability, how firm it is, and what it assumes."""
-    return joined(f"P(COVID-19) {prediction.probability_covid:.3f}.", spread_sentence(prediction), assumption(bundle))
-
-
-def further_cautions(result: Reading) -> list[str]:
-    """What speaks against relying on a result, but for a refusal that was overridden: that is the mark, `anyway_sentence`."""
-    outcome = result.outcome
-    if isinstance(outcome, Prediction) and outcome.screening is not None:
-        outcome = replace(outcome, screening=replace(outcome.screening, refusal=None))
-    return cautions(replace(result, outcome=outcome))
+    return wording.joined(
+        f"P(COVID-19) {prediction.probability_covid:.3f}.",
+        wording.spread_sentence(prediction),
+        wording.assumption(bundle),
+    )
 
 
 def anyway_sentence(refusal: Refusal) -> str:
     """Mark an image that was predicted although the gate refused it."""
-    return f"{ANYWAY.upper()}: the gate refused this image ({refusal.reason}). {refusal.message}"
+    return f"{wording.ANYWAY.upper()}: the gate refused this image ({refusal.reason}). {refusal.message}"
 
 
 def model_hash(bundle: Bundle) -> str:
@@ -178,11 +149,7 @@ def software() -> str:
 
 
 def report_time(created: datetime) -> str:
-    """`2026-11-23 21:30:12 UTC+01:00`.
-
-    Raises:
-        ValueError: the time does not know its offset from UTC.
-    """
+    """`2026-11-23 21:30:12 UTC+01:00`; `ValueError` for a time that does not know its offset from UTC."""
     if created.utcoffset() is None:
         raise ValueError(f"`created` must know its offset from UTC. Received: {created!r}")
     time = created.isoformat(sep=" ", timespec="seconds")
@@ -225,7 +192,10 @@ def _flowables(page: ReportPage, bundle: Bundle, model: list[Row]) -> list[Any]:
     if isinstance(outcome, Prediction):
         if outcome.anyway is not None:
             above.append(_paragraph(anyway_sentence(outcome.anyway), 10, bold=True, **_MARK))
-        call = [_paragraph(headline(outcome), 20, bold=True), _paragraph(key_numbers(outcome).replace("**", ""), 9)]
+        call = [
+            _paragraph(wording.headline(outcome), 20, bold=True),
+            _paragraph(wording.key_numbers(outcome).replace("**", ""), 9),
+        ]
         above.append(_grid([[call, _scale(outcome, bundle)]], [_CALL, _INNER - _CALL]))
         rows = list(_result_rows(outcome, bundle))
     else:
@@ -331,9 +301,12 @@ def _pictures(image: GreyImage | None, prediction: Prediction | None, bundle: Bu
 def _result_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
     yield "Decision", (decision_sentence(prediction, bundle),)
     yield "Probability", (probability_sentences(prediction, bundle),)
-    yield "The scale", (f"{scale_words(prediction, bundle.three_way)}.",)
-    yield "Pattern", (joined(pattern_sentence(prediction), opacities_sentence(prediction, bundle)),)
-    yield "Heat map", (heat_sentences(prediction, bundle),)
+    yield "The scale", (f"{wording.scale_words(prediction, bundle.three_way)}.",)
+    yield (
+        "Pattern",
+        (wording.joined(wording.pattern_sentence(prediction), wording.opacities_sentence(prediction, bundle)),),
+    )
+    yield "Heat map", (wording.heat_sentences(prediction, bundle),)
     similar = "; ".join(
         f"{CLASS_TITLES[one.label]}, {_short(one.source) or 'source not stated'}, distance {one.distance:.2f}"
         for one in prediction.similar
@@ -346,10 +319,10 @@ def _result_rows(prediction: Prediction, bundle: Bundle) -> Iterator[Row]:
 
 def _image_rows(result: Reading) -> Iterator[Row]:
     """Warnings, repairs, and what the file says of its image; nothing that names the patient is kept in its tags."""
-    warnings = [_short(caution) for caution in further_cautions(result)]
+    warnings = [_short(caution) for caution in wording.further_cautions(result)]
     left_out = len(warnings) - _MOST_WARNINGS
     yield "Warnings", (*warnings[:_MOST_WARNINGS], *([f"And {left_out} more."] if left_out > 0 else ()))
-    yield "Repairs", (repairs_sentence(result.repairs) or "",)
+    yield "Repairs", (wording.repairs_sentence(result.repairs) or "",)
     tags = result.tags
     values = {"view": tags.view, "sex": tags.sex, "age": tags.age_band, "modality": tags.modality}
     values["device by"] = tags.manufacturer

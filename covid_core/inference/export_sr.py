@@ -1,7 +1,6 @@
 """The content of a structured report on an image: what is measured, what is decided, and the sentences that belong to it.
 
-Sources: DICOM PS3.16, TID 1500 (measurement report), 1501 (measurement group, which may be extended) and 4019 (algorithm). Knows
-nothing of patients, studies and files.
+Sources: DICOM PS3.16, TID 1500 (measurement report), 1501 (measurement group, which may be extended) and 4019 (algorithm).
 """
 
 # ruff: noqa: PLC0415  highdicom is imported only when an export is made, so that nothing else waits for it
@@ -15,7 +14,6 @@ from covid_core.inference.bundle import Bundle
 from covid_core.inference.export_pdf import (
     anyway_sentence,
     decision_sentence,
-    further_cautions,
     limitations,
     model_hash,
     probability_sentences,
@@ -23,7 +21,14 @@ from covid_core.inference.export_pdf import (
     software,
 )
 from covid_core.inference.prediction import Prediction, Reading
-from covid_core.inference.wording import heat_sentences, joined, opacities_sentence, pattern_sentence, repairs_sentence
+from covid_core.inference.wording import (
+    further_cautions,
+    heat_sentences,
+    joined,
+    opacities_sentence,
+    pattern_sentence,
+    repairs_sentence,
+)
 from covid_core.labels import COVID, NON_COVID
 from covid_core.text import RESEARCH_ONLY
 
@@ -65,21 +70,13 @@ _CHEST_X_RAY: Code = ("399208008", "SCT", "Plain chest X-ray")
 def chief_sentences(prediction: Prediction, bundle: Bundle) -> list[str]:
     """What must not be missing wherever a result is shown: that it is for research, the mark, the decision, the probability."""
     mark = [] if prediction.anyway is None else [anyway_sentence(prediction.anyway)]
-    return [
-        RESEARCH_ONLY,
-        *mark,
-        decision_sentence(prediction, bundle),
-        probability_sentences(prediction, bundle),
-    ]
+    return [RESEARCH_ONLY, *mark, decision_sentence(prediction, bundle), probability_sentences(prediction, bundle)]
 
 
 def report_sentences(result: Reading, bundle: Bundle, created: datetime) -> list[str]:
-    """All that a report says in words, from what must not be missed to the limits; none of it names the image or the patient.
+    """All that a report says in words on an image that was predicted, from what must not be missed to the limits.
 
-    Args:
-        result: of an image that was predicted.
-        bundle: the model that the result comes from.
-        created: when the report is made, with its offset from UTC.
+    None of it names the image or the patient.
     """
     prediction, repairs = result.outcome, repairs_sentence(result.repairs)
     if not isinstance(prediction, Prediction):
@@ -110,7 +107,7 @@ def measurement_report(
     Args:
         prediction: what the model says.
         bundle: the model.
-        sentences: what is said in words, a comment each.
+        sentences: a comment each.
         image: SOP class and SOP instance UID of the image that the result is on.
         observation: UID of what is observed.
         reader: UID of the observer, which is this program with this model.

@@ -15,19 +15,17 @@ An image that is refused for its pose is looked at once more as it would be afte
 the image then passes: so nobody is advised to turn a photograph.
 """
 
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from covid_core.errors import BundleError
+from covid_core.files import read_npz
 from covid_core.images.orientation import QUARTERS_LEFT, Repair
 from covid_core.images.preprocess import ModelInput
 from covid_core.inference.prediction import Pose, ScreenedOut, Screening
@@ -67,45 +65,39 @@ _DOUBTFUL_SENTENCES: dict[Pose, str] = {
     "lateral": "This may be a lateral image.",
 }
 _DOUBTFUL_SENTENCE = "It is not clear which way up the image is."
+# As `read_npz` takes them: n images, c channels, f features (fields * channels), p poses.
 _AXES = {
-    "references": "nc",
-    "filenames": "n",
-    "patientids": "n",
-    "labels": "n",
-    "sources": "n",
-    "fitted": "n",
-    "limit": "1",
-    "pose_kernel": "fp",
-    "pose_bias": "p",
-    "poses": "p",
-    "upright_limit": "1",
-    "lateral_limit": "1",
-    "child_kernel": "f",
-    "child_bias": "1",
-    "child_limit": "1",
+    **{"references": "fnc", "filenames": "Un", "patientids": "Un", "labels": "Un", "sources": "Un", "fitted": "bn"},
+    **{
+        "limit": "f1",
+        "pose_kernel": "ffp",
+        "pose_bias": "fp",
+        "poses": "Up",
+        "upright_limit": "f1",
+        "lateral_limit": "f1",
+    },
+    **{"child_kernel": "ff", "child_bias": "f1", "child_limit": "f1"},
 }
-_TEXTS = ("filenames", "patientids", "labels", "sources", "poses")
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A fitted gate; its attributes are the arrays of `gate.npz`.
+    """A fitted gate; its attributes are the arrays of `gate.npz`. Limits and biases of one value are float32 (1,).
 
     Attributes:
         references: the images it knows, pooled: float32 (n, c), each of length 1. The file has them in half precision.
         filenames, patientids, labels, sources: text (n,), of these images; a source is a domain, or empty.
         fitted: bool (n,), the images that the model was fitted on.
-        limit: distance beyond which an image is no frontal chest X-ray, float32 (1,).
-        pose_kernel: float32 (fields * c, p), fields being the square of the grid.
-        pose_bias: float32 (p,).
+        limit: distance beyond which an image is no frontal chest X-ray.
+        pose_kernel, pose_bias: float32 (fields * c, p), fields being the square of the grid, and (p,).
         poses: text (p,), `upright` first.
-        upright_limit: P(upright) below which an image is refused, float32 (1,).
-        lateral_limit: distance up to which an image can be a lateral chest X-ray, float32 (1,); 0 where the gate knows none.
+        upright_limit: P(upright) below which an image is refused.
+        lateral_limit: distance up to which an image can be a lateral chest X-ray; 0 where the gate knows none.
         child_kernel, child_bias: of the logistic regression that tells children, float32 (fields * c,) and (1,).
-        child_limit: P(child) from which the user is warned, float32 (1,); above 1 where the gate knows no children.
+        child_limit: P(child) from which the user is warned; above 1 where the gate knows no children.
 
     Raises:
-        ValueError: the arrays do not fit each other.
+        ValueError: the arrays contradict each other.
     """
 
     references: FloatArray
@@ -125,7 +117,6 @@ class Gate:
     child_limit: FloatArray
 
     def __post_init__(self) -> None:
-        _check_arrays(self)
         if self.references.shape[0] < NEIGHBOURS:
             raise ValueError(f"at least {NEIGHBOURS} images are needed. Received: {len(self.references)}")
         if self.poses[0] != "upright" or len(set(self.poses)) < len(self.poses) or not set(self.poses) <= set(POSES):
@@ -148,12 +139,7 @@ class Gate:
         return isqrt(len(self.pose_kernel) // self.channels)
 
     def screen(self, features: FloatArray, look: Look) -> Screening:
-        """Judge a image.
-
-        Args:
-            features: float32 (h, w, c), what the network makes of it.
-            look: likewise of the image after repairs; called for an image that seems to lie wrong only, at most `MAX_REPAIRS`
-                times.
+        """Judge an image by its feature map, float32 (h, w, c), and by `look`, which is called at most `MAX_REPAIRS` times.
 
         Returns:
             The screening, with the refusal set for an image that is refused; it names the repair that would let the image pass.
@@ -180,8 +166,12 @@ class Gate:
 
     def distances(self, image: FloatArray) -> FloatArray:
         """From a `signature` to each image that the gate knows: float32 (n,) in [0, 2]."""
+        return self.distances_to(unit(image[0]))
+
+    def distances_to(self, pooled: FloatArray) -> FloatArray:
+        """As `distances`, from pooled features of length 1."""
         # Not `@`: with other work on both cores its threads waited 10 ms for each other, where this takes below 1.
-        alike = np.einsum("nc,c->n", self.references, unit(image[0]))
+        alike = np.einsum("nc,c->n", self.references, pooled)
         away: FloatArray = np.sqrt(np.maximum(2 - 2 * alike, 0))
         return away
 
@@ -193,9 +183,13 @@ class Gate:
         nearest = np.partition(self.distances(image), NEIGHBOURS - 1)[:NEIGHBOURS]
         scores = unit(image[1:].ravel()) @ self.pose_kernel + self.pose_bias
         odds = np.exp(scores - scores.max())
-        probabilities = dict(zip(self.poses.tolist(), (odds / odds.sum()).tolist(), strict=True))
+        probabilities = cast(
+            dict[Pose, float], dict(zip(self.poses.tolist(), (odds / odds.sum()).tolist(), strict=True))
+        )
+        pose = max(probabilities, key=probabilities.__getitem__)
         child = bool(self.probability_child(image) >= self.child_limit[0])
-        return _Seen(cast(dict[Pose, float], probabilities), float(nearest.mean()), float(self.limit[0]), child)
+        distance, limit = float(nearest.mean()), float(self.limit[0])
+        return _Seen(probabilities, Screening(distance, limit, pose, probabilities[pose], child=child))
 
     def _passes(self, seen: "_Seen") -> bool:
         # In the arrays' own precision: the limits are among the very values that they are compared with.
@@ -227,12 +221,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the two checks give of an image: the probability of each pose, and its distance beside the limit."""
+    """What the two checks give of an image."""
 
     probabilities: dict[Pose, float]
-    distance: float
-    limit: float
-    child: bool
+    screening: Screening
 
     @property
     def upright(self) -> float:
@@ -242,11 +234,6 @@ class _Seen:
     def other_pose(self) -> Pose:
         """The most probable pose that is not upright."""
         return max((pose for pose in self.probabilities if pose != "upright"), key=self.probabilities.__getitem__)
-
-    @property
-    def screening(self) -> Screening:
-        pose = max(self.probabilities, key=self.probabilities.__getitem__)
-        return Screening(self.distance, self.limit, pose, self.probabilities[pose], child=self.child)
 
 
 def signature(features: FloatArray, grid: int = GRID) -> FloatArray:
@@ -299,28 +286,8 @@ def load_gate(path: Path) -> Gate:
     Raises:
         BundleError: the file is not one, or its arrays do not fit each other.
     """
+    arrays = read_npz(path, (_AXES,), BundleError)
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            return _gate_of({name: archive[name] for name in archive.files})
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as cause:
+        return Gate(**arrays)
+    except ValueError as cause:
         raise BundleError(f"{path} does not hold a gate: {cause}.") from cause
-
-
-def _gate_of(arrays: dict[str, Any]) -> Gate:
-    if set(arrays) != {field.name for field in fields(Gate)}:
-        raise ValueError(f"the arrays are not those of a gate. Received: {', '.join(sorted(arrays)) or 'none'}")
-    return Gate(**(arrays | {"references": arrays["references"].astype(np.float32)}))
-
-
-def _check_arrays(gate: Gate) -> None:
-    """Compare each array with its axes, a letter each: the same letter is the same length, and `1` is one."""
-    lengths = {"1": 1}
-    for name, letters in _AXES.items():
-        array: NDArray[np.generic] = getattr(gate, name)
-        kind = "U" if name in _TEXTS else "b" if name == "fitted" else "f"
-        if array.dtype.kind != kind or (kind == "f" and not np.isfinite(cast(FloatArray, array)).all()):
-            raise ValueError(f"`{name}` must be finite numbers, text or truth values. Received: {array.dtype}")
-        fits = array.ndim == len(letters) and array.size > 0
-        if not fits or any(lengths.setdefault(*axis) != axis[1] for axis in zip(letters, array.shape, strict=True)):
-            wanted = ", ".join(str(lengths.get(letter, letter)) for letter in letters)
-            raise ValueError(f"`{name}` must be of the shape ({wanted}). Received: {array.shape}")

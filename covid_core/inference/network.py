@@ -16,18 +16,13 @@ _MAPS = 2  # channels of the output that holds lungs and opacities
 
 
 class NetworkOutput(NamedTuple):
-    """What the network gives of one image.
-
-    Attributes:
-        answers: P(covid), not calibrated; then, of a network that is asked two questions, P(pattern of pneumonia),
-            P(covid given a pattern), and P(covid) of each member of its ensemble: float32 (k,) in [0, 1].
-        features: the feature map before pooling, float32 (h, w, c).
-        maps: lungs and opacities, float32 (h, w, 2) in [0, 1]; None of a network that gives none.
-    """
+    """What the network gives of one image."""
 
     answers: NDArray[np.float32]
-    features: NDArray[np.float32]
-    maps: NDArray[np.float32] | None
+    """P(covid), not calibrated; then, of a network that is asked two questions, P(pattern of pneumonia), P(covid given a
+    pattern), and P(covid) of each member of its ensemble: (k,) in [0, 1]."""
+    features: NDArray[np.float32]  # the feature map before pooling, (h, w, c)
+    maps: NDArray[np.float32] | None  # lungs and opacities, (h, w, 2) in [0, 1]
 
     @property
     def probability(self) -> float:
@@ -63,11 +58,7 @@ class Network:
         self._outputs = {kind: output["index"] for kind, output in outputs.items()}
 
     def invoke(self, image: ModelInput) -> NetworkOutput:
-        """Run the network on one image.
-
-        Args:
-            image: uint8 (size, size).
-        """
+        """Run the network on one image, uint8 (size, size)."""
         with self._lock:
             self._interpreter.set_tensor(self._input, image[None, ..., None].astype(np.float32))
             self._interpreter.invoke()

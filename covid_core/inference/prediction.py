@@ -23,89 +23,53 @@ Pose = Literal["upright", "upside_down", "turned_left", "turned_right", "negativ
 
 @dataclass(frozen=True)
 class ScreenedOut(Refusal):
-    """The gate refuses an image; it can be predicted anyway, or be repaired first.
-
-    Attributes:
-        repair: what would bring it right, if that is known.
-    """
+    """The gate refuses an image; it can be predicted anyway, or be repaired first where the repair is known."""
 
     repair: Repair | None = None
 
 
 @dataclass(frozen=True)
 class Screening:
-    """What the gate says of an image: whether it is a frontal chest X-ray, and how it lies.
-
-    Attributes:
-        distance: from the images the gate knows, see `covid_core.inference.gate`.
-        limit: beyond it an image is refused.
-        pose: how the image lies, as far as the gate can tell.
-        pose_probability: of that pose, in [0, 1].
-        refusal: what the image is refused for; None for an image that passes.
-        child: whether it looks like a child's chest.
-    """
+    """What the gate says of an image: whether it is a frontal chest X-ray, and how it lies."""
 
     distance: float
+    """From the images the gate knows, see `covid_core.inference.gate`; beyond the limit an image is refused."""
     limit: float
-    pose: Pose
+    pose: Pose  # the most probable one, with its probability in [0, 1]
     pose_probability: float
     refusal: ScreenedOut | None = None
-    child: bool = False
+    child: bool = False  # whether it looks like a child's chest
 
 
 @dataclass(frozen=True)
 class SimilarImage:
-    """An image that the model was fitted on and that looks like the one that is read.
-
-    Attributes:
-        filename: in the collection; its other fields are in the collection's own table, where that is installed.
-        patientid: in the collection.
-        label: its class.
-        source: domain of the page it comes from.
-        distance: of the L2-normalised features, in [0, 2]; 0 for the same picture.
-    """
+    """An image that the model was fitted on and that looks like the one that is read; the names are the collection's."""
 
     filename: str
     patientid: str
     label: Label
-    source: str
-    distance: float
+    source: str  # domain of the page it comes from
+    distance: float  # of the L2-normalised features, in [0, 2]; 0 for the same picture
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
-
-    Attributes:
-        label: the class it is called.
-        probability_covid: calibrated P(covid), in [0, 1].
-        threshold: P(covid) from which an image is called covid.
-        heat: float32 (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`.
-        decision: the label, or `indeterminate`, by the bundle's three-way decision; None where it has none.
-        spread: lower and upper end of the middle `RANGE_SHARE` of the bundle's ensemble, calibrated, in [0, 1]; None where it has
-            none, and for an image that the gate refuses.
-        pattern: what the radiograph leans to, in step with the label; None for a bundle that does not tell other patterns.
-        probability_pattern: P(pattern of pneumonia), in [0, 1]; None likewise.
-        opacities: float32 (h, w) in [0, 1], where radiologists would mark an opacity; None where the network gives none.
-        affected: the share of the lungs that lies in cells with an opacity, in [0, 1]; None likewise.
-        lungs: float32 (h, w) in [0, 1], the share of each cell of `heat` that is lung; None where the network gives none.
-        screening: what the gate says; its `refusal` is set for an image that is predicted anyway. None without a gate.
-        similar: the most similar images that the model was fitted on, nearest first.
-    """
+    """What a model says of one image; None for what it does not say."""
 
     label: Label
-    probability_covid: float
-    threshold: float
-    heat: NDArray[np.float32]
-    decision: Decision | None = None
+    probability_covid: float  # calibrated, in [0, 1]
+    threshold: float  # P(covid) from which an image is called covid
+    heat: NDArray[np.float32]  # (h, w) in [0, 1], see `covid_core.inference.explanation.grad_cam`
+    decision: Decision | None = None  # the label, or `indeterminate`, by the bundle's three-way decision
     spread: tuple[float, float] | None = None
-    pattern: Pattern | None = None
-    probability_pattern: float | None = None
-    opacities: NDArray[np.float32] | None = None
-    affected: float | None = None
-    lungs: NDArray[np.float32] | None = None
-    screening: Screening | None = None
-    similar: tuple[SimilarImage, ...] = ()
+    """The ends of the middle `RANGE_SHARE` of the bundle's ensemble, calibrated, in [0, 1]; None where the gate refuses too."""
+    pattern: Pattern | None = None  # what the radiograph leans to, in step with the label
+    probability_pattern: float | None = None  # P(pattern of pneumonia), in [0, 1]
+    opacities: NDArray[np.float32] | None = None  # (h, w) in [0, 1], where radiologists would mark an opacity
+    affected: float | None = None  # the share of the lungs that lies in cells with an opacity, in [0, 1]
+    lungs: NDArray[np.float32] | None = None  # (h, w) in [0, 1], the share of each cell of `heat` that is lung
+    screening: Screening | None = None  # its `refusal` is set for an image that is predicted anyway
+    similar: tuple[SimilarImage, ...] = ()  # the most similar images that the model was fitted on, nearest first
 
     @property
     def confidence(self) -> float:
@@ -126,29 +90,21 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Reading:
-    """One image and what became of it, with as little of its pixels as pages and exports need.
+    """One image and what became of it, with as little of its pixels as pages and exports need."""
 
-    Attributes:
-        file: its name, as the user gave it.
-        outcome: the prediction, or why the image is refused.
-        kind: of the file; None for one that could not be read.
-        tags: what the file says of the radiograph.
-        warnings: sentences on what speaks against relying on the result: the file's own and the picture's quality.
-        repairs: what was done to the radiograph before it was read, in order.
-        thumbnail: uint8 (h, w), at most 96 pixels a side; None for what could not be read.
-        picture: uint8 (h, w), repaired, at most 1024 pixels a side; None where it is not kept.
-        model_input: uint8 (size, size), what the network was given; None where it is not kept.
-    """
-
-    file: str
+    file: str  # its name, as the user gave it
     outcome: Prediction | Refusal
-    kind: FileKind | None = None
+    kind: FileKind | None = None  # None for a file that could not be read
     tags: Tags = field(default_factory=Tags)
     warnings: tuple[str, ...] = ()
-    repairs: tuple[Repair, ...] = ()
+    """What speaks against relying on the result: the file's own warnings and the picture's quality."""
+    repairs: tuple[Repair, ...] = ()  # what was done to the radiograph before it was read, in order
     thumbnail: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    """(h, w), at most 96 pixels a side."""
     picture: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    """(h, w), repaired, at most 1024 pixels a side; None where it is not kept."""
     model_input: ModelInput | None = field(default=None, repr=False, compare=False)
+    """(size, size), what the network was given; None where it is not kept."""
 
     @property
     def image(self) -> GreyImage | None:

@@ -50,21 +50,16 @@ class Predictor:
             raise BundleError(f"The gate of {bundle.folder} does not fit its network. Export the bundle again.")
 
     def predict(self, image: GreyImage, *, anyway: bool = False) -> Prediction | ScreenedOut:
-        """Predict one radiograph.
+        """Predict one radiograph, float32 (height, width) in [0, 1], or say why the gate of the bundle refuses it.
 
-        Args:
-            image: float32 (height, width) in [0, 1], from `covid_core.images.decode`.
-            anyway: predict what the gate refuses as well; the prediction then carries the refusal.
-
-        Returns:
-            The prediction; or why the gate of the bundle, if it has one, refuses the radiograph.
+        With `anyway` what the gate refuses is predicted as well; the prediction then carries the refusal.
         """
         return self.predict_prepared(prepare(image, self.bundle.preparation), anyway=anyway)
 
-    def predict_prepared(self, film: ModelInput, *, anyway: bool = False) -> Prediction | ScreenedOut:
+    def predict_prepared(self, prepared: ModelInput, *, anyway: bool = False) -> Prediction | ScreenedOut:
         """Predict a radiograph that is prepared already, uint8 (size, size); see `predict`."""
-        given = self.network.invoke(film)
-        screening = None if self._gate is None else self._gate.screen(given.features, partial(self._look, film))
+        given = self.network.invoke(prepared)
+        screening = None if self._gate is None else self._gate.screen(given.features, partial(self._look, prepared))
         if screening is not None and screening.refusal is not None and not anyway:
             return screening.refusal
         probability = float(self.bundle.calibration.apply(np.array([given.probability]))[0])
@@ -83,9 +78,9 @@ class Predictor:
             similar=() if self._gate is None else similar_images(given.features, self._gate),
         )
 
-    def _look(self, film: ModelInput, repairs: tuple[Repair, ...]) -> NDArray[np.float32]:
+    def _look(self, prepared: ModelInput, repairs: tuple[Repair, ...]) -> NDArray[np.float32]:
         """The feature map of an image after repairs."""
-        return self.network.invoke(repaired_input(film, repairs)).features
+        return self.network.invoke(repaired_input(prepared, repairs)).features
 
     def _evidence(self, given: NetworkOutput, label: Label) -> dict[str, Any]:
         """The pattern and the maps, as far as the network tells them."""

@@ -1,7 +1,6 @@
 """What a model says of one image or of many, as rows for a table, as a sentence and as CSV.
 
-Knows predictions and refusals, not where the images come from. The names of the files are the user's: nothing here reads them
-as anything but text, and in the CSV none of them can become a formula.
+The names of the files are the user's: nothing here reads them as anything but text, and in the CSV none can become a formula.
 """
 
 import csv
@@ -10,7 +9,6 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +21,7 @@ from covid_core.errors import Refusal
 from covid_core.evaluation.conformal import INDETERMINATE
 from covid_core.inference.bundle import Bundle
 from covid_core.inference.prediction import Prediction, Reading
-from covid_core.inference.wording import ANYWAY, cautions, grave_cautions, headline
+from covid_core.inference.wording import ANYWAY, further_cautions, grave_cautions, headline
 from covid_core.labels import COVID, NON_COVID
 from covid_core.text import safe_cell
 
@@ -38,10 +36,8 @@ CSV_COLUMNS = (
         "spread_high",
         "confidence",
         "threshold",
-        "pattern",
-        "probability_pattern",
-        "lungs_affected",
     ),
+    *("pattern", "probability_pattern", "lungs_affected"),
     *("model", "version", "gate", "repairs", "view", "warnings", "reason", "message", "next_step"),
 )
 
@@ -79,10 +75,6 @@ def summary_sentence(results: Sequence[Reading]) -> str:
 def results_csv(results: Sequence[Reading], bundle: Bundle) -> bytes:
     """Lay the results out as CSV with `CSV_COLUMNS`, one row an image, classes by their names in `CLASSES`.
 
-    Args:
-        results: one for each image.
-        bundle: the model they come from.
-
     Returns:
         UTF-8 with the mark that spreadsheets recognise it by.
     """
@@ -99,7 +91,7 @@ def result_record(one: Reading, bundle: Bundle) -> dict[str, Any]:
     outcome = one.outcome
     record: dict[str, Any] = dict.fromkeys(CSV_COLUMNS)
     record |= {"file": one.file, "model": bundle.name, "version": bundle.version, "view": one.tags.view}
-    record |= {"repairs": list(one.repairs), "warnings": _warnings(one)}
+    record |= {"repairs": list(one.repairs), "warnings": further_cautions(one)}
     if isinstance(outcome, Refusal):
         return record | {"status": "refused", **_reasons(outcome)}
     low, high = outcome.spread or (None, None)
@@ -122,14 +114,6 @@ def result_record(one: Reading, bundle: Bundle) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-def _warnings(one: Reading) -> list[str]:
-    """The cautions of a result; that an image was predicted anyway stands in columns of its own."""
-    outcome = one.outcome
-    if isinstance(outcome, Prediction) and outcome.screening is not None:
-        outcome = replace(outcome, screening=replace(outcome.screening, refusal=None))
-    return cautions(replace(one, outcome=outcome))
 
 
 def _reasons(refusal: Refusal) -> dict[str, str]:
@@ -166,18 +150,10 @@ def _cells(outcome: Prediction | Refusal) -> dict[str, str | float | None]:
 
 
 def results_json(results: Sequence[Reading], bundle: Bundle, created: datetime) -> bytes:
-    """Lay the results out as JSON: a list with an object for each image, null for what it has not.
+    """Lay the results out as JSON in UTF-8: a list with an object for each image, null for what it has not.
 
     An object has what `predict --json` prints (the class as `label`), the columns of the CSV, and with what and when it was made:
     `created` (ISO 8601, with the offset from UTC), `software` and `model_sha256` of the network that serves.
-
-    Args:
-        results: one for each image.
-        bundle: the model they come from.
-        created: when the list is made, with its offset from UTC.
-
-    Returns:
-        UTF-8.
     """
     if created.utcoffset() is None:
         raise ValueError(f"`created` must know its offset from UTC. Received: {created!r}")

@@ -16,44 +16,28 @@ from covid_core.labels import Label
 SHOWN = 5
 COPY_DISTANCE = 0.1
 """An image nearer than this is the same picture, or can hardly be distinguished from it. Measured on the cohort with the
-features of two
-models: the same picture from two web sites is at most 0.074 away, a copy saved as JPEG of quality 90 at most 0.072; of the other
-images of one patient the nearest is 0.12 away, of those of two patients 0.16. Copies that were made much smaller or were cropped
-are often further away than this, and are not recognised."""
+features of two models: the same picture from two web sites is at most 0.074 away, a copy saved as JPEG of quality 90 at most
+0.072; of the other images of one patient the nearest is 0.12 away, of those of two patients 0.16. Copies that were made much
+smaller or were cropped are often further away than this, and are not recognised."""
 
 
 def similar_images(features: FloatArray, gate: Gate, count: int = SHOWN) -> tuple[SimilarImage, ...]:
-    """Find the nearest images that the model was fitted on.
+    """Find the nearest images that the model was fitted on, nearest first, of features float32 (h, w, c) of the network.
 
-    Args:
-        features: float32 (h, w, c), what the network makes of the image.
-        gate: knows the images.
-        count: how many to find.
-
-    Returns:
-        The images, nearest first; fewer where the model was fitted on fewer.
+    Fewer than `count` where the model was fitted on fewer.
     """
     return _nearest(gate.distances(signature(features, gate.grid)), gate.fitted, gate, count)
 
 
 def similar_to_known(filename: str, patientid: str, gate: Gate, count: int = SHOWN) -> tuple[SimilarImage, ...] | None:
-    """Find the images nearest to one that the gate knows itself; no picture is read for it.
+    """Find the images nearest to one that the gate knows itself, without it; no picture is read for it.
 
-    Args:
-        filename: of the image, which is not among those that are found.
-        patientid: of its patient, so that another image of the same name is not taken for it.
-        gate: knows the images.
-        count: how many to find.
-
-    Returns:
-        As `similar_images`; None where the gate does not know the image.
+    The patient tells it from another image of the same name. None where the gate does not know the image.
     """
     itself = _known(filename, patientid, gate)
     if not itself.any():
         return None
-    alike = np.einsum("nc,c->n", gate.references, gate.references[itself.argmax()])
-    distances = np.sqrt(np.maximum(2 - 2 * alike, 0)).astype(np.float32)
-    return _nearest(distances, gate.fitted & ~itself, gate, count)
+    return _nearest(gate.distances_to(gate.references[itself.argmax()]), gate.fitted & ~itself, gate, count)
 
 
 def was_fitted_on(filename: str, patientid: str, gate: Gate) -> bool | None:

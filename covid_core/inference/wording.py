@@ -4,6 +4,7 @@ The names of files are the user's and stand in none of these sentences.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from covid_core.evaluation.conformal import INDETERMINATE, ThreeWay
 from covid_core.images.orientation import REPAIR_TITLES, Repair
@@ -125,6 +126,14 @@ def cautions(result: Reading) -> list[str]:
     return [*grave, *result.warnings]
 
 
+def further_cautions(result: Reading) -> list[str]:
+    """As `cautions`, but for a refusal that was overridden, wherever that is marked apart."""
+    outcome = result.outcome
+    if isinstance(outcome, Prediction) and outcome.screening is not None:
+        outcome = replace(outcome, screening=replace(outcome.screening, refusal=None))
+    return cautions(replace(result, outcome=outcome))
+
+
 def assumption(bundle: Bundle) -> str:
     """Say what the probability of a bundle assumes."""
     prevalence = bundle.calibration.prevalence
@@ -136,8 +145,8 @@ def assumption(bundle: Bundle) -> str:
     )
 
 
-def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
-    """Say what the heat map of a prediction is, and what it is not."""
+def heat_sentences(prediction: Prediction, bundle: Bundle) -> str:
+    """Say what the heat map is, what it is not, and how much of the heat lies in the lungs."""
     if not prediction.heat.any():
         return "Nothing in the image raised the probability of COVID-19, so there is no heat to show."
     caption = "Where the model looked, not where disease is. Bright: what raised the probability of COVID-19 most in this image."
@@ -145,12 +154,7 @@ def heat_caption(prediction: Prediction, bundle: Bundle) -> str:
         caption += " This model weighs the lungs more by design: heat on the lungs is no evidence of disease."
     if bundle.preparation.border_crop:
         caption += " The border of the image is not shown to the model."
-    return caption
-
-
-def heat_sentences(prediction: Prediction, bundle: Bundle) -> str:
-    """Say what the heat map is, what it is not, and how much of the heat lies in the lungs."""
-    return joined(heat_caption(prediction, bundle), lungs_sentence(prediction))
+    return joined(caption, lungs_sentence(prediction))
 
 
 def repairs_sentence(repairs: Sequence[Repair]) -> str | None:

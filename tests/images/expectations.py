@@ -1,4 +1,6 @@
-"""What several tests of DICOM share: an image, what is expected of it, and how its refusal is caught."""
+"""What several tests share: an image, what is expected of it, how its refusal is caught and its memory is measured."""
+
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -26,3 +28,12 @@ def stretched(values):
 def close(image, expected):
     assert image.dtype == np.float32
     np.testing.assert_allclose(image, expected, atol=2e-6)
+
+
+def measured(call):
+    """What a call gives, and the most bytes that Python held meanwhile."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

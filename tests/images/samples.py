@@ -89,7 +89,7 @@ def dicom_dataset(pixels, **elements):
     """A CR image as a dataset with its uncompressed pixels; `elements` replace its own, and None removes one."""
     signed = pixels.dtype.kind == "i"
     dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid(entropy_srcs=["film"])
+    dataset.SOPClassUID, dataset.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid(entropy_srcs=["image"])
     dataset.Modality, dataset.PatientName, dataset.PatientID = "CR", "SECRET^NAME", "SECRET-ID"
     dataset.SamplesPerPixel = 1 if pixels.ndim == 2 else pixels.shape[2]
     dataset.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
@@ -189,7 +189,7 @@ def small_files():
     deep = ramp(0, 4095).astype(np.uint16)
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
-    film = Image.fromarray(grey)
+    picture = Image.fromarray(grey)
     flipped = Image.fromarray(grey[::-1].copy())
     secondary = {"SOPClassUID": SecondaryCaptureImageStorage, "Modality": "OT"}
     tables = {
@@ -198,21 +198,21 @@ def small_files():
     }
     window = {"WindowCenter": [2048, 40], "WindowWidth": [4096, 400], "RescaleSlope": 1, "RescaleIntercept": 0}
     twelve = {"BitsStored": 12, "ViewPosition": "PA", "BodyPartExamined": "CHEST", "PatientAge": "064Y", **window}
-    jpeg = encoded(film, "JPEG")
-    png = encoded(film, exif=exif)
+    jpeg = encoded(picture, "JPEG")
+    png = encoded(picture, exif=exif)
     explicit = dicom(deep, **twelve, Manufacturer="Maker", BurnedInAnnotation="YES", PixelPaddingValue=0)
     return {
         "PNG grey": png,
         "PNG alpha": encoded(Image.fromarray(np.dstack([rgb, grey]))),
         "PNG palette": encoded(Image.fromarray(rgb).quantize(16), transparency=bytes([0, 128, 255])),
         "PNG 16 bits": encoded(Image.fromarray(deep)),
-        "PNG 1 bit": encoded(film.convert("1")),
-        "PNG animated": encoded(film, save_all=True, append_images=[flipped]),
-        "JPEG grey": encoded(film, "JPEG", exif=exif),
+        "PNG 1 bit": encoded(picture.convert("1")),
+        "PNG animated": encoded(picture, save_all=True, append_images=[flipped]),
+        "JPEG grey": encoded(picture, "JPEG", exif=exif),
         "JPEG colours": encoded(Image.fromarray(rgb), "JPEG", exif=exif, comment="hello"),
         "JPEG progressive": encoded(Image.fromarray(rgb), "JPEG", progressive=True, icc_profile=b"x" * 300),
         "JPEG for print": encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG"),
-        "JPEG of two": encoded(film, "MPO", save_all=True, append_images=[flipped]),
+        "JPEG of two": encoded(picture, "MPO", save_all=True, append_images=[flipped]),
         "DICOM explicit": explicit,
         "DICOM implicit": dicom(deep, ImplicitVRLittleEndian, **twelve, **tables),
         "DICOM big-endian": dicom(deep.astype(">u2"), ExplicitVRBigEndian, **twelve),
@@ -222,6 +222,6 @@ def small_files():
         "DICOM JPEG": compressed_dicom(grey, JPEGBaseline8Bit, jpeg),
         "DICOM JPEG-LS": compressed_dicom(deep, JPEGLSLossless, jpeg_lossless_ls(deep), **twelve),
         "DICOM JPEG 2000": compressed_dicom(deep, JPEG2000Lossless, jpeg_2000(deep, 12), **twelve),
-        "ZIP": zip_of({"films/a.png": png, "films/b.jpg": jpeg, "c": explicit, "folder/": b""}),
+        "ZIP": zip_of({"images/a.png": png, "images/b.jpg": jpeg, "c": explicit, "folder/": b""}),
         "ZIP stored": zip_of({"a.png": png, "nested.zip": zip_of({"a": b"x"})}, zipfile.ZIP_STORED),
     }

@@ -22,17 +22,19 @@ from tests.images.samples import (
 # Uncompressed pixels
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-def test_an_image_without_a_window_is_spread_from_black_to_white(syntax):
-    close(decode(dicom(TWELVE_BITS, syntax, BitsStored=12)), stretched(TWELVE_BITS))
-
-
-def test_a_big_endian_image_is_read():
-    close(decode(dicom(TWELVE_BITS.astype(">u2"), ExplicitVRBigEndian, BitsStored=12)), stretched(TWELVE_BITS))
-
-
-def test_an_image_of_8_bits_is_read():
-    close(decode(dicom(smooth_grey())), stretched(smooth_grey().astype(float)))
+@pytest.mark.parametrize(
+    ("values", "syntax", "bits"),
+    [
+        (TWELVE_BITS, ImplicitVRLittleEndian, 12),
+        (TWELVE_BITS, ExplicitVRLittleEndian, 12),
+        (TWELVE_BITS.astype(">u2"), ExplicitVRBigEndian, 12),
+        (smooth_grey(), ExplicitVRLittleEndian, 8),
+        (smooth_grey(71, 91), ExplicitVRLittleEndian, 8),  # an odd number of bytes, padded by one
+        (ramp(-1000, 1000).astype(np.int16), ExplicitVRLittleEndian, 16),
+    ],
+)
+def test_an_image_without_a_window_is_spread_from_black_to_white(values, syntax, bits):
+    close(decode(dicom(values, syntax, BitsStored=bits)), stretched(values.astype(float)))
 
 
 def test_8_bits_that_are_stored_in_big_endian_words_are_read():
@@ -43,26 +45,11 @@ def test_8_bits_that_are_stored_in_big_endian_words_are_read():
     close(decode(dicom_bytes(dataset, ExplicitVRBigEndian)), stretched(grey.astype(float)))
 
 
-def test_an_odd_number_of_bytes_is_padded_by_one():
-    grey = smooth_grey(71, 91)
-    close(decode(dicom(grey)), stretched(grey.astype(float)))
-
-
-def test_signed_values_are_read_as_such():
-    values = ramp(-1000, 1000).astype(np.int16)
-    image = decode(dicom(values, BitsStored=16))
-    close(image, stretched(values.astype(float)))
-    assert image[0, 0] == 0  # as unsigned numbers the first would be the largest
-
-
-def test_signed_values_of_12_bits_are_read_as_such():
-    values = ramp(-2048, 2047)
-    close(decode(dicom((values & 0xFFF).astype(np.int16), BitsStored=12)), stretched(values))
-
-
 def test_bits_above_the_stored_ones_do_not_count():
     overlaid = TWELVE_BITS | (0x8000 * (np.arange(WIDTH) % 2)).astype(np.uint16)
     close(decode(dicom(overlaid, BitsStored=12)), stretched(TWELVE_BITS))
+    signed = ramp(-2048, 2047)
+    close(decode(dicom((signed & 0xFFF).astype(np.int16), BitsStored=12)), stretched(signed))
 
 
 # Window, look-up tables, rescale and polarity
@@ -75,62 +62,92 @@ def linear_window(values, centre, width):
     return np.where(values <= low, 0, np.where(values > high, 1, middle))
 
 
-def test_a_window_spreads_its_values_from_black_to_white():
-    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500))
-    close(image, linear_window(TWELVE_BITS.astype(float), 2000, 1500))
-    assert image.min() == 0
-    assert image.max() == 1
+VALUES = TWELVE_BITS.astype(float)
+WINDOW = {"WindowCenter": 2000, "WindowWidth": 1500}
+UPWARDS = np.arange(1000) ** 2 // 250
+DOWNWARDS = [look_up_item(0, np.arange(4096)[::-1], 12)]
 
 
-def test_of_several_windows_the_first_is_taken():
-    image = decode(dicom(TWELVE_BITS, WindowCenter=[1000, 3000], WindowWidth=[800, 100]))
-    close(image, linear_window(TWELVE_BITS.astype(float), 1000, 800))
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        (WINDOW, linear_window(VALUES, 2000, 1500)),
+        ({"WindowCenter": [1000, 3000], "WindowWidth": [800, 100]}, linear_window(VALUES, 1000, 800)),
+        ({"WindowCenter": 2000, "WindowWidth": 1}, VALUES > 1999.5),
+        ({**WINDOW, "VOILUTFunction": "LINEAR_EXACT"}, np.clip((VALUES - 2000) / 1500 + 0.5, 0, 1)),  # C.11.2.1.3.2
+        ({**WINDOW, "VOILUTFunction": "SIGMOID"}, 1 / (1 + np.exp(-4 * (VALUES - 2000) / 1500))),  # C.11.2.1.3.1
+        (
+            {"RescaleSlope": 0.5, "RescaleIntercept": -100, "WindowCenter": 900, "WindowWidth": 600},
+            linear_window(VALUES * 0.5 - 100, 900, 600),
+        ),
+        ({"RescaleSlope": -2, "RescaleIntercept": 9000}, 1 - stretched(VALUES)),
+        (
+            {"VOILUTSequence": [look_up_item(1000, UPWARDS, 12)]},
+            UPWARDS[np.clip(TWELVE_BITS.astype(int) - 1000, 0, 999)] / 4095,
+        ),
+        ({"VOILUTSequence": [look_up_item(0, np.arange(65536)[::-1], 16)]}, (65535 - VALUES) / 65535),
+        ({"VOILUTSequence": DOWNWARDS, "WindowCenter": 2000, "WindowWidth": 100}, (4095 - VALUES) / 4095),
+        ({**WINDOW, "PhotometricInterpretation": "MONOCHROME1"}, 1 - linear_window(VALUES, 2000, 1500)),
+        ({"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"}, 1 - stretched(VALUES)),
+        ({"PhotometricInterpretation": "MONOCHROME2", "PresentationLUTShape": "INVERSE"}, 1 - stretched(VALUES)),
+    ],
+    ids=[
+        *(
+            "window",
+            "first of several",
+            "threshold",
+            "exact",
+            "sigmoid",
+            "rescaled",
+            "negative slope",
+            "look-up and its ends",
+        ),
+        *("65536 entries", "look-up before window", "least is white", "inverse", "inverse, once"),
+    ],
+)
+def test_values_are_shown_as_the_standard_says(elements, expected):
+    close(decode(dicom(TWELVE_BITS, **elements)), expected)
 
 
-def test_a_window_of_width_1_is_a_threshold():
-    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1))
-    np.testing.assert_array_equal(image, TWELVE_BITS > 1999.5)
-
-
-def test_an_exact_window_has_no_half_values():
-    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500, VOILUTFunction="LINEAR_EXACT"))
-    close(image, np.clip((TWELVE_BITS - 2000.0) / 1500 + 0.5, 0, 1))  # PS3.3 C.11.2.1.3.2
-
-
-def test_a_sigmoid_window_is_one():
-    image = decode(dicom(TWELVE_BITS, WindowCenter=2000, WindowWidth=1500, VOILUTFunction="SIGMOID"))
-    close(image, 1 / (1 + np.exp(-4 * (TWELVE_BITS - 2000.0) / 1500)))  # PS3.3 C.11.2.1.3.1
-
-
-@pytest.mark.parametrize("width", [0.99, 0, -5, float("1e999")])
-def test_a_window_that_the_standard_forbids_is_left_out(width):
-    elements = {"WindowCenter": 2000, "WindowWidth": width if np.isfinite(width) else "1E999"}
+@pytest.mark.parametrize(
+    "elements",
+    [
+        *({"WindowCenter": 2000, "WindowWidth": width} for width in (0.99, 0, -5, "1E999")),
+        *({"WindowCenter": centre, "WindowWidth": 100} for centre in (-5000, 60000)),
+        {"WindowCenter": 2000},
+        {"WindowWidth": 100},
+        {"RescaleSlope": 0, "RescaleIntercept": 7},
+    ],
+    ids=str,
+)
+def test_what_the_standard_forbids_or_shows_nothing_of_the_image_is_left_out(elements):
     close(decode(dicom(TWELVE_BITS, **elements)), stretched(TWELVE_BITS))
 
 
-@pytest.mark.parametrize("centre", [-5000, 60000])
-def test_a_window_that_shows_nothing_of_the_image_is_left_out(centre):
-    close(decode(dicom(TWELVE_BITS, WindowCenter=centre, WindowWidth=100)), stretched(TWELVE_BITS))
+def test_a_look_up_may_begin_below_zero():
+    values = ramp(-500, 499).astype(np.int16)
+    close(decode(dicom(values, VOILUTSequence=[look_up_item(-500, np.arange(1000), 10)])), (values + 500) / 1023)
 
 
-@pytest.mark.parametrize("elements", [{"WindowCenter": 2000}, {"WindowWidth": 100}])
-def test_half_a_window_is_none(elements):
-    close(decode(dicom(TWELVE_BITS, **elements)), stretched(TWELVE_BITS))
-
-
-def test_the_window_is_of_rescaled_values():
-    image = decode(dicom(TWELVE_BITS, RescaleSlope=0.5, RescaleIntercept=-100, WindowCenter=900, WindowWidth=600))
-    close(image, linear_window(TWELVE_BITS * 0.5 - 100, 900, 600))
-
-
-def test_a_negative_slope_turns_the_greys_around():
-    image = decode(dicom(TWELVE_BITS, RescaleSlope=-2, RescaleIntercept=9000))
-    close(image, 1 - stretched(TWELVE_BITS))
-
-
-def test_a_slope_of_zero_is_left_out_as_nobody_can_have_meant_it():
-    image = decode(dicom(TWELVE_BITS, RescaleSlope=0, RescaleIntercept=7))
-    close(image, stretched(TWELVE_BITS))
+@pytest.mark.parametrize(
+    ("values", "margin", "elements"),
+    [
+        (TWELVE_BITS, 65535, {"PixelPaddingValue": 65535}),
+        (TWELVE_BITS, [1, 3] * 5, {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 5}),
+        (ramp(-1000, 1000).astype(np.int16), -2000, {"PixelPaddingValue": -2000}),
+        # Of its lower 12 bits remains 2048, a grey of the image.
+        (ramp(2000, 4095).astype(np.uint16), 0xF800, {"BitsStored": 12, "PixelPaddingValue": 0xF800}),
+    ],
+    ids=["value", "range", "signed", "above the stored bits"],
+)
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_does_not_spoil_the_greys(values, margin, elements, photometric):
+    padded = values.copy()
+    padded[:, :10] = margin
+    image = decode(dicom(padded, PhotometricInterpretation=photometric, **elements))
+    inside = stretched(values[:, 10:].astype(float))
+    close(image[:, 10:], inside if photometric == "MONOCHROME2" else 1 - inside)
+    assert not image[:, :10].any()
 
 
 def test_a_modality_look_up_comes_before_the_window():
@@ -141,81 +158,9 @@ def test_a_modality_look_up_comes_before_the_window():
     close(image, linear_window(entries[TWELVE_BITS].astype(float), 2500, 2000))
 
 
-def test_values_outside_a_look_up_take_its_ends():
-    entries = np.arange(1000) ** 2 // 250
-    image = decode(dicom(TWELVE_BITS, VOILUTSequence=[look_up_item(1000, entries, 12)]))
-    close(image, entries[np.clip(TWELVE_BITS.astype(int) - 1000, 0, 999)] / 4095)
-
-
-def test_a_look_up_may_begin_below_zero():
-    values, entries = ramp(-500, 499).astype(np.int16), np.arange(1000)
-    image = decode(dicom(values, VOILUTSequence=[look_up_item(-500, entries, 10)]))
-    close(image, (values + 500) / 1023)
-
-
-def test_a_look_up_of_65536_entries_says_0():
-    entries = np.arange(65536)[::-1]
-    image = decode(dicom(TWELVE_BITS, VOILUTSequence=[look_up_item(0, entries, 16)]))
-    close(image, (65535.0 - TWELVE_BITS) / 65535)
-
-
-def test_a_look_up_is_preferred_to_a_window():
-    entries = np.arange(4096)[::-1]
-    elements = {"VOILUTSequence": [look_up_item(0, entries, 12)], "WindowCenter": 2000, "WindowWidth": 100}
-    close(decode(dicom(TWELVE_BITS, **elements)), (4095.0 - TWELVE_BITS) / 4095)
-
-
-def test_an_image_whose_least_value_is_white_is_inverted():
-    image = decode(dicom(TWELVE_BITS, PhotometricInterpretation="MONOCHROME1", WindowCenter=2000, WindowWidth=1500))
-    close(image, 1 - linear_window(TWELVE_BITS.astype(float), 2000, 1500))
-
-
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_an_image_that_says_inverse_is_inverted_once(photometric):
-    image = decode(dicom(TWELVE_BITS, PhotometricInterpretation=photometric, PresentationLUTShape="INVERSE"))
-    close(image, 1 - stretched(TWELVE_BITS))
-
-
-def test_padding_is_black_and_does_not_spoil_the_greys():
-    values = TWELVE_BITS.copy()
-    values[:, :10] = 65535
-    image = decode(dicom(values, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=65535))
-    inside = values[:, 10:]
-    close(image[:, 10:], 1 - stretched(inside))
-    assert not image[:, :10].any()
-
-
-def test_padding_may_be_a_range():
-    values = TWELVE_BITS.copy()
-    values[:, :5], values[:, 5:10] = 1, 3
-    image = decode(dicom(values, PixelPaddingValue=0, PixelPaddingRangeLimit=5))
-    close(image[:, 10:], stretched(values[:, 10:]))
-    assert not image[:, :10].any()
-
-
-def test_padding_of_signed_pixels_is_negative():
-    values = ramp(-1000, 1000).astype(np.int16)
-    values[:, :10] = -2000
-    image = decode(dicom(values, PixelPaddingValue=-2000))
-    close(image[:, 10:], stretched(values[:, 10:].astype(float)))
-    assert not image[:, :10].any()
-
-
-def test_padding_above_the_stored_bits_is_not_taken_for_a_grey():
-    values = ramp(2000, 4095).astype(np.uint16)
-    values[:, :10] = 0xF800  # of its lower 12 bits remains 2048, a grey of the image
-    image = decode(dicom(values, BitsStored=12, PixelPaddingValue=0xF800))
-    close(image[:, 10:], stretched(values[:, 10:]))
-    assert (values[:, 10:] == 2048).any()
-    assert not image[:, :10].any()
-
-
-def test_an_image_that_is_padding_everywhere_is_blank():
-    assert refusal(dicom(np.full((80, 80), 7, np.uint16), PixelPaddingValue=7)).reason == "constant"
-
-
-def test_an_image_of_one_value_is_blank():
-    assert refusal(dicom(np.full((80, 80), 7, np.uint16))).reason == "constant"
+@pytest.mark.parametrize("elements", [{}, {"PixelPaddingValue": 7}])
+def test_an_image_of_one_value_is_blank(elements):
+    assert refusal(dicom(np.full((80, 80), 7, np.uint16), **elements)).reason == "constant"
 
 
 # Colours
@@ -228,16 +173,9 @@ def test_colours_become_luma(planar):
     if planar:
         dataset.PlanarConfiguration, dataset.PixelData = 1, rgb.transpose(2, 0, 1).tobytes()
     close(decode(dicom_bytes(dataset)), luma(rgb))
-
-
-def test_colours_of_16_bits_become_luma():
-    rgb = smooth_colours().astype(np.uint16) * 200
-    close(decode(dicom(rgb, **SECONDARY)), luma(rgb, 65535))
-
-
-def test_the_first_of_ybr_is_luma():
-    ybr = smooth_colours()
-    close(decode(dicom(ybr, PhotometricInterpretation="YBR_FULL", **SECONDARY)), ybr[..., 0] / 255)
+    deep = rgb.astype(np.uint16) * 200
+    close(decode(dicom(deep, **SECONDARY)), luma(deep, 65535))
+    close(decode(dicom(rgb, PhotometricInterpretation="YBR_FULL", **SECONDARY)), rgb[..., 0] / 255)
 
 
 def test_subsampled_ybr_is_read():

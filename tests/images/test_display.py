@@ -3,11 +3,9 @@ import numpy as np
 from covid_core.images.display import fitted
 
 
-def test_a_large_picture_is_reduced_to_its_longest_side_and_keeps_its_shape() -> None:
+def test_a_picture_is_reduced_to_its_longest_side_and_a_small_one_left_as_it_is() -> None:
     assert fitted(np.zeros((3000, 2000), np.float32), 1024).shape == (1024, 683)
-
-
-def test_a_small_picture_is_left_as_it_is() -> None:
+    assert fitted(np.zeros((1, 5000), np.float32), 100).shape == (1, 100)
     image = np.random.default_rng(0).random((300, 200), np.float32)
     assert fitted(image, 1024) is image
 
@@ -18,7 +16,3 @@ def test_a_reduced_picture_keeps_its_greys() -> None:
     assert shown.dtype == np.float32
     assert np.allclose(shown[:, :95], 0.25)
     assert np.allclose(shown[:, 105:], 0.75)
-
-
-def test_a_sliver_keeps_one_pixel() -> None:
-    assert fitted(np.zeros((1, 5000), np.float32), 100).shape == (1, 100)

@@ -21,10 +21,14 @@ def write_image(path, seed, height=130, width=170):
 
 @pytest.mark.parametrize(("height", "width"), [(300, 200), (64, 1000), (224, 224)])
 def test_a_model_input_is_a_square_of_bytes_that_uses_the_whole_range(height, width):
-    image = prepare(image_of(height, width), Preparation(size=96))
-    assert image.shape == (96, 96)
-    assert image.dtype == np.uint8
+    given = image_of(height, width)
+    before = given.copy()
+    image = prepare(given, Preparation(size=96))
+    assert (image.shape, image.dtype) == ((96, 96), np.uint8)
     assert (image.min(), image.max()) == (0, 255)
+    np.testing.assert_array_equal(given, before)
+    for grey in (0.0, 0.5, 1.0):
+        assert prepare(np.full((height, width), grey, np.float32), Preparation(size=32)).max() == 0
 
 
 def test_the_crop_box_takes_the_same_share_off_each_side():
@@ -65,33 +69,13 @@ def test_contrast_and_brightness_of_the_export_do_not_matter():
     assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
-def test_a_constant_picture_gives_zeros_and_no_division_by_zero(grey):
-    image = prepare(np.full((100, 120), grey, np.float32), Preparation(size=32))
-    assert image.shape == (32, 32)
-    assert image.max() == 0
-
-
-def test_the_input_picture_is_not_changed():
-    image = image_of(100, 100)
-    before = image.copy()
-    prepare(image, Preparation(size=32))
-    np.testing.assert_array_equal(image, before)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"size": 31},
-        {"size": 1025},
-        {"border_crop": -0.01},
-        {"border_crop": 0.41},
-        {"low_percentile": -1},
-        {"low_percentile": 50},
-        {"high_percentile": 50},
-        {"high_percentile": 100.5},
-        {"border_crop": float("nan")},
-        {"low_percentile": float("nan")},
+        *({"size": size} for size in (31, 1025)),
+        *({"border_crop": share} for share in (-0.01, 0.41, float("nan"))),
+        *({"low_percentile": percentile} for percentile in (-1, 50, float("nan"))),
+        *({"high_percentile": percentile} for percentile in (50, 100.5)),
     ],
 )
 def test_settings_out_of_range_are_refused_with_what_was_received(wrong):
@@ -99,36 +83,17 @@ def test_settings_out_of_range_are_refused_with_what_was_received(wrong):
         Preparation(**wrong)
 
 
-def test_settings_survive_the_way_through_json():
-    settings = Preparation(size=96, border_crop=0.02, low_percentile=0.5, high_percentile=99.5)
+def test_training_and_serving_prepare_a_file_alike_with_settings_from_json(tmp_path):
+    settings = Preparation(size=48, border_crop=0.02, low_percentile=0.5, high_percentile=99.5)
     assert Preparation(**settings.to_json()) == settings
-    assert settings.to_json() == {
-        "size": 96,
-        "border_crop": 0.02,
-        "low_percentile": 0.5,
-        "high_percentile": 99.5,
-    }
-
-
-def test_training_and_serving_prepare_a_file_alike(tmp_path):
     paths = [write_image(tmp_path / f"{seed}.png", seed, width=150 + 10 * seed) for seed in range(12)]
-    settings = Preparation(size=48)
-    together = prepare_files(paths, settings)
-    assert together.dtype == np.uint8
-    assert together.shape == (12, 48, 48)
+    progress = []
+    together = prepare_files(paths, settings, lambda done, total: progress.append((done, total)))
+    assert (together.dtype, together.shape) == (np.uint8, (12, 48, 48))
     for path, image in zip(paths, together, strict=True):
         np.testing.assert_array_equal(image, prepare(decode_file(path), settings))
-
-
-def test_progress_is_told_after_each_image(tmp_path):
-    paths = [write_image(tmp_path / f"{seed}.png", seed) for seed in range(3)]
-    told = []
-    prepare_files(paths, Preparation(size=32), lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-def test_no_files_give_no_images():
-    assert prepare_files([], Preparation(size=32)).shape == (0, 32, 32)
+    assert progress == [(done, 12) for done in range(1, 13)]
+    assert prepare_files([], settings).shape == (0, 48, 48)
 
 
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path):

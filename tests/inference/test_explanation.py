@@ -1,9 +1,7 @@
 import io
-import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from covid_core.errors import BundleError
 from covid_core.images.decode import decode_file
@@ -29,18 +27,10 @@ def test_grad_cam_of_a_network_small_enough_to_work_out_by_hand():
     features = np.array([[[1, 2], [3, 0]]], np.float32)
     heat = grad_cam(features, head_of([[1, -1], [0, 1]], [0, 0], [3, 5]))
     np.testing.assert_allclose(heat, [[1 / 3, 1]], rtol=1e-6)
-
-
-def test_what_only_lowers_the_probability_has_no_heat():
-    features = np.array([[[1, 2], [3, 0]]], np.float32)
-    heat = grad_cam(features, head_of([[1, -1], [0, 1]], [0, 0], [-3, 5]))
-    np.testing.assert_array_equal(heat, np.zeros((1, 2)))
     assert heat.dtype == np.float32
-
-
-def test_a_silent_feature_map_has_no_heat_and_divides_by_nothing():
-    heat = grad_cam(np.zeros((4, 4, 2), np.float32), head_of([[1, 0], [0, 1]], [1, 1], [1, 1]))
-    np.testing.assert_array_equal(heat, np.zeros((4, 4)))
+    # What only lowers the probability, and a silent feature map, have no heat.
+    assert not grad_cam(features, head_of([[1, -1], [0, 1]], [0, 0], [-3, 5])).any()
+    assert not grad_cam(np.zeros((4, 4, 2), np.float32), head_of([[1, 0], [0, 1]], [1, 1], [1, 1])).any()
 
 
 @pytest.mark.parametrize("seed", [0, 2, 8])
@@ -50,7 +40,7 @@ def test_the_closed_form_equals_the_gradients_of_tensorflow(bundle_folder, tmp_p
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
-    path = write_image(tmp_path / "film.png", seed)
+    path = write_image(tmp_path / "image.png", seed)
     image = prepare(decode_file(path), PREPARATION)
     model.get_layer("probability_covid").activation = keras.activations.linear  # the logit before the sigmoid
     to_features = keras.Model(model.input, model.get_layer("pooling").input)
@@ -79,13 +69,8 @@ def test_the_gradient_of_two_questions_is_their_weights_by_the_doubt_in_each_ans
     gradient = head.gradient(np.array([2, 1], np.float32))
     np.testing.assert_allclose(gradient, [1 / 2, -1 / 2], rtol=1e-6)
     assert gradient.dtype == np.float32
-
-
-def test_grad_cam_of_two_questions_small_enough_to_work_out_by_hand():
-    # The means are (2, 1), so the channels weigh 1/2 and -1/2: the cells are (1 - 2) / 2, below 0, and (3 - 0) / 2.
-    features = np.array([[[1, 2], [3, 0]]], np.float32)
-    heat = grad_cam(features, questions_head([[1, 0], [0, -2]], [-2, np.log(3) + 2]))
-    np.testing.assert_allclose(heat, [[0, 1]], atol=1e-7)
+    # The means of this map are (2, 1), so the cells are (1 - 2) / 2, below 0, and (3 - 0) / 2.
+    np.testing.assert_allclose(grad_cam(np.array([[[1, 2], [3, 0]]], np.float32), head), [[0, 1]], atol=1e-7)
 
 
 def test_a_question_that_is_answered_for_certain_has_no_part_in_the_heat():
@@ -118,7 +103,7 @@ def test_the_heat_of_the_served_reader_equals_the_gradients_of_tensorflow(chest_
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
-    image = prepare(decode_file(write_image(tmp_path / "film.png", seed)), PREPARATION)
+    image = prepare(decode_file(write_image(tmp_path / "image.png", seed)), PREPARATION)
     given = keras.Model(model.input, model.get_layer("feature_map").output)(image[None, ..., None].astype(np.float32))
     features = tf.convert_to_tensor(given)
     questions = model.get_layer("questions")
@@ -147,12 +132,7 @@ def test_the_overlay_leaves_the_image_outside_the_box_as_it_is():
     assert drawn.dtype == np.uint8
     np.testing.assert_array_equal(drawn[outside], grey[outside])
     assert (drawn[~outside] != grey[~outside]).any(axis=-1).mean() > 0.99
-
-
-def test_the_overlay_of_no_heat_is_the_image():
-    image = np.random.default_rng(1).random((40, 40)).astype(np.float32)
-    drawn = overlay(image, np.zeros((7, 7), np.float32), (0, 0, 40, 40))
-    np.testing.assert_array_equal(drawn, np.rint(image * 255).astype(np.uint8)[..., None].repeat(3, axis=2))
+    np.testing.assert_array_equal(overlay(image, np.zeros((7, 7), np.float32), box), grey)
 
 
 def test_the_hottest_place_is_drawn_with_the_given_opacity_in_the_brightest_colour():
@@ -177,17 +157,9 @@ def archive(**arrays):
     return stream.getvalue()
 
 
-def png():
-    stream = io.BytesIO()
-    Image.new("L", (4, 4)).save(stream, "PNG")
-    return stream.getvalue()
-
-
 DENSE = {
-    "hidden_kernel": np.ones((3, 2)),
-    "hidden_bias": np.ones(2),
-    "output_kernel": np.ones((2, 1)),
-    "output_bias": np.ones(1),
+    **{"hidden_kernel": np.ones((3, 2)), "hidden_bias": np.ones(2)},
+    **{"output_kernel": np.ones((2, 1)), "output_bias": np.ones(1)},
 }
 QUESTIONS = {"kernel": np.ones((3, 2)), "bias": np.ones(2)}
 
@@ -203,54 +175,38 @@ def test_the_arrays_tell_which_head_it_is(tmp_path, arrays, kind):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", archive(**DENSE)[:60], archive(kernel=np.zeros((2, 2))), archive(**DENSE, **QUESTIONS), archive(), png()],
-    ids=["empty", "cut short", "other arrays", "two heads", "no arrays", "a picture"],
+    "content", [b"", archive(**DENSE)[:60], b"\x89PNG\r\n\x1a\n"], ids=["empty", "cut short", "a picture"]
 )
-def test_a_file_that_holds_no_head_is_refused(tmp_path, content):
+def test_a_file_that_is_no_archive_of_arrays_is_refused(tmp_path, content):
     (tmp_path / "head.npz").write_bytes(content)
-    with pytest.raises(BundleError, match="does not hold the head's weights"):
+    with pytest.raises(BundleError, match="cannot be read as arrays"):
         load_head(tmp_path / "head.npz")
 
 
 @pytest.mark.parametrize(
-    ("arrays", "name", "shape"),
+    "arrays", [{"kernel": np.zeros((2, 2))}, DENSE | QUESTIONS, {}], ids=["other arrays", "two heads", "no arrays"]
+)
+def test_arrays_that_are_not_those_of_one_head_are_refused(tmp_path, arrays):
+    (tmp_path / "head.npz").write_bytes(archive(**arrays))
+    with pytest.raises(BundleError, match="must hold"):
+        load_head(tmp_path / "head.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "name", "value"),
     [
-        (DENSE, "hidden_kernel", (3,)),
-        (DENSE, "hidden_bias", (3,)),
-        (DENSE, "output_kernel", (2, 2)),
-        (DENSE, "output_kernel", (2,)),
-        (DENSE, "output_bias", (2,)),
-        (QUESTIONS, "kernel", (0, 2)),
-        (QUESTIONS, "kernel", (3,)),
-        (QUESTIONS, "kernel", (3, 1)),
-        (QUESTIONS, "kernel", (3, 2, 1)),
-        (QUESTIONS, "bias", ()),
-        (QUESTIONS, "bias", (3,)),
-        (QUESTIONS, "bias", (1, 2)),
+        *((DENSE, "hidden_kernel", np.ones(shape)) for shape in [(3,), (3, 3)]),
+        (DENSE, "hidden_bias", np.ones(3)),
+        *((DENSE, "output_kernel", np.ones(shape)) for shape in [(2, 2), (2,)]),
+        (DENSE, "output_bias", np.ones(2)),
+        *((QUESTIONS, "kernel", np.ones(shape)) for shape in [(0, 2), (3,), (3, 1), (3, 3), (3, 2, 1)]),
+        *((QUESTIONS, "bias", np.ones(shape)) for shape in [(), (3,), (1, 2)]),
+        (QUESTIONS, "bias", np.array([np.nan, 1])),
+        (QUESTIONS, "bias", np.array(["a", "b"])),
     ],
 )
-def test_arrays_that_do_not_fit_each_other_are_refused_by_name(tmp_path, arrays, name, shape):
-    (tmp_path / "head.npz").write_bytes(archive(**{**arrays, name: np.ones(shape)}))
-    with pytest.raises(BundleError, match=rf"`{name}` must be of the shape .*Received: \({', '.join(map(str, shape))}"):
+def test_arrays_that_do_not_fit_each_other_or_are_no_finite_numbers_are_refused_by_name(tmp_path, arrays, name, value):
+    np.savez(tmp_path / "head.npz", **(arrays | {name: value}))
+    with pytest.raises(BundleError, match="must be (of the shape|finite numbers)") as refused:
         load_head(tmp_path / "head.npz")
-
-
-def test_a_head_with_a_third_question_is_refused(tmp_path):
-    (tmp_path / "head.npz").write_bytes(archive(kernel=np.ones((3, 3)), bias=np.ones(3)))
-    with pytest.raises(BundleError, match="`kernel` must be of the shape"):
-        load_head(tmp_path / "head.npz")
-
-
-@pytest.mark.parametrize("value", [np.array([np.nan, 1], np.float32), np.ones(2), np.array(["a", "b"])])
-def test_arrays_that_are_no_finite_float32_are_refused_by_name(tmp_path, value):
-    np.savez(tmp_path / "head.npz", kernel=QUESTIONS["kernel"].astype(np.float32), bias=value)
-    with pytest.raises(BundleError, match="`bias` must be finite float32"):
-        load_head(tmp_path / "head.npz")
-
-
-def test_an_archive_with_something_else_than_arrays_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "head.npz", "w") as file:
-        file.writestr("kernel.txt", "none")
-    with pytest.raises(BundleError, match="does not hold the head's weights"):
-        load_head(tmp_path / "head.npz")
+    assert name.split("_")[0] in str(refused.value)

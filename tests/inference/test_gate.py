@@ -1,5 +1,3 @@
-import io
-import zipfile
 from dataclasses import fields, replace
 from itertools import product
 
@@ -14,16 +12,7 @@ from covid_core.images.decode import decode_file
 from covid_core.images.orientation import repaired
 from covid_core.images.preprocess import Preparation, prepare
 from covid_core.inference.bundle import MANIFEST, load_bundle
-from covid_core.inference.gate import (
-    MAX_REPAIRS,
-    REPAIRS,
-    Gate,
-    load_gate,
-    repaired_input,
-    save_gate,
-    signature,
-    unit,
-)
+from covid_core.inference.gate import MAX_REPAIRS, REPAIRS, Gate, load_gate, repaired_input, save_gate, signature, unit
 from covid_core.inference.predictor import Predictor
 from covid_core.paths import default_model, models_dir
 from tests.inference.gate_samples import INVERSION, POSES, QUARTERS_LEFT, image_map, some_gate
@@ -57,7 +46,7 @@ def test_an_upright_image_passes_without_a_second_look():
 
 
 @pytest.mark.parametrize(
-    ("film", "pose", "reason", "repair"),
+    ("image", "pose", "reason", "repair"),
     [
         (image_map(turned=1), "turned_left", "not_upright", "turn_right"),
         (image_map(turned=2), "upside_down", "not_upright", "turn_around"),
@@ -65,8 +54,8 @@ def test_an_upright_image_passes_without_a_second_look():
         (image_map(inverted=True), "negative", "negative", "invert"),
     ],
 )
-def test_an_image_that_lies_wrong_is_offered_what_brings_it_right(film, pose, reason, repair):
-    screening, asked = screened(film)
+def test_an_image_that_lies_wrong_is_offered_what_brings_it_right(image, pose, reason, repair):
+    screening, asked = screened(image)
     refusal = screening.refusal
     assert (screening.pose, refusal.reason, refusal.repair) == (pose, reason, repair)
     assert asked == [(repair,)]
@@ -77,19 +66,16 @@ def test_what_would_not_pass_after_turning_either_is_not_told_to_turn():
     assert screening.distance > screening.limit
     assert (screening.refusal.reason, screening.refusal.repair) == ("not_a_chest_xray", None)
     assert len(asked) <= MAX_REPAIRS
-
-
-def test_an_upright_image_beyond_the_limit_is_no_chest_image_and_looked_at_once():
-    screening, asked = screened(image_map(strange=5.0))
+    screening, asked = screened(image_map(strange=5.0))  # upright, and so looked at once
     assert (screening.pose, screening.refusal.reason, asked) == ("upright", "not_a_chest_xray", [])
 
 
 def test_a_negative_on_its_side_is_offered_one_repair_and_then_the_other():
-    film = image_map(turned=2, inverted=True)
-    first, asked = screened(film)
+    image = image_map(turned=2, inverted=True)
+    first, asked = screened(image)
     assert len(asked) == 2
     repair = first.refusal.repair
-    second, _ = screened(looking_at(film)[0]((repair,)))
+    second, _ = screened(looking_at(image)[0]((repair,)))
     assert {repair, second.refusal.repair} == {"invert", "turn_around"}
 
 
@@ -113,21 +99,21 @@ def test_a_chest_image_of_doubtful_pose_is_refused_as_doubtful_without_a_repair(
 
 
 def test_the_distance_is_the_mean_to_the_five_nearest_images_in_plain_geometry():
-    gate, film = some_gate(), image_map(strange=0.4)
-    pooled = film.mean(axis=(0, 1))
+    gate, image = some_gate(), image_map(strange=0.4)
+    pooled = image.mean(axis=(0, 1))
     rooted = np.sqrt(pooled)  # none is negative
     lengths = np.linalg.norm(gate.references - rooted / np.linalg.norm(rooted), axis=1)
-    screening, _ = screened(film, gate)
+    screening, _ = screened(image, gate)
     assert screening.distance == pytest.approx(np.sort(lengths)[:5].mean(), abs=1e-4)
 
 
 def test_the_pose_is_the_softmax_of_a_linear_map_of_the_fields():
-    gate, film = some_gate(pose_bias=np.arange(6, dtype=np.float32) / 10), image_map(lateral=0.3)
-    fields_in_order = np.concatenate([film[row, column] for row, column in product(range(2), range(2))])
+    gate, image = some_gate(pose_bias=np.arange(6, dtype=np.float32) / 10), image_map(lateral=0.3)
+    fields_in_order = np.concatenate([image[row, column] for row, column in product(range(2), range(2))])
     rooted = np.sqrt(fields_in_order)
     scores = rooted / np.linalg.norm(rooted) @ gate.pose_kernel.astype(float) + np.arange(6) / 10
     expected = np.exp(scores) / np.exp(scores).sum()
-    screening, _ = screened(film, gate)
+    screening, _ = screened(image, gate)
     assert screening.pose == POSES[expected.argmax()]
     assert screening.pose_probability == pytest.approx(expected.max(), abs=1e-5)
 
@@ -148,35 +134,22 @@ def test_a_childs_radiograph_passes_and_is_marked_and_an_adults_is_not():
     assert gate.probability_child(signature(adult, 2)) < 0.5 < gate.probability_child(signature(child, 2))
     assert (screened(adult, gate)[0].child, screened(adult, gate)[0].refusal) == (False, None)
     assert (screened(child, gate)[0].child, screened(child, gate)[0].refusal) == (True, None)
-
-
-def test_what_is_as_probable_as_the_limit_is_marked_as_a_childs():
-    gate = some_gate(child_kernel=np.zeros(16, np.float32), child_bias=np.zeros(1, np.float32))  # 0.5 whatever it is
-    assert screened(image_map(), gate)[0].child
-    above = replace(gate, child_limit=np.nextafter(np.float32([0.5]), np.float32(1)))
-    assert not screened(image_map(), above)[0].child
-
-
-def test_a_gate_that_knows_no_children_never_warns_of_one():
+    refused = screened(image_map(strange=5.0))[0]
+    assert (refused.refusal.reason, refused.child) == ("not_a_chest_xray", True)
+    # What is as probable as the limit is marked, and where the limit is above 1 nothing ever is.
+    even = some_gate(child_kernel=np.zeros(16, np.float32), child_bias=np.zeros(1, np.float32))  # 0.5 whatever it is
+    assert screened(adult, even)[0].child
+    assert not screened(adult, replace(even, child_limit=np.nextafter(np.float32([0.5]), np.float32(1))))[0].child
     sure = some_gate(child_bias=np.array([80], np.float32), child_limit=np.array([2.0], np.float32))
-    for strange in (0.0, 0.3, 1.0, 5.0):
-        features = image_map(strange=strange)
-        assert sure.probability_child(signature(features, 2)) == pytest.approx(1, abs=1e-6)
-        assert not screened(features, sure)[0].child
-
-
-def test_a_refused_radiograph_is_marked_as_a_childs_as_well():
-    screening, _ = screened(image_map(strange=5.0))
-    assert screening.refusal.reason == "not_a_chest_xray"
-    assert screening.child
+    assert not screened(child, sure)[0].child
 
 
 def test_strangeness_is_above_one_for_just_what_is_refused():
     gate = some_gate()
     for turned, strange, lateral in product(range(4), (0, 0.3, 0.6, 5), (0, 0.2, 1)):
-        film = image_map(turned=turned, strange=strange, lateral=lateral)
-        refused = screened(film, gate)[0].refusal is not None
-        assert (gate.strangeness(signature(film, 2)) > 1) == refused
+        image = image_map(turned=turned, strange=strange, lateral=lateral)
+        refused = screened(image, gate)[0].refusal is not None
+        assert (gate.strangeness(signature(image, 2)) > 1) == refused
 
 
 def test_a_signature_is_the_mean_of_the_map_and_of_its_fields():
@@ -186,11 +159,7 @@ def test_a_signature_is_the_mean_of_the_map_and_of_its_fields():
     bands = [slice(0, 5), slice(5, 9), slice(9, 14)], [slice(0, 2), slice(2, 5), slice(5, 7)]
     for number, (rows, columns) in enumerate(product(*bands), start=1):
         np.testing.assert_allclose(given[number], features[rows, columns].reshape(-1, 3).mean(axis=0), atol=1e-6)
-    assert given.shape == (10, 3)
-    assert given.dtype == np.float32
-
-
-def test_a_map_with_fewer_cells_than_fields_has_no_signature():
+    assert (given.shape, given.dtype) == ((10, 3), np.float32)
     with pytest.raises(ValueError, match="at least 3 cells"):
         signature(np.zeros((2, 5, 4), np.float32), 3)
 
@@ -202,11 +171,11 @@ def test_unit_keeps_signs_and_has_length_one():
 
 
 def test_a_quarter_to_the_left_brings_the_top_to_the_left():
-    film = np.zeros((4, 4), np.uint8)
-    film[0] = 9  # the head of the patient
-    lying = repaired_input(film, ("turn_left",))
+    image = np.zeros((4, 4), np.uint8)
+    image[0] = 9  # the head of the patient
+    lying = repaired_input(image, ("turn_left",))
     np.testing.assert_array_equal(lying, [[9, 0, 0, 0]] * 4)
-    np.testing.assert_array_equal(repaired_input(lying, (REPAIRS["turned_left"],)), film)
+    np.testing.assert_array_equal(repaired_input(lying, (REPAIRS["turned_left"],)), image)
 
 
 @pytest.mark.parametrize(
@@ -249,9 +218,10 @@ def test_a_gate_is_read_as_it_was_written_and_always_the_same_bytes(tmp_path):
         {"fitted": np.ones(7)},
         {"filenames": np.arange(7)},
         {"labels": np.array(["covid"] * 6 + ["flu"])},
-        {"poses": np.array(["upside_down", "upright", "turned_left", "turned_right", "negative", "lateral"])},
-        {"poses": np.array(["upright", "upright", "turned_left", "turned_right", "negative", "lateral"])},
-        {"poses": np.array(["upright", "sideways", "turned_left", "turned_right", "negative", "lateral"])},
+        *(
+            {"poses": np.array([*first, "turned_left", "turned_right", "negative", "lateral"])}
+            for first in (("upside_down", "upright"), ("upright", "upright"), ("upright", "sideways"))
+        ),
         {"pose_kernel": np.zeros((15, 6), np.float32)},
         {"child_kernel": np.zeros(15, np.float32)},
         {"child_kernel": np.zeros((16, 1), np.float32)},
@@ -259,6 +229,7 @@ def test_a_gate_is_read_as_it_was_written_and_always_the_same_bytes(tmp_path):
         {"child_limit": np.array([np.inf], np.float32)},
         {"child_limit": None},
         {"filenames": np.array([None] * 7, dtype=object)},
+        dict.fromkeys(vars(some_gate())),
     ],
 )
 def test_a_file_whose_arrays_are_not_those_of_a_gate_is_refused(tmp_path, change):
@@ -267,26 +238,11 @@ def test_a_file_whose_arrays_are_not_those_of_a_gate_is_refused(tmp_path, change
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files} | change
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-    with pytest.raises(BundleError, match="does not hold a gate"):
+    with pytest.raises(BundleError, match=r"gate\.npz"):
         load_gate(path)
-
-
-def _empty_archive():
-    buffer = io.BytesIO()
-    zipfile.ZipFile(buffer, "w").close()
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", _empty_archive()])
-def test_what_is_no_archive_of_arrays_is_refused(tmp_path, content):
-    (tmp_path / "gate.npz").write_bytes(content)
-    with pytest.raises(BundleError, match="does not hold a gate"):
-        load_gate(tmp_path / "gate.npz")
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(BundleError, match="does not hold a gate"):
-        load_gate(tmp_path / "gate.npz")
+    path.unlink()
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_gate(path)
 
 
 @pytest.fixture(scope="module")
@@ -303,10 +259,10 @@ def shipped():
 
 def screened_by(shipped, image):
     predictor, gate = shipped
-    film = prepare(image, predictor.bundle.preparation)
+    image = prepare(image, predictor.bundle.preparation)
     return gate.screen(
-        predictor.network.invoke(film).features,
-        lambda repairs: predictor.network.invoke(repaired_input(film, repairs)).features,
+        predictor.network.invoke(image).features,
+        lambda repairs: predictor.network.invoke(repaired_input(image, repairs)).features,
     )
 
 

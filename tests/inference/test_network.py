@@ -67,8 +67,8 @@ def test_outputs_that_cannot_be_told_apart_are_refused_with_their_shapes(tmp_pat
         Network(write_network(tmp_path / "model.tflite", *outputs))
 
 
-def test_the_reader_answers_as_keras_does_in_all_that_it_gives(chest_folder, films):
-    prepared = prepare_files(films, PREPARATION)
+def test_the_reader_answers_as_keras_does_in_all_that_it_gives(chest_folder, images):
+    prepared = prepare_files(images, PREPARATION)
     answers, features, maps = (np.asarray(one) for one in tiny_reader()(prepared[..., None].astype(np.float32)))
     network = Network(chest_folder / "model.tflite")
     for number, image in enumerate(prepared):
@@ -76,7 +76,7 @@ def test_the_reader_answers_as_keras_does_in_all_that_it_gives(chest_folder, fil
         np.testing.assert_allclose(given.answers, answers[number], atol=1e-4)
         np.testing.assert_allclose(given.features, features[number], atol=1e-3)
         np.testing.assert_allclose(given.maps, maps[number], atol=1e-4)
-    assert answers.shape == (len(films), 3 + MEMBERS)
+    assert answers.shape == (len(images), 3 + MEMBERS)
     assert features.shape[1:] == (*CELLS, CHANNELS)
     assert (answers[:, :3].std(axis=0) > 0.1).all()
     assert (maps.std(axis=(0, 1, 2)) > 0.01).all()
