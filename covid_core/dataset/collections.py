@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.dataset.duplicates import Limits, Progress, components, duplicate_pairs, fingerprint_files
-from covid_core.dataset.labelled_folder import LABELS_NAME
-from covid_core.dataset.metadata import safe_image_path
+from covid_core.dataset.labelled_folder import LABELS_NAME, read_labels
 from covid_core.errors import DatasetError
 from covid_core.paths import IMAGES_NAME
 
@@ -100,19 +99,9 @@ def group_copies(
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / LABELS_NAME
-    try:
-        table = pd.read_csv(path, dtype="str", keep_default_na=False).astype("object")
-    except (OSError, ValueError) as cause:
-        raise DatasetError(f"{path} cannot be read as a table: {cause}.") from cause
     columns = {"siim": ["appearance", "patientid", "site", "opacities"], "adults": ["finding", "source"]}
-    missing = {"filename", *columns.get(name, ["finding"])} - set(table.columns)
-    if missing:
-        raise DatasetError(f"{path} lacks the column {', '.join(sorted(missing))}.")
-    paths = [safe_image_path(folder / IMAGES_NAME, file) for file in table["filename"]]
-    absent = [one.name for one in paths if not one.is_file()]
-    if absent:
-        raise DatasetError(f"{folder} lacks {len(absent)} of its images, the first is {absent[0]}.")
+    table, paths = read_labels(folder, ["filename", *columns.get(name, ["finding"])])
+    table = table.astype("object")
     rows = pd.DataFrame(dict.fromkeys(TABLE_COLUMNS, ""), index=table.index).astype("object")
     rows["path"] = [str(one) for one in paths]
     rows["group"] = table["filename"]

@@ -20,10 +20,10 @@ import httpx2
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from covid_core.text import counted, printable
 from covid_core.dataset.metadata import read_metadata, safe_image_path
 from covid_core.errors import DatasetError, DownloadError
 from covid_core.paths import IMAGES_NAME, METADATA_NAME, PUBLIC_DATASET
+from covid_core.text import counted, printable
 
 DATASET_BYTES = 650 * 2**20
 """Disk space for all images where no list gives their sizes; the archive has about 600 MB."""
@@ -131,8 +131,8 @@ def fetch_dataset(
         timeout: seconds without an answer after which a connection counts as dropped.
 
     Raises:
-        DownloadError: no connection, a refusal, no such dataset at the address, no list to `verify` with, a full disk, or
-            another download into the same folder. Complete files stay.
+        DownloadError: the dataset cannot be had or written, there is no list to `verify` with, or another download into the
+            same folder runs. Complete files stay.
         DatasetError: the table that is there cannot be read.
     """
     if not base_url.startswith(("http://", "https://")):
@@ -205,7 +205,7 @@ class _Download:
         self.total = int(self.metadata_only)
         # Always by content: a correction may leave the size as it was.
         if table.is_complete() and table.is_content(table.path):
-            self._count_skipped(table)
+            self._count(table, downloaded=False)
             return
         self._check_space(table.size or 0)
         try:
@@ -246,7 +246,7 @@ class _Download:
     async def _bring(self, image: _File) -> None:
         """Download an image unless its content is right."""
         if image.is_complete() and await asyncio.to_thread(image.is_content, image.path):
-            self._count_skipped(image)
+            self._count(image, downloaded=False)
             return
         try:
             await self._arrived(image)
@@ -312,12 +312,11 @@ class _Download:
 
     def _put_in_place(self, file: _File) -> None:
         shutil.move(self.out_dir / _ASIDE / file.path.name, file.path)
-        self.report.downloaded += 1
-        self.report.compared += file.sha is not None
-        self.done += 1
+        self._count(file, downloaded=True)
 
-    def _count_skipped(self, file: _File) -> None:
-        self.report.skipped += 1
+    def _count(self, file: _File, *, downloaded: bool) -> None:
+        self.report.downloaded += downloaded
+        self.report.skipped += not downloaded
         self.report.compared += file.sha is not None
         self.done += 1
 
@@ -348,11 +347,7 @@ class _Download:
 
 
 def parse_listing(data: bytes) -> dict[str, tuple[int, str]]:
-    """Read what `GET /repos/OWNER/REPO/git/trees/REF?recursive=1` answers: path -> size in bytes and SHA-1 of the file.
-
-    Raises:
-        DownloadError: it is no such list, or GitHub cut it short.
-    """
+    """Read what `GET /repos/OWNER/REPO/git/trees/REF?recursive=1` answers: path -> size in bytes and SHA-1 of the file."""
     try:
         answer = json.loads(data)
         files = {one["path"]: (one["size"], one["sha"]) for one in answer["tree"] if one["type"] == "blob"}

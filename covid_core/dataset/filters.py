@@ -57,7 +57,7 @@ class Filters:
         countries: codes, keys of `covid_core.dataset.countries.COUNTRIES`.
         cohort: `IN_COHORT`, or names of the steps that left the image out.
         parts: parts of the split, or `NO_PART`.
-        age_from, age_to: in years, both included; None for no bound. With a bound, rows without an age are left out.
+        age_from, age_to: in years, both included. With a bound, rows without an age are left out.
         has_file: whether the image's file is available; None for both.
         text: words that are all in the columns `SEARCHED`, in any order and case; at most 200 characters count.
     """
@@ -142,21 +142,16 @@ def choices(table: pd.DataFrame, column: str) -> list[str]:
 
 
 def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
-    """The rows that meet every filter.
+    """The rows of a table of `with_choices` that meet every filter, on its index; a choice of a column it lacks keeps everything.
 
-    Args:
-        table: as `with_choices` gives it.
-        filters: what to keep. A choice of a column that the table does not have keeps everything.
-
-    Returns:
-        The rows on the index of the table, without the columns `NOTES`: of 100,000 rows these are half the memory, and only a
-        few are ever shown at a time (see `with_notes`).
+    They come without the columns `NOTES`: of 100,000 rows these are half the memory, and only a few are ever shown at a time
+    (see `with_notes`).
     """
     keep = np.ones(len(table), bool)
     for name, column in COLUMNS.items():
         values = getattr(filters, name)
         if values and column in table:
-            keep &= _among(table[column], values)
+            keep &= table[column].fillna(NOT_GIVEN).isin(list(values)).to_numpy(bool)
     if filters.findings:
         paths = table["finding_path"].cat
         # One more for rows without a path (code -1), which `_paths` never makes.
@@ -175,18 +170,8 @@ def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
 
 
 def with_notes(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Give rows of `filtered` their notes.
-
-    Args:
-        rows: on the index of `table`.
-        table: as `read_metadata` gives it.
-    """
+    """Give rows of `filtered` their notes from the whole table."""
     return rows.join(table[list(NOTES)])
-
-
-def _among(column: "pd.Series[str]", values: Sequence[str]) -> NDArray[np.bool_]:
-    keep = column.isin(list(values)).to_numpy(bool)
-    return keep | column.isna().to_numpy(bool) if NOT_GIVEN in values else keep
 
 
 def _meets(path: str, wanted: Sequence[str]) -> bool:

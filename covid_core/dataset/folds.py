@@ -71,9 +71,6 @@ def lay_out_fold(dataset: Path, folds: pd.DataFrame, fold: int, out: Path, seed:
     sources = [split_image_path(dataset, row) for _, row in table.iterrows()]
     held_out = table["filename"].isin(folds.loc[folds["fold"] == fold, "filename"])
     val = hold_out(table[~held_out], VAL_SHARE, seed)
-    parts = (
-        pd.Series("train", index=table.index)
-        .where(~held_out, "test")
-        .mask(val.reindex(table.index, fill_value=False), "val")
-    )
+    parts = pd.Series("train", index=table.index).mask(held_out, "test")
+    parts = parts.mask(val.reindex(table.index, fill_value=False), "val")
     write_split(out, table.assign(part=parts), sources)

@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +24,8 @@ from covid_core.errors import DatasetError
 DRAWN_NAME = "semantic_masks_v7labs_lungs.zip"
 ESTIMATED_NAME = "lungVAE-masks"
 _DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    OSError,
-    NotImplementedError,
-    EOFError,
-    RuntimeError,
-    struct.error,
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, NotImplementedError, EOFError, RuntimeError),
 )
 """What `zipfile` raises for archives that are damaged, or packed in a way it does not know."""
 _INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the middle
@@ -46,11 +40,8 @@ class LungMasks:
         covered: bool (n,), which images have one.
     """
 
-    inside: NDArray[np.bool_]
-    covered: NDArray[np.bool_]
-
-    def __repr__(self) -> str:
-        return f"LungMasks({len(self.covered)}, {int(self.covered.sum())} covered)"
+    inside: NDArray[np.bool_] = field(repr=False)
+    covered: NDArray[np.bool_] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,12 +58,9 @@ class LungMask:
 
 
 def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> LungMasks:
-    """Read the masks of some images.
+    """Read the masks of images by their names, from the dataset's folder `annotations`.
 
-    Args:
-        annotations: the dataset's folder of that name.
-        filenames: n names of images.
-        size: side of the masks, pixels; they are brought to a square as the images are.
+    The masks are brought to a square of `size` pixels a side, as the images are.
 
     Raises:
         DatasetError: there are no masks in the folder, or one cannot be read.
@@ -88,24 +76,16 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
     covered = np.zeros(len(filenames), np.bool_)
     for index, name in enumerate(filenames):
         stem = Path(name).stem
-        data = drawn.get(stem)
-        if data is None and stem in estimated:
-            data = _content(estimated[stem])
-        if data is not None:
-            inside[index] = _mask(data, size, name)
+        if stem in drawn or stem in estimated:
+            inside[index] = _mask(drawn[stem] if stem in drawn else _content(estimated[stem]), size, name)
             covered[index] = True
     return LungMasks(inside, covered)
 
 
 def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
-    """Read the mask of one image; the drawn one, if it has both.
+    """Read the mask of one image, the drawn one if it has both; None where it has none, or the folder is not there.
 
-    Args:
-        annotations: the dataset's folder of that name; it may be missing.
-        filename: name of the image, or any other text.
-
-    Returns:
-        The mask; None where the image has none.
+    `filename` may be any text.
 
     Raises:
         DatasetError: the mask, or the file that may hold it, cannot be read.

@@ -1,7 +1,4 @@
-"""The table of the collection as a reader explores it: what it holds, narrowed by what he chooses.
-
-Knows the columns of `covid_core.dataset.metadata`. Which images a model learns from is the part of `covid_core.dataset.cohort`.
-"""
+"""The table of the collection as a reader explores it: what it holds, narrowed by what he chooses."""
 
 import itertools
 from dataclasses import dataclass
@@ -34,15 +31,7 @@ _ANSWERS = {"y": "yes", "yes": "yes", "n": "no", "no": "no"}
 
 @dataclass(frozen=True)
 class Counts:
-    """How much a table holds.
-
-    Attributes:
-        images, patients: rows and patients.
-        sources: web sites the images come from.
-        by_label: images of each class, in the class order.
-        unlabelled: images whose finding is missing.
-        countries: countries that are known.
-    """
+    """How much a table holds: rows, patients, web sites, images of each class and without one, and countries that are known."""
 
     images: int
     patients: int
@@ -59,7 +48,7 @@ class Missingness:
     Attributes:
         blanks: rows without a value; the index holds the columns of the table, the columns are `all`, the classes and
             `NOT_GIVEN` (images without a class).
-        images: how many images there are of each, on the columns of `blanks`.
+        images: how many there are of each, on the columns of `blanks`.
     """
 
     blanks: pd.DataFrame
@@ -80,11 +69,7 @@ def counts(table: pd.DataFrame) -> Counts:
 
 
 def view_by_label(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
-    """Images by view and class.
-
-    Args:
-        table: as `with_choices` prepares it.
-        most: rows; the rarest views beyond are added up in one, `N others`.
+    """Images by view and class; views beyond `most` rows, the rarest, are added up in one, `N others`.
 
     Returns:
         The index holds the views, the most common first; the columns are the class order, then `NOT_GIVEN`.
@@ -109,9 +94,7 @@ def _by_label(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
 def finding_hierarchy(table: pd.DataFrame, most: int = 300) -> pd.DataFrame:
     """The findings as a tree, as a sunburst or a treemap takes it.
 
-    Args:
-        table: as `with_choices` prepares it.
-        most: rows; of more findings those with most images are kept, each with all that are above it.
+    Of more than `most` findings those with most images are kept, each with all that are above it.
 
     Returns:
         One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent`
@@ -176,24 +159,18 @@ def outcomes(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
     """
-    names = ["yes", "no", "unclear", NOT_GIVEN]
     rows = {}
     for column, title in OUTCOMES.items():
-        rows[title] = dict.fromkeys(names, 0)
-        for text, images in table[column].str.lower().value_counts().items():
-            rows[title][_ANSWERS.get(str(text), "unclear")] += int(images)
-        rows[title][NOT_GIVEN] = int(table[column].isna().sum())
+        texts = table[column].str.lower()
+        answers = texts.map(_ANSWERS).fillna("unclear").where(texts.notna(), NOT_GIVEN)
+        rows[title] = answers.value_counts().reindex(["yes", "no", "unclear", NOT_GIVEN], fill_value=0)
     return pd.DataFrame(rows).T
 
 
 def missingness(rows: pd.DataFrame, table: pd.DataFrame) -> Missingness:
-    """Count what is not given in each named column of the collection, over all images and by class.
+    """Count what is not given in each named column of the collection, in rows of `filtered`, which lack the notes of `table`.
 
     The findings `todo` and `Unknown` count as not given, as everywhere here.
-
-    Args:
-        rows: as `filtered` gives them.
-        table: that they are of; it has their notes.
     """
     blank = pd.DataFrame({name: rows[name].isna() | rows[name].eq(NOT_GIVEN) for name in COLUMNS if name not in NOTES})
     for name in NOTES:
@@ -235,7 +212,7 @@ def cohort_sentence(cohort: pd.DataFrame) -> str:
 
 def shown_table(table: pd.DataFrame) -> pd.DataFrame:
     """The columns worth reading, in that order; long notes are cut."""
-    names = (
+    names = [
         "filename",
         "patientid",
         "finding",
@@ -247,16 +224,14 @@ def shown_table(table: pd.DataFrame) -> pd.DataFrame:
         "offset",
         "location",
         "date",
-    )
+    ]
     shown = table[[*names, "url", "license"]].reset_index(drop=True)
-    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=_cut(table["clinical_notes"]).array)
+    notes = table["clinical_notes"]
+    cut = notes.str.slice(0, _LONGEST_NOTE - 1).str.rstrip() + "…"
+    notes = cut.where(notes.str.len() > _LONGEST_NOTE, notes)
+    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=notes.array)
 
 
 def _banded(values: "pd.Series[float]", edges: list[float], names: list[str]) -> "pd.Series[str]":
     """The name of the band of each value, its lower edge included; `NOT_GIVEN` outside of all."""
     return pd.cut(values, edges, labels=names, right=False).astype("str").fillna(NOT_GIVEN)
-
-
-def _cut(notes: "pd.Series[str]") -> "pd.Series[str]":
-    cut = notes.str.slice(0, _LONGEST_NOTE - 1).str.rstrip() + "…"
-    return cut.where(notes.str.len() > _LONGEST_NOTE, notes)
