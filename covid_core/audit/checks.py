@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from covid_core.audit.files import FilePair, FilesRead
-from covid_core.audit.finding import Finding, Severity, rows_of
+from covid_core.audit.finding import Finding, Severity
 from covid_core.dataset.cohort import ambiguous_rows
 from covid_core.dataset.duplicates import components
 from covid_core.dataset.metadata import UnreadableNumbers
@@ -51,10 +51,7 @@ class AuditInput:
     Attributes:
         table: of `read_metadata`, numbered from 0.
         frontal: its labelled frontal X-rays, with their own labels, on its index.
-        unreadable: the numbers of the table that could not be read.
-        paths: row -> its file, None for an unsafe name; without rows that have no name or a repeated one.
-        present: the files that are there.
-        files: what reading them gave.
+        paths: as of `file_paths`; `present` are those that are there.
     """
 
     table: pd.DataFrame
@@ -67,10 +64,9 @@ class AuditInput:
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found: a text per row, and what differs from the usual.
+    """What a check found: a text per row (a row may occur more than once), and what differs from the usual.
 
     Attributes:
-        what: what is wrong, by row; a row may occur more than once.
         count: of what the sentence counts, if it is not the rows.
         more: end of the sentence.
         severity: if it is not that of the check.
@@ -103,7 +99,7 @@ class Check:
             return not_checked(self.name, self.title, found.not_checked)
         count = len(found.what) if found.count is None else found.count
         sentence = " ".join(filter(None, (f"{self.title}: {count}.", self.advice, found.more)))
-        rows = rows_of(data.table, found.what)
+        rows = data.table.loc[found.what.index, ["filename", "patientid"]].assign(what=found.what.to_numpy())
         return Finding(self.name, self.title, found.severity or self.severity, count, sentence, rows)
 
 
@@ -131,10 +127,9 @@ def _texts(what: "dict[int, str] | Sequence[tuple[int, str]]") -> "pd.Series[str
 
 
 def _unsafe_names(data: AuditInput) -> Found:
-    unsafe = data.table["filename"].isin(
-        [data.table["filename"][row] for row, path in data.paths.items() if path is None]
-    )
-    return Found(_texts(dict.fromkeys(data.table.index[unsafe], "not a plain name inside the folder")))
+    names = data.table["filename"]
+    unsafe = names.isin([names[row] for row, path in data.paths.items() if path is None])
+    return Found(_texts(dict.fromkeys(names.index[unsafe], "not a plain name inside the folder")))
 
 
 def _repeated_names(data: AuditInput) -> Found:
@@ -246,12 +241,14 @@ def _outside(column: str, low: float, high: float, text: str) -> Callable[[Audit
 
 
 def _measurements(data: AuditInput) -> Found:
-    checks = (
-        _outside("temperature", 30, 45, "temperature {:g} °C"),
-        _outside("pO2_saturation", 0, 100, "oxygen saturation {:g} %"),
-    )
-    what = pd.concat([find(data).what for find in checks])
+    what = pd.concat([find(data).what for find in _MEASUREMENTS])
     return Found(what, count=what.index.nunique())
+
+
+_MEASUREMENTS = (
+    _outside("temperature", 30, 45, "temperature {:g} °C"),
+    _outside("pO2_saturation", 0, 100, "oxygen saturation {:g} %"),
+)
 
 
 def _dates(data: AuditInput) -> Found:

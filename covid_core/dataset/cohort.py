@@ -113,15 +113,7 @@ def _selected(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules) 
 def exclude(
     cohort: Cohort, name: str, reason: str, excluded: "pd.Series[bool]", details: "pd.Series[str] | None" = None
 ) -> Cohort:
-    """Take one step of the flow.
-
-    Args:
-        cohort: before the step.
-        name: a short stable name.
-        reason: why images are left out.
-        excluded: per row of `cohort.table`, whether it is left out.
-        details: per row, the reason to record for that image; `reason` for None.
-    """
+    """Take one step of the flow: leave out rows of `cohort.table` for a reason, or each for the one in `details`."""
     before = cohort.table
     left_out = before[excluded]
     table = before[~excluded]

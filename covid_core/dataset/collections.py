@@ -113,10 +113,10 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 
 def _siim(rows: pd.DataFrame, table: pd.DataFrame, _name: str) -> pd.DataFrame:
-    unknown = sorted(set(table["appearance"]) - set(APPEARANCES))
+    appearance = table["appearance"]
+    unknown = sorted(set(appearance) - set(APPEARANCES))
     if unknown:
         raise DatasetError(f"`appearance` must be {', '.join(APPEARANCES)}. Received: {', '.join(unknown)}")
-    appearance = table["appearance"]
     return rows.assign(
         source="siim",
         group=table["patientid"],

@@ -195,7 +195,9 @@ class _Download:
         try:
             self.listing = parse_listing((await self._received(url, "listing")).read_bytes())
         except (httpx2.HTTPError, httpx2.InvalidURL, DownloadError, _FailedError, _NotFoundError) as cause:
-            self.report.not_compared = f"the list of checksums cannot be read ({_reason(cause)})"
+            self.report.not_compared = (
+                f"the list of checksums cannot be read ({str(cause).rstrip('.') or type(cause).__name__})"
+            )
         else:
             self.report.not_compared = None
 
@@ -265,7 +267,7 @@ class _Download:
             try:
                 path = await self._received(file.url, file.path.name)
             except (httpx2.HTTPError, httpx2.InvalidURL, _FailedError) as cause:
-                reason = _reason(cause)
+                reason = str(cause).rstrip(".") or type(cause).__name__
                 continue
             if file.is_content(path):
                 return
@@ -351,16 +353,11 @@ def parse_listing(data: bytes) -> dict[str, tuple[int, str]]:
     try:
         answer = json.loads(data)
         files = {one["path"]: (one["size"], one["sha"]) for one in answer["tree"] if one["type"] == "blob"}
-        valid = answer["truncated"] is False and all(isinstance(size, int) for size, _ in files.values())
+        if answer["truncated"] is False and all(isinstance(size, int) for size, _ in files.values()):
+            return files
     except (ValueError, TypeError, KeyError, RecursionError):
-        valid = False
-    if not valid:
-        raise DownloadError("it is cut short, or not one of GitHub's")
-    return files
-
-
-def _reason(cause: Exception) -> str:
-    return str(cause).rstrip(".") or type(cause).__name__
+        pass
+    raise DownloadError("it is cut short, or not one of GitHub's")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ def with_choices(
     exclusions: pd.DataFrame | None = None,
     split: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Prepare a table for `filtered`: once for a table, not for each choice.
+    """Prepare a table of `read_metadata` for `filtered`: once for a table, not for each choice.
 
     Args:
         table: as `read_metadata` gives it.

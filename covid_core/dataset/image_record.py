@@ -24,29 +24,19 @@ X_RAY, CT, OTHER = "X-ray", "CT", "other"
 _TITLES = {
     "patientid": "Patient",
     "offset": "Day",
-    "sex": "Sex",
-    "age": "Age",
-    "finding": "Finding",
     "RT_PCR_positive": "RT-PCR positive",
     **OUTCOMES,
-    "temperature": "Temperature",
     "pO2_saturation": "Oxygen saturation",
     "leukocyte_count": "Leukocytes",
     "neutrophil_count": "Neutrophils",
     "lymphocyte_count": "Lymphocytes",
-    "view": "View",
-    "modality": "Modality",
-    "date": "Date",
     "location": "Place",
-    "folder": "Folder",
     "filename": "File",
     "doi": "DOI",
     "url": "Source",
     "license": "Licence",
-    "clinical_notes": "Clinical notes",
-    "other_notes": "Other notes",
 }
-"""Every one of `COLUMNS`, as people read it."""
+"""Names of `COLUMNS` that are not the column's own word."""
 _UNITS = {
     "age": " years",
     "temperature": " °C",
@@ -194,8 +184,9 @@ def describe(row: Mapping[Any, Any], columns: Sequence[str] = ("finding", "view"
 
 
 def title_of(column: str) -> str:
-    """The name of a column as people read it."""
-    return _TITLES.get(column) or " ".join(column.split("_")).strip() or column
+    """The name of a column as people read it; one that the collection does not have stays as it is."""
+    words = " ".join(column.split("_")).strip() or column
+    return _TITLES.get(column) or (words.capitalize() if column in COLUMNS else words)
 
 
 def _in_words(column: str, value: object) -> str:

@@ -142,9 +142,7 @@ def images_per_patient(table: pd.DataFrame) -> "pd.Series[int]":
 def days_since_onset(table: pd.DataFrame) -> pd.DataFrame:
     """Images by the days since the symptoms began or the patient came to hospital (the column `offset` says no more).
 
-    Returns:
-        The index holds runs of days, the earliest first, then `NOT_GIVEN`; the columns are the class order, then
-        `NOT_GIVEN`.
+    The index holds runs of days, the earliest first, then `NOT_GIVEN`; the columns are the class order, then `NOT_GIVEN`.
     """
     edges = [-np.inf, *_ONSET_EDGES, np.inf]
     runs = [f"{low}-{high - 1}" for low, high in itertools.pairwise(_ONSET_EDGES)]
@@ -156,8 +154,7 @@ def days_since_onset(table: pd.DataFrame) -> pd.DataFrame:
 def outcomes(table: pd.DataFrame) -> pd.DataFrame:
     """Images by what the table says of how the patient fared.
 
-    Returns:
-        The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
+    The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
     """
     rows = {}
     for column, title in OUTCOMES.items():
@@ -212,20 +209,11 @@ def cohort_sentence(cohort: pd.DataFrame) -> str:
 
 def shown_table(table: pd.DataFrame) -> pd.DataFrame:
     """The columns worth reading, in that order; long notes are cut."""
-    names = [
-        "filename",
-        "patientid",
-        "finding",
-        "label",
-        "view",
-        "modality",
-        "sex",
-        "age",
-        "offset",
-        "location",
-        "date",
-    ]
-    shown = table[[*names, "url", "license"]].reset_index(drop=True)
+    names = (
+        *("filename", "patientid", "finding", "label", "view", "modality"),
+        *("sex", "age", "offset", "location", "date", "url", "license"),
+    )
+    shown = table[[*names]].reset_index(drop=True)
     notes = table["clinical_notes"]
     cut = notes.str.slice(0, _LONGEST_NOTE - 1).str.rstrip() + "…"
     notes = cut.where(notes.str.len() > _LONGEST_NOTE, notes)

@@ -17,8 +17,8 @@ from covid_core.dataset.duplicates import Fingerprint
 from covid_core.dataset.metadata import read_metadata
 from covid_core.dataset.prepare import (
     WIDEST_RULES,
-    PlanRules,
     Fingerprints,
+    PlanRules,
     part_counts,
     parts_table,
     plan_split,
@@ -111,7 +111,9 @@ def test_copies_of_an_image_that_is_left_out_still_stay_together() -> None:
     assert part["second"] == part["third"]
 
 
-def test_an_image_that_came_after_the_others_were_read_is_a_sentence(phantom_dataset: Path, films: Fingerprints) -> None:
+def test_an_image_that_came_after_the_others_were_read_is_a_sentence(
+    phantom_dataset: Path, films: Fingerprints
+) -> None:
     cohort = select_cohort(read_metadata(phantom_dataset / "metadata.csv"), phantom_dataset / "images")
     late = cohort.table["filename"].iloc[0]
     former = Fingerprints({name: one for name, one in films.fingerprints.items() if name != late}, films.alike)

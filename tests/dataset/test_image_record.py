@@ -45,7 +45,7 @@ def test_what_is_given_stands_in_words_with_its_unit_and_in_the_order_of_the_tab
 
 
 @pytest.mark.parametrize(("offset", "words"), [("1", "1 day"), ("0", "0 days"), ("-2", "-2 days"), ("2.5", "2.5 days")])
-def test_a_day_is_told_as_it_stands(offset: str, words: str) -> None:
+def test_a_day_stands_as_it_stands(offset: str, words: str) -> None:
     record = record_of(f"7,{offset},todo,PA,X-ray,a.png")
     assert Field("Day", f"{words} since onset or admission") in record.fields
 
@@ -58,17 +58,16 @@ def test_what_is_blank_is_named_once_and_nothing_is_lost() -> None:
 
 
 def test_columns_that_nobody_knows_are_shown_too_and_long_ones_like_notes() -> None:
-    header = f"{HEADER},ward_number,clinical_notes,radiology report,blank one"
+    header = f"{HEADER},ward_number,clinical_notes,radiology report,other_notes,blank one"
     long = "y" * 201
-    record = record_of(f"7,,todo,PA,X-ray,a.png,12 b,# not *Markdown*,{long},", header=header)
+    record = record_of(f"7,,todo,PA,X-ray,a.png,12 b,# not *Markdown*,{long},{'z' * 10**5},", header=header)
     assert Field("ward number", "12 b") in record.fields
-    assert record.notes == (Field("Clinical notes", "# not *Markdown*"), Field("radiology report", long))
+    assert record.notes == (
+        Field("Clinical notes", "# not *Markdown*"),
+        Field("Other notes", "z" * 10**5),
+        Field("radiology report", long),
+    )
     assert "blank one" in record.not_given
-
-
-def test_a_note_of_a_hundred_thousand_characters_is_kept_whole() -> None:
-    record = record_of(f"7,,todo,PA,X-ray,a.png,{'z' * 10**5}", header=f"{HEADER},clinical_notes")
-    assert len(record.notes[0].text) == 10**5
 
 
 def test_the_patient_s_images_stand_by_day_and_those_without_one_last() -> None:
@@ -107,16 +106,18 @@ def test_a_file_in_several_rows_is_that_of_the_first_and_stands_once_among_the_p
     assert [(image.filename, image.day) for image in record.images] == [("a.png", 1)]
 
 
-@pytest.mark.parametrize("name", ["b.png", "", "A.PNG", "a.png "])
-def test_a_name_that_no_row_has_gives_nothing(name: str) -> None:
-    assert record_of_image(table_of("7,,todo,PA,X-ray,a.png", "7,,todo,PA,X-ray,"), name) is None
-
-
 @pytest.mark.parametrize(
-    ("filename", "is_volume"), [("a.nii", True), ("a.NII.GZ", True), ("a.nii.png", False), ("nii", False)]
+    ("filename", "folder", "is_volume", "in_images"),
+    [("a.nii", "volumes", True, False), ("a.NII.GZ", "", True, True), ("a.nii.png", "images", False, True)],
 )
-def test_a_volume_is_told_by_its_name(filename: str, is_volume: bool) -> None:
-    assert record_of(f"7,,todo,Axial,CT,{filename}", filename=filename).is_volume is is_volume
+def test_a_volume_is_known_by_its_name_and_the_public_file_by_its_folder(
+    filename: str, folder: str, is_volume: bool, in_images: bool
+) -> None:
+    row = f"7,,todo,Axial,CT,{filename},{folder}"
+    record = record_of(row, header=f"{HEADER},folder", filename=filename)
+    assert (record.is_volume, record.in_images) == (is_volume, in_images)
+    for name in ("b.png", "", "A.PNG", f"{filename} "):
+        assert record_of_image(table_of(row, "7,,todo,PA,X-ray,,", header=f"{HEADER},folder"), name) is None
 
 
 @pytest.mark.parametrize(
@@ -138,11 +139,6 @@ def test_only_web_addresses_become_links(doi: str, url: str, addresses: tuple[st
     record = record_of(f'7,,todo,PA,X-ray,a.png,{doi},"{url}"', header=f"{HEADER},doi,url")
     assert record.doi_url == addresses[0]
     assert record.source_url == (url if addresses[1] else None)
-
-
-@pytest.mark.parametrize(("folder", "expected"), [("images", True), ("", True), ("volumes", False)])
-def test_only_files_of_the_folder_of_images_are_looked_for_in_the_public_one(folder: str, expected: bool) -> None:
-    assert record_of(f"7,,todo,PA,X-ray,a.png,{folder}", header=f"{HEADER},folder").in_images is expected
 
 
 def test_the_real_table_loses_nothing_and_every_patient_s_images_are_complete(real_dataset: Path) -> None:
