@@ -105,7 +105,7 @@ class Check:
 
 def not_checked(name: str, title: str, why: str) -> Finding:
     """The finding of a check that could not run."""
-    nothing = pd.DataFrame({"filename": [], "patientid": [], "what": []}, dtype="str")
+    nothing = pd.DataFrame(columns=["filename", "patientid", "what"], dtype="str")
     return Finding(name, title, "notice", 0, f"Not checked: {why}", nothing, checked=False)
 
 
@@ -133,8 +133,8 @@ def _unsafe_names(data: AuditInput) -> Found:
 
 
 def _repeated_names(data: AuditInput) -> Found:
-    names = data.table["filename"]
-    return Found(_texts(dict.fromkeys(data.table.index[names.notna() & names.duplicated()], "named in an earlier row")))
+    names = data.table["filename"].dropna()
+    return Found(_texts(dict.fromkeys(names.index[names.duplicated()], "named in an earlier row")))
 
 
 def _missing_files(data: AuditInput) -> Found:
@@ -158,12 +158,11 @@ def _unreadable_files(data: AuditInput) -> Found:
 
 
 def _file_types(data: AuditInput) -> Found:
-    what = {}
-    for row, path in data.present.items():
-        name, held = _TYPES.get(path.suffix.lower().lstrip(".")), data.files.types[row]
-        if name not in (None, held):
-            what[row] = f"named {name}, holds {held or 'another type'}"
-    return Found(_texts(what))
+    types = {
+        row: (_TYPES.get(path.suffix.lower().lstrip(".")), data.files.types[row]) for row, path in data.present.items()
+    }
+    wrong = {row: (name, held or "another type") for row, (name, held) in types.items() if name not in (None, held)}
+    return Found(_texts({row: f"named {name}, holds {held}" for row, (name, held) in wrong.items()}))
 
 
 def _same_content(data: AuditInput) -> Found:
@@ -253,8 +252,8 @@ _MEASUREMENTS = (
 
 def _dates(data: AuditInput) -> Found:
     today = pd.Period(datetime.now(UTC).date(), "D")
-    what, dated = {}, data.table[data.table["date"].notna()]
-    for row, text, label in zip(dated.index, dated["date"], dated["label"], strict=True):
+    what = {}
+    for row, text, label in data.table[["date", "label"]].dropna(subset="date").itertuples():
         period, problem = parse_date(text), ""
         if period is None:
             continue
@@ -275,7 +274,7 @@ def _unclear_dates(data: AuditInput) -> Found:
 
 
 def _unreadable_numbers(data: AuditInput) -> Found:
-    cells, count = data.unreadable.cells, data.unreadable.count
+    count, cells = data.unreadable
     more = f"The first {len(cells)} are listed." if len(cells) < count else ""
     return Found(_texts([(cell.row, f"{cell.column}: {cell.text}") for cell in cells]), count=count, more=more)
 
@@ -298,8 +297,7 @@ def _stated(values: "pd.Series[str]") -> "pd.Series[str]":
 
 def _findings(data: AuditInput) -> Found:
     what, misspelt = {}, False
-    given = data.table[data.table["finding"].notna()]
-    for row, finding, label in zip(given.index, given["finding"], given["label"], strict=True):
+    for row, finding, label in data.table[["finding", "label"]].dropna(subset="finding").itertuples():
         unknown = [part for part in finding_components(finding) if part.lower() not in KNOWN_FINDINGS]
         if unknown:
             lost = label != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)

@@ -79,10 +79,7 @@ class Cohort:
 def select_cohort(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules | None = None) -> Cohort:
     """Select the frontal X-rays with a label and a file; a table without any is no error here.
 
-    Args:
-        table: as `read_metadata` gives it.
-        images_dir: the folder of images; None skips the step that looks for the files.
-        rules: the defaults for None.
+    Without a folder of images the step that looks for the files is skipped.
     """
     chosen = _selected(table[list(_DECIDING)], images_dir, rules or CohortRules())
     return replace(chosen, table=table.loc[chosen.table.index].assign(label=chosen.table["label"]))

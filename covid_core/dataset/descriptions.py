@@ -6,6 +6,7 @@ Severity is the extent of lung involvement, 0 (none) to 8 (all of both lungs), t
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ MAX_SEVERITY = 8.0
 _EXTENT_COLUMNS = ("geographic_mean", "geographic_extent_mean")
 """The header of the published file, and the name that its own comment uses."""
 _COMMENT = "##"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _TEXT_COLUMNS = ("finding", "view", "sex", "rt_pcr", "url")
 
 
@@ -93,20 +95,12 @@ def severity_scores(path: Path) -> dict[str, float]:
         for row in rows:
             name, cell = (row["filename"] or "").strip(), (row[column] or "").strip()
             if name and cell and name not in scores:
-                scores[name] = _score(cell, name, path)
+                scores[name] = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+                if not 0 <= scores[name] <= MAX_SEVERITY:
+                    raise DatasetError(
+                        f"{path}: the extent of {name} must be a number from 0 to {MAX_SEVERITY:g}. Correct or remove this "
+                        f"row. Received: {cell[:40]!r}"
+                    )
     except csv.Error as cause:
         raise DatasetError(f"{path} is not a readable CSV: {cause}. Take it again, or remove it.") from cause
     return scores
-
-
-def _score(cell: str, name: str, path: Path) -> float:
-    try:
-        score = float(cell)
-    except ValueError:
-        score = math.nan
-    if not 0 <= score <= MAX_SEVERITY:
-        raise DatasetError(
-            f"{path}: the extent of {name} must be a number from 0 to {MAX_SEVERITY:g}. Correct or remove this row. "
-            f"Received: {cell[:40]!r}"
-        )
-    return score

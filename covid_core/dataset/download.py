@@ -326,18 +326,16 @@ class _Download:
         """The images that a table names. Tables without the column `folder` have images alone."""
         rows = table[table["folder"].fillna(IMAGES_NAME) == IMAGES_NAME]
         images = []
-        for name in rows["filename"].dropna().drop_duplicates().tolist():
+        for name in rows["filename"].dropna().unique():
             try:
                 safe_image_path(self.out_dir / IMAGES_NAME, name)
+                images.append(self._file(f"{IMAGES_NAME}/{name}"))
             except DatasetError:
                 self.report.escaping_names.append(name)
-            else:
-                images.append(self._file(f"{IMAGES_NAME}/{name}"))
         return images
 
     def _file(self, name: str) -> _File:
-        size, sha = self.listing.get(name, (None, None))
-        return _File(f"{self.base_url}/{quote(name)}", self.out_dir / name, size, sha)
+        return _File(f"{self.base_url}/{quote(name)}", self.out_dir / name, *self.listing.get(name, (None, None)))
 
     def _check_space(self, needed: int) -> None:
         free = shutil.disk_usage(self.out_dir).free

@@ -90,10 +90,10 @@ def with_choices(
 
     Args:
         table: as `read_metadata` gives it.
-        files: names of the files that are there; None where this is not known.
-        exclusions: of `select_cohort` over the same table, on its index; None for no column `cohort`.
-        split: the rows of `split.csv`; None for no column `part`. Of several rows that name one file of one patient the one in
-            the cohort stands in the part, the first one where there is no cohort.
+        files: names of the files that are there.
+        exclusions: of `select_cohort` over the same table, on its index.
+        split: the rows of `split.csv`. Of several rows that name one file of one patient the one in the cohort stands in the
+            part, the first one where there is no cohort.
 
     Returns:
         The table with `view`, `sex`, `modality` and `label` filled with `NOT_GIVEN`, and the columns `diagnosis` (last
@@ -211,10 +211,12 @@ def _noted(table: pd.DataFrame, text: str) -> NDArray[np.bool_]:
 
 def _parts(prepared: pd.DataFrame, split: pd.DataFrame) -> "pd.Series[str]":
     key = ["filename", "patientid"]
-    if not {*key, "part"} <= set(split.columns):
+    try:
+        of_split = split.drop_duplicates(key)[[*key, "part"]]
+    except KeyError:
         raise DatasetError(
             "The split has no columns filename, patientid and part. Choose the split.csv that `prepare` wrote."
-        )
+        ) from None
     used = prepared["cohort"] == IN_COHORT if "cohort" in prepared else ~prepared.duplicated(key)
-    parts = prepared[key].merge(split.drop_duplicates(key)[[*key, "part"]], how="left", on=key)["part"]
+    parts = prepared[key].merge(of_split, how="left", on=key)["part"]
     return parts.astype("str").set_axis(prepared.index).where(used).fillna(NO_PART)

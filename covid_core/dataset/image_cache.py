@@ -127,12 +127,10 @@ class ImageCache:
 
     def _save(self, contents: dict[str, bytes]) -> None:
         with _LOCK:
-            try:
-                if self._folder is not None:
+            if self._folder is not None:
+                with suppress(OSError):
                     self._write(self._folder, contents)
                     return
-            except OSError:
-                pass
             self._memory |= contents
             if sum(map(len, self._memory.values())) > min(self._max_bytes, MAX_BYTES_IN_MEMORY):
                 self._memory.clear()

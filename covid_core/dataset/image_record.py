@@ -76,10 +76,8 @@ class Field:
 class PatientImage:
     """One of a patient's images.
 
-    Attributes:
-        day: days since the symptoms began or the patient came to hospital; None where it is not given.
-        kind: `X_RAY`, `CT` or `OTHER` (also where the table does not say).
-        view: as in the table; None where it is not given.
+    `day` counts from when the symptoms began or the patient came to hospital; `kind` is `X_RAY`, `CT` or `OTHER` (also where the
+    table does not say).
     """
 
     filename: str
@@ -148,10 +146,7 @@ def record_of_image(table: pd.DataFrame, filename: str) -> ImageRecord | None:
     rows = table[table["filename"] == filename]
     if rows.empty:
         return None
-    row: dict[str, Any] = {
-        str(name): None if pd.isna(value) else value  # type: ignore[call-overload]
-        for name, value in rows.iloc[0].items()
-    }
+    row: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in rows.iloc[0].items()}
     further = [str(name) for name in table.columns if name not in (*COLUMNS, *DERIVED_COLUMNS)]
     notes = [*_NOTES, *(name for name in further if isinstance(row[name], str) and len(row[name]) > _LONG_TEXT)]
     fields = [name for name in (*COLUMNS, *further) if name not in notes]

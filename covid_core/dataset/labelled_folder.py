@@ -45,11 +45,9 @@ def read_labels(folder: Path, columns: Collection[str]) -> tuple[pd.DataFrame, l
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Images with their labels, row by row.
+    """Images with their labels, row by row: `COLUMNS`, text, empty where the source says nothing.
 
     Attributes:
-        name: the folder's.
-        table: `COLUMNS`, text, empty where the source says nothing.
         sources: the collections that the images come from, where the table names them.
         copies: how many images were left out since they are (almost) the same picture as an image elsewhere.
     """

@@ -33,12 +33,7 @@ _INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the 
 
 @dataclass(frozen=True)
 class LungMasks:
-    """Masks of n images.
-
-    Attributes:
-        inside: bool (n, size, size), true in a lung; all false where there is no mask.
-        covered: bool (n,), which images have one.
-    """
+    """Masks of n images: bool (n, size, size), true in a lung, all false where there is none, and which have one, bool (n,)."""
 
     inside: NDArray[np.bool_] = field(repr=False)
     covered: NDArray[np.bool_] = field(repr=False)
@@ -46,11 +41,9 @@ class LungMasks:
 
 @dataclass(frozen=True)
 class LungMask:
-    """Where the lungs of one image are.
+    """Where the lungs of one image are, bool (h, w), and whether that was drawn by hand; otherwise a network estimated it.
 
-    Attributes:
-        inside: bool (h, w), true in a lung. Of another size than the image as a rule, but of the same part of it.
-        drawn: whether it was drawn by hand; otherwise a network estimated it.
+    The mask is of another size than the image as a rule, but of the same part of it.
     """
 
     inside: NDArray[np.bool_]
@@ -77,7 +70,7 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
     for index, name in enumerate(filenames):
         stem = Path(name).stem
         if stem in drawn or stem in estimated:
-            inside[index] = _mask(drawn[stem] if stem in drawn else _content(estimated[stem]), size, name)
+            inside[index] = _mask(drawn[stem] if stem in drawn else estimated[stem], size, name)
             covered[index] = True
     return LungMasks(inside, covered)
 
@@ -96,19 +89,12 @@ def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
         return LungMask(_mask(data, None, filename), drawn=True)
     # Compared by name, never joined to a path: the name of an image may be any text of a table.
     estimated = _estimated(annotations).get(stem)
-    return None if estimated is None else LungMask(_mask(_content(estimated), None, filename), drawn=False)
+    return None if estimated is None else LungMask(_mask(estimated, None, filename), drawn=False)
 
 
 def _estimated(annotations: Path) -> dict[str, Path]:
     """Stem of the image -> file of its mask."""
     return {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as cause:
-        raise DatasetError(f"{path} cannot be read: {cause.strerror or cause}.") from cause
 
 
 def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
@@ -123,9 +109,10 @@ def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
         raise DatasetError(f"{path} cannot be read: {cause}.") from cause
 
 
-def _mask(data: bytes, size: int | None, name: str) -> NDArray[np.bool_]:
+def _mask(source: bytes | Path, size: int | None, name: str) -> NDArray[np.bool_]:
     """Where a mask is lung, bool (size, size); for None as large as it is kept."""
     try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
         with Image.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as picture:
             grey = picture.convert("L")
             if size is not None:

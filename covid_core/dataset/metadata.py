@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -55,12 +54,11 @@ class UnreadableCell(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class UnreadableNumbers:
+class UnreadableNumbers(NamedTuple):
     """How many cells hold a number that cannot be read, and the first `MOST_UNREADABLE` of them, row by row."""
 
-    count: int = 0
-    cells: tuple[UnreadableCell, ...] = ()
+    total: int
+    cells: tuple[UnreadableCell, ...]
 
 
 def read_metadata(source: Path | bytes) -> pd.DataFrame:

@@ -60,12 +60,9 @@ class PlanRules:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Images that were read and compared with each other.
+    """Images that were read, by file name, and pairs of names with (almost) the same image.
 
-    Attributes:
-        fingerprints: by file name.
-        alike: pairs of file names with (almost) the same image. Files of the same content are not among them unless their
-            images say so: these are paired within the images that are used.
+    Files of the same content are not among the pairs unless their images say so; `plan_split` pairs those that are used.
     """
 
     fingerprints: Mapping[str, Fingerprint] = field(repr=False)
@@ -74,14 +71,7 @@ class Fingerprints:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Which images are used, and in which part.
-
-    Attributes:
-        split: the rows of `split.csv`: `RECORD_COLUMNS` and `FURTHER_COLUMNS`.
-        flow, exclusions: as of the `Cohort`.
-        parts: as `count_parts` gives them.
-        duplicate_pairs: pairs of file names with (almost) the same image.
-    """
+    """Which images are used, and in which part: the rows of `split.csv`, and the flow and the exclusions of the `Cohort`."""
 
     split: pd.DataFrame = field(repr=False)
     flow: tuple[FlowStep, ...] = field(repr=False)
@@ -139,13 +129,9 @@ def readable_cohort(cohort: Cohort, images: Fingerprints) -> Cohort:
 def plan_split(
     cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0
 ) -> SplitPlan:
-    """Decide which images are used and the part of each; the same input gives the same bytes of `split_csv`.
+    """Decide which images of a cohort are used and the part of each; the same input gives the same bytes of `split_csv`.
 
-    Args:
-        cohort: as `select_cohort` gives it with a folder of images.
-        images: at least all images of the cohort; more of them change nothing.
-        fractions: shares of train, val and test.
-        seed: of the split.
+    `images` holds at least all images of the cohort; more of them change nothing.
 
     Raises:
         DatasetError: no image is left, the shares are unusable, or a part would lack a class.
@@ -174,11 +160,7 @@ def plan_split(
 
 
 def split_csv(split: pd.DataFrame) -> bytes:
-    """The content of `split.csv`, UTF-8.
-
-    Texts stand as they are, also those that a spreadsheet would run as a formula: the file is read by `read_split`, names files
-    by their real names, and its hash tells one split from another.
-    """
+    """The content of `split.csv`, UTF-8. Texts stand as they are, also those that a spreadsheet would run as a formula."""
     return split.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
@@ -243,7 +225,6 @@ def prepare_dataset(
     cohort = select_cohort(table, images_dir, rules)
     images = read_images(images_dir, cohort.table["filename"].tolist(), progress, comparing=comparing)
     plan = plan_split(cohort, images, fractions, seed)
-    unreadable = plan.exclusions[plan.exclusions["step"] == "readable"]
     account = {
         "metadata_sha256": sha256_of_file(dataset_dir / METADATA_NAME),
         "rules": asdict(rules),
@@ -253,7 +234,7 @@ def prepare_dataset(
         "parts": _records(plan.parts),
         "overlap": asdict(plan.overlap),
         "duplicates": [list(pair) for pair in plan.duplicate_pairs],
-        "unreadable_files": _records(unreadable[["filename", "reason"]]),
+        "unreadable_files": _records(plan.exclusions.query("step == 'readable'")[["filename", "reason"]]),
         "exclusions": _records(plan.exclusions),
         "missing_files": _records(missing_files(table, images_dir)),
     }
@@ -332,9 +313,11 @@ def split_image_paths(out_dir: Path) -> list[Path]:
 
 
 def _counted(title: str, rows: pd.DataFrame) -> dict[str, Any]:
-    chosen = {"": rows, **{label: rows[rows["label"] == label] for label in reversed(CLASSES)}}
-    counts = {label: {"images": len(one), "patients": one["patientid"].nunique()} for label, one in chosen.items()}
-    return {"title": title, **counts.pop(""), "by_class": counts}
+    def count(chosen: pd.DataFrame) -> dict[str, int]:
+        return {"images": len(chosen), "patients": chosen["patientid"].nunique()}
+
+    by_class = {label: count(rows[rows["label"] == label]) for label in reversed(CLASSES)}
+    return {"title": title, **count(rows), "by_class": by_class}
 
 
 def _pairs(names: Sequence[str], images: Fingerprints) -> list[tuple[int, int]]:

@@ -19,23 +19,14 @@ FRACTIONS = (0.70, 0.15, 0.15)
 
 @dataclass(frozen=True)
 class Overlap:
-    """What stands in more than one part; both are 0 in a sound split.
-
-    Attributes:
-        patients: patients with images in more than one part.
-        duplicates: groups of (almost) the same picture with images in more than one part.
-    """
+    """Patients and duplicates (groups of almost the same image) in more than one part; both are 0 in a sound split."""
 
     patients: int
     duplicates: int
 
 
 def group_ids(patients: Sequence[str], pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """Join images of one patient, and images that are duplicates, to groups that must not be divided.
-
-    Args:
-        patients: the patient of each of n images.
-        pairs: positions of images that are duplicates of each other.
+    """Join images of one patient, and images that are duplicates (pairs of positions), to groups that must not be divided.
 
     Returns:
         int64 (n,): group of each image, numbered from 0 in the order of their first image.
@@ -87,12 +78,7 @@ def hold_out(table: pd.DataFrame, share: float, seed: int = 0) -> "pd.Series[boo
 
 
 def overlap(table: pd.DataFrame, part: "pd.Series[str]") -> Overlap:
-    """Count what stands in more than one part.
-
-    Args:
-        table: with columns `patientid` and `duplicate` (number of the duplicate group; NA for an image on its own).
-        part: the part of each row.
-    """
+    """Count patients and duplicates in more than one part; the column `duplicate` numbers their group, NA for none."""
 
     def divided(key: "pd.Series[Any]") -> int:
         pairs = pd.DataFrame({"key": key, "part": part}).dropna().drop_duplicates()

@@ -71,8 +71,7 @@ def counts(table: pd.DataFrame) -> Counts:
 def view_by_label(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     """Images by view and class; views beyond `most` rows, the rarest, are added up in one, `N others`.
 
-    Returns:
-        The index holds the views, the most common first; the columns are the class order, then `NOT_GIVEN`.
+    The index holds the views, the most common first; the columns are the class order, then `NOT_GIVEN`.
     """
     return _by_label(table, "view", most)
 
@@ -92,13 +91,10 @@ def _by_label(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
 
 
 def finding_hierarchy(table: pd.DataFrame, most: int = 300) -> pd.DataFrame:
-    """The findings as a tree, as a sunburst or a treemap takes it.
+    """The findings as a tree, as a sunburst or a treemap takes it; beyond `most` those with most images and all above them.
 
-    Of more than `most` findings those with most images are kept, each with all that are above it.
-
-    Returns:
-        One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent`
-        (the path above it, `` for none), `name` (`Viral`) and `images` (with those of the findings below it).
+    One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent` (the path
+    above it, `` for none), `name` (`Viral`) and `images` (with those of the findings below it).
     """
     images: dict[str, int] = {}
     for path, count in finding_paths(table).items():
@@ -116,9 +112,8 @@ def finding_hierarchy(table: pd.DataFrame, most: int = 300) -> pd.DataFrame:
 def age_sex_pyramid(table: pd.DataFrame) -> pd.DataFrame:
     """Patients by age and sex; each counts once, with the first age and the first sex given.
 
-    Returns:
-        The index holds ten years each, the youngest first, the last one open, then `NOT_GIVEN` (also for an age below 0);
-        the columns are `F`, `M` and `NOT_GIVEN` (also for any other text).
+    The index holds ten years each, the youngest first, the last one open, then `NOT_GIVEN` (also for an age below 0);
+    the columns are `F`, `M` and `NOT_GIVEN` (also for any other text).
     """
     people = table[["patientid", "age"]].assign(sex=table["sex"].where(table["sex"].isin(["F", "M"])))
     people = people.groupby("patientid", sort=False)[["age", "sex"]].first()
@@ -183,9 +178,8 @@ def missingness(rows: pd.DataFrame, table: pd.DataFrame) -> Missingness:
 def images_by_country(table: pd.DataFrame) -> pd.DataFrame:
     """Images and patients by country, the most images first.
 
-    Returns:
-        Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country is not known
-        stand last, as `NOT_GIVEN` without a place; they are left out where there are none.
+    Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country is not known stand last,
+    as `NOT_GIVEN` without a place; they are left out where there are none.
     """
     grouped = table.groupby(table["country"].fillna(NOT_GIVEN))["patientid"].agg(["size", "nunique"])
     grouped = grouped.sort_values("size", ascending=False, kind="stable")

@@ -49,7 +49,7 @@ def test_a_source_that_equals_the_class_predicts_it_and_a_balanced_view_does_not
     assert not audited(*rows[:6]).of("source_predicts").checked, "too few patients"
 
 
-def test_what_only_shows_the_source_predicts_nothing_within_it() -> None:
+def test_what_only_shows_the_source_predicts_nothing_within_it_nor_the_class_of_other_patients() -> None:
     """The sex is that of the source, which has 4 of 5 images of one class; the view is that of the class."""
     rows = []
     for n in range(100):
@@ -64,15 +64,12 @@ def test_what_only_shows_the_source_predicts_nothing_within_it() -> None:
     assert record["view_predicts"]["within_source_auc"]["value"] == 1
     assert record["source_predicts"]["within_source_auc"] is None
     assert record["ages"]["roc_auc"] is None
-
-
-def test_the_class_is_predicted_of_other_patients() -> None:
-    """Each patient has a source of his own, so that nothing is known of it; within a patient it would predict everything."""
-    rows = [
+    # Each patient has a source of his own; within a patient it would predict everything.
+    of_patients = [
         {"patientid": f"p{n // 3}", "url": f"https://site-{n // 3}.example", "finding": (COVID, OTHER)[n // 3 % 2]}
         for n in range(90)
     ]
-    area = audited(*rows).of("source_predicts").roc_auc
+    area = audited(*of_patients).of("source_predicts").roc_auc
     assert area is not None
     assert area["value"] <= 0.5
 

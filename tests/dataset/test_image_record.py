@@ -25,21 +25,12 @@ def test_what_is_given_stands_in_words_with_its_unit_and_in_the_order_of_the_tab
         "filename"
     )
     record = record_of("7,3,F,65,Pneumonia/Viral/COVID-19,Unclear,N,38.6,92,7.4,AP Supine,X-ray,a.png", header=header)
-    assert record.fields == (
-        Field("Patient", "7"),
-        Field("Day", "3 days since onset or admission"),
-        Field("Sex", "female"),
-        Field("Age", "65 years"),
-        Field("Finding", "Pneumonia/Viral/COVID-19"),
-        Field("RT-PCR positive", "Unclear"),
-        Field("Survived", "no"),
-        Field("Temperature", "38.6 °C"),
-        Field("Oxygen saturation", "92 %"),
-        Field("Leukocytes", "7.4 thousand/µL"),
-        Field("View", "from the front, lying (AP Supine)"),
-        Field("Modality", "X-ray"),
-        Field("File", "a.png"),
-    )
+    assert [(field.title, field.text) for field in record.fields] == [
+        *(("Patient", "7"), ("Day", "3 days since onset or admission"), ("Sex", "female"), ("Age", "65 years")),
+        *(("Finding", "Pneumonia/Viral/COVID-19"), ("RT-PCR positive", "Unclear"), ("Survived", "no")),
+        *(("Temperature", "38.6 °C"), ("Oxygen saturation", "92 %"), ("Leukocytes", "7.4 thousand/µL")),
+        *(("View", "from the front, lying (AP Supine)"), ("Modality", "X-ray"), ("File", "a.png")),
+    ]
     assert record.summary == "Pneumonia/Viral/COVID-19, AP Supine, F, 65 years"
     assert (record.label, record.finding, record.patientid) == ("covid", "Pneumonia/Viral/COVID-19", "7")
 
@@ -81,21 +72,12 @@ def test_the_patient_s_images_stand_by_day_and_those_without_one_last() -> None:
         "7,2,todo,PA,X-ray,",
     )
     record = record_of(*rows, filename="five.png")
-    assert [image.filename for image in record.images] == [
-        "before.nii.gz",
-        "five.png",
-        "five again.png",
-        "undated.png",
-        "no day either.png",
-    ]
-    assert [image.day for image in record.images] == [-1, 5, 5, None, None]
-    assert [image.kind for image in record.images] == [CT, X_RAY, OTHER, X_RAY, OTHER]
-    assert [image.sentence for image in record.images] == [
-        "CT, Axial, day -1",
-        "X-ray, PA, day 5",
-        "Image, day 5",
-        "X-ray, L, day not given",
-        "Image, day not given",
+    assert [(image.filename, image.day, image.kind, image.sentence) for image in record.images] == [
+        ("before.nii.gz", -1, CT, "CT, Axial, day -1"),
+        ("five.png", 5, X_RAY, "X-ray, PA, day 5"),
+        ("five again.png", 5, OTHER, "Image, day 5"),
+        ("undated.png", None, X_RAY, "X-ray, L, day not given"),
+        ("no day either.png", None, OTHER, "Image, day not given"),
     ]
     assert (record.position, record.unnamed) == (1, 1)
 
@@ -121,24 +103,22 @@ def test_a_volume_is_known_by_its_name_and_the_public_file_by_its_folder(
 
 
 @pytest.mark.parametrize(
-    ("doi", "url", "addresses"),
+    ("doi", "url", "doi_url", "is_link"),
     [
         (
-            "10.1016/S0140-6736(20)30211-7",
-            "https://a.example/x",
-            ("https://doi.org/10.1016/S0140-6736%2820%2930211-7", 1),
+            *("10.1016/S0140-6736(20)30211-7", "https://a.example/x"),
+            *("https://doi.org/10.1016/S0140-6736%2820%2930211-7", True),
         ),
-        ("https://doi.org/10.1/x", "HTTP://a.example/", ("https://doi.org/10.1/x", 1)),
-        ("javascript:alert(1)", "javascript:alert(1)", (None, 0)),
-        ("doi: 10.1056/x", "data:text/html,x", (None, 0)),
-        ("10.1056/x y", "//a.example/x", (None, 0)),
-        ("", "file:///etc/passwd", (None, 0)),
+        ("https://doi.org/10.1/x", "HTTP://a.example/", "https://doi.org/10.1/x", True),
+        ("javascript:alert(1)", "javascript:alert(1)", None, False),
+        ("doi: 10.1056/x", "data:text/html,x", None, False),
+        ("10.1056/x y", "//a.example/x", None, False),
+        ("", "file:///etc/passwd", None, False),
     ],
 )
-def test_only_web_addresses_become_links(doi: str, url: str, addresses: tuple[str | None, int]) -> None:
+def test_only_web_addresses_become_links(doi: str, url: str, doi_url: str | None, is_link: bool) -> None:
     record = record_of(f'7,,todo,PA,X-ray,a.png,{doi},"{url}"', header=f"{HEADER},doi,url")
-    assert record.doi_url == addresses[0]
-    assert record.source_url == (url if addresses[1] else None)
+    assert (record.doi_url, record.source_url) == (doi_url, url if is_link else None)
 
 
 def test_the_real_table_loses_nothing_and_every_patient_s_images_are_complete(real_dataset: Path) -> None:

@@ -85,9 +85,9 @@ def test_a_damaged_zip_is_refused(tmp_path: Path, damage: str) -> None:
 
 def test_a_folder_in_the_place_of_a_mask_is_refused(tmp_path: Path) -> None:
     (tmp_path / ESTIMATED_NAME / "image_mask.png").mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"image_mask\.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"The lung mask of image\.png cannot be read"):
         read_lung_masks(tmp_path, ["image.png"], 32)
-    with pytest.raises(DatasetError, match=r"image_mask\.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"The lung mask of image\.png cannot be read"):
         read_lung_mask(tmp_path, "image.png")
 
 

@@ -21,7 +21,7 @@ def test_the_real_table_has_the_published_counts_in_the_order_of_the_file(real_d
     assert (table["finding"] == "Pneumonia/Viral/COVID-19").sum() == (table["label"] == "covid").sum() == 584
     assert table["label"].isna().sum() == 84  # 83 todo, 1 Unknown
     assert list(table.columns) == [*COLUMNS, "label", "source"]
-    assert unreadable_numbers(table).count == 0
+    assert unreadable_numbers(table).total == 0
     assert table.attrs == {}
 
 
@@ -63,7 +63,7 @@ patientid,finding,view,modality,filename,age,offset,temperature,sex
 def test_what_stood_where_a_number_was_to_be_is_kept_and_follows_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     table = read_metadata(NUMBERS.encode())
     found = unreadable_numbers(table)
-    assert found.count == 5
+    assert found.total == 5
     assert found.cells == (
         UnreadableCell(0, "age", "56 years"),
         UnreadableCell(1, "offset", "inf"),
@@ -73,12 +73,12 @@ def test_what_stood_where_a_number_was_to_be_is_kept_and_follows_its_rows(monkey
     )
     table = table.assign(modality="CT").drop(columns=["sex"])
     chosen = unreadable_numbers(table[table["filename"] > "b.png"].copy())
-    assert chosen.count == 3
+    assert chosen.total == 3
     assert [(cell.row, cell.text) for cell in chosen.cells] == [(0, "045Y"), (0, "1,234"), (1, "37.5 °C")]
-    assert unreadable_numbers(table.iloc[:0]).count == 0
+    assert unreadable_numbers(table.iloc[:0]).total == 0
     monkeypatch.setattr(metadata, "MOST_UNREADABLE", 2)
     found = unreadable_numbers(read_metadata(NUMBERS.replace("56 years", "old " * 10_000).encode()))
-    assert (found.count, [cell.row for cell in found.cells]) == (5, [0, 1])
+    assert (found.total, [cell.row for cell in found.cells]) == (5, [0, 1])
     assert found.cells[0].text == ("old " * 10_000)[:60]
 
 

@@ -140,16 +140,8 @@ def test_a_table_made_to_keep_the_page_busy_is_drawn_all_the_same() -> None:
 
 def test_days_since_onset_include_their_first_day(people: pd.DataFrame) -> None:
     days = days_since_onset(people)
-    assert days.sum(axis=1).to_dict() == {
-        "before 0": 1,
-        "0-2": 1,
-        "3-6": 1,
-        "7-13": 0,
-        "14-20": 0,
-        "21-27": 0,
-        "28+": 1,
-        "not given": 1,
-    }
+    assert list(days.index) == ["before 0", "0-2", "3-6", "7-13", "14-20", "21-27", "28+", "not given"]
+    assert days.sum(axis=1).tolist() == [1, 1, 1, 0, 0, 0, 1, 1]
     assert days.loc["3-6"].to_dict() == {"non_covid": 0, "covid": 1, "not given": 0}
 
 
@@ -178,10 +170,10 @@ def test_an_overview_of_nothing_is_empty_and_no_error(people: pd.DataFrame) -> N
     nothing = people.iloc[:0]
     assert finding_hierarchy(nothing).empty
     assert images_by_country(nothing).empty
-    for table in (
+    counted = (
         age_sex_pyramid(nothing),
         days_since_onset(nothing),
         outcomes(nothing),
         missingness(nothing, people).blanks,
-    ):
-        assert table.to_numpy().sum() == 0
+    )
+    assert [table.to_numpy().sum() for table in counted] == [0] * 4
