@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from covid_core.audit.files import FilePair, FilesRead
-from covid_core.audit.finding import Finding, Severity, rows_of
+from covid_core.audit.finding import Finding, Severity
 from covid_core.dataset.cohort import ambiguous_rows
 from covid_core.dataset.duplicates import components
 from covid_core.dataset.metadata import UnreadableNumbers
@@ -51,10 +51,7 @@ class AuditInput:
     Attributes:
         table: of `read_metadata`, numbered from 0.
         frontal: its labelled frontal X-rays, with their own labels, on its index.
-        unreadable: the numbers of the table that could not be read.
-        paths: row -> its file, None for an unsafe name; without rows that have no name or a repeated one.
-        present: the files that are there.
-        files: what reading them gave.
+        paths: as of `file_paths`; `present` are those that are there.
     """
 
     table: pd.DataFrame
@@ -67,10 +64,9 @@ class AuditInput:
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found: a text per row, and what differs from the usual.
+    """What a check found: a text per row (a row may occur more than once), and what differs from the usual.
 
     Attributes:
-        what: what is wrong, by row; a row may occur more than once.
         count: of what the sentence counts, if it is not the rows.
         more: end of the sentence.
         severity: if it is not that of the check.
@@ -103,13 +99,13 @@ class Check:
             return not_checked(self.name, self.title, found.not_checked)
         count = len(found.what) if found.count is None else found.count
         sentence = " ".join(filter(None, (f"{self.title}: {count}.", self.advice, found.more)))
-        rows = rows_of(data.table, found.what)
+        rows = data.table.loc[found.what.index, ["filename", "patientid"]].assign(what=found.what.to_numpy())
         return Finding(self.name, self.title, found.severity or self.severity, count, sentence, rows)
 
 
 def not_checked(name: str, title: str, why: str) -> Finding:
     """The finding of a check that could not run."""
-    nothing = pd.DataFrame({"filename": [], "patientid": [], "what": []}, dtype="str")
+    nothing = pd.DataFrame(columns=["filename", "patientid", "what"], dtype="str")
     return Finding(name, title, "notice", 0, f"Not checked: {why}", nothing, checked=False)
 
 
@@ -131,15 +127,14 @@ def _texts(what: "dict[int, str] | Sequence[tuple[int, str]]") -> "pd.Series[str
 
 
 def _unsafe_names(data: AuditInput) -> Found:
-    unsafe = data.table["filename"].isin(
-        [data.table["filename"][row] for row, path in data.paths.items() if path is None]
-    )
-    return Found(_texts(dict.fromkeys(data.table.index[unsafe], "not a plain name inside the folder")))
+    names = data.table["filename"]
+    unsafe = names.isin([names[row] for row, path in data.paths.items() if path is None])
+    return Found(_texts(dict.fromkeys(names.index[unsafe], "not a plain name inside the folder")))
 
 
 def _repeated_names(data: AuditInput) -> Found:
-    names = data.table["filename"]
-    return Found(_texts(dict.fromkeys(data.table.index[names.notna() & names.duplicated()], "named in an earlier row")))
+    names = data.table["filename"].dropna()
+    return Found(_texts(dict.fromkeys(names.index[names.duplicated()], "named in an earlier row")))
 
 
 def _missing_files(data: AuditInput) -> Found:
@@ -163,12 +158,11 @@ def _unreadable_files(data: AuditInput) -> Found:
 
 
 def _file_types(data: AuditInput) -> Found:
-    what = {}
-    for row, path in data.present.items():
-        name, held = _TYPES.get(path.suffix.lower().lstrip(".")), data.files.types[row]
-        if name not in (None, held):
-            what[row] = f"named {name}, holds {held or 'another type'}"
-    return Found(_texts(what))
+    types = {
+        row: (_TYPES.get(path.suffix.lower().lstrip(".")), data.files.types[row]) for row, path in data.present.items()
+    }
+    wrong = {row: (name, held or "another type") for row, (name, held) in types.items() if name not in (None, held)}
+    return Found(_texts({row: f"named {name}, holds {held}" for row, (name, held) in wrong.items()}))
 
 
 def _same_content(data: AuditInput) -> Found:
@@ -246,18 +240,20 @@ def _outside(column: str, low: float, high: float, text: str) -> Callable[[Audit
 
 
 def _measurements(data: AuditInput) -> Found:
-    checks = (
-        _outside("temperature", 30, 45, "temperature {:g} °C"),
-        _outside("pO2_saturation", 0, 100, "oxygen saturation {:g} %"),
-    )
-    what = pd.concat([find(data).what for find in checks])
+    what = pd.concat([find(data).what for find in _MEASUREMENTS])
     return Found(what, count=what.index.nunique())
+
+
+_MEASUREMENTS = (
+    _outside("temperature", 30, 45, "temperature {:g} °C"),
+    _outside("pO2_saturation", 0, 100, "oxygen saturation {:g} %"),
+)
 
 
 def _dates(data: AuditInput) -> Found:
     today = pd.Period(datetime.now(UTC).date(), "D")
-    what, dated = {}, data.table[data.table["date"].notna()]
-    for row, text, label in zip(dated.index, dated["date"], dated["label"], strict=True):
+    what = {}
+    for row, text, label in data.table[["date", "label"]].dropna(subset="date").itertuples():
         period, problem = parse_date(text), ""
         if period is None:
             continue
@@ -278,7 +274,7 @@ def _unclear_dates(data: AuditInput) -> Found:
 
 
 def _unreadable_numbers(data: AuditInput) -> Found:
-    cells, count = data.unreadable.cells, data.unreadable.count
+    count, cells = data.unreadable
     more = f"The first {len(cells)} are listed." if len(cells) < count else ""
     return Found(_texts([(cell.row, f"{cell.column}: {cell.text}") for cell in cells]), count=count, more=more)
 
@@ -301,8 +297,7 @@ def _stated(values: "pd.Series[str]") -> "pd.Series[str]":
 
 def _findings(data: AuditInput) -> Found:
     what, misspelt = {}, False
-    given = data.table[data.table["finding"].notna()]
-    for row, finding, label in zip(given.index, given["finding"], given["label"], strict=True):
+    for row, finding, label in data.table[["finding", "label"]].dropna(subset="finding").itertuples():
         unknown = [part for part in finding_components(finding) if part.lower() not in KNOWN_FINDINGS]
         if unknown:
             lost = label != COVID and any(_COVID_MISSPELT.search(part) for part in unknown)

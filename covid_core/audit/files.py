@@ -28,13 +28,9 @@ class FilePair(NamedTuple):
 
 @dataclass(frozen=True)
 class FilesRead:
-    """What reading the files gave.
+    """What reading the files gave: fingerprints and types (see `content_type`) by row of the table, and pairs alike.
 
-    Attributes:
-        fingerprints: by row of the table.
-        types: by row, as `content_type` gives them.
-        pairs: rows with (almost) the same image.
-        not_compared: why images were compared by content alone; empty if they were compared.
+    `not_compared` says why images were compared by content alone; it is empty if they were compared.
     """
 
     fingerprints: Mapping[int, Fingerprint]
@@ -56,16 +52,9 @@ def read_files(
     comparing: Progress | None = None,
     fingerprints: FingerprintFiles = fingerprint_files,
 ) -> FilesRead:
-    """Read each file once, and compare X-rays by appearance and all others by content.
+    """Read each file that is present, by its row, and compare X-rays by appearance and all others by content.
 
     The limits of `duplicate_pairs` were measured on frontal X-rays, so CT slices are compared by content alone.
-
-    Args:
-        table: with `modality`.
-        present: row -> its file.
-        progress: called after each file.
-        comparing: called after each image that was compared.
-        fingerprints: reads the files.
     """
     found = dict(zip(present, fingerprints(list(present.values()), progress), strict=True))
     x_ray = (table["modality"].str.lower() == "x-ray").fillna(False)

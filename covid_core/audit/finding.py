@@ -12,7 +12,6 @@ Metric = Mapping[str, Any]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice")
 """Most severe first. Error: a row or a file is wrong. Warning: the data are misleading unless handled, as `prepare` does where
 it can. Notice: good to know."""
-ROW_COLUMNS = ("filename", "patientid", "what")
 
 
 @dataclass(frozen=True)
@@ -20,15 +19,12 @@ class Finding:
     """Result of one check.
 
     Attributes:
-        check: a short stable name.
-        title: its name for people.
+        check: a short stable name; `title` is for people.
         severity: applies if the count is not 0.
         count: of what the sentence counts; 0 where nothing was found or nothing could be checked.
-        sentence: what was found.
-        rows: `ROW_COLUMNS`, on the index of the table; a row may occur more than once.
+        rows: `filename`, `patientid` and `what`, on the index of the table; a row may occur more than once.
         checked: False where the check could not run; the sentence says why.
-        roc_auc: of a check that predicts the class, in [0, 1]; None for any other.
-        within_source_auc: the same among images of one source; None where it was not measured.
+        roc_auc, within_source_auc: of a check that predicts the class, over all images and among those of one source.
     """
 
     check: str
@@ -56,14 +52,5 @@ class Audit:
         return tuple(finding for finding in self.findings if finding.count and finding.severity in severe)
 
     def of(self, check: str) -> Finding:
-        """The finding of a check.
-
-        Raises:
-            KeyError: there is no such check.
-        """
+        """The finding of a check, by its name."""
         return {finding.check: finding for finding in self.findings}[check]
-
-
-def rows_of(table: pd.DataFrame, what: "pd.Series[str]") -> pd.DataFrame:
-    """`ROW_COLUMNS` of the rows on the index of `what`, which says what is wrong with each."""
-    return table.loc[what.index, ["filename", "patientid"]].assign(what=what.to_numpy())

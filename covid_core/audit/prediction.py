@@ -12,11 +12,7 @@ _PREDICTORS = {
     "source_predicts": ("Source", "source alone", ("source",)),
     "view_predicts": ("View", "view alone", ("view",)),
     "age_sex_predicts": ("Age and sex", "age and sex alone", ("age", "sex")),
-    "all_predict": (
-        "Source, view, age and sex",
-        "source, view, age and sex",
-        ("source", "view", "age", "sex"),
-    ),
+    "all_predict": ("Source, view, age and sex", "source, view, age and sex", ("source", "view", "age", "sex")),
 }
 """Check -> its title, what is known in words, and the columns."""
 _FOLDS = 5
@@ -29,11 +25,8 @@ _MAX_WITHIN = 5000  # images; an area within sources takes memory with the squar
 def prediction_findings(cohort: pd.DataFrame, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     """Measure the ROC AUC of each of some columns, cross-validated with patients and duplicates kept together.
 
-    A finding counts the images if the lower limit of its interval is above chance, else none.
-
-    Args:
-        cohort: labelled images with `filename`, `patientid`, `label`, `source`, `view`, `age`, `sex`.
-        pairs: positions in it of (almost) the same image.
+    The pairs are positions in the cohort, labelled images, of (almost) the same one. A finding counts the images if the lower
+    limit of its interval is above chance, else none.
     """
     # scikit-learn and SciPy are slow to load, and whoever shows an audit need not wait for them.
     from covid_core.dataset.split import assign_folds, group_ids  # noqa: PLC0415

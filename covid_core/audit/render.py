@@ -1,4 +1,4 @@
-"""An audit as text for the terminal, as plain values for JSON, and as one table of all rows."""
+"""An audit as text for the terminal, as JSON, and as one table of all rows."""
 
 import json
 from typing import Any
@@ -15,10 +15,6 @@ def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
     """The findings, most severe first, each with its first rows; then the checks that found nothing.
 
     Checks that could not run, and predictions no better than chance, come last with their sentences.
-
-    Args:
-        audit: of a collection.
-        rows_shown: of each finding, at most.
     """
     lines = [f"{audit.images} images of {audit.patients} patients"]
     for severity in SEVERITIES:
@@ -33,14 +29,10 @@ def summary_lines(audit: Audit, rows_shown: int = ROWS_SHOWN) -> str:
     return "\n".join(lines)
 
 
-def audit_record(audit: Audit) -> dict[str, Any]:
-    """The audit as plain values for JSON: `images`, `patients`, and `findings` with all their rows."""
-    return {"images": audit.images, "patients": audit.patients, "findings": [_record(one) for one in audit.findings]}
-
-
 def audit_json(audit: Audit) -> str:
-    """`audit_record` as one line of JSON in ASCII."""
-    return json.dumps(audit_record(audit), ensure_ascii=True, allow_nan=False)
+    """The audit as one line of JSON in ASCII: `images`, `patients`, and `findings` with all their rows."""
+    findings = [_record(one) for one in audit.findings]
+    return json.dumps({"images": audit.images, "patients": audit.patients, "findings": findings}, allow_nan=False)
 
 
 def audit_rows(audit: Audit) -> pd.DataFrame:

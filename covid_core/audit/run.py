@@ -1,9 +1,4 @@
-"""The audit of a collection: everything that makes its table or its images misleading, each with its rows.
-
-    python -m covid_core audit --collection data/covid-chestxray-dataset
-
-It changes nothing and writes nothing.
-"""
+"""The audit of a collection: everything that makes its table or its images misleading, each with its rows."""
 
 from pathlib import Path
 
@@ -28,7 +23,7 @@ def audit_dataset(
     table: pd.DataFrame | None = None,
     fingerprints: FingerprintFiles = fingerprint_files,
 ) -> Audit:
-    """Audit a collection; its images are read once.
+    """Audit a collection; its images are read once, and nothing is written.
 
     Args:
         collection: the folder with `metadata.csv` and `images/`; None for a table without a folder, which is audited alone.
@@ -38,9 +33,6 @@ def audit_dataset(
         comparing: called after each image that was compared with the others. What it raises ends the audit.
         table: of `read_metadata`, if it was read already.
         fingerprints: reads the files; that of an image cache is quicker the next time.
-
-    Returns:
-        One finding per check, in a fixed order.
 
     Raises:
         DatasetError: `metadata.csv` is missing or no such table.

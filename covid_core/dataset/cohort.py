@@ -1,11 +1,10 @@
 """Which images of the table are used, step by step; every image left out has a reason, every step its counts.
 
-This module decides from the table and from whether a file exists. It opens no image: `covid_core.dataset.prepare` adds the
-last step, `readable`, through `exclude`.
+It opens no image: `covid_core.dataset.prepare` adds the last step, `readable`, through `exclude`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,11 +47,8 @@ class FlowStep:
     """One step of the flow.
 
     Attributes:
-        name: a short stable name.
         reason: why images are left out here, as people read it.
-        images: images left after the step.
-        patients: patients left after the step.
-        excluded_images: images left out by the step.
+        images, patients: what is left after the step.
         excluded_patients: patients who had an image before the step and have none after it.
     """
 
@@ -71,29 +67,19 @@ class Cohort:
     Attributes:
         table: the rows of `read_metadata` that are used, in their order and on their index; `label` is never NA.
         flow: the steps in their order; the first one counts all rows.
-        exclusions: one row per image left out, on its index in the table of `read_metadata`, with `filename` (NA where the
-            table has none), `patientid`, `reason` and `step` (the name of the step that left it out).
+        exclusions: one row per image left out, on its index, with `filename` (NA where there is none), `patientid`, `reason`
+            and `step` (the name of the step that left it out).
     """
 
-    table: pd.DataFrame
+    table: pd.DataFrame = field(repr=False)
     flow: tuple[FlowStep, ...]
-    exclusions: pd.DataFrame
-
-    def __repr__(self) -> str:
-        images = self.table["label"].value_counts().to_dict()
-        return f"Cohort({len(self.table)} images of {self.table['patientid'].nunique()} patients: {images})"
+    exclusions: pd.DataFrame = field(repr=False)
 
 
 def select_cohort(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules | None = None) -> Cohort:
-    """Select the frontal X-rays with a label and a file.
+    """Select the frontal X-rays with a label and a file; a table without any is no error here.
 
-    Args:
-        table: as `read_metadata` gives it.
-        images_dir: the folder of images; None skips the step that looks for the files.
-        rules: what the user decided; the defaults for None.
-
-    Returns:
-        The cohort. It may be empty: a table of CT slices alone is no error here.
+    Without a folder of images the step that looks for the files is skipped.
     """
     chosen = _selected(table[list(_DECIDING)], images_dir, rules or CohortRules())
     return replace(chosen, table=table.loc[chosen.table.index].assign(label=chosen.table["label"]))
@@ -101,7 +87,9 @@ def select_cohort(table: pd.DataFrame, images_dir: Path | None, rules: CohortRul
 
 def _selected(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules) -> Cohort:
     """Take the steps with the columns they look at; of a large table the others would be copied at each step."""
-    cohort = _everything(table)
+    everything = FlowStep("all", "every row of the table", len(table), table["patientid"].nunique(), 0, 0)
+    nothing = pd.DataFrame(columns=["filename", "patientid", "reason", "step"], index=table.index[:0], dtype="str")
+    cohort = Cohort(table, (everything,), nothing)
     cohort = exclude(cohort, "x_ray", "not an X-ray", _not(cohort.table["modality"].str.lower() == "x-ray"))
     views, reason = _views(cohort.table, rules)
     cohort = exclude(cohort, "frontal", reason, _not(cohort.table["view"].isin(views)))
@@ -112,24 +100,17 @@ def _selected(table: pd.DataFrame, images_dir: Path | None, rules: CohortRules) 
     ambiguous = ambiguous_rows(cohort.table, table)
     if rules.ambiguous == "drop":
         return exclude(cohort, "unambiguous", "No Finding in a patient who has COVID-19 elsewhere", ambiguous)
-    return _keep_ambiguous(cohort, ambiguous, rules.ambiguous)
+    kept = cohort.table.assign(label=cohort.table["label"].mask(ambiguous, rules.ambiguous))
+    reason = (
+        f"{int(ambiguous.sum())} No Finding images of patients with COVID-19 elsewhere are kept as {rules.ambiguous}"
+    )
+    return exclude(replace(cohort, table=kept), "unambiguous", reason, pd.Series(False, index=kept.index))
 
 
 def exclude(
     cohort: Cohort, name: str, reason: str, excluded: "pd.Series[bool]", details: "pd.Series[str] | None" = None
 ) -> Cohort:
-    """Take one step of the flow.
-
-    Args:
-        cohort: the cohort before the step.
-        name: short stable name of the step.
-        reason: why images are left out.
-        excluded: per row of `cohort.table`, whether it is left out.
-        details: per row, the reason to record for that image; `reason` for None.
-
-    Returns:
-        The cohort after the step.
-    """
+    """Take one step of the flow: leave out rows of `cohort.table` for a reason, or each for the one in `details`."""
     before = cohort.table
     left_out = before[excluded]
     table = before[~excluded]
@@ -161,11 +142,7 @@ def flow_to_json(flow: tuple[FlowStep, ...]) -> list[dict[str, Any]]:
 
 
 def flow_table(steps: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """The flow in images and patients, one row a step, text in every cell.
-
-    Args:
-        steps: as of `flow_to_json`.
-    """
+    """The flow in images and patients, one row a step of `flow_to_json`, text in every cell."""
     columns = {
         "reason": "Step",
         "excluded_images": "Images left out",
@@ -174,12 +151,6 @@ def flow_table(steps: Sequence[Mapping[str, object]]) -> pd.DataFrame:
         "patients": "Patients",
     }
     return pd.DataFrame(steps)[list(columns)].rename(columns=columns).astype(str)
-
-
-def _everything(table: pd.DataFrame) -> Cohort:
-    step = FlowStep("all", "every row of the table", len(table), table["patientid"].nunique(), 0, 0)
-    nothing = pd.DataFrame(columns=["filename", "patientid", "reason", "step"], index=table.index[:0], dtype="str")
-    return Cohort(table, (step,), nothing)
 
 
 def _not(condition: "pd.Series[Any]") -> "pd.Series[bool]":
@@ -212,10 +183,3 @@ def _file_problem(filename: object, images_dir: Path) -> str:
         return "" if safe_image_path(images_dir, filename).is_file() else "the file is missing"
     except DatasetError:
         return "the file name is not a plain name inside the folder"
-
-
-def _keep_ambiguous(cohort: Cohort, ambiguous: "pd.Series[bool]", label: Ambiguous) -> Cohort:
-    kept = cohort.table.assign(label=cohort.table["label"].mask(ambiguous, label))
-    reason = f"{int(ambiguous.sum())} No Finding images of patients with COVID-19 elsewhere are kept as {label}"
-    nobody = pd.Series(False, index=kept.index)
-    return exclude(Cohort(kept, cohort.flow, cohort.exclusions), "unambiguous", reason, nobody)

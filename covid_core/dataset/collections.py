@@ -1,13 +1,8 @@
 """Labelled chest radiographs of several collections as one table, with what each label can teach.
 
-A folder of collections holds `siim/`, `adults/`, `auxiliary/` and `pretraining/`, each `labels.csv` beside `images/`;
-docs/DATA.md says where they come from and what their columns mean. Two questions are asked of a radiograph, and each image
-answers those that its label can answer:
-
-- `pattern`: does it show a pattern of pneumonia? 1, 0, or missing;
-- `covid`: if so, is it that of COVID-19? 1, 0, or missing.
-
-The label of SIIM is a radiologist's reading of the appearance (Litmanovich et al. 2020,
+docs/DATA.md says where the collections come from and what their columns mean. Two questions are asked of a radiograph, and each
+image answers those that its label can answer: `pattern`, does it show a pattern of pneumonia, and `covid`, if so, is it that of
+COVID-19? The label of SIIM is a radiologist's reading of the appearance (Litmanovich et al. 2020,
 https://doi.org/10.1097/RTI.0000000000000541), not a test: `typical` is COVID-19 in the sense of the second question,
 `atypical` is another pneumonia, `indeterminate` answers the first question only.
 """
@@ -19,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from covid_core.dataset.duplicates import Limits, Progress, components, duplicate_pairs, fingerprint_files
-from covid_core.dataset.labelled_folder import LABELS_NAME
-from covid_core.dataset.metadata import safe_image_path
+from covid_core.dataset.labelled_folder import LABELS_NAME, read_labels
 from covid_core.errors import DatasetError
 from covid_core.paths import IMAGES_NAME
 
@@ -49,10 +43,7 @@ _COPY_LIMITS = Limits(candidates=0.85)  # a cropped copy correlates with 0.875 a
 
 
 def read_collections(folder: Path) -> pd.DataFrame:
-    """Read the collections of a folder; those that are not there are left out.
-
-    Args:
-        folder: holds at least one of `COLLECTIONS`.
+    """Read those of `COLLECTIONS` that a folder holds, at least one.
 
     Returns:
         One row an image with `TABLE_COLUMNS`: `path`; `source`, a key of `SOURCES`; `group`, its patient as far as known, else
@@ -78,11 +69,6 @@ def group_copies(
 ) -> tuple[pd.DataFrame, int]:
     """Leave out copies of images that a model is judged on, and give near duplicates of different patients one group.
 
-    Args:
-        images: of `read_collections`.
-        judged: files that must not be among the images.
-        progress: called after each image that was compared.
-
     Returns:
         The images that stay, with their groups, and how many were left out.
     """
@@ -100,19 +86,9 @@ def group_copies(
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / LABELS_NAME
-    try:
-        table = pd.read_csv(path, dtype="str", keep_default_na=False).astype("object")
-    except (OSError, ValueError) as cause:
-        raise DatasetError(f"{path} cannot be read as a table: {cause}.") from cause
     columns = {"siim": ["appearance", "patientid", "site", "opacities"], "adults": ["finding", "source"]}
-    missing = {"filename", *columns.get(name, ["finding"])} - set(table.columns)
-    if missing:
-        raise DatasetError(f"{path} lacks the column {', '.join(sorted(missing))}.")
-    paths = [safe_image_path(folder / IMAGES_NAME, file) for file in table["filename"]]
-    absent = [one.name for one in paths if not one.is_file()]
-    if absent:
-        raise DatasetError(f"{folder} lacks {len(absent)} of its images, the first is {absent[0]}.")
+    table, paths = read_labels(folder, ["filename", *columns.get(name, ["finding"])])
+    table = table.astype("object")
     rows = pd.DataFrame(dict.fromkeys(TABLE_COLUMNS, ""), index=table.index).astype("object")
     rows["path"] = [str(one) for one in paths]
     rows["group"] = table["filename"]
@@ -124,10 +100,10 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 
 def _siim(rows: pd.DataFrame, table: pd.DataFrame, _name: str) -> pd.DataFrame:
-    unknown = sorted(set(table["appearance"]) - set(APPEARANCES))
+    appearance = table["appearance"]
+    unknown = sorted(set(appearance) - set(APPEARANCES))
     if unknown:
         raise DatasetError(f"`appearance` must be {', '.join(APPEARANCES)}. Received: {', '.join(unknown)}")
-    appearance = table["appearance"]
     return rows.assign(
         source="siim",
         group=table["patientid"],
@@ -143,14 +119,9 @@ def _siim(rows: pd.DataFrame, table: pd.DataFrame, _name: str) -> pd.DataFrame:
 
 def _other(rows: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.DataFrame:
     finding = table["finding"]
-    if name == "pretraining":
-        source = pd.Series("guangzhou", table.index)
-    else:
-        said = table.get("source", pd.Series("", table.index))
-        source = pd.Series(
-            np.select([said.str.startswith("NIH"), said.str.contains("figshare")], ["nih", "hannover"], "pakistan"),
-            table.index,
-        )
+    said = table.get("source", pd.Series("", table.index))
+    choices = [said.str.startswith("NIH"), said.str.contains("figshare")]
+    source = "guangzhou" if name == "pretraining" else np.select(choices, ["nih", "hannover"], "pakistan")
     normal, covid = finding.isin(["Normal", "No Finding"]), finding == "COVID-19"
     ill = ~normal & ~covid
     # A positive test does not say that the radiograph shows anything: COVID-19 answers the second question only.

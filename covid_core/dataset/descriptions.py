@@ -1,13 +1,12 @@
 """What the collection says of images by their file names: the columns that subgroups and links need beside predictions.
 
-Reads `metadata.csv` and, where it is there, the severity scores of the annotations. Knows no model, and opens no image.
-
 Severity is the extent of lung involvement, 0 (none) to 8 (all of both lungs), the mean of three readers, given for 94 images
 (J. P. Cohen et al., Predicting COVID-19 Pneumonia Severity on Chest X-ray with Deep Learning, Cureus 12 (2020) e9448).
 """
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,20 +24,18 @@ MAX_SEVERITY = 8.0
 _EXTENT_COLUMNS = ("geographic_mean", "geographic_extent_mean")
 """The header of the published file, and the name that its own comment uses."""
 _COMMENT = "##"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _TEXT_COLUMNS = ("finding", "view", "sex", "rt_pcr", "url")
 
 
 def described(filenames: Sequence[str], collection: Path) -> pd.DataFrame:
-    """Describe images by what the collection's tables say of them.
-
-    Args:
-        filenames: n file names, in any order; one that the table does not name gets a row of NA.
-        collection: the folder with `metadata.csv`, and with `annotations/` if severity is to be known.
+    """Describe images by what the tables of a collection say of them; the severity stands in its `annotations`.
 
     Returns:
-        n rows, numbered from 0 in the order of `filenames`, with `DESCRIPTION_COLUMNS`: text as the table has it (NA where
-        blank); `age` float64, years; `rt_pcr` `Y` or `N`, NA for all else, as `Unclear` is no result; `severity` float64 in
-        [0, 8]; `url` only if it is an http or https address. Of several rows of one file name the first counts.
+        n rows, numbered from 0 in the order of the n `filenames`, with `DESCRIPTION_COLUMNS`: text as the table has it (NA
+        where blank, or where it does not name the file); `age` float64, years; `rt_pcr` `Y` or `N`, NA for all else, as
+        `Unclear` is no result; `severity` float64 in [0, 8]; `url` only if it is an http or https address. Of several rows of
+        one file name the first counts.
 
     Raises:
         DatasetError: the table is missing or is none, or the severity scores cannot be read.
@@ -70,13 +67,7 @@ def is_web_address(url: object) -> bool:
 
 
 def severity_scores(path: Path) -> dict[str, float]:
-    """Read the severity of every image that has a score.
-
-    Args:
-        path: `SEVERITY_NAME` within the collection.
-
-    Returns:
-        File name -> extent in [0, `MAX_SEVERITY`]; empty without the file.
+    """Read the extent in [0, `MAX_SEVERITY`] by file name from `SEVERITY_NAME`; empty without the file.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -89,38 +80,27 @@ def severity_scores(path: Path) -> dict[str, float]:
         raise DatasetError(
             f"{path} cannot be read as text. Take it again from the collection, or remove it."
         ) from cause
-    rows = csv.reader(line for line in text.splitlines() if not line.startswith(_COMMENT))
+    lines = [line for line in text.splitlines() if not line.startswith(_COMMENT)]
+    scores: dict[str, float] = {}
     try:
-        header = [cell.strip() for cell in next(rows, [])]
-        column = next((header.index(name) for name in _EXTENT_COLUMNS if name in header), None)
+        rows = csv.DictReader(lines)
+        header = [name.strip() for name in rows.fieldnames or ()]
+        rows.fieldnames = header
+        column = next((name for name in _EXTENT_COLUMNS if name in header), None)
         if column is None or "filename" not in header:
             raise DatasetError(
                 f"{path} lacks the columns filename and {_EXTENT_COLUMNS[0]}. Take it again from the collection, or remove it. "
                 f"Received: {', '.join(header)[:100] or 'an empty file'}"
             )
-        return _scores_by_name([row for row in rows if any(row)], header.index("filename"), column, path)
+        for row in rows:
+            name, cell = (row["filename"] or "").strip(), (row[column] or "").strip()
+            if name and cell and name not in scores:
+                scores[name] = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+                if not 0 <= scores[name] <= MAX_SEVERITY:
+                    raise DatasetError(
+                        f"{path}: the extent of {name} must be a number from 0 to {MAX_SEVERITY:g}. Correct or remove this "
+                        f"row. Received: {cell[:40]!r}"
+                    )
     except csv.Error as cause:
         raise DatasetError(f"{path} is not a readable CSV: {cause}. Take it again, or remove it.") from cause
-
-
-def _scores_by_name(rows: list[list[str]], name_column: int, column: int, path: Path) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    for row in rows:
-        cells = [*row, *[""] * (max(name_column, column) + 1 - len(row))]
-        name, cell = cells[name_column].strip(), cells[column].strip()
-        if name and cell and name not in scores:
-            scores[name] = _score(cell, name, path)
     return scores
-
-
-def _score(cell: str, name: str, path: Path) -> float:
-    try:
-        score = float(cell)
-    except ValueError:
-        score = math.nan
-    if not 0 <= score <= MAX_SEVERITY:
-        raise DatasetError(
-            f"{path}: the extent of {name} must be a number from 0 to {MAX_SEVERITY:g}. Correct or remove this row. "
-            f"Received: {cell[:40]!r}"
-        )
-    return score

@@ -131,8 +131,8 @@ def fetch_dataset(
         timeout: seconds without an answer after which a connection counts as dropped.
 
     Raises:
-        DownloadError: no connection, a refusal, no such dataset at the address, no list to `verify` with, a full disk, or
-            another download into the same folder. Complete files stay.
+        DownloadError: the dataset cannot be had or written, there is no list to `verify` with, or another download into the
+            same folder runs. Complete files stay.
         DatasetError: the table that is there cannot be read.
     """
     if not base_url.startswith(("http://", "https://")):
@@ -195,7 +195,9 @@ class _Download:
         try:
             self.listing = parse_listing((await self._received(url, "listing")).read_bytes())
         except (httpx2.HTTPError, httpx2.InvalidURL, DownloadError, _FailedError, _NotFoundError) as cause:
-            self.report.not_compared = f"the list of checksums cannot be read ({_reason(cause)})"
+            self.report.not_compared = (
+                f"the list of checksums cannot be read ({str(cause).rstrip('.') or type(cause).__name__})"
+            )
         else:
             self.report.not_compared = None
 
@@ -205,7 +207,7 @@ class _Download:
         self.total = int(self.metadata_only)
         # Always by content: a correction may leave the size as it was.
         if table.is_complete() and table.is_content(table.path):
-            self._count_skipped(table)
+            self._count(table, downloaded=False)
             return
         self._check_space(table.size or 0)
         try:
@@ -246,7 +248,7 @@ class _Download:
     async def _bring(self, image: _File) -> None:
         """Download an image unless its content is right."""
         if image.is_complete() and await asyncio.to_thread(image.is_content, image.path):
-            self._count_skipped(image)
+            self._count(image, downloaded=False)
             return
         try:
             await self._arrived(image)
@@ -265,7 +267,7 @@ class _Download:
             try:
                 path = await self._received(file.url, file.path.name)
             except (httpx2.HTTPError, httpx2.InvalidURL, _FailedError) as cause:
-                reason = _reason(cause)
+                reason = str(cause).rstrip(".") or type(cause).__name__
                 continue
             if file.is_content(path):
                 return
@@ -312,12 +314,11 @@ class _Download:
 
     def _put_in_place(self, file: _File) -> None:
         shutil.move(self.out_dir / _ASIDE / file.path.name, file.path)
-        self.report.downloaded += 1
-        self.report.compared += file.sha is not None
-        self.done += 1
+        self._count(file, downloaded=True)
 
-    def _count_skipped(self, file: _File) -> None:
-        self.report.skipped += 1
+    def _count(self, file: _File, *, downloaded: bool) -> None:
+        self.report.downloaded += downloaded
+        self.report.skipped += not downloaded
         self.report.compared += file.sha is not None
         self.done += 1
 
@@ -325,18 +326,16 @@ class _Download:
         """The images that a table names. Tables without the column `folder` have images alone."""
         rows = table[table["folder"].fillna(IMAGES_NAME) == IMAGES_NAME]
         images = []
-        for name in rows["filename"].dropna().drop_duplicates().tolist():
+        for name in rows["filename"].dropna().unique():
             try:
                 safe_image_path(self.out_dir / IMAGES_NAME, name)
+                images.append(self._file(f"{IMAGES_NAME}/{name}"))
             except DatasetError:
                 self.report.escaping_names.append(name)
-            else:
-                images.append(self._file(f"{IMAGES_NAME}/{name}"))
         return images
 
     def _file(self, name: str) -> _File:
-        size, sha = self.listing.get(name, (None, None))
-        return _File(f"{self.base_url}/{quote(name)}", self.out_dir / name, size, sha)
+        return _File(f"{self.base_url}/{quote(name)}", self.out_dir / name, *self.listing.get(name, (None, None)))
 
     def _check_space(self, needed: int) -> None:
         free = shutil.disk_usage(self.out_dir).free
@@ -348,24 +347,15 @@ class _Download:
 
 
 def parse_listing(data: bytes) -> dict[str, tuple[int, str]]:
-    """Read what `GET /repos/OWNER/REPO/git/trees/REF?recursive=1` answers: path -> size in bytes and SHA-1 of the file.
-
-    Raises:
-        DownloadError: it is no such list, or GitHub cut it short.
-    """
+    """Read what `GET /repos/OWNER/REPO/git/trees/REF?recursive=1` answers: path -> size in bytes and SHA-1 of the file."""
     try:
         answer = json.loads(data)
         files = {one["path"]: (one["size"], one["sha"]) for one in answer["tree"] if one["type"] == "blob"}
-        valid = answer["truncated"] is False and all(isinstance(size, int) for size, _ in files.values())
+        if answer["truncated"] is False and all(isinstance(size, int) for size, _ in files.values()):
+            return files
     except (ValueError, TypeError, KeyError, RecursionError):
-        valid = False
-    if not valid:
-        raise DownloadError("it is cut short, or not one of GitHub's")
-    return files
-
-
-def _reason(cause: Exception) -> str:
-    return str(cause).rstrip(".") or type(cause).__name__
+        pass
+    raise DownloadError("it is cut short, or not one of GitHub's")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,7 +1,5 @@
 """The same picture under several names: by content (SHA-256) and by appearance (correlation of small grey pictures).
 
-This module reads and compares pictures. It knows nothing of patients, labels or parts.
-
 Measured on the 672 images of the default cohort of the dataset, every pair near a limit looked at by eye. 20 pairs under
 different patient ids belong together: 14 are one picture saved twice, five are one image published twice (other
 brightness, arrows drawn in, or cropped), and one shows the same person on another day.
@@ -91,10 +89,8 @@ def fingerprint_files(paths: Sequence[Path], progress: Progress | None = None) -
 def map_files(function: Callable[[Path], T], paths: Sequence[Path], progress: Progress | None = None) -> list[T]:
     """Apply a function to files, several at a time, and return the results in their order.
 
-    Args:
-        function: decodes at most one image.
-        paths: of the files.
-        progress: called from the calling thread after each file. What it raises ends the work within a few files.
+    The function decodes at most one image. `progress` is called from the calling thread after each file; what it raises ends
+    the work within a few files.
     """
     executor = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
     try:
@@ -129,22 +125,21 @@ def thumbnail(image: GreyImage) -> FloatArray:
 def duplicate_pairs(
     fingerprints: Sequence[Fingerprint], limits: Limits | None = None, progress: Progress | None = None
 ) -> list[tuple[int, int]]:
-    """Find the pairs with the same content or (almost) the same picture.
+    """Find the pairs with the same content or (almost) the same picture; without a thumbnail the content alone is compared.
 
     Time grows with the square of the number, memory with the number: on two cores 4 s for 686 pictures, 35 s for 2,000
-    and 5 minutes for 5,000, with which the process has 520 MB.
-
-    Args:
-        fingerprints: of the files; those without a thumbnail are compared by content alone.
-        limits: when two pictures count as the same; the defaults for None.
-        progress: called after each picture that was compared with all others.
+    and 5 minutes for 5,000, with which the process has 520 MB. `progress` is called after each picture that was compared.
 
     Returns:
         Pairs of positions (first, second) with first < second, sorted.
     """
     readable = [number for number, item in enumerate(fingerprints) if item.thumbnail is not None]
     thumbnails = [item.thumbnail for item in fingerprints if item.thumbnail is not None]
-    pairs = set(_same_content(fingerprints))
+    earliest: dict[str, int] = {}
+    same_content = {
+        (earliest.setdefault(one.sha256, place), place) for place, one in enumerate(fingerprints) if one.sha256
+    }
+    pairs = {(first, second) for first, second in same_content if first != second}
     if thumbnails:
         alike = _alike(np.stack(thumbnails), limits or Limits(), progress)
         pairs |= {(readable[first], readable[second]) for first, second in alike}
@@ -152,11 +147,7 @@ def duplicate_pairs(
 
 
 def components(count: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """Number the connected components of a graph.
-
-    Args:
-        count: number of nodes.
-        pairs: its edges.
+    """Number the connected components of a graph of `count` nodes, given its edges.
 
     Returns:
         int64 (count,): the component of each node, numbered from 0 in the order in which they first occur.
@@ -171,29 +162,12 @@ def components(count: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def whole_correlations(thumbnails: FloatArray, others: FloatArray) -> FloatArray:
-    """Correlate whole pictures.
-
-    Args:
-        thumbnails: float32 (n, 64, 64).
-        others: float32 (m, 64, 64).
-
-    Returns:
-        float32 (n, m), Pearson's correlation, unmoved by brightness and contrast; 0 for a constant picture.
-    """
-    vectors, other_vectors = (_unit(pictures.reshape(len(pictures), -1)) for pictures in (thumbnails, others))
-    correlations: FloatArray = vectors @ other_vectors.T
-    return correlations
-
-
-def matcher(thumbnails: FloatArray) -> Callable[[int, NDArray[np.intp]], FloatArray]:
+def _matcher(thumbnails: FloatArray) -> Callable[[int, NDArray[np.intp]], FloatArray]:
     """Prepare to match windows of a picture with the inner part of others, so that an image finds the crop that was cut from it.
 
-    Args:
-        thumbnails: float32 (n, 64, 64).
-
     Returns:
-        A function of a picture's position and those of k others, which gives float32 (k,): the best correlation over all windows.
+        A function of a picture's position among the thumbnails, float32 (n, 64, 64), and those of k others, which gives
+        float32 (k,): the best correlation over all windows.
     """
     from scipy.ndimage import gaussian_filter  # noqa: PLC0415
 
@@ -212,15 +186,14 @@ def matcher(thumbnails: FloatArray) -> Callable[[int, NDArray[np.intp]], FloatAr
 
 
 def _alike(thumbnails: FloatArray, limits: Limits, progress: Progress | None) -> Iterator[tuple[int, int]]:
-    """The pairs that count as the same, some of them twice.
+    """The pairs that count as the same, some of them twice: the match of a pair is the better of its two directions.
 
-    The match of a pair is the better of its two directions, so it is enough if either passes. Each picture is compared with
-    the others in turn, so that no matrix of all pairs need be held.
+    Each picture is compared with the others in turn, so that no matrix of all pairs need be held.
     """
-    match = matcher(thumbnails)
+    match = _matcher(thumbnails)
+    vectors = _unit(thumbnails.reshape(len(thumbnails), -1))
     for start in range(0, len(thumbnails), _BLOCK):
-        block = whole_correlations(thumbnails[start : start + _BLOCK], thumbnails)
-        for number, correlations in enumerate(block, start):
+        for number, correlations in enumerate(vectors[start : start + _BLOCK] @ vectors.T, start):
             correlations[number] = 0
             others = np.flatnonzero(correlations >= limits.candidates)
             matches, wholes = match(number, others), correlations[others]
@@ -228,14 +201,6 @@ def _alike(thumbnails: FloatArray, limits: Limits, progress: Progress | None) ->
             yield from ((min(number, other), max(number, other)) for other in others[same].tolist())
             if progress is not None:
                 progress(number + 1, len(thumbnails))
-
-
-def _same_content(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-    """Each file that repeats the content of an earlier one, paired with the first of them."""
-    first: dict[str, int] = {}
-    for number, item in enumerate(fingerprints):
-        if item.sha256 and first.setdefault(item.sha256, number) != number:
-            yield first[item.sha256], number
 
 
 def _windows() -> Iterator[tuple[float, float]]:
@@ -258,7 +223,7 @@ def _box_sampler(start: float, side: float) -> FloatArray:
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
-    """Centre each vector and scale it to length 1; one that is constant becomes 0."""
+    """Centre each vector and scale it to length 1; a constant one becomes 0."""
     centred = vectors - vectors.mean(axis=-1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=-1, keepdims=True)
     unit: FloatArray = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 1e-4)  # noqa: PLR2004

@@ -57,7 +57,7 @@ class Filters:
         countries: codes, keys of `covid_core.dataset.countries.COUNTRIES`.
         cohort: `IN_COHORT`, or names of the steps that left the image out.
         parts: parts of the split, or `NO_PART`.
-        age_from, age_to: in years, both included; None for no bound. With a bound, rows without an age are left out.
+        age_from, age_to: in years, both included. With a bound, rows without an age are left out.
         has_file: whether the image's file is available; None for both.
         text: words that are all in the columns `SEARCHED`, in any order and case; at most 200 characters count.
     """
@@ -86,14 +86,14 @@ def with_choices(
     exclusions: pd.DataFrame | None = None,
     split: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Prepare a table for `filtered`: once for a table, not for each choice.
+    """Prepare a table of `read_metadata` for `filtered`: once for a table, not for each choice.
 
     Args:
         table: as `read_metadata` gives it.
-        files: names of the files that are there; None where this is not known.
-        exclusions: of `select_cohort` over the same table, on its index; None for no column `cohort`.
-        split: the rows of `split.csv`; None for no column `part`. Of several rows that name one file of one patient the one in
-            the cohort stands in the part, the first one where there is no cohort.
+        files: names of the files that are there.
+        exclusions: of `select_cohort` over the same table, on its index.
+        split: the rows of `split.csv`. Of several rows that name one file of one patient the one in the cohort stands in the
+            part, the first one where there is no cohort.
 
     Returns:
         The table with `view`, `sex`, `modality` and `label` filled with `NOT_GIVEN`, and the columns `diagnosis` (last
@@ -142,21 +142,16 @@ def choices(table: pd.DataFrame, column: str) -> list[str]:
 
 
 def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
-    """The rows that meet every filter.
+    """The rows of a table of `with_choices` that meet every filter, on its index; a choice of a column it lacks keeps everything.
 
-    Args:
-        table: as `with_choices` gives it.
-        filters: what to keep. A choice of a column that the table does not have keeps everything.
-
-    Returns:
-        The rows on the index of the table, without the columns `NOTES`: of 100,000 rows these are half the memory, and only a
-        few are ever shown at a time (see `with_notes`).
+    They come without the columns `NOTES`: of 100,000 rows these are half the memory, and only a few are ever shown at a time
+    (see `with_notes`).
     """
     keep = np.ones(len(table), bool)
     for name, column in COLUMNS.items():
         values = getattr(filters, name)
         if values and column in table:
-            keep &= _among(table[column], values)
+            keep &= table[column].fillna(NOT_GIVEN).isin(list(values)).to_numpy(bool)
     if filters.findings:
         paths = table["finding_path"].cat
         # One more for rows without a path (code -1), which `_paths` never makes.
@@ -175,18 +170,8 @@ def filtered(table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
 
 
 def with_notes(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Give rows of `filtered` their notes.
-
-    Args:
-        rows: on the index of `table`.
-        table: as `read_metadata` gives it.
-    """
+    """Give rows of `filtered` their notes from the whole table."""
     return rows.join(table[list(NOTES)])
-
-
-def _among(column: "pd.Series[str]", values: Sequence[str]) -> NDArray[np.bool_]:
-    keep = column.isin(list(values)).to_numpy(bool)
-    return keep | column.isna().to_numpy(bool) if NOT_GIVEN in values else keep
 
 
 def _meets(path: str, wanted: Sequence[str]) -> bool:
@@ -226,10 +211,12 @@ def _noted(table: pd.DataFrame, text: str) -> NDArray[np.bool_]:
 
 def _parts(prepared: pd.DataFrame, split: pd.DataFrame) -> "pd.Series[str]":
     key = ["filename", "patientid"]
-    if not {*key, "part"} <= set(split.columns):
+    try:
+        of_split = split.drop_duplicates(key)[[*key, "part"]]
+    except KeyError:
         raise DatasetError(
             "The split has no columns filename, patientid and part. Choose the split.csv that `prepare` wrote."
-        )
+        ) from None
     used = prepared["cohort"] == IN_COHORT if "cohort" in prepared else ~prepared.duplicated(key)
-    parts = prepared[key].merge(split.drop_duplicates(key)[[*key, "part"]], how="left", on=key)["part"]
+    parts = prepared[key].merge(of_split, how="left", on=key)["part"]
     return parts.astype("str").set_axis(prepared.index).where(used).fillna(NO_PART)

@@ -22,9 +22,6 @@ def make_folds(dataset: Path, n_folds: int = 5, seed: int = 0) -> pd.DataFrame:
 
     Returns:
         Columns `filename` and `fold` (0 to `n_folds` - 1), in the order of `split.csv`.
-
-    Raises:
-        DatasetError: the dataset is not prepared, or too small for so many folds.
     """
     table = read_split(dataset)
     return pd.DataFrame({"filename": table["filename"], "fold": assign_folds(table, n_folds, seed)})
@@ -58,22 +55,11 @@ def read_folds(path: Path, dataset: Path) -> pd.DataFrame:
 
 
 def lay_out_fold(dataset: Path, folds: pd.DataFrame, fold: int, out: Path, seed: int = 0) -> None:
-    """Write the prepared dataset whose test part is one fold.
-
-    Args:
-        dataset: a prepared dataset.
-        folds: as `read_folds` gives them.
-        fold: the one held out.
-        out: gets `split/` and `split.csv`.
-        seed: of the division of the other images into train and val.
-    """
+    """Write the prepared dataset whose test part is one fold; the others are divided into train and val."""
     table = read_split(dataset)
     sources = [split_image_path(dataset, row) for _, row in table.iterrows()]
     held_out = table["filename"].isin(folds.loc[folds["fold"] == fold, "filename"])
     val = hold_out(table[~held_out], VAL_SHARE, seed)
-    parts = (
-        pd.Series("train", index=table.index)
-        .where(~held_out, "test")
-        .mask(val.reindex(table.index, fill_value=False), "val")
-    )
+    parts = pd.Series("train", index=table.index).mask(held_out, "test")
+    parts = parts.mask(val.reindex(table.index, fill_value=False), "val")
     write_split(out, table.assign(part=parts), sources)

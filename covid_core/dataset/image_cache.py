@@ -19,19 +19,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from covid_core.dataset.duplicates import (
-    THUMBNAIL_SIZE,
-    Fingerprint,
-    Progress,
-    fingerprint_file,
-    map_files,
-    thumbnail,
-)
+from covid_core.dataset.duplicates import THUMBNAIL_SIZE, Fingerprint, Progress, fingerprint_file, map_files, thumbnail
 from covid_core.errors import ImageRefusedError
 from covid_core.files import sha256_of_bytes, written_aside
 from covid_core.images.decode import decode, read_limited
 from covid_core.images.display import fitted
-from covid_core.images.types import GreyImage
 
 CACHE_NAME = "images-1"
 """Folder of the cache. Raise the number when decoding, thumbnails or fingerprints change."""
@@ -58,12 +50,7 @@ class ImageCache:
     """
 
     def __init__(self, folder: Path | None, max_bytes: int = MAX_BYTES) -> None:
-        """Open a cache.
-
-        Args:
-            folder: of the cache, made when first needed; None to keep everything in memory.
-            max_bytes: largest size. In memory it is `MAX_BYTES_IN_MEMORY` at most.
-        """
+        """Open a cache in a folder, made when first needed, or for None in memory, where `MAX_BYTES_IN_MEMORY` holds too."""
         self._folder, self._max_bytes = folder, max_bytes
         self._bytes: int | None = None  # on disk; None before they are counted
         self._memory: dict[str, bytes] = {}
@@ -71,14 +58,9 @@ class ImageCache:
         self._changed = False
 
     def thumbnails(self, paths: Sequence[Path], progress: Progress | None = None) -> list[bytes | None]:
-        """Make or look up thumbnails.
+        """For each path a grey JPEG of at most `THUMBNAIL_SIDE` pixels a side; None where the file cannot be decoded.
 
-        Args:
-            paths: of the files.
-            progress: called with (done, total) after each file. If it raises, what was made until then is kept.
-
-        Returns:
-            For each path a grey JPEG of at most `THUMBNAIL_SIDE` pixels a side; None where the file cannot be decoded.
+        `progress` is called with (done, total) after each file. If it raises, what was made until then is kept.
         """
         return self._map(lambda path: self._look_up(path)[1], paths, progress)
 
@@ -120,11 +102,12 @@ class ImageCache:
             image = decode(data)
         except ImageRefusedError as refusal:
             return Fingerprint(sha256, None, str(refusal)), None, not isinstance(refusal.__cause__, MemoryError)
-        grey, jpeg = thumbnail(image), jpeg_of(image)
-        array = io.BytesIO()
+        small = Image.fromarray(np.rint(fitted(image, THUMBNAIL_SIDE) * 255).astype(np.uint8))
+        jpeg, array, grey = io.BytesIO(), io.BytesIO(), thumbnail(image)
+        small.save(jpeg, "JPEG", quality=80, optimize=True)
         np.save(array, grey)
-        self._save({f"{sha256}.npy": array.getvalue(), f"{sha256}.jpg": jpeg})
-        return Fingerprint(sha256, grey), jpeg, True
+        self._save({f"{sha256}.npy": array.getvalue(), f"{sha256}.jpg": jpeg.getvalue()})
+        return Fingerprint(sha256, grey), jpeg.getvalue(), True
 
     def _load(self, sha256: str) -> tuple[Fingerprint, bytes] | None:
         """What is kept of a content; None where it is missing or damaged."""
@@ -144,12 +127,10 @@ class ImageCache:
 
     def _save(self, contents: dict[str, bytes]) -> None:
         with _LOCK:
-            try:
-                if self._folder is not None:
+            if self._folder is not None:
+                with suppress(OSError):
                     self._write(self._folder, contents)
                     return
-            except OSError:
-                pass
             self._memory |= contents
             if sum(map(len, self._memory.values())) > min(self._max_bytes, MAX_BYTES_IN_MEMORY):
                 self._memory.clear()
@@ -178,14 +159,6 @@ class ImageCache:
             self._changed = False
             with written_aside(self._folder / _INDEX_NAME) as aside:
                 aside.write_text(json.dumps(index), encoding="ascii")
-
-
-def jpeg_of(image: GreyImage) -> bytes:
-    """Shrink an image, float32 (height, width) in [0, 1], to a grey JPEG of at most `THUMBNAIL_SIDE` pixels a side."""
-    small = Image.fromarray(np.rint(fitted(image, THUMBNAIL_SIDE) * 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80, optimize=True)
-    return buffer.getvalue()
 
 
 def _read_index(folder: Path | None) -> dict[str, _Entry]:

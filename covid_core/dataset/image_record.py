@@ -1,11 +1,10 @@
 """What the table says of one image, in words, and the other images of its patient in their order.
 
-Knows the columns of `covid_core.dataset.metadata`; opens no file and draws nothing. Units are those of the collection's own
-description of its columns (https://github.com/ieee8023/covid-chestxray-dataset/blob/master/SCHEMA.md); nothing is converted or
-put right: a temperature of 95 is shown as it stands.
+Units are those of the collection's own description of its columns
+(https://github.com/ieee8023/covid-chestxray-dataset/blob/master/SCHEMA.md); nothing is converted or put right: a temperature of
+95 is shown as it stands.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,29 +24,19 @@ X_RAY, CT, OTHER = "X-ray", "CT", "other"
 _TITLES = {
     "patientid": "Patient",
     "offset": "Day",
-    "sex": "Sex",
-    "age": "Age",
-    "finding": "Finding",
     "RT_PCR_positive": "RT-PCR positive",
     **OUTCOMES,
-    "temperature": "Temperature",
     "pO2_saturation": "Oxygen saturation",
     "leukocyte_count": "Leukocytes",
     "neutrophil_count": "Neutrophils",
     "lymphocyte_count": "Lymphocytes",
-    "view": "View",
-    "modality": "Modality",
-    "date": "Date",
     "location": "Place",
-    "folder": "Folder",
     "filename": "File",
     "doi": "DOI",
     "url": "Source",
     "license": "Licence",
-    "clinical_notes": "Clinical notes",
-    "other_notes": "Other notes",
 }
-"""Every one of `COLUMNS`, as people read it."""
+"""Names of `COLUMNS` that are not the column's own word."""
 _UNITS = {
     "age": " years",
     "temperature": " °C",
@@ -87,11 +76,8 @@ class Field:
 class PatientImage:
     """One of a patient's images.
 
-    Attributes:
-        filename: value of the column `filename`.
-        day: days since the symptoms began or the patient came to hospital; None where it is not given.
-        kind: `X_RAY`, `CT` or `OTHER` (also where the table does not say).
-        view: as in the table; None where it is not given.
+    `day` counts from when the symptoms began or the patient came to hospital; `kind` is `X_RAY`, `CT` or `OTHER` (also where the
+    table does not say).
     """
 
     filename: str
@@ -116,11 +102,8 @@ class ImageRecord:
     """One image, as the table has it.
 
     Attributes:
-        filename: value of the column `filename`.
         rows: how many rows of the table name this file; the first one is shown.
-        patientid: of its patient.
-        label: its class; None where the finding is missing.
-        finding: as in the table; None where it is blank.
+        label, finding, licence: None where they are missing.
         summary: finding, view, sex and age in a line.
         fields: what is given, in the order of the table's columns, without the notes.
         not_given: the titles of the columns that are blank.
@@ -130,7 +113,6 @@ class ImageRecord:
         unnamed: rows of the patient without a file name, which cannot be opened.
         kind: as of `PatientImage`.
         is_volume: whether the name is that of a NIfTI volume.
-        licence: as in the table; None where it is blank.
         source_url, doi_url: http or https addresses; None where there are none.
         in_images: whether the collection keeps the file in its folder `images`, as far as the table says.
     """
@@ -160,19 +142,11 @@ class ImageRecord:
 
 
 def record_of_image(table: pd.DataFrame, filename: str) -> ImageRecord | None:
-    """Gather what a table says of an image.
-
-    Args:
-        table: as `read_metadata` gives it.
-        filename: value of the column `filename`.
-
-    Returns:
-        The record; None where no row names the file.
-    """
+    """Gather what a table of `read_metadata` says of an image; None where no row names the file."""
     rows = table[table["filename"] == filename]
     if rows.empty:
         return None
-    row: dict[str, Any] = {str(name): _value(value) for name, value in rows.iloc[0].items()}
+    row: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in rows.iloc[0].items()}
     further = [str(name) for name in table.columns if name not in (*COLUMNS, *DERIVED_COLUMNS)]
     notes = [*_NOTES, *(name for name in further if isinstance(row[name], str) and len(row[name]) > _LONG_TEXT)]
     fields = [name for name in (*COLUMNS, *further) if name not in notes]
@@ -187,7 +161,7 @@ def record_of_image(table: pd.DataFrame, filename: str) -> ImageRecord | None:
         fields=tuple(Field(title_of(name), _in_words(name, row[name])) for name in fields if row[name] is not None),
         not_given=tuple(title_of(name) for name in (*fields, *notes) if row[name] is None),
         notes=tuple(Field(title_of(name), str(row[name])) for name in notes if row[name] is not None),
-        images=_films(of_patient),
+        images=_images_of(of_patient),
         unnamed=int(of_patient["filename"].isna().sum()),
         kind=_kind(row["modality"]),
         is_volume=_VOLUME.search(filename) is not None,
@@ -205,12 +179,9 @@ def describe(row: Mapping[Any, Any], columns: Sequence[str] = ("finding", "view"
 
 
 def title_of(column: str) -> str:
-    """The name of a column as people read it."""
-    return _TITLES.get(column) or " ".join(column.split("_")).strip() or column
-
-
-def _value(value: object) -> object:
-    return None if pd.isna(value) else value  # type: ignore[call-overload]
+    """The name of a column as people read it; one that the collection does not have stays as it is."""
+    words = " ".join(column.split("_")).strip() or column
+    return _TITLES.get(column) or (words.capitalize() if column in COLUMNS else words)
 
 
 def _in_words(column: str, value: object) -> str:
@@ -223,17 +194,14 @@ def _with_unit(column: str, value: object) -> str:
     return (f"{value:g}" if isinstance(value, float) else str(value)) + _UNITS.get(column, "")
 
 
-def _films(rows: pd.DataFrame) -> tuple[PatientImage, ...]:
-    named = rows[rows["filename"].notna()].drop_duplicates("filename")
-    images = [
-        PatientImage(str(name), _day(day), _kind(_value(modality)), None if pd.isna(view) else str(view))
+def _images_of(patient: pd.DataFrame) -> tuple[PatientImage, ...]:
+    named = patient[patient["filename"].notna()].drop_duplicates("filename").sort_values("offset", kind="stable")
+    return tuple(
+        PatientImage(
+            str(name), None if pd.isna(day) else float(day), _kind(modality), None if pd.isna(view) else str(view)
+        )
         for name, day, modality, view in named[["filename", "offset", "modality", "view"]].itertuples(index=False)
-    ]
-    return tuple(sorted(images, key=lambda image: math.inf if image.day is None else image.day))
-
-
-def _day(offset: float) -> float | None:
-    return float(offset) if math.isfinite(offset) else None
+    )
 
 
 def _kind(modality: object) -> str:

@@ -4,8 +4,8 @@ Columns of `labels.csv`: `filename`; `finding`, free text; `label`, a class name
 images come from several collections, `source`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,52 +22,60 @@ LABELS_NAME = "labels.csv"
 COLUMNS = ("filename", "finding", "label")
 
 
+def read_labels(folder: Path, columns: Collection[str]) -> tuple[pd.DataFrame, list[Path]]:
+    """Read the table of such a folder, text in every cell, and find the image of each row.
+
+    Raises:
+        DatasetError: the table is missing or lacks a column, a name leaves the folder, or a file is missing.
+    """
+    path = folder / LABELS_NAME
+    try:
+        table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    except (OSError, ValueError) as cause:
+        raise DatasetError(f"{path} cannot be read as a table: {cause}.") from cause
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DatasetError(f"{path} lacks the column {', '.join(missing)}.")
+    paths = [safe_image_path(folder / IMAGES_NAME, name) for name in table["filename"]]
+    absent = [one.name for one in paths if not one.is_file()]
+    if absent:
+        raise DatasetError(f"{folder} lacks {len(absent)} of its images, the first is {absent[0]}.")
+    return table, paths
+
+
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Images with their labels, row by row.
+    """Images with their labels, row by row: `COLUMNS`, text, empty where the source says nothing.
 
     Attributes:
-        name: the folder's.
-        table: `COLUMNS`, text, empty where the source says nothing.
-        paths: the image files.
         sources: the collections that the images come from, where the table names them.
         copies: how many images were left out since they are (almost) the same picture as an image elsewhere.
     """
 
     name: str
-    table: pd.DataFrame
-    paths: tuple[Path, ...]
+    table: pd.DataFrame = field(repr=False)
+    paths: tuple[Path, ...] = field(repr=False)
     sources: tuple[str, ...]
     copies: int = 0
-
-    def __repr__(self) -> str:
-        return f"LabelledFolder({self.name!r}, {len(self.paths)} images)"
 
 
 def read_labelled_folder(folder: Path) -> LabelledFolder:
     """Read such a folder.
 
     Raises:
-        DatasetError: the table is missing, empty or lacks a column, a label is no class, a name leaves the folder, or a file is
-            missing.
+        DatasetError: as `read_labels`; or the table is empty, or a label is no class.
     """
-    path = folder / LABELS_NAME
-    try:
-        whole = pd.read_csv(path, dtype="str", keep_default_na=False)
-        table = whole[list(COLUMNS)]
-    except (OSError, ValueError, KeyError) as cause:
-        raise DatasetError(f"{path} is not a table with the columns {', '.join(COLUMNS)}: {cause}.") from cause
+    whole, paths = read_labels(folder, COLUMNS)
+    table = whole[list(COLUMNS)]
     if table.empty:
-        raise DatasetError(f"{path} has no images.")
+        raise DatasetError(f"{folder / LABELS_NAME} has no images.")
     unknown = sorted(set(table["label"]) - {*CLASSES, ""})
     if unknown:
-        raise DatasetError(f"{path}: labels must be {', '.join(CLASSES)} or blank. Received: {', '.join(unknown)}")
-    paths = tuple(safe_image_path(folder / IMAGES_NAME, name) for name in table["filename"])
-    missing = [one.name for one in paths if not one.is_file()]
-    if missing:
-        raise DatasetError(f"{folder} lacks {len(missing)} of its images, the first is {missing[0]}.")
+        raise DatasetError(
+            f"{folder / LABELS_NAME}: labels must be {', '.join(CLASSES)} or blank. Received: {', '.join(unknown)}"
+        )
     sources = sorted(set(whole["source"]) - {""}) if "source" in whole.columns else []
-    return LabelledFolder(folder.resolve().name, table, paths, tuple(sources))
+    return LabelledFolder(folder.resolve().name, table, tuple(paths), tuple(sources))
 
 
 def select(folder: LabelledFolder, rows: ArrayLike) -> LabelledFolder:
@@ -78,16 +86,9 @@ def select(folder: LabelledFolder, rows: ArrayLike) -> LabelledFolder:
 
 
 def without_copies(folder: LabelledFolder, others: Sequence[Fingerprint]) -> LabelledFolder:
-    """Leave out the images that are (almost) the same picture as one of some others; collections copy from each other.
-
-    Args:
-        folder: the images.
-        others: of the images that must not be among them (`covid_core.dataset.duplicates.fingerprint_files`).
-    """
+    """Leave out the images that are (almost) the same picture as one of some others; collections copy from each other."""
     count = len(folder.paths)
     pairs = duplicate_pairs([*fingerprint_files(folder.paths), *others])
     copied = np.zeros(count, np.bool_)
-    for first, second in pairs:
-        if first < count <= second:
-            copied[first] = True
+    copied[[first for first, second in pairs if first < count <= second]] = True
     return replace(select(folder, ~copied), copies=folder.copies + int(copied.sum()))

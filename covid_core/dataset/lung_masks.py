@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +24,8 @@ from covid_core.errors import DatasetError
 DRAWN_NAME = "semantic_masks_v7labs_lungs.zip"
 ESTIMATED_NAME = "lungVAE-masks"
 _DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    OSError,
-    NotImplementedError,
-    EOFError,
-    RuntimeError,
-    struct.error,
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, NotImplementedError, EOFError, RuntimeError),
 )
 """What `zipfile` raises for archives that are damaged, or packed in a way it does not know."""
 _INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the middle
@@ -39,27 +33,17 @@ _INSIDE = 127  # 255 is lung; what the files' compression blurred is cut in the 
 
 @dataclass(frozen=True)
 class LungMasks:
-    """Masks of n images.
+    """Masks of n images: bool (n, size, size), true in a lung, all false where there is none, and which have one, bool (n,)."""
 
-    Attributes:
-        inside: bool (n, size, size), true in a lung; all false where there is no mask.
-        covered: bool (n,), which images have one.
-    """
-
-    inside: NDArray[np.bool_]
-    covered: NDArray[np.bool_]
-
-    def __repr__(self) -> str:
-        return f"LungMasks({len(self.covered)}, {int(self.covered.sum())} covered)"
+    inside: NDArray[np.bool_] = field(repr=False)
+    covered: NDArray[np.bool_] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class LungMask:
-    """Where the lungs of one image are.
+    """Where the lungs of one image are, bool (h, w), and whether that was drawn by hand; otherwise a network estimated it.
 
-    Attributes:
-        inside: bool (h, w), true in a lung. Of another size than the image as a rule, but of the same part of it.
-        drawn: whether it was drawn by hand; otherwise a network estimated it.
+    The mask is of another size than the image as a rule, but of the same part of it.
     """
 
     inside: NDArray[np.bool_]
@@ -67,12 +51,9 @@ class LungMask:
 
 
 def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> LungMasks:
-    """Read the masks of some images.
+    """Read the masks of images by their names, from the dataset's folder `annotations`.
 
-    Args:
-        annotations: the dataset's folder of that name.
-        filenames: n names of images.
-        size: side of the masks, pixels; they are brought to a square as the images are.
+    The masks are brought to a square of `size` pixels a side, as the images are.
 
     Raises:
         DatasetError: there are no masks in the folder, or one cannot be read.
@@ -88,24 +69,16 @@ def read_lung_masks(annotations: Path, filenames: Sequence[str], size: int) -> L
     covered = np.zeros(len(filenames), np.bool_)
     for index, name in enumerate(filenames):
         stem = Path(name).stem
-        data = drawn.get(stem)
-        if data is None and stem in estimated:
-            data = _content(estimated[stem])
-        if data is not None:
-            inside[index] = _mask(data, size, name)
+        if stem in drawn or stem in estimated:
+            inside[index] = _mask(drawn[stem] if stem in drawn else estimated[stem], size, name)
             covered[index] = True
     return LungMasks(inside, covered)
 
 
 def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
-    """Read the mask of one image; the drawn one, if it has both.
+    """Read the mask of one image, the drawn one if it has both; None where it has none, or the folder is not there.
 
-    Args:
-        annotations: the dataset's folder of that name; it may be missing.
-        filename: name of the image, or any other text.
-
-    Returns:
-        The mask; None where the image has none.
+    `filename` may be any text.
 
     Raises:
         DatasetError: the mask, or the file that may hold it, cannot be read.
@@ -116,19 +89,12 @@ def read_lung_mask(annotations: Path, filename: str) -> LungMask | None:
         return LungMask(_mask(data, None, filename), drawn=True)
     # Compared by name, never joined to a path: the name of an image may be any text of a table.
     estimated = _estimated(annotations).get(stem)
-    return None if estimated is None else LungMask(_mask(_content(estimated), None, filename), drawn=False)
+    return None if estimated is None else LungMask(_mask(estimated, None, filename), drawn=False)
 
 
 def _estimated(annotations: Path) -> dict[str, Path]:
     """Stem of the image -> file of its mask."""
     return {path.stem.removesuffix("_mask"): path for path in (annotations / ESTIMATED_NAME).glob("*.png")}
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as cause:
-        raise DatasetError(f"{path} cannot be read: {cause.strerror or cause}.") from cause
 
 
 def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
@@ -143,9 +109,10 @@ def _drawn(path: Path, only: str | None = None) -> dict[str, bytes]:
         raise DatasetError(f"{path} cannot be read: {cause}.") from cause
 
 
-def _mask(data: bytes, size: int | None, name: str) -> NDArray[np.bool_]:
+def _mask(source: bytes | Path, size: int | None, name: str) -> NDArray[np.bool_]:
     """Where a mask is lung, bool (size, size); for None as large as it is kept."""
     try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
         with Image.open(io.BytesIO(data), formats=["PNG", "JPEG"]) as picture:
             grey = picture.convert("L")
             if size is not None:

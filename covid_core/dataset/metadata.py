@@ -1,7 +1,4 @@
-"""`metadata.csv` of the COVID-19 Image Data Collection, in any of its versions, as one typed table.
-
-No row is left out here; that is the part of `covid_core.dataset.cohort`.
-"""
+"""`metadata.csv` of the COVID-19 Image Data Collection, in any of its versions, as one typed table; no row is left out here."""
 
 import codecs
 import csv
@@ -10,7 +7,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -23,13 +19,8 @@ from covid_core.labels import label_of_finding
 
 REQUIRED_COLUMNS = ("patientid", "finding", "view", "modality", "filename")
 NUMERIC_COLUMNS = (
-    "offset",
-    "age",
-    "temperature",
-    "pO2_saturation",
-    "leukocyte_count",
-    "neutrophil_count",
-    "lymphocyte_count",
+    *("offset", "age", "temperature", "pO2_saturation"),
+    *("leukocyte_count", "neutrophil_count", "lymphocyte_count"),
 )
 COLUMNS = (
     *("patientid", "offset", "sex", "age", "finding", "RT_PCR_positive", "survival", "intubated"),
@@ -63,23 +54,19 @@ class UnreadableCell(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class UnreadableNumbers:
+class UnreadableNumbers(NamedTuple):
     """How many cells hold a number that cannot be read, and the first `MOST_UNREADABLE` of them, row by row."""
 
-    count: int = 0
-    cells: tuple[UnreadableCell, ...] = ()
+    total: int
+    cells: tuple[UnreadableCell, ...]
 
 
 def read_metadata(source: Path | bytes) -> pd.DataFrame:
-    """Read a table of the collection.
+    """Read a table of the collection: a file, or its content.
 
     The versions differ: the first ones wrote `Patientid` and `clinical notes`, had fewer columns and a flat vocabulary
     of findings. Column names are matched in any case and with blanks for underscores; those without a name are dropped.
     Fields may be separated by commas, semicolons, tabs or bars. The text is UTF-8, UTF-16, else Windows-1252 or Latin-1.
-
-    Args:
-        source: the file, or its content.
 
     Returns:
         One row per row of the file that is not blank, in its order, numbered from 0: every one of `COLUMNS` (missing ones all
@@ -103,7 +90,14 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
         raise DatasetError(
             f"The table is too large: at most {_MOST_CELLS:,} cells are read. Leave rows or columns out."
         )
-    cells = _cells(text, delimiter)
+    try:
+        cells = pd.read_csv(io.StringIO(text), sep=delimiter, header=None, dtype=str, na_filter=False)
+    except ValueError as cause:  # such as pandas' ParserError
+        reason = str(cause).rpartition("C error: ")[2].strip()
+        raise DatasetError(
+            f"The table cannot be read: {reason}. Put text that holds a delimiter in double quotes, and see that each of these "
+            "is closed."
+        ) from cause
     names = _column_names(cells.iloc[0].tolist())
     _check_names(names)
     named = [position for position, name in enumerate(names) if name]
@@ -112,7 +106,12 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
     if cells.empty:
         raise DatasetError("The table has a header but no rows. Choose the metadata.csv of the dataset.")
     _check_no_row_in_a_cell(cells, delimiter, len(names), names.index("modality"))
-    _check_patients(cells)
+    nameless = cells.index[cells["patientid"].isna()]
+    if len(nameless):
+        raise DatasetError(
+            f"{len(nameless)} rows of the table have no patientid (the first is row {nameless[0] + 1}). Images are "
+            "kept apart by patient, so fill it in or remove these rows."
+        )
     other = [name for name in cells.columns if name not in COLUMNS]
     table = cells.reindex(columns=[*COLUMNS, *other]).astype("str")
     unreadable = _make_numeric(table)
@@ -125,14 +124,10 @@ def read_metadata(source: Path | bytes) -> pd.DataFrame:
 
 
 def unreadable_numbers(table: pd.DataFrame) -> UnreadableNumbers:
-    """What stood where a number was to be and is now NA.
+    """What stood where a number was to be and is now NA, in a table of `read_metadata` or some of its rows, on its index.
 
-    Args:
-        table: as `read_metadata` gives it, or some of its rows, on its index.
-
-    Returns:
-        Those of the rows of this table, as they are counted in it. Of cells beyond the first `MOST_UNREADABLE` of the file only
-        the number is known; they are counted wherever their rows are.
+    The cells are those of the rows of this table, as they are counted in it. Of cells beyond the first `MOST_UNREADABLE` of the
+    file only the number is known; they are counted wherever their rows are.
     """
     count, kept = json.loads(table.attrs.get(_UNREADABLE, "[0, []]"))
     places = {row: place for place, row in enumerate(table.index.tolist())} if kept else {}
@@ -145,10 +140,6 @@ def safe_image_path(images_dir: Path, filename: str) -> Path:
 
     The rule looks at the name alone, as POSIX and as Windows would read it. A link inside the folder is its owner's
     business (large collections are often kept as links).
-
-    Args:
-        images_dir: the folder.
-        filename: a value of column `filename`.
 
     Raises:
         DatasetError: the name is empty, absolute, has a folder or `..` in it, or characters no file name has.
@@ -227,17 +218,6 @@ def _checked_delimiter(header: str) -> str:
     )
 
 
-def _cells(text: str, delimiter: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(io.StringIO(text), sep=delimiter, header=None, dtype=str, na_filter=False)
-    except ValueError as cause:  # such as pandas' ParserError
-        reason = str(cause).rpartition("C error: ")[2].strip()
-        raise DatasetError(
-            f"The table cannot be read: {reason}. Put text that holds a delimiter in double quotes, and see that each of these "
-            "is closed."
-        ) from cause
-
-
 def _cleaned(column: "pd.Series[str]") -> "pd.Series[str]":
     """Stripped texts; NA where nothing is given."""
     column = column.str.strip()
@@ -276,15 +256,6 @@ def _check_no_row_in_a_cell(cells: pd.DataFrame, delimiter: str, width: int, mod
                         f"Row {int(str(row)) + 1} of the table holds other rows in column {name}: a double quote is not closed "
                         "there. Close it, or remove it."
                     )
-
-
-def _check_patients(cells: pd.DataFrame) -> None:
-    nameless = cells.index[cells["patientid"].isna()]
-    if len(nameless):
-        raise DatasetError(
-            f"{len(nameless)} rows of the table have no patientid (the first is row {nameless[0] + 1}). Images are "
-            "kept apart by patient, so fill it in or remove these rows."
-        )
 
 
 def _make_numeric(table: pd.DataFrame) -> list[UnreadableCell]:

@@ -1,14 +1,13 @@
 """From a collection to a split: which images are used, in which part, and the folder that holds them; and the way back.
 
-`read_images` reads and compares the images once, `plan_split` decides without an image, `prepare_dataset` writes `split/`,
-`split.csv` and `flow.json`, `read_split` reads them. The work is laid out aside and renamed, so that a killed run leaves the
-former split, or one that `read_split` refuses and the next `prepare` replaces.
+The work is laid out aside and renamed, so that a killed run leaves the former split, or one that `read_split` refuses and the
+next `prepare` replaces.
 """
 
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,40 +60,25 @@ class PlanRules:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Images that were read and compared with each other.
+    """Images that were read, by file name, and pairs of names with (almost) the same image.
 
-    Attributes:
-        fingerprints: by file name.
-        alike: pairs of file names with (almost) the same image. Files of the same content are not among them unless their
-            images say so: these are paired within the images that are used.
+    Files of the same content are not among the pairs unless their images say so; `plan_split` pairs those that are used.
     """
 
-    fingerprints: Mapping[str, Fingerprint]
-    alike: frozenset[tuple[str, str]]
-
-    def __repr__(self) -> str:
-        return f"ReadFilms({len(self.fingerprints)} images, {len(self.alike)} pairs alike)"
+    fingerprints: Mapping[str, Fingerprint] = field(repr=False)
+    alike: frozenset[tuple[str, str]] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Which images are used, and in which part.
+    """Which images are used, and in which part: the rows of `split.csv`, and the flow and the exclusions of the `Cohort`."""
 
-    Attributes:
-        split: the rows of `split.csv`: `RECORD_COLUMNS` and `FURTHER_COLUMNS`.
-        flow: the steps from the table to the cohort.
-        exclusions: one row per image left out, with its reason.
-        parts: images and patients per part and class, as `count_parts` gives them.
-        overlap: patients and duplicates in more than one part.
-        duplicate_pairs: pairs of file names with (almost) the same image.
-    """
-
-    split: pd.DataFrame
-    flow: tuple[FlowStep, ...]
-    exclusions: pd.DataFrame
-    parts: pd.DataFrame
+    split: pd.DataFrame = field(repr=False)
+    flow: tuple[FlowStep, ...] = field(repr=False)
+    exclusions: pd.DataFrame = field(repr=False)
+    parts: pd.DataFrame = field(repr=False)
     overlap: Overlap
-    duplicate_pairs: tuple[tuple[str, str], ...]
+    duplicate_pairs: tuple[tuple[str, str], ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -102,9 +86,6 @@ class PreparedDataset(SplitPlan):
     """A split that was written: `out_dir` holds `split/`, `split.csv` and `flow.json`."""
 
     out_dir: Path
-
-    def __repr__(self) -> str:
-        return f"PreparedDataset({len(self.split)} images in {self.out_dir}, overlap {self.overlap})"
 
 
 def read_images(
@@ -114,14 +95,10 @@ def read_images(
     fingerprints: FingerprintFiles = fingerprint_files,
     comparing: Progress | None = None,
 ) -> Fingerprints:
-    """Read images and compare each with the others.
+    """Read images of a folder, plain names in it, each once, and compare each with the others.
 
-    Args:
-        images_dir: the folder of the images.
-        filenames: plain names in it, each once.
-        progress: called after each image that was read.
-        fingerprints: reads the files; that of an image cache is quicker the next time.
-        comparing: called after each image that was compared with the others.
+    `progress` and `comparing` are called after each image that was read, and that was compared. `fingerprints` reads the files;
+    that of an image cache is quicker the next time.
     """
     names = list(filenames)
     paths = [safe_image_path(images_dir, name) for name in names]
@@ -136,12 +113,8 @@ def read_images(
 def readable_cohort(cohort: Cohort, images: Fingerprints) -> Cohort:
     """Take the last step of the flow: leave out what cannot be decoded.
 
-    Args:
-        cohort: as `select_cohort` gives it with a folder of images.
-        images: at least all images of the cohort.
-
     Raises:
-        DatasetError: an image of the cohort was not read.
+        DatasetError: an image of the cohort is not among those that were read.
     """
     unread = [name for name in cohort.table["filename"] if name not in images.fingerprints]
     if unread:
@@ -156,16 +129,9 @@ def readable_cohort(cohort: Cohort, images: Fingerprints) -> Cohort:
 def plan_split(
     cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0
 ) -> SplitPlan:
-    """Decide which images are used and the part of each.
+    """Decide which images of a cohort are used and the part of each; the same input gives the same bytes of `split_csv`.
 
-    Args:
-        cohort: as `select_cohort` gives it with a folder of images.
-        images: at least all images of the cohort; more of them change nothing.
-        fractions: shares of train, val and test.
-        seed: of the split.
-
-    Returns:
-        The plan; the same input gives the same bytes of `split_csv`.
+    `images` holds at least all images of the cohort; more of them change nothing.
 
     Raises:
         DatasetError: no image is left, the shares are unusable, or a part would lack a class.
@@ -173,14 +139,14 @@ def plan_split(
     cohort = readable_cohort(cohort, images)
     if cohort.table.empty:
         raise DatasetError("No image can be used: no frontal X-ray with a label has a readable file.")
-    images_used = cohort.table.reset_index(drop=True)
-    names = images_used["filename"].tolist()
-    fingerprints = [images.fingerprints[name] for name in names]
-    pairs = _pairs(names, fingerprints, images)
-    table = images_used.assign(
-        sha256=[item.sha256 for item in fingerprints],
-        group=group_ids(images_used["patientid"].tolist(), pairs),
-        duplicate=_duplicate_ids(len(names), pairs),
+    table = cohort.table.reset_index(drop=True)
+    names = table["filename"].tolist()
+    pairs = _pairs(names, images)
+    duplicate = pd.Series(components(len(names), pairs))
+    table = table.assign(
+        sha256=[images.fingerprints[name].sha256 for name in names],
+        group=group_ids(table["patientid"].tolist(), pairs),
+        duplicate=duplicate.where(duplicate.duplicated(keep=False)).astype("Int64"),
     )
     split = table.assign(part=split_parts(table, fractions, seed))[[*RECORD_COLUMNS, *FURTHER_COLUMNS]]
     return SplitPlan(
@@ -194,24 +160,12 @@ def plan_split(
 
 
 def split_csv(split: pd.DataFrame) -> bytes:
-    """The content of `split.csv`, UTF-8.
-
-    Texts stand as they are, also those that a spreadsheet would run as a formula: the file is read by `read_split`, names files
-    by their real names, and its hash tells one split from another.
-
-    Args:
-        split: the rows of a plan.
-    """
+    """The content of `split.csv`, UTF-8. Texts stand as they are, also those that a spreadsheet would run as a formula."""
     return split.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
 def prepare_command(dataset: str, rules: PlanRules) -> str:
-    """The command line that prepares a dataset by these rules; quoted for a POSIX shell, defaults left out.
-
-    Args:
-        dataset: the folder with `metadata.csv` and `images/`.
-        rules: what to do with it.
-    """
+    """The command line that prepares a dataset by these rules; quoted for a POSIX shell, defaults left out."""
     words = ["python", "-m", "covid_core", "prepare", "--dataset", dataset, "--out", DEFAULT_OUT]
     default = PlanRules()
     if rules.cohort.ambiguous != default.cohort.ambiguous:
@@ -229,21 +183,14 @@ def part_counts(split: pd.DataFrame) -> list[dict[str, Any]]:
     """Count each part: `title`, `images`, `patients`, and `by_class`, which has `images` and `patients` by class.
 
     A patient with images of both classes counts in both, and once among all patients.
-
-    Args:
-        split: the rows of a plan.
     """
-    return [{"title": PART_TITLES[part], **_counted(split[split["part"] == part])} for part in PARTS]
+    return [_counted(PART_TITLES[part], split[split["part"] == part]) for part in PARTS]
 
 
 def parts_table(split: pd.DataFrame) -> pd.DataFrame:
-    """The same in a table, with a row for all parts together; text in every cell.
-
-    Args:
-        split: the rows of a plan.
-    """
+    """The same in a table, with a row for all parts together; text in every cell."""
     rows = []
-    for part in (*part_counts(split), {"title": "Together", **_counted(split)}):
+    for part in (*part_counts(split), _counted("Together", split)):
         row = {"Part": part["title"], "Images": part["images"], "Patients": part["patients"]}
         for label, counts in part["by_class"].items():
             row |= {f"{CLASS_TITLES[label]}: {what}": number for what, number in counts.items()}
@@ -263,18 +210,8 @@ def prepare_dataset(
 ) -> PreparedDataset:
     """Select the cohort, find its duplicates, split it and lay the parts out as folders.
 
-    Args:
-        dataset_dir: holds `metadata.csv` and `images/`.
-        out_dir: gets `split/{train,val,test}/{non_covid,covid}/`, `split.csv` and `flow.json`; a former split of ours is
-            replaced.
-        rules: of the cohort; the defaults for None.
-        fractions: shares of train, val and test.
-        seed: of the split; the same seed gives the same bytes of `split.csv`.
-        progress: called after each image that was read.
-        comparing: called after each image that was compared with the others.
-
-    Returns:
-        What was done.
+    `dataset_dir` holds `metadata.csv` and `images/`; `out_dir` gets `split/{train,val,test}/{non_covid,covid}/`, `split.csv` and
+    `flow.json`, where a former split of ours is replaced. See `plan_split` and `read_images`.
 
     Raises:
         DatasetError: the dataset cannot be used, or `out_dir` holds a `split` that is not ours.
@@ -288,8 +225,6 @@ def prepare_dataset(
     cohort = select_cohort(table, images_dir, rules)
     images = read_images(images_dir, cohort.table["filename"].tolist(), progress, comparing=comparing)
     plan = plan_split(cohort, images, fractions, seed)
-    prepared = PreparedDataset(**vars(plan), out_dir=out_dir)
-    unreadable = plan.exclusions[plan.exclusions["step"] == "readable"]
     account = {
         "metadata_sha256": sha256_of_file(dataset_dir / METADATA_NAME),
         "rules": asdict(rules),
@@ -299,13 +234,13 @@ def prepare_dataset(
         "parts": _records(plan.parts),
         "overlap": asdict(plan.overlap),
         "duplicates": [list(pair) for pair in plan.duplicate_pairs],
-        "unreadable_files": _records(unreadable[["filename", "reason"]]),
+        "unreadable_files": _records(plan.exclusions.query("step == 'readable'")[["filename", "reason"]]),
         "exclusions": _records(plan.exclusions),
         "missing_files": _records(missing_files(table, images_dir)),
     }
     write_split(out_dir, plan.split, [safe_image_path(images_dir, name) for name in plan.split["filename"]])
     write_json(out_dir / FLOW_NAME, account)
-    return prepared
+    return PreparedDataset(**vars(plan), out_dir=out_dir)
 
 
 def summary_lines(prepared: PreparedDataset) -> str:
@@ -328,9 +263,6 @@ def summary_lines(prepared: PreparedDataset) -> str:
 
 def read_split(out_dir: Path) -> pd.DataFrame:
     """Read a prepared split and check that it is whole.
-
-    Args:
-        out_dir: what `prepare` was given as `--out`.
 
     Returns:
         The rows of `split.csv`: `RECORD_COLUMNS` as text, `group` (the patient where the file has none), `source` (NA where
@@ -380,31 +312,20 @@ def split_image_paths(out_dir: Path) -> list[Path]:
     return [split_image_path(out_dir, row) for _, row in read_split(out_dir).iterrows()]
 
 
-def _counted(rows: pd.DataFrame) -> dict[str, Any]:
-    by_class = {label: _images_patients(rows[rows["label"] == label]) for label in reversed(CLASSES)}
-    return {**_images_patients(rows), "by_class": by_class}
+def _counted(title: str, rows: pd.DataFrame) -> dict[str, Any]:
+    def count(chosen: pd.DataFrame) -> dict[str, int]:
+        return {"images": len(chosen), "patients": chosen["patientid"].nunique()}
+
+    by_class = {label: count(rows[rows["label"] == label]) for label in reversed(CLASSES)}
+    return {"title": title, **count(rows), "by_class": by_class}
 
 
-def _images_patients(rows: pd.DataFrame) -> dict[str, int]:
-    return {"images": len(rows), "patients": rows["patientid"].nunique()}
-
-
-def _pairs(names: Sequence[str], fingerprints: Sequence[Fingerprint], images: Fingerprints) -> list[tuple[int, int]]:
+def _pairs(names: Sequence[str], images: Fingerprints) -> list[tuple[int, int]]:
     """Positions of the images with the same content or (almost) the same pixels, each (smaller, larger), sorted."""
-    same_content = duplicate_pairs([replace(item, thumbnail=None) for item in fingerprints])
+    same_content = duplicate_pairs([replace(images.fingerprints[name], thumbnail=None) for name in names])
     position = {name: number for number, name in enumerate(names)}
-    alike = [
-        (min(position[one], position[other]), max(position[one], position[other]))
-        for one, other in images.alike
-        if one in position and other in position
-    ]
-    return sorted({*same_content, *alike})
-
-
-def _duplicate_ids(count: int, pairs: Sequence[tuple[int, int]]) -> "pd.Series[Any]":
-    """Number the groups of duplicates; NA for an image on its own."""
-    numbers = pd.Series(components(count, pairs))
-    return numbers.where(numbers.duplicated(keep=False)).astype("Int64")
+    alike = [sorted(position[name] for name in pair) for pair in images.alike if position.keys() >= set(pair)]
+    return sorted({*same_content, *((first, second) for first, second in alike)})
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -414,9 +335,13 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _check_out_dir(out_dir: Path) -> None:
-    """Refuse to replace a `split` that this module did not write."""
+    """Refuse to replace a `split` that this module did not write; ours has a `split.csv` beside it, with our header."""
     split_dir = out_dir / SPLIT_NAME
-    ours = _is_record(out_dir / RECORD_NAME)
+    try:
+        with (out_dir / RECORD_NAME).open(encoding="utf-8") as file:
+            ours = file.readline(_LONGEST_HEADER).startswith(",".join(RECORD_COLUMNS))
+    except (OSError, UnicodeDecodeError):
+        ours = False
     if split_dir.is_symlink() or (
         split_dir.exists() and not ours and (split_dir.is_file() or any(split_dir.iterdir()))
     ):
@@ -426,23 +351,10 @@ def _check_out_dir(out_dir: Path) -> None:
         )
 
 
-def _is_record(path: Path) -> bool:
-    """Whether a file is a `split.csv` of ours, by its header."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            header = file.readline(_LONGEST_HEADER)
-    except (OSError, UnicodeDecodeError):
-        return False
-    return header.startswith(",".join(RECORD_COLUMNS))
-
-
 def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> None:
-    """Lay the parts out aside, then put record and folder in place.
+    """Lay the parts out aside, then put record and folder in place, and remove a `flow.json` of another split.
 
-    Args:
-        out_dir: gets `split/` and `split.csv`.
-        split: rows with `RECORD_COLUMNS` and any further ones. A `flow.json` that tells of another split is removed.
-        sources: the image of each row.
+    `sources` holds the image of each row of `split`, which has `RECORD_COLUMNS` and any further ones.
 
     Raises:
         DatasetError: the folder cannot be written.
@@ -468,18 +380,12 @@ def write_split(out_dir: Path, split: pd.DataFrame, sources: Sequence[Path]) -> 
 
 
 def _lay_out(folder: Path, split: pd.DataFrame, sources: Sequence[Path]) -> None:
+    """Give each file a second name; copy where the file system cannot link (another disk, or one without links)."""
     for part in PARTS:
         for label in CLASSES:
             (folder / part / label).mkdir(parents=True)
-    _link_or_copy(
-        (source, safe_image_path(folder / row["part"] / row["label"], row["filename"]))
-        for source, (_, row) in zip(sources, split.iterrows(), strict=True)
-    )
-
-
-def _link_or_copy(pairs: Iterable[tuple[Path, Path]]) -> None:
-    """Give each file a second name; copy where the file system cannot link (another disk, or one without links)."""
-    for source, target in pairs:
+    for source, (_, row) in zip(sources, split.iterrows(), strict=True):
+        target = safe_image_path(folder / row["part"] / row["label"], row["filename"])
         try:
             os.link(source.resolve(), target)
         except OSError:

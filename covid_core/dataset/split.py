@@ -1,10 +1,8 @@
-"""Images to parts (train, val, test) or folds, so that no patient and no duplicate stands on two sides.
-
-This module works on the columns `patientid`, `label` and `group` alone. It knows no files and no pictures.
-"""
+"""Images to parts (train, val, test) or folds, so that no patient and no duplicate stands on two sides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,23 +19,14 @@ FRACTIONS = (0.70, 0.15, 0.15)
 
 @dataclass(frozen=True)
 class Overlap:
-    """What stands in more than one part; both are 0 in a sound split.
-
-    Attributes:
-        patients: patients with images in more than one part.
-        duplicates: groups of (almost) the same picture with images in more than one part.
-    """
+    """Patients and duplicates (groups of almost the same image) in more than one part; both are 0 in a sound split."""
 
     patients: int
     duplicates: int
 
 
 def group_ids(patients: Sequence[str], pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """Join images of one patient, and images that are duplicates, to groups that must not be divided.
-
-    Args:
-        patients: the patient of each image.
-        pairs: positions of images that are duplicates of each other.
+    """Join images of one patient, and images that are duplicates (pairs of positions), to groups that must not be divided.
 
     Returns:
         int64 (n,): group of each image, numbered from 0 in the order of their first image.
@@ -48,18 +37,10 @@ def group_ids(patients: Sequence[str], pairs: Sequence[tuple[int, int]]) -> NDAr
 
 
 def split_parts(table: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> "pd.Series[str]":
-    """Assign each image to `train`, `val` or `test`, stratified by class and grouped.
-
-    Args:
-        table: with columns `label` and `group`.
-        fractions: shares of the three parts, each above 0, summing to 1.
-        seed: the same seed gives the same parts.
-
-    Returns:
-        The part of each row, on the table's index.
+    """Assign each row to `train`, `val` or `test`, stratified by `label` and grouped by `group`; the seed decides.
 
     Raises:
-        DatasetError: the shares are unusable, or a part would lack a class.
+        DatasetError: the shares are not three numbers above 0 that sum to 1, or a part would lack a class.
     """
     if len(fractions) != len(PARTS) or min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
         raise DatasetError(
@@ -73,15 +54,7 @@ def split_parts(table: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, see
 
 
 def assign_folds(table: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> "pd.Series[int]":
-    """Assign each image to a fold for cross-validation, stratified by class and grouped.
-
-    Args:
-        table: with columns `label` and `group`.
-        n_folds: number of folds, at least 2.
-        seed: the same seed gives the same folds.
-
-    Returns:
-        The fold of each row, 0 to `n_folds` - 1, on the table's index.
+    """Assign each row to a fold, 0 to `n_folds` - 1, stratified by `label` and grouped by `group`; the seed decides.
 
     Raises:
         DatasetError: there are fewer than two folds, or a fold would lack a class.
@@ -94,18 +67,10 @@ def assign_folds(table: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> "pd.Se
 
 
 def hold_out(table: pd.DataFrame, share: float, seed: int = 0) -> "pd.Series[bool]":
-    """Choose the images of one part of a given size, stratified by class and grouped.
-
-    Args:
-        table: with columns `label` and `group`.
-        share: of the images, in (0, 1).
-        seed: the same seed gives the same images.
-
-    Returns:
-        Whether each row is chosen, on the table's index.
+    """Choose rows, a share of them in (0, 1), stratified by `label` and grouped by `group`; the seed decides.
 
     Raises:
-        DatasetError: the chosen images or the others would lack a class.
+        DatasetError: the chosen rows or the others would lack a class.
     """
     chosen = pd.Series(_allocate(table, np.array([1 - share, share]), seed), index=table.index)
     _check_classes(table, chosen, range(2))
@@ -113,27 +78,20 @@ def hold_out(table: pd.DataFrame, share: float, seed: int = 0) -> "pd.Series[boo
 
 
 def overlap(table: pd.DataFrame, part: "pd.Series[str]") -> Overlap:
-    """Count what stands in more than one part.
+    """Count patients and duplicates in more than one part; the column `duplicate` numbers their group, NA for none."""
 
-    Args:
-        table: with columns `patientid` and `duplicate` (number of the duplicate group; NA for a picture on its own).
-        part: the part of each row.
+    def divided(key: "pd.Series[Any]") -> int:
+        pairs = pd.DataFrame({"key": key, "part": part}).dropna().drop_duplicates()
+        return int((pairs["key"].value_counts() > 1).sum())
 
-    Returns:
-        The counts.
-    """
-    return Overlap(_divided(table["patientid"], part), _divided(table["duplicate"], part))
+    return Overlap(divided(table["patientid"]), divided(table["duplicate"]))
 
 
 def count_parts(table: pd.DataFrame) -> pd.DataFrame:
-    """Count images and patients of each part and class.
-
-    Args:
-        table: with columns `part`, `label` and `patientid`.
+    """Count images and patients of each part and class; a patient with images of both classes counts in both.
 
     Returns:
         Columns `part`, `label`, `images`, `patients`; one row per part and class, in the order of `PARTS` and `CLASSES`.
-        A patient with images of both classes counts in both.
     """
     rows = []
     for part in PARTS:
@@ -178,9 +136,3 @@ def _check_classes(table: pd.DataFrame, parts: "pd.Series[str] | pd.Series[int]"
                     f"Part {name} would have no image of class {label}: there are {groups} independent groups of patients "
                     "with it. Add patients of this class, or ask for fewer or larger parts."
                 )
-
-
-def _divided(key: "pd.Series[str] | pd.Series[float]", part: "pd.Series[str]") -> int:
-    """How many values of `key` stand in more than one part."""
-    pairs = pd.DataFrame({"key": key, "part": part}).dropna().drop_duplicates()
-    return int((pairs["key"].value_counts() > 1).sum())

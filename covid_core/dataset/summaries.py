@@ -1,7 +1,4 @@
-"""The table of the collection as a reader explores it: what it holds, narrowed by what he chooses.
-
-Knows the columns of `covid_core.dataset.metadata`. Which images a model learns from is the part of `covid_core.dataset.cohort`.
-"""
+"""The table of the collection as a reader explores it: what it holds, narrowed by what he chooses."""
 
 import itertools
 from dataclasses import dataclass
@@ -34,15 +31,7 @@ _ANSWERS = {"y": "yes", "yes": "yes", "n": "no", "no": "no"}
 
 @dataclass(frozen=True)
 class Counts:
-    """How much a table holds.
-
-    Attributes:
-        images, patients: rows and patients.
-        sources: web sites the images come from.
-        by_label: images of each class, in the class order.
-        unlabelled: images whose finding is missing.
-        countries: countries that are known.
-    """
+    """How much a table holds: rows, patients, web sites, images of each class and without one, and countries that are known."""
 
     images: int
     patients: int
@@ -59,7 +48,7 @@ class Missingness:
     Attributes:
         blanks: rows without a value; the index holds the columns of the table, the columns are `all`, the classes and
             `NOT_GIVEN` (images without a class).
-        images: how many images there are of each, on the columns of `blanks`.
+        images: how many there are of each, on the columns of `blanks`.
     """
 
     blanks: pd.DataFrame
@@ -80,14 +69,9 @@ def counts(table: pd.DataFrame) -> Counts:
 
 
 def view_by_label(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
-    """Images by view and class.
+    """Images by view and class; views beyond `most` rows, the rarest, are added up in one, `N others`.
 
-    Args:
-        table: as `with_choices` prepares it.
-        most: rows; the rarest views beyond are added up in one, `N others`.
-
-    Returns:
-        The index holds the views, the most common first; the columns are the class order, then `NOT_GIVEN`.
+    The index holds the views, the most common first; the columns are the class order, then `NOT_GIVEN`.
     """
     return _by_label(table, "view", most)
 
@@ -107,15 +91,10 @@ def _by_label(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
 
 
 def finding_hierarchy(table: pd.DataFrame, most: int = 300) -> pd.DataFrame:
-    """The findings as a tree, as a sunburst or a treemap takes it.
+    """The findings as a tree, as a sunburst or a treemap takes it; beyond `most` those with most images and all above them.
 
-    Args:
-        table: as `with_choices` prepares it.
-        most: rows; of more findings those with most images are kept, each with all that are above it.
-
-    Returns:
-        One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent`
-        (the path above it, `` for none), `name` (`Viral`) and `images` (with those of the findings below it).
+    One row per finding at any level, the general before the particular: `id` (its path, `Pneumonia/Viral`), `parent` (the path
+    above it, `` for none), `name` (`Viral`) and `images` (with those of the findings below it).
     """
     images: dict[str, int] = {}
     for path, count in finding_paths(table).items():
@@ -133,9 +112,8 @@ def finding_hierarchy(table: pd.DataFrame, most: int = 300) -> pd.DataFrame:
 def age_sex_pyramid(table: pd.DataFrame) -> pd.DataFrame:
     """Patients by age and sex; each counts once, with the first age and the first sex given.
 
-    Returns:
-        The index holds ten years each, the youngest first, the last one open, then `NOT_GIVEN` (also for an age below 0);
-        the columns are `F`, `M` and `NOT_GIVEN` (also for any other text).
+    The index holds ten years each, the youngest first, the last one open, then `NOT_GIVEN` (also for an age below 0);
+    the columns are `F`, `M` and `NOT_GIVEN` (also for any other text).
     """
     people = table[["patientid", "age"]].assign(sex=table["sex"].where(table["sex"].isin(["F", "M"])))
     people = people.groupby("patientid", sort=False)[["age", "sex"]].first()
@@ -159,9 +137,7 @@ def images_per_patient(table: pd.DataFrame) -> "pd.Series[int]":
 def days_since_onset(table: pd.DataFrame) -> pd.DataFrame:
     """Images by the days since the symptoms began or the patient came to hospital (the column `offset` says no more).
 
-    Returns:
-        The index holds runs of days, the earliest first, then `NOT_GIVEN`; the columns are the class order, then
-        `NOT_GIVEN`.
+    The index holds runs of days, the earliest first, then `NOT_GIVEN`; the columns are the class order, then `NOT_GIVEN`.
     """
     edges = [-np.inf, *_ONSET_EDGES, np.inf]
     runs = [f"{low}-{high - 1}" for low, high in itertools.pairwise(_ONSET_EDGES)]
@@ -173,27 +149,20 @@ def days_since_onset(table: pd.DataFrame) -> pd.DataFrame:
 def outcomes(table: pd.DataFrame) -> pd.DataFrame:
     """Images by what the table says of how the patient fared.
 
-    Returns:
-        The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
+    The index holds the titles of `OUTCOMES`; the columns are `yes`, `no`, `unclear` (any other text) and `NOT_GIVEN`.
     """
-    names = ["yes", "no", "unclear", NOT_GIVEN]
     rows = {}
     for column, title in OUTCOMES.items():
-        rows[title] = dict.fromkeys(names, 0)
-        for text, images in table[column].str.lower().value_counts().items():
-            rows[title][_ANSWERS.get(str(text), "unclear")] += int(images)
-        rows[title][NOT_GIVEN] = int(table[column].isna().sum())
+        texts = table[column].str.lower()
+        answers = texts.map(_ANSWERS).fillna("unclear").where(texts.notna(), NOT_GIVEN)
+        rows[title] = answers.value_counts().reindex(["yes", "no", "unclear", NOT_GIVEN], fill_value=0)
     return pd.DataFrame(rows).T
 
 
 def missingness(rows: pd.DataFrame, table: pd.DataFrame) -> Missingness:
-    """Count what is not given in each named column of the collection, over all images and by class.
+    """Count what is not given in each named column of the collection, in rows of `filtered`, which lack the notes of `table`.
 
     The findings `todo` and `Unknown` count as not given, as everywhere here.
-
-    Args:
-        rows: as `filtered` gives them.
-        table: that they are of; it has their notes.
     """
     blank = pd.DataFrame({name: rows[name].isna() | rows[name].eq(NOT_GIVEN) for name in COLUMNS if name not in NOTES})
     for name in NOTES:
@@ -209,9 +178,8 @@ def missingness(rows: pd.DataFrame, table: pd.DataFrame) -> Missingness:
 def images_by_country(table: pd.DataFrame) -> pd.DataFrame:
     """Images and patients by country, the most images first.
 
-    Returns:
-        Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country is not known
-        stand last, as `NOT_GIVEN` without a place; they are left out where there are none.
+    Columns `code`, `name`, `latitude`, `longitude` (degrees), `images`, `patients`. Images whose country is not known stand last,
+    as `NOT_GIVEN` without a place; they are left out where there are none.
     """
     grouped = table.groupby(table["country"].fillna(NOT_GIVEN))["patientid"].agg(["size", "nunique"])
     grouped = grouped.sort_values("size", ascending=False, kind="stable")
@@ -236,27 +204,16 @@ def cohort_sentence(cohort: pd.DataFrame) -> str:
 def shown_table(table: pd.DataFrame) -> pd.DataFrame:
     """The columns worth reading, in that order; long notes are cut."""
     names = (
-        "filename",
-        "patientid",
-        "finding",
-        "label",
-        "view",
-        "modality",
-        "sex",
-        "age",
-        "offset",
-        "location",
-        "date",
+        *("filename", "patientid", "finding", "label", "view", "modality"),
+        *("sex", "age", "offset", "location", "date", "url", "license"),
     )
-    shown = table[[*names, "url", "license"]].reset_index(drop=True)
-    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=_cut(table["clinical_notes"]).array)
+    shown = table[[*names]].reset_index(drop=True)
+    notes = table["clinical_notes"]
+    cut = notes.str.slice(0, _LONGEST_NOTE - 1).str.rstrip() + "…"
+    notes = cut.where(notes.str.len() > _LONGEST_NOTE, notes)
+    return shown.assign(label=shown["label"].replace(CLASS_TITLES), notes=notes.array)
 
 
 def _banded(values: "pd.Series[float]", edges: list[float], names: list[str]) -> "pd.Series[str]":
     """The name of the band of each value, its lower edge included; `NOT_GIVEN` outside of all."""
     return pd.cut(values, edges, labels=names, right=False).astype("str").fillna(NOT_GIVEN)
-
-
-def _cut(notes: "pd.Series[str]") -> "pd.Series[str]":
-    cut = notes.str.slice(0, _LONGEST_NOTE - 1).str.rstrip() + "…"
-    return cut.where(notes.str.len() > _LONGEST_NOTE, notes)

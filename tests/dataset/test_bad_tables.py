@@ -29,16 +29,12 @@ def zipped() -> bytes:
     ("content", "words"),
     [
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ["binary", "Save the table as CSV"]),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", ["binary"]),
         (zipped(), ["binary"]),
         (TABLE.encode() + b"\0" * 100, ["binary"]),
         (b"<!DOCTYPE html>\n<html><body>Not found</body></html>", ["<!DOCTYPE html>", "patientid"]),
         (b'{"patientid": 1, "filename": "a.png"}', ["patientid, finding"]),
         (b"x" * 1_000_000, ["columns patientid"]),
-        (b"\xef\xbb\xbf", ["empty"]),
-        (b"\xff\xfe", ["empty"]),
-        (b"", ["empty"]),
-        (b" \n\t\n ", ["empty"]),
+        *((content, ["empty"]) for content in (b"", b" \n\t\n ", b"\xff\xfe")),
         (HEADER.encode(), ["a header but no rows"]),
         ((HEADER + ",,,,,,,\n" * 3).encode(), ["a header but no rows"]),
         (b"patientid,filename\n1,a.png\n", ["lacks the columns finding, view, modality"]),
@@ -76,10 +72,6 @@ def test_every_usual_form_of_a_table_is_read(delimiter: str, ends: str, encoding
     ]
 
 
-def test_a_mark_of_utf_16_is_no_part_of_the_first_column() -> None:
-    assert read_metadata(("\ufeff" + TABLE).encode("utf-16-be"))["patientid"].tolist() == ["1", "2"]
-
-
 @pytest.mark.parametrize(
     ("note", "encoding"),
     [
@@ -96,9 +88,10 @@ def test_letters_of_other_encodings_are_read_as_they_are(note: str, encoding: st
 
 def test_an_unknown_column_is_kept_and_those_without_a_name_are_not() -> None:
     header = "hospital,patientid,finding,view,modality,filename" + "," * 10_000
-    table = read_metadata(f"{header}\nX,1,SARS,PA,X-ray,a.png,y\n".encode())
+    table = read_metadata(f"\ufeff{header}\nX,1,SARS,PA,X-ray,a.png,y\n2,2\n".encode("utf-16-be"))
     assert [*table.columns] == [*COLUMNS, "hospital", *DERIVED_COLUMNS]
-    assert table["hospital"].tolist() == ["X"]
+    assert table[["hospital", "patientid"]].to_numpy().tolist() == [["X", "1"], ["2", "2"]]
+    assert table["view"].isna().tolist() == [False, True]
 
 
 def test_line_breaks_and_commas_in_a_quoted_note_are_no_fault() -> None:
@@ -107,23 +100,11 @@ def test_line_breaks_and_commas_in_a_quoted_note_are_no_fault() -> None:
     assert table["clinical_notes"][0].split() == note.split()
 
 
-def test_a_row_that_lacks_its_last_cells_is_read() -> None:
-    assert pd.isna(read_metadata((HEADER + "1,SARS,PA,X-ray,a.png\n").encode())["clinical_notes"][0])
-
-
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("45,5", 45.5),
-        ("-3,25", -3.25),
-        ("4e1", 40.0),
-        ("1,234", None),
-        ("1,2,3", None),
-        ("inf", None),
-        ("1e999", None),
-        ("nan", None),
-        ("1_0", None),
-        ("elderly", None),
+        *(("45,5", 45.5), ("-3,25", -3.25), ("4e1", 40.0), ("1,234", None), ("1,2,3", None)),
+        *(("inf", None), ("1e999", None), ("nan", None), ("1_0", None), ("elderly", None)),
     ],
 )
 def test_decimal_commas_are_read_and_what_is_no_finite_number_is_missing(written: str, read: float | None) -> None:
@@ -142,17 +123,7 @@ def test_formulas_and_file_names_that_leave_the_folder_stay_text_and_are_never_f
 FRAGMENTS = st.sampled_from(
     [
         *'",;\t|\n\r\0 =é\ufeff',
-        "\r\n",
-        "\ud800",
-        "nan",
-        "1,5",
-        "X-ray",
-        '""',
-        HEADER.strip(),
-        "filename",
-        "1",
-        ROW,
-        NEXT,
+        *("\r\n", "\ud800", "nan", "1,5", "X-ray", '""', HEADER.strip(), "filename", "1", ROW, NEXT),
     ]
 )
 PIECES = st.lists(FRAGMENTS | st.text(max_size=5), max_size=30).map("".join)

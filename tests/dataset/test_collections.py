@@ -59,41 +59,34 @@ def test_what_a_radiologist_read_answers_the_two_questions(tmp_path: Path) -> No
     assert set(table["source"]) == {"siim"}
 
 
-def test_adults_with_tuberculosis_have_a_pattern_that_is_not_covid_and_normal_ones_have_none(tmp_path: Path) -> None:
-    table = read(
-        tmp_path,
-        "adults",
-        {"filename": "a.png", "finding": "Normal", "label": "non_covid", "source": NIH},
-        {"filename": "b.png", "finding": "Tuberculosis", "label": "non_covid", "source": PAKISTAN},
-        {"filename": "c.png", "finding": "Normal", "label": "non_covid", "source": PAKISTAN},
-    )
-    assert answers(table) == {"a.png": (0, UNKNOWN), "b.png": (1, 0), "c.png": (0, UNKNOWN)}
-    assert table["source"].tolist() == ["nih", "pakistan", "pakistan"]
-    assert not table["child"].any()
-
-
-def test_a_positive_test_does_not_say_that_the_radiograph_shows_anything(tmp_path: Path) -> None:
-    table = read(
-        tmp_path,
-        "auxiliary",
-        {"filename": "a.png", "finding": "COVID-19", "label": "covid", "source": FIGSHARE},
-        {"filename": "b.png", "finding": "No Finding", "label": "non_covid", "source": "NIH ChestX-ray8"},
-        {"filename": "c.png", "finding": "Pneumonia", "label": "non_covid", "source": "NIH ChestX-ray8"},
-    )
-    assert answers(table) == {"a.png": (UNKNOWN, 1), "b.png": (0, UNKNOWN), "c.png": (1, 0)}
-    assert table["source"].tolist() == ["hannover", "nih", "nih"]
-
-
-def test_children_are_marked_as_such(tmp_path: Path) -> None:
-    table = read(
-        tmp_path,
-        "pretraining",
-        {"filename": "a.png", "finding": "No Finding", "pathogen": ""},
-        {"filename": "b.png", "finding": "Pneumonia", "pathogen": "virus"},
-    )
-    assert answers(table) == {"a.png": (0, UNKNOWN), "b.png": (1, 0)}
-    assert table["child"].all()
-    assert set(table["source"]) == {"guangzhou"}
+def test_findings_of_the_other_collections_answer_as_far_as_they_can(tmp_path: Path) -> None:
+    """A positive test does not say that the radiograph shows anything."""
+    adults = [("a.png", "Normal", NIH), ("b.png", "Tuberculosis", PAKISTAN), ("c.png", "Normal", PAKISTAN)]
+    auxiliary = [("d.png", "COVID-19", FIGSHARE), ("e.png", "No Finding", NIH), ("f.png", "Pneumonia", NIH)]
+    for name, rows in {"adults": adults, "auxiliary": auxiliary}.items():
+        write_collection(
+            tmp_path / name, [dict(zip(("filename", "finding", "source"), row, strict=True)) for row in rows]
+        )
+    children = [{"filename": "g.png", "finding": "No Finding"}, {"filename": "h.png", "finding": "Pneumonia"}]
+    table = read(tmp_path, "pretraining", *children)
+    assert answers(table) == {
+        **{"a.png": (0, UNKNOWN), "b.png": (1, 0), "c.png": (0, UNKNOWN)},
+        **{"d.png": (UNKNOWN, 1), "e.png": (0, UNKNOWN), "f.png": (1, 0)},
+        **{"g.png": (0, UNKNOWN), "h.png": (1, 0)},
+    }
+    assert table["source"].tolist() == [
+        "nih",
+        "pakistan",
+        "pakistan",
+        "hannover",
+        "nih",
+        "nih",
+        "guangzhou",
+        "guangzhou",
+    ]
+    assert table["child"].tolist() == [False] * 6 + [True] * 2
+    assert table["group"].nunique() == 8, "an image of no known patient is a group of its own"
+    assert table[["width", "original_width"]].isna().all(axis=None)
 
 
 def test_boxes_sizes_site_and_patient_of_siim_are_kept(tmp_path: Path) -> None:
@@ -113,12 +106,6 @@ def test_boxes_sizes_site_and_patient_of_siim_are_kept(tmp_path: Path) -> None:
     assert (first["width"], first["height"]) == (96, 96)
 
 
-def test_an_image_of_no_known_patient_is_a_group_of_its_own(tmp_path: Path) -> None:
-    table = read(tmp_path, "pretraining", *({"filename": f"{n}.png", "finding": "Pneumonia"} for n in range(3)))
-    assert table["group"].nunique() == 3
-    assert table[["width", "original_width"]].isna().all(axis=None)
-
-
 def test_a_folder_may_hold_some_of_the_collections_and_each_image_is_there(tmp_path: Path) -> None:
     folder = write_collections(tmp_path)
     table = read_collections(folder)
@@ -132,13 +119,9 @@ def test_a_folder_may_hold_some_of_the_collections_and_each_image_is_there(tmp_p
         "hannover": 6,
         "guangzhou": 8,
     }
+    assert set(table["source"]) == set(SOURCES) == set(LICENCES)
     (folder / "siim" / "labels.csv").unlink()
     assert set(read_collections(folder)["source"]) == {"nih", "pakistan", "hannover", "guangzhou"}
-
-
-def test_every_source_has_a_name_and_a_licence(tmp_path: Path) -> None:
-    found = set(read_collections(write_collections(tmp_path))["source"])
-    assert found == set(SOURCES) == set(LICENCES)
 
 
 def test_a_folder_without_collections_is_refused_with_what_belongs_there(tmp_path: Path) -> None:
@@ -147,14 +130,7 @@ def test_a_folder_without_collections_is_refused_with_what_belongs_there(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "column"),
-    [
-        ("siim", "appearance"),
-        ("siim", "opacities"),
-        ("siim", "patientid"),
-        ("adults", "source"),
-        ("auxiliary", "finding"),
-    ],
+    ("name", "column"), [("siim", "appearance"), ("siim", "opacities"), ("adults", "source"), ("auxiliary", "finding")]
 )
 def test_a_table_that_lacks_a_column_is_refused_by_its_name(tmp_path: Path, name: str, column: str) -> None:
     folder = write_collections(tmp_path)
@@ -164,35 +140,9 @@ def test_a_table_that_lacks_a_column_is_refused_by_its_name(tmp_path: Path, name
         read_collections(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b'filename,finding\n"a.png,Pneumonia\n', b"filename\xff\n\xfe\n"])
-def test_a_table_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
-    folder = write_collections(tmp_path)
-    (folder / "pretraining" / "labels.csv").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"pretraining/labels\.csv"):
-        read_collections(folder)
-
-
-def test_missing_images_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
-    folder = write_collections(tmp_path)
-    for name in ("tuberculosis-1.png", "tuberculosis-4.png"):
-        (folder / "adults" / "images" / name).unlink()
-    with pytest.raises(DatasetError, match=r"adults lacks 2 of its images, the first is tuberculosis-1\.png"):
-        read_collections(folder)
-
-
 def test_an_appearance_that_is_not_known_is_refused(tmp_path: Path) -> None:
     write_collection(tmp_path / "siim", [siim_row("a.png", "odd", "p", "S00")])
     with pytest.raises(DatasetError, match=r"typical, negative, indeterminate, atypical\. Received: odd"):
-        read_collections(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "images\\a.png", ""])
-def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "pretraining").mkdir()
-    pd.DataFrame([(name, "Pneumonia")], columns=["filename", "finding"]).to_csv(
-        tmp_path / "pretraining" / "labels.csv", index=False
-    )
-    with pytest.raises(DatasetError, match="plain name"):
         read_collections(tmp_path)
 
 
@@ -239,14 +189,12 @@ def test_near_duplicates_of_two_patients_share_a_group_with_all_images_of_both(t
     assert groups[4] != groups[0]
 
 
-def test_patients_stay_apart_where_no_image_is_a_copy_and_progress_counts_the_images(tmp_path: Path) -> None:
+def test_patients_stay_apart_where_no_image_is_a_copy(tmp_path: Path) -> None:
     images = read_collections(write_collections(tmp_path))
-    steps: list[tuple[int, int]] = []
-    kept, left_out = group_copies(images, [], lambda done, total: steps.append((done, total)))
+    kept, left_out = group_copies(images, [])
     assert left_out == 0
     pairs = pd.DataFrame({"before": images["group"], "after": kept["group"]}).drop_duplicates()
     assert len(pairs) == images["group"].nunique() == kept["group"].nunique()
-    assert steps == [(number + 1, len(images)) for number in range(len(images))]
 
 
 def test_the_real_collections_are_counted_as_their_description_says(shared_dir: Path) -> None:

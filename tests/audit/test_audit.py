@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from covid_core.audit.finding import Audit
-from covid_core.audit.render import audit_record, audit_rows, summary_lines
+from covid_core.audit.render import audit_json, audit_rows, summary_lines
 from covid_core.audit.run import audit_dataset
 from covid_core.cli.main import main
 from covid_core.errors import DatasetError
+from tests.audit.tables import COVID, OTHER, audited, names, table_of
 from tests.conftest import PROJECT_DIR
-from tests.dataset.audited_tables import COVID, OTHER, audited, names, table_of
 
 PREDICTORS = ("source_predicts", "view_predicts", "age_sex_predicts", "all_predict")
 
@@ -49,7 +49,7 @@ def test_a_source_that_equals_the_class_predicts_it_and_a_balanced_view_does_not
     assert not audited(*rows[:6]).of("source_predicts").checked, "too few patients"
 
 
-def test_what_only_shows_the_source_predicts_nothing_within_it() -> None:
+def test_what_only_shows_the_source_predicts_nothing_within_it_nor_the_class_of_other_patients() -> None:
     """The sex is that of the source, which has 4 of 5 images of one class; the view is that of the class."""
     rows = []
     for n in range(100):
@@ -57,22 +57,19 @@ def test_what_only_shows_the_source_predicts_nothing_within_it() -> None:
         covid = (n % 5 == 0) == bool(site)
         row = {"url": f"https://{'ab'[site]}.example", "sex": "MF"[site]}
         rows.append(row | {"finding": COVID if covid else OTHER, "view": "PA" if covid else "AP"})
-    record = {one["check"]: one for one in audit_record(audited(*rows))["findings"]}
+    record = {one["check"]: one for one in json.loads(audit_json(audited(*rows)))["findings"]}
     assert record["age_sex_predicts"]["roc_auc"]["value"] > 0.7
     assert record["age_sex_predicts"]["roc_auc"]["n"] == 100
     assert record["age_sex_predicts"]["within_source_auc"]["value"] <= 0.5
     assert record["view_predicts"]["within_source_auc"]["value"] == 1
     assert record["source_predicts"]["within_source_auc"] is None
     assert record["ages"]["roc_auc"] is None
-
-
-def test_the_class_is_predicted_of_other_patients() -> None:
-    """Each patient has a source of his own, so that nothing is known of it; within a patient it would predict everything."""
-    rows = [
+    # Each patient has a source of his own; within a patient it would predict everything.
+    of_patients = [
         {"patientid": f"p{n // 3}", "url": f"https://site-{n // 3}.example", "finding": (COVID, OTHER)[n // 3 % 2]}
         for n in range(90)
     ]
-    area = audited(*rows).of("source_predicts").roc_auc
+    area = audited(*of_patients).of("source_predicts").roc_auc
     assert area is not None
     assert area["value"] <= 0.5
 
@@ -94,18 +91,15 @@ def test_an_audit_is_imported_without_what_is_slow_to_load() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_text_gives_counts_first_rows_and_no_control_characters() -> None:
-    text = summary_lines(audited({"age": 200, "filename": "\x1b[2Jfilm.png"}, *[{"age": 200}] * 6), rows_shown=2)
+def test_the_text_the_record_and_the_table_of_an_audit() -> None:
+    text = summary_lines(audited({"age": 200, "filename": "\x1b[2Jimage.png"}, *[{"age": 200}] * 6), rows_shown=2)
     assert text.splitlines()[0] == "7 images of 7 patients"
     assert "error: ages: Impossible ages: 7." in text
-    assert "  film-1.png (patient 1): age 200 years\n  and 5 more" in text
+    assert "  image-1.png (patient 1): age 200 years\n  and 5 more" in text
     assert "missing_files: Not checked" in text
     assert "\x1b" not in text
-
-
-def test_the_record_and_the_table_hold_every_row() -> None:
     audit = audited({"date": "January 12"}, *[{"filename": "", "age": 200}] * 7)
-    record = json.loads(json.dumps(audit_record(audit), allow_nan=False))
+    record = json.loads(audit_json(audit))
     assert (record["images"], record["patients"]) == (8, 8)
     found = {one["check"]: one for one in record["findings"]}
     assert found["ages"]["rows"][6] == {"filename": None, "patientid": "7", "what": "age 200 years"}
@@ -114,7 +108,7 @@ def test_the_record_and_the_table_hold_every_row() -> None:
     ]
     rows = audit_rows(audit)
     assert rows.iloc[0].tolist() == ["error", "ages", "", "1", "age 200 years"]
-    assert rows.iloc[-1].tolist() == ["notice", "unclear_dates", "film-0.png", "0", "date: January 12"]
+    assert rows.iloc[-1].tolist() == ["notice", "unclear_dates", "image-0.png", "0", "date: January 12"]
 
 
 @pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 1), ("notice", 1), ("never", 0)])
@@ -179,25 +173,27 @@ def test_the_labels_of_the_real_collection_are_as_a_recount_finds_them(
     real_audit: Audit, recounted: list[dict[str, str]], real_dataset: Path
 ) -> None:
     """686 labelled frontal images; 10 patients with both classes; 11 of 18 No Finding images of patients with such a image."""
-    films = labelled_frontal(recounted, real_dataset / "images")
-    assert (len(recounted), len(films)) == (real_audit.images, 686) == (950, 686)
+    images = labelled_frontal(recounted, real_dataset / "images")
+    assert (len(recounted), len(images)) == (real_audit.images, 686) == (950, 686)
     classes, by_source = defaultdict(set), defaultdict(set)
-    for row in films:
+    for row in images:
         covid = "COVID-19" in row["finding"]
         classes[row["patientid"]].add(covid)
         by_source[urlsplit(row["url"]).hostname].add(covid)
     both = {patient for patient, found in classes.items() if len(found) == 2}
     assert real_audit.of("both_labels").count == len(both) == 10
-    assert sorted(real_audit.of("both_labels").rows.index) == [int(r["place"]) for r in films if r["patientid"] in both]
+    assert sorted(real_audit.of("both_labels").rows.index) == [
+        int(r["place"]) for r in images if r["patientid"] in both
+    ]
     anywhere = {row["patientid"] for row in recounted if "COVID-19" in row["finding"]}
-    healthy = [row for row in films if row["finding"] == "No Finding"]
+    healthy = [row for row in images if row["finding"] == "No Finding"]
     of_covid = [row for row in healthy if row["patientid"] in anywhere]
     assert names(real_audit.of("no_finding_of_covid_patients")) == [row["filename"] for row in of_covid]
     assert (len(healthy), sum(True in classes[row["patientid"]] for row in healthy)) == (18, 11)
     one_class = {source for source, found in by_source.items() if source and len(found) == 1}
     found = real_audit.of("one_class_sources")
     assert found.count == len(one_class)
-    assert len(found.rows) == sum(urlsplit(row["url"]).hostname in one_class for row in films)
+    assert len(found.rows) == sum(urlsplit(row["url"]).hostname in one_class for row in images)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ COVID, OTHER = "Pneumonia/Viral/COVID-19", "Pneumonia/Bacterial"
 def table_of(*rows: dict[str, object]) -> pd.DataFrame:
     """A table of frontal X-rays of patients 0, 1, …, with what each row says otherwise."""
     plain = {"view": "PA", "modality": "X-ray", "finding": OTHER, "folder": "images"}
-    given = [{"patientid": str(n), "filename": f"film-{n}.png"} | plain | row for n, row in enumerate(rows)]
+    given = [{"patientid": str(n), "filename": f"image-{n}.png"} | plain | row for n, row in enumerate(rows)]
     return read_metadata(pd.DataFrame(given).to_csv(index=False).encode())
 
 
