@@ -16,7 +16,8 @@ from PIL import Image
 from sklearn import metrics as reference
 
 from covid_core import __version__
-from covid_core.cli.main import _native_messages_hidden, main
+from covid_core.cli.common import native_messages_hidden
+from covid_core.cli.main import main
 from covid_core.evaluation.conformal import ThreeWay
 from covid_core.images.decode import decode_file
 from covid_core.inference.bundle import load_bundle
@@ -505,7 +506,7 @@ def test_a_process_of_its_own_has_nothing_on_stderr_but_its_errors(bundle, image
 
 
 def test_what_native_libraries_write_is_hidden_while_they_start_and_only_then(capfd):
-    with _native_messages_hidden():
+    with native_messages_hidden():
         os.write(2, b"INFO: native notice\n")
     os.write(2, b"later\n")
     assert capfd.readouterr().err == "later\n"
@@ -513,7 +514,7 @@ def test_what_native_libraries_write_is_hidden_while_they_start_and_only_then(ca
 
 def test_stderr_comes_back_when_the_start_fails(capfd):
     before = len(list(Path("/dev/fd").iterdir())) if Path("/dev/fd").exists() else None
-    with pytest.raises(RuntimeError), _native_messages_hidden():
+    with pytest.raises(RuntimeError), native_messages_hidden():
         os.write(2, b"INFO: native notice\n")
         raise RuntimeError
     os.write(2, b"later\n")

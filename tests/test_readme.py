@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import readme
-from covid_core.cli.main import _parser
+from covid_core.cli.main import build_parser
 from tests.conftest import PROJECT_DIR
 
 
@@ -25,7 +25,7 @@ def test_every_command_of_the_readme_can_be_parsed() -> None:
     commands = re.findall(rf"python -m covid_core ((?:{verbs}) [^\n`|#]+)", text)
     assert len(commands) >= 6
     for command in commands:
-        _parser().parse_args(command.split())
+        build_parser().parse_args(command.split())
 
 
 def test_the_table_of_training_speed_sets_the_plain_way_beside_ours(
