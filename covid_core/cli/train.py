@@ -80,7 +80,7 @@ def _crossval(options: argparse.Namespace) -> int:
     with common.native_messages_hidden():
         from covid_core.training.crossval import cross_validate
     with common.progress("folds", "fold") as moved:
-        result = cross_validate(
+        evaluation = cross_validate(
             options.dataset,
             options.out,
             recipe,
@@ -89,7 +89,7 @@ def _crossval(options: argparse.Namespace) -> int:
             weights_file=weights_file,
             progress=moved,
         )
-    _print_evaluation(result.evaluation, f"{options.out / 'evaluation.json'}, predictions.csv")
+    _print_evaluation(evaluation, f"{options.out / 'evaluation.json'}, predictions.csv")
     return 0
 
 

@@ -4,7 +4,6 @@ import argparse
 import csv
 import io
 import shlex
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
