@@ -115,13 +115,18 @@ def test_references_are_the_pooled_features_that_the_network_gives(fitted, bundl
         np.testing.assert_allclose(fitted.gate.references[index], rooted / np.linalg.norm(rooted), atol=1e-3)
 
 
+def nearest(known, image):
+    """The mean distance of an image from its five nearest references, by scikit-learn."""
+    return NearestNeighbors(n_neighbors=5).fit(known).kneighbors(image[None])[0].mean()
+
+
+def own_distances(fitted, cohort):
+    references = fitted.gate.references
+    return [nearest(references[fitted.groups != fitted.groups[i]], references[i]) for i in range(cohort)]
+
+
 def test_the_limit_is_the_99th_percentile_of_the_distance_to_images_of_other_patients(fitted):
-    distances = []
-    for index, group in enumerate(fitted.groups):
-        others = fitted.gate.references[fitted.groups != group]
-        nearest = NearestNeighbors(n_neighbors=5).fit(others).kneighbors(fitted.gate.references[index][None])[0]
-        distances.append(nearest.mean())
-    assert fitted.gate.limit[0] == pytest.approx(np.percentile(distances, 99), abs=2e-3)
+    assert fitted.gate.limit[0] == pytest.approx(np.percentile(own_distances(fitted, fitted.cohort), 99), abs=2e-3)
 
 
 def test_a_stand_in_knows_nothing_of_the_patient(fitted):
@@ -210,22 +215,15 @@ def test_the_gate_knows_adults_of_every_hospital_behind_the_dataset(widened, fit
 
 
 def test_the_distance_may_be_as_large_as_at_the_strangest_hospital_left_out(widened):
-    gate, cohort = widened.gate, widened.cohort
-    hospital = np.append(widened.groups[:cohort], gate.sources[cohort:])
-    limits = {}
-    for name in np.unique(gate.sources[cohort:]):
-        others = gate.references[hospital != name]
-        nearest = NearestNeighbors(n_neighbors=5).fit(others).kneighbors(gate.references[hospital == name])[0]
-        limits[name] = np.percentile(nearest.mean(axis=1), 98)
-    own = [
-        NearestNeighbors(n_neighbors=5)
-        .fit(gate.references[widened.groups != group])
-        .kneighbors(gate.references[index][None])[0]
-        .mean()
-        for index, group in enumerate(widened.groups[:cohort])
-    ]
-    assert gate.limit[0] == pytest.approx(max(*limits.values(), np.percentile(own, 99)), abs=2e-3)
-    assert max(limits.values()) > np.percentile(own, 99)  # so that a gate that knows the dataset alone is narrower
+    references, cohort = widened.gate.references, widened.cohort
+    hospital = np.append(widened.groups[:cohort], widened.gate.sources[cohort:])
+    limits = []
+    for name in np.unique(hospital[cohort:]):
+        away = [nearest(references[hospital != name], image) for image in references[hospital == name]]
+        limits.append(np.percentile(away, 98))
+    own = np.percentile(own_distances(widened, cohort), 99)
+    assert widened.gate.limit[0] == pytest.approx(max(*limits, own), abs=2e-3)
+    assert max(limits) > own  # so that a gate that knows the dataset alone is narrower
 
 
 def fields_of(network, paths):
@@ -238,44 +236,37 @@ def fields_of(network, paths):
     return np.array(rows, float)
 
 
-@pytest.fixture(scope="module")
-def of_age(widened, bundle, dataset, elsewhere):
-    """Features of adults with their hospitals, and of children."""
-    network, cohort = Network(bundle.file("model.tflite")), widened.cohort
-    split = read_split(dataset)
-    grown = np.ones(len(widened.groups), bool)
-    if "age" in split:
-        grown[:cohort] = ~(pd.to_numeric(split["age"], errors="coerce") < 18)
-    names = {path.name: path for path in elsewhere.glob("*/images/*.png")}
-    paths = [*split_image_paths(dataset), *(names[name] for name in widened.gate.filenames[cohort:])]
-    hospital = np.append(np.full(cohort, "the dataset"), widened.gate.sources[cohort:])
-    children = sorted((elsewhere / "pretraining" / "images").iterdir())
-    return fields_of(network, paths)[grown], hospital[grown], fields_of(network, children)
-
-
 def child_model(adults, children):
     features = np.concatenate([adults, children])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000))
     return model.fit(features, np.repeat([0, 1], [len(adults), len(children)]))
 
 
-def test_children_are_distinguished_from_adults_by_a_logistic_regression(widened, of_age):
-    adults, _, children = of_age
+def test_a_logistic_regression_tells_children_and_takes_one_adult_in_a_hundred_of_an_unseen_hospital_for_one(
+    widened, bundle, dataset, elsewhere
+):
+    network, cohort, gate = Network(bundle.file("model.tflite")), widened.cohort, widened.gate
+    split = read_split(dataset)
+    grown = np.ones(len(widened.groups), bool)
+    grown[:cohort] = ~(pd.to_numeric(split["age"], errors="coerce") < 18)
+    names = {path.name: path for path in elsewhere.glob("*/images/*.png")}
+    paths = [*split_image_paths(dataset), *(names[name] for name in gate.filenames[cohort:])]
+    hospital = np.append(np.full(cohort, "the dataset"), gate.sources[cohort:])[grown]
+    adults = fields_of(network, paths)[grown]
+    children = fields_of(network, sorted((elsewhere / "pretraining" / "images").iterdir()))
     assert widened.children == {f"child-{finding}-{number}.png" for finding in "NP" for number in range(4)}
+
     features = np.concatenate([adults, children])
     expected = child_model(adults, children).predict_proba(features)[:, 1]
-    logits = features @ widened.gate.child_kernel.astype(float) + widened.gate.child_bias[0]
+    logits = features @ gate.child_kernel.astype(float) + gate.child_bias[0]
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, atol=2e-3)
     assert expected[-len(children) :].mean() > expected[: len(adults)].mean()
 
-
-def test_at_most_one_adult_in_a_hundred_of_a_hospital_unseen_is_taken_for_a_child(widened, of_age):
-    adults, hospital, children = of_age
     limits = [0.5]
     for name in np.unique(hospital):
         model = child_model(adults[hospital != name], children)
         limits.append(np.percentile(model.predict_proba(adults[hospital == name])[:, 1], 99))
-    assert widened.gate.child_limit[0] == pytest.approx(max(limits), abs=2e-3)
+    assert gate.child_limit[0] == pytest.approx(max(limits), abs=2e-3)
 
 
 def test_collections_of_children_alone_or_none_are_refused(bundle, dataset, elsewhere, tmp_path):

@@ -96,12 +96,7 @@ class Recipe:
             raise TrainingError(f"The recipe of this run cannot be read: {cause}. Train it again.") from cause
 
 
-_PARTS = {
-    "preparation": Preparation,
-    "augmentation": Augmentation,
-    "initial": StageSettings,
-    "finetune": StageSettings,
-}
+_PARTS = {"preparation": Preparation, "augmentation": Augmentation, "initial": StageSettings, "finetune": StageSettings}
 
 
 def named_weights(choice: str) -> tuple[str, str | None, Path | None]:
