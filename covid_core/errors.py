@@ -35,12 +35,8 @@ class BundleError(CovidCoreError):
 class Refusal:
     """Why an image is refused, as plain data.
 
-    Results keep this and not the exception, whose traceback would keep the decoded picture in memory.
-
-    Attributes:
-        reason: a stable code for programs, a key of `REFUSALS`.
-        message: why, one sentence.
-        next_step: what to do about it, one sentence; that of `REFUSALS` where it is left empty.
+    Results keep this and not the exception, whose traceback would keep the decoded picture in memory. `reason` is a stable code
+    for programs, a key of `REFUSALS`; `message` and `next_step` are a sentence each, the latter that of `REFUSALS` by default.
     """
 
     reason: str
@@ -83,7 +79,7 @@ REFUSALS = {
     "bad_shape": "Give the whole image, uncut.",
     "constant": "Export the image again and look at it first.",
     "multi_frame": "Give one image at a time, as a single picture.",
-    "no_pixel_data": "Export the image with its image.",
+    "no_pixel_data": "Export the file with its image.",
     "unsupported_object": "Give a radiograph (CR, DX) or a secondary capture of one.",
     "not_a_chest": "Give a frontal chest X-ray.",
     "bad_archive": "Pack the images again into a plain ZIP file.",

@@ -21,11 +21,7 @@ from covid_core.errors import CovidCoreError
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a path to write to; it replaces `path` when the block ends well, and is removed when it does not.
 
-    Args:
-        path: where the file shall stand in the end; its folder is made if it is missing.
-
-    Yields:
-        A path beside it, with the same extension (some writers choose their format by it).
+    It is beside `path`, whose folder is made, and has the same extension (some writers choose their format by it).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -48,12 +44,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, error: type[CovidCoreError]) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: the file.
-        error: what to raise, with a sentence, where it is missing or is not JSON.
-    """
+    """Read a JSON file; `error` is what to raise, with a sentence, where it is missing or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The two classes, their order, and how a finding of the table becomes one of them. Nothing else knows.
+"""The two classes, their order, and how a finding of the table becomes one of them.
 
 The sigmoid output of every model is P(covid), the probability of the class at index 1. The order is saved with each
 model as `class_indices.json` and checked when the model is loaded.
@@ -28,31 +28,19 @@ THRESHOLD = 0.5
 
 
 def finding_components(finding: str | None) -> tuple[str, ...]:
-    """Split a finding into its components, from the general to the particular.
+    """Split a finding (None for a missing one) into its components, in their order.
 
     The table had two vocabularies: until mid-2020 a flat list (`COVID-19, ARDS`), then a path
     (`Pneumonia/Viral/COVID-19`). Both are read; blanks around a component are dropped.
-
-    Args:
-        finding: a value of column `finding`; None for a missing one.
-
-    Returns:
-        The components in their order, empty for a missing finding.
     """
-    if finding is None:
-        return ()
-    return tuple(part.strip() for part in re.split(r"[/,]", finding) if part.strip())
+    return tuple(part.strip() for part in re.split(r"[/,]", finding or "") if part.strip())
 
 
 def label_of_finding(finding: str | None) -> Label | None:
-    """Tell the class of a finding.
+    """The class of a finding in either vocabulary.
 
-    Args:
-        finding: a value of column `finding`, in either vocabulary; None for a missing one.
-
-    Returns:
-        `covid` when one component is COVID-19, None when the finding is missing (blank, `todo`, `Unknown`: a missing
-        label is never a negative), else `non_covid`.
+    `covid` when one component is COVID-19, None when the finding is missing (blank, `todo`, `Unknown`: a missing label is never
+    a negative), else `non_covid`.
     """
     components = tuple(part.lower() for part in finding_components(finding))
     if _COVID_COMPONENT in components:
@@ -63,5 +51,5 @@ def label_of_finding(finding: str | None) -> Label | None:
 
 
 def is_no_finding(finding: str | None) -> bool:
-    """Tell whether the reader of the image saw nothing abnormal (`No Finding`): a label of the image, not the patient."""
+    """Whether the reader of the image saw nothing abnormal (`No Finding`): a label of the image, not the patient."""
     return tuple(part.lower() for part in finding_components(finding)) == (NO_FINDING,)

@@ -78,7 +78,9 @@ def tiny_classifier() -> Any:
     dropped = keras.layers.Dropout(0.3, name="dropout")(hidden)
     output = keras.layers.Dense(1, activation="sigmoid", name=OUTPUT_LAYER)(dropped)
     model = keras.Model(grey, output, name="covid_tiny")
-    model.set_weights(_fixed_weights([weight.shape for weight in model.weights]))
+    weights = _random_weights([weight.shape for weight in model.weights], seed=21)
+    weights[-1] += np.float32(OUTPUT_BIAS)
+    model.set_weights(weights)
     return model
 
 
@@ -132,10 +134,8 @@ def write_fake_bundle(
     Returns:
         `folder`.
     """
-    manifest = _manifest(folder.name, threshold, calibration)
-    if three_way is not None:
-        manifest["three_way"] = three_way.to_json()
-    return _write(folder, _classifier_files(), _predictions(calibration), _history(), manifest)
+    manifest = _manifest(folder.name, threshold, calibration, three_way)
+    return _write(folder, _model_files(tiny_classifier), _predictions(calibration), _history(), manifest)
 
 
 def write_fake_chest_bundle(
@@ -144,17 +144,15 @@ def write_fake_chest_bundle(
     """Write the bundle of a chest reader, judged on five folds; all else as of `write_fake_bundle`."""
     predictions = _predictions(calibration)
     predictions = predictions.assign(part=OUT_OF_FOLD, fold=predictions["group"] % 5)
-    manifest = _manifest(folder.name, threshold, calibration) | {
+    manifest = _manifest(folder.name, threshold, calibration, three_way) | {
         "stage": CHEST_STAGE,
         "pattern_threshold": PATTERN_THRESHOLD,
         "opacity_threshold": OPACITY_THRESHOLD,
         "opacity_error": OPACITY_ERROR,
     }
     manifest["training"]["stages"] = {CHEST_STAGE: {"seconds": 7.5}}
-    if three_way is not None:
-        manifest["three_way"] = three_way.to_json()
     losses = pd.DataFrame({"stage": ["pretraining", "lungs"], "epoch": [1, 1], "loss": [0.7, 0.3]})
-    return _write(folder, _reader_files(), predictions, losses, manifest)
+    return _write(folder, _model_files(tiny_reader), predictions, losses, manifest)
 
 
 def _write(
@@ -241,13 +239,6 @@ def write_image(path: Path, seed: int, height: int = 150, width: int = 130) -> P
     return path
 
 
-def _fixed_weights(shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-    """Weights of the classifier; see `_random_weights`."""
-    weights = _random_weights(shapes, seed=21)
-    weights[-1] += np.float32(OUTPUT_BIAS)
-    return weights
-
-
 def _random_weights(shapes: list[tuple[int, ...]], seed: int) -> list[np.ndarray]:
     """Weights from NumPy, which are the same whatever Keras' initialisers do; large enough that images differ."""
     rng = np.random.default_rng(seed)
@@ -257,23 +248,14 @@ def _random_weights(shapes: list[tuple[int, ...]], seed: int) -> list[np.ndarray
 
 
 @cache
-def _classifier_files() -> dict[str, bytes]:
-    return _model_files(tiny_classifier())
-
-
-@cache
-def _reader_files() -> dict[str, bytes]:
-    return _model_files(tiny_reader())
-
-
-def _model_files(model: Any) -> dict[str, bytes]:
+def _model_files(make: Callable[[], Any]) -> dict[str, bytes]:
     """Content of the files that TensorFlow makes of a model; made once in a test process."""
     from covid_core.training.export import head_weights, write_litert
 
     with TemporaryDirectory() as scratch, warnings.catch_warnings():
         # Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
         warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
-        folder = Path(scratch)
+        folder, model = Path(scratch), make()
         model.save(folder / "model.keras")
         write_litert(model, folder / "model.tflite")
         np.savez(folder / "head.npz", **head_weights(model))  # type: ignore[arg-type]
@@ -324,7 +306,7 @@ def _history() -> pd.DataFrame:
     )
 
 
-def _manifest(name: str, threshold: float, calibration: Calibration) -> dict[str, Any]:
+def _manifest(name: str, threshold: float, calibration: Calibration, three_way: ThreeWay | None) -> dict[str, Any]:
     stage = {"epochs": 3, "best_epoch": 3, "val_loss": 0.63, "val_auc": 0.61, "seconds": 7.5}
     counts = [
         {"part": part, "label": label, "images": 20, "patients": 10}
@@ -352,4 +334,5 @@ def _manifest(name: str, threshold: float, calibration: Calibration) -> dict[str
             "stages": {"initial": stage, "finetune": {**stage, "epochs": 2, "best_epoch": 2}},
         },
         "licences": {"model": "none: made for tests"},
+        **({"three_way": three_way.to_json()} if three_way is not None else {}),
     }

@@ -13,72 +13,41 @@ def no_settings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def _bundles(folder, *names):
-    for name in names:
-        (folder / name).mkdir(parents=True)
-        (folder / name / "bundle.json").write_text("{}")
-
-
 def test_models_are_those_of_the_project_unless_the_environment_says_otherwise(monkeypatch, tmp_path):
     assert paths.models_dir() == paths.PROJECT / "models"
     assert (paths.PROJECT / "pyproject.toml").is_file()
-    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path))
-    assert paths.models_dir() == tmp_path
-
-
-def test_the_default_model_comes_first_and_folders_without_a_manifest_do_not_count(monkeypatch, tmp_path):
-    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path / "models"))
+    assert paths.models_dir() == tmp_path / "models"
+    assert paths.model_names() == []
+    for name in ("c", "a", "b"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "bundle.json").write_text("{}")
+    (tmp_path / "models" / "empty").mkdir()  # without a manifest it is no model
     monkeypatch.setenv("COVID_MODEL", "b")
-    _bundles(tmp_path, "c", "a", "b")
-    (tmp_path / "empty").mkdir()
     assert paths.default_model() == "b"
     assert paths.model_names() == ["b", "a", "c"]
 
 
-def test_a_missing_models_folder_holds_no_models(monkeypatch, tmp_path):
-    monkeypatch.setenv("COVID_MODELS_DIR", str(tmp_path / "none"))
-    assert paths.model_names() == []
-
-
-def test_the_chosen_dataset_is_taken_and_never_replaced_by_another(monkeypatch, tmp_path):
-    shared = tmp_path / "shared" / "data" / "covid-chestxray-dataset"
-    shared.mkdir(parents=True)
-    (shared / "metadata.csv").write_text("filename\n")
-    monkeypatch.setattr(paths, "FETCHED_DATASET", tmp_path / "not fetched")
-    monkeypatch.setenv("COVID_SHARED_DIR", str(tmp_path / "shared"))
-    assert paths.dataset_dir() == shared
-    monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path / "elsewhere"))
-    assert paths.dataset_dir() is None
-
-
-def test_a_dataset_with_images_goes_before_one_that_has_the_table_alone(monkeypatch, tmp_path):
-    fetched, shared = tmp_path / "fetched", tmp_path / "data" / "covid-chestxray-dataset"
-    for folder in (fetched, shared):
-        folder.mkdir(parents=True)
-        (folder / "metadata.csv").write_text("filename\n")
-    (shared / "images").mkdir()
+def test_the_chosen_dataset_is_never_replaced_and_else_images_and_then_the_fetched_one_go_first(monkeypatch, tmp_path):
+    assert paths.fetched_dir() == paths.PROJECT / "data" / "covid-chestxray-dataset"
+    fetched, shared, chosen = tmp_path / "fetched", tmp_path / "data" / "covid-chestxray-dataset", tmp_path / "chosen"
     monkeypatch.setattr(paths, "FETCHED_DATASET", fetched)
     monkeypatch.setenv("COVID_SHARED_DIR", str(tmp_path))
+    assert paths.dataset_dir() is None
+    for folder in (shared, fetched):
+        folder.mkdir(parents=True)
+        (folder / "metadata.csv").write_text("filename\n")
+        assert paths.dataset_dir() == folder
+    (shared / "images").mkdir()
     assert paths.dataset_dir() == shared
     (fetched / "images").mkdir()
     assert paths.dataset_dir() == fetched
-
-
-def test_the_fetched_dataset_goes_before_the_shared_one(monkeypatch, tmp_path):
-    for folder in (tmp_path / "fetched", tmp_path / "data" / "covid-chestxray-dataset"):
-        folder.mkdir(parents=True)
-        (folder / "metadata.csv").write_text("filename\n")
-    monkeypatch.setattr(paths, "FETCHED_DATASET", tmp_path / "fetched")
-    monkeypatch.setenv("COVID_SHARED_DIR", str(tmp_path))
-    assert paths.dataset_dir() == tmp_path / "fetched"
-
-
-def test_a_page_fetches_to_where_the_dataset_is_looked_for_first(monkeypatch, tmp_path):
-    assert paths.fetched_dir() == paths.PROJECT / "data" / "covid-chestxray-dataset"
-    monkeypatch.setenv("COVID_DATASET_DIR", str(tmp_path))
-    assert paths.fetched_dir() == tmp_path
-    (tmp_path / "metadata.csv").write_text("filename\n")
-    assert paths.dataset_dir() == tmp_path
+    monkeypatch.setenv("COVID_DATASET_DIR", str(chosen))
+    assert paths.dataset_dir() is None
+    assert paths.fetched_dir() == chosen
+    chosen.mkdir()
+    (chosen / "metadata.csv").write_text("filename\n")
+    assert paths.dataset_dir() == chosen
 
 
 def test_the_public_files_are_compared_with_the_public_list_and_others_with_none_unless_one_is_named(monkeypatch):

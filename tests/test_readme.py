@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 
 from benchmarks import readme
-from covid_core.cli.arguments import build_parser
+from covid_core.cli.main import build_parser
 from tests.conftest import PROJECT_DIR
 
 DOCUMENTS = {

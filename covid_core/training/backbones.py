@@ -1,9 +1,7 @@
 """The classifier: a backbone with its own input scaling, and one small head.
 
-    grey (size, size, 1) in [0, 255] -> three equal channels -> the backbone's scaling -> backbone (batch normalisation
-    in inference mode) -> GlobalAveragePooling -> Dense -> Dropout -> one sigmoid: P(covid)
-
-This module builds models; it knows nothing of datasets or training.
+grey (size, size, 1) in [0, 255] -> three equal channels -> the backbone's scaling -> backbone (batch normalisation
+in inference mode) -> GlobalAveragePooling -> Dense -> Dropout -> one sigmoid: P(covid)
 """
 
 import warnings
@@ -23,12 +21,7 @@ OUTPUT_LAYER = "probability_covid"
 
 @dataclass(frozen=True)
 class Backbone:
-    """One of Keras' networks with the scaling its ImageNet weights were trained with.
-
-    Attributes:
-        build: the constructor in `keras.applications`.
-        scaling: makes the layer that does what the network's `preprocess_input` does to values in [0, 255].
-    """
+    """A constructor in `keras.applications`, and what makes the layer that scales [0, 255] as its ImageNet weights need it."""
 
     build: Callable[..., keras.Model]
     scaling: Callable[[], keras.layers.Layer]
@@ -59,14 +52,11 @@ WEIGHTS_ORIGINS = {
 
 
 def build_classifier(recipe: Recipe, weights_file: Path | None = None) -> keras.Model:
-    """Build the classifier of a recipe, untrained but for its backbone.
+    """Build the classifier of a recipe, untrained but for its backbone: float32 (n, size, size, 1) in [0, 255] to (n, 1).
 
     Args:
         recipe: names the backbone, its weights and the head.
         weights_file: where the backbone's weights are, when `recipe.weights` is neither `imagenet` nor `none`.
-
-    Returns:
-        A model from float32 (n, size, size, 1) in [0, 255] to float32 (n, 1), P(covid).
 
     Raises:
         TrainingError: the backbone is unknown or its weights cannot be had.
@@ -74,8 +64,7 @@ def build_classifier(recipe: Recipe, weights_file: Path | None = None) -> keras.
     backbone = build_backbone(recipe, weights_file)
     grey = keras.Input((recipe.preparation.size, recipe.preparation.size, 1), name="grey")
     channels = keras.layers.Concatenate(name="channels")([grey, grey, grey])
-    scaled = BACKBONES[recipe.backbone].scaling()(channels)
-    features = backbone(scaled)
+    features = backbone(BACKBONES[recipe.backbone].scaling()(channels))
     pooled = keras.layers.GlobalAveragePooling2D(name=POOLING_LAYER)(features)
     hidden = keras.layers.Dense(recipe.hidden_units, activation="relu", name=HIDDEN_LAYER)(pooled)
     dropped = keras.layers.Dropout(recipe.dropout, seed=recipe.seed, name="dropout")(hidden)
@@ -124,36 +113,28 @@ def build_backbone(recipe: Recipe, weights_file: Path | None = None) -> keras.Mo
     build = BACKBONES[recipe.backbone].build
     shape = (recipe.preparation.size, recipe.preparation.size, 3)
     if recipe.weights == "imagenet":
-        return _with_downloaded_weights(build, shape)
+        try:
+            return build(include_top=False, weights="imagenet", input_shape=shape)
+        except Exception as cause:  # Keras raises a bare Exception where the download fails
+            raise TrainingError(
+                f"The ImageNet weights could not be downloaded ({_first_line(cause)}). "
+                "Give a local file with --weights FILE, or start untrained with --weights none."
+            ) from cause
     backbone = build(include_top=False, weights=None, input_shape=shape)
-    if recipe.weights != "none":
-        if weights_file is None:
-            raise TrainingError(f"The weights file {recipe.weights!r} is not given. Name it with --weights FILE.")
-        _load_weights(backbone, weights_file, recipe.backbone)
-    return backbone
-
-
-def _with_downloaded_weights(build: Callable[..., keras.Model], shape: tuple[int, int, int]) -> keras.Model:
-    try:
-        return build(include_top=False, weights="imagenet", input_shape=shape)
-    except Exception as cause:  # Keras raises a bare Exception where the download fails
-        raise TrainingError(
-            f"The ImageNet weights could not be downloaded ({_first_line(cause)}). "
-            "Give a local file with --weights FILE, or start untrained with --weights none."
-        ) from cause
-
-
-def _load_weights(backbone: keras.Model, path: Path, name: str) -> None:
-    if not path.is_file():
-        raise TrainingError(f"There is no weights file {path}. Check --weights.")
+    if recipe.weights == "none":
+        return backbone
+    if weights_file is None or not weights_file.is_file():
+        raise TrainingError(f"There is no weights file {weights_file or recipe.weights}. Name it with --weights FILE.")
     try:
         with warnings.catch_warnings():  # Keras warns of each layer that it does not find, then raises what counts
             warnings.filterwarnings("ignore", message="Skipping nested container", category=UserWarning)
-            backbone.load_weights(path)
+            backbone.load_weights(weights_file)
     except (ValueError, OSError, KeyError, TypeError) as cause:
         raise TrainingError(
-            f"{path} does not hold weights of {name} without its top ({_first_line(cause)}). Check --weights and --backbone."
+            f"{weights_file} does not hold weights of {recipe.backbone} without its top ({_first_line(cause)}). "
+            "Check --weights and --backbone."
         ) from cause
+    return backbone
 
 
 def _first_line(error: Exception) -> str:

@@ -25,19 +25,16 @@ def stage_callbacks(folder: Path, settings: StageSettings, *, title: str) -> lis
         settings: bounds and patience.
         title: begins the progress line.
     """
-    aside = folder / "best.partial.keras"
+    aside, log, best = folder / "best.partial.keras", folder / "history.csv", None
+    if log.exists() and log.stat().st_size:  # of an interrupted stage: a worse epoch must not replace its best
+        best = float(read_history(log)[MONITOR].min())
     return [
         EpochClock(),
-        keras.callbacks.ModelCheckpoint(
-            aside,
-            monitor=MONITOR,
-            save_best_only=True,
-            initial_value_threshold=_best_so_far(folder / "history.csv"),
-        ),
+        keras.callbacks.ModelCheckpoint(aside, monitor=MONITOR, save_best_only=True, initial_value_threshold=best),
         PutInPlace(aside, folder / "best.keras"),
         keras.callbacks.EarlyStopping(monitor=MONITOR, patience=settings.stop_patience, restore_best_weights=True),
         keras.callbacks.ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.reduce_patience),
-        keras.callbacks.CSVLogger(folder / "history.csv", append=True),
+        keras.callbacks.CSVLogger(log, append=True),
         ProgressBar(title, settings.max_epochs),
         keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False),
     ]
@@ -48,8 +45,7 @@ class PutInPlace(keras.callbacks.Callback):
 
     def __init__(self, aside: Path, final: Path) -> None:
         super().__init__()
-        self._aside = aside
-        self._final = final
+        self._aside, self._final = aside, final
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002, D102
         self._aside.unlink(missing_ok=True)  # half written by a run that was killed
@@ -75,8 +71,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, title: str, max_epochs: int) -> None:
         super().__init__()
-        self._title = title
-        self._max_epochs = max_epochs
+        self._title, self._max_epochs = title, max_epochs
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002, D102
         self._bar = tqdm(
@@ -101,10 +96,3 @@ class ProgressBar(keras.callbacks.Callback):
             f"  validation loss {logs['val_loss']:.3f}  AUC {logs['val_auc']:.3f}  {logs['seconds']:.0f} s"
         )
         sys.stdout.flush()  # into a log, too, each epoch shows when it is done
-
-
-def _best_so_far(history: Path) -> float | None:
-    """The lowest validation loss of an interrupted stage, which a worse epoch after the resumption must not replace."""
-    if not history.exists() or not history.stat().st_size:
-        return None
-    return float(read_history(history)[MONITOR].min())

@@ -7,7 +7,6 @@ fold it never saw, by the same code as a single run. It goes on where it was int
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ from covid_core.training.workflows import evaluate_run, write_figures
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """Out-of-fold predictions, `fold` being where each was held out, and their evaluation with `baselines`."""
-
-    predictions: pd.DataFrame
-    evaluation: dict[str, Any]
-
-
 def cross_validate(
     dataset: Path,
     out: Path,
@@ -44,7 +35,7 @@ def cross_validate(
     last_stage: Stage = "finetune",
     weights_file: Path | None = None,
     progress: Progress | None = None,
-) -> CrossValidation:
+) -> dict[str, Any]:
     """Train and evaluate a recipe once for each fold; writes `evaluation.json` and `predictions.csv` into `out`.
 
     Args:
@@ -55,6 +46,9 @@ def cross_validate(
         last_stage: the stage whose model is judged.
         weights_file: as of `stages.train`.
         progress: called with (folds done, folds).
+
+    Returns:
+        The content of `evaluation.json`, of the out-of-fold predictions, with `baselines`.
 
     Raises:
         DatasetError: the dataset is not prepared, or the folds do not fit it.
@@ -76,35 +70,28 @@ def cross_validate(
         if progress:
             progress(done + 1, len(names))
     predictions = pd.concat(tables, ignore_index=True)
-    evaluation = evaluate(
-        predictions,
-        model=f"{recipe.backbone} ({last_stage}), {len(names)} folds",
-        threshold=THRESHOLD,
-        part=OUT_OF_FOLD,
-        prevalence=PREVALENCE,
-    )
+    name = f"{recipe.backbone} ({last_stage}), {len(names)} folds"
+    evaluation = evaluate(predictions, model=name, threshold=THRESHOLD, part=OUT_OF_FOLD, prevalence=PREVALENCE)
     write_figures(out, evaluation, predictions)  # hours of training, kept whatever becomes of the extras
     evaluation["baselines"] = pixel_free_baselines(dataset, folds)
     write_figures(out, evaluation, predictions)
-    return CrossValidation(predictions, evaluation)
+    return evaluation
 
 
 def _one_fold(folder: Path, recipe: Recipe, last_stage: Stage, weights_file: Path | None) -> pd.DataFrame:
     """Bring the run of one fold to its end and give its predictions on the images that were held out."""
     run_folder = folder / "run"
-    finished = _finished_stages(run_folder, recipe)
+    finished: set[str] = set()
+    if (run_folder / "run.json").exists():
+        run = open_run(run_folder)
+        if run.recipe != recipe:
+            raise TrainingError(
+                f"{run_folder} was started with another recipe. Repeat its settings, or choose another --out."
+            )
+        finished = set(run.record["stages"])
     if "initial" not in finished:
         stages.train(folder / "dataset", run_folder, recipe, weights_file=weights_file)
     if last_stage == "finetune" and "finetune" not in finished:
         stages.finetune(run_folder)
     predictions = evaluate_run(run_folder, last_stage).predictions
     return predictions[predictions["part"] == "test"]
-
-
-def _finished_stages(folder: Path, recipe: Recipe) -> set[str]:
-    if not (folder / "run.json").exists():
-        return set()
-    run = open_run(folder)
-    if run.recipe != recipe:
-        raise TrainingError(f"{folder} was started with another recipe. Repeat its settings, or choose another --out.")
-    return set(run.record["stages"])

@@ -27,14 +27,9 @@ def load_trained(path: Path) -> keras.Model:
 
 
 def predict_images(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """P(covid) of prepared images.
+    """P(covid) of prepared images, uint8 (n, size, size) to float64 (n,) in [0, 1], not calibrated.
 
-    Args:
-        model: a classifier of `covid_core.training.backbones`, or a reader of `covid_core.training.chest_heads`.
-        images: uint8 (n, size, size).
-
-    Returns:
-        float64 (n,) in [0, 1], as the model gives it, not calibrated.
+    The model is a classifier of `covid_core.training.backbones` or a reader of `covid_core.training.chest_heads`.
     """
     run = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
     batches = []

@@ -1,7 +1,7 @@
-"""Fits the gate of a finished bundle on the images of its dataset. How good it is measures `covid_core.training.gate_figures`.
+"""Fits the gate of a finished bundle; how good it is measures `covid_core.training.gate_figures`.
 
-Nothing is drawn or downloaded for it: the images of the cohort are turned and inverted, the lateral images of the collection,
-where it is at hand, are the rest. The limits come from images judged by stand-ins that knew no image of their patient:
+The images of the cohort are turned and inverted; lateral images come from the collection, where it is at hand. The limits come
+from images judged by stand-ins that knew no image of their patient:
 
 - distance: the 99th percentile over the cohort;
 - or, if that is more, the 98th percentile of any other hospital, its images judged without any image of it;
@@ -14,13 +14,15 @@ signed square roots (98% of the upside-down images are beyond the limit of the d
 standardised ones let 97% of the CT slices pass), the whole feature map, and the grid and cost of the pose model.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
@@ -44,10 +46,8 @@ FOLDS = 5
 """Of patients, for what judges the images that a gate is fitted on; a gate needs at least so many patients."""
 MIN_LATERALS = 10
 """With fewer lateral images, or of fewer than `FOLDS` patients, the gate knows no lateral pose."""
-REFUSED_SHARE = 0.01
-"""Of the cohort's images, by each of the two checks."""
-REFUSED_ELSEWHERE = 0.02
-"""Of the images of any other hospital, by the distance."""
+REFUSED_SHARE = 0.01  # of the cohort's images, by each of the two checks
+REFUSED_ELSEWHERE = 0.02  # of the images of any other hospital, by the distance
 HIGHEST_UPRIGHT_LIMIT = 0.5
 PER_HOSPITAL = 40
 CHILDREN = 600
@@ -57,7 +57,6 @@ LEAST_CHILD_LIMIT = 0.5
 COST = 0.01
 """C of the logistic regression, on standardised features. Between 0.001 and 0.01 nothing changes for the default model; of the
 features of MobileNetV2's last layer 0.01 recognises more lateral images (96% against 91%)."""
-LATERAL_VIEW = "L"
 
 POSED: dict[Pose, tuple[Repair, ...]] = {
     "upright": (),
@@ -71,7 +70,7 @@ _TURNS: tuple[tuple[Repair, ...], ...] = ((), ("turn_left",), ("turn_around",), 
 
 Say = Callable[[str], None]
 Texts = NDArray[np.str_]
-Ints = NDArray[np.int64]
+Linear = tuple[FloatArray, FloatArray]  # kernel and bias
 
 
 def silent(_line: str) -> None:
@@ -86,31 +85,31 @@ class Signatures:
         images: uint8 (n, size, size).
     """
 
-    def __init__(self, network: Network, films: NDArray[np.uint8]) -> None:
-        self._network, self._films = network, films
-        self._known: dict[tuple[int, int, bool], FloatArray] = {}
-        self._probability: dict[int, float] = {}
+    def __init__(self, network: Network, images: NDArray[np.uint8]) -> None:
+        self._network, self._images = network, images
+        self._known: dict[tuple[int, int, bool], tuple[FloatArray, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._films)
+        return len(self._images)
 
     def of(self, index: int, repairs: Sequence[Repair] = ()) -> FloatArray:
         """The signature of an image after repairs, float32 (1 + grid * grid, c)."""
+        return self._look(index, repairs)[0]
+
+    def probability(self, index: int) -> float:
+        """P(covid) before calibration of an image as it is."""
+        return self._look(index, ())[1]
+
+    def _look(self, index: int, repairs: Sequence[Repair]) -> tuple[FloatArray, float]:
         quarters = sum(QUARTERS_LEFT.get(repair, 0) for repair in repairs) % 4
         inverted = repairs.count("invert") % 2 == 1
         key = (index, quarters, inverted)
         if key not in self._known:
-            image = repaired_input(self._films[index], (*_TURNS[quarters], *(("invert",) if inverted else ())))
+            image = repaired_input(self._images[index], (*_TURNS[quarters], *(("invert",) if inverted else ())))
             given = self._network.invoke(image)
-            self._known[key] = signature(given.features, min(GRID, *given.features.shape[:2]))
-            if not quarters and not inverted:
-                self._probability[index] = given.probability
+            known = signature(given.features, min(GRID, *given.features.shape[:2]))
+            self._known[key] = known, given.probability
         return self._known[key]
-
-    def probability(self, index: int) -> float:
-        """P(covid) before calibration of an image as it is."""
-        self.of(index)
-        return self._probability[index]
 
 
 @dataclass(frozen=True)
@@ -118,24 +117,20 @@ class FittedGate:
     """A gate, and what is needed to judge the images it was fitted on by gates that did not know them.
 
     Attributes:
-        gate: what serves.
-        groups: text (n,), the patient (or patients with the same picture) of each image that the gate knows.
-        images: of these images, in order.
-        laterals: of the lateral images it was fitted on.
-        lateral_groups: text (l,), their patients, of the same names.
-        folds: group -> fold.
-        heads: for each fold the kernel and bias of a pose model fitted on the other folds.
+        groups: text (n,), the patient (or patients with the same picture) of each image that the gate knows; `images` are in
+            the same order. `laterals` and `lateral_groups` are those of the lateral images it was fitted on.
+        folds, heads: group -> fold, and for each fold a pose model fitted on the other folds.
         cohort: how many of the images are of the dataset; they come first.
         children: names of the files that it learned from what children look like.
     """
 
     gate: Gate
     groups: Texts
-    films: Signatures
+    images: Signatures
     laterals: Signatures
     lateral_groups: Texts
     folds: Mapping[str, int]
-    heads: Sequence[tuple[FloatArray, FloatArray]] = field(repr=False)
+    heads: Sequence[Linear] = field(repr=False)
     cohort: int
     children: frozenset[str]
 
@@ -159,7 +154,7 @@ def fit_gate(
     """Fit a gate.
 
     Args:
-        bundle: the finished bundle, whose network gives the features.
+        bundle: whose network gives the features.
         dataset: the prepared dataset that it was trained on.
         collection: the folder with `metadata.csv` and `images/` that the dataset was prepared from, for its lateral images;
             without it the gate knows no lateral pose.
@@ -173,24 +168,23 @@ def fit_gate(
         BundleError: the bundle's network or predictions cannot be read.
         ImageRefusedError: an image cannot be decoded.
     """
+    network = Network(bundle.file("model.tflite"))
     children: list[Path] = []
-    table = _known_images(bundle, dataset)
-    cohort = len(table)
+    table = _known_images(bundle, dataset).assign(hospital="")
+    cohort, known = len(table), split_image_paths(dataset)
     _check_size(_as_text(table["group"]))
-    paths_known = split_image_paths(dataset)
     if elsewhere is not None:
         adults, children = _from_collections(elsewhere)
-        table = pd.concat([table.assign(hospital=""), adults], ignore_index=True)
-        paths_known += [Path(path) for path in adults["path"]]
+        table = pd.concat([table, adults], ignore_index=True)
+        known += [Path(path) for path in adults["path"]]
     groups = _as_text(table["group"])
-    network = Network(bundle.file("model.tflite"))
     say(f"features of {len(table)} images in {len(POSED)} poses")
-    films = Signatures(network, prepare_files(paths_known, bundle.preparation))
-    pooled = np.stack([unit(films.of(index)[0]) for index in range(len(films))])
+    images = Signatures(network, prepare_files(known, bundle.preparation))
+    pooled = _pooled(images)
     references = pooled.astype(np.float16).astype(np.float32)  # as they are kept
     paths, lateral_groups = _laterals(collection, table)
     laterals = Signatures(network, prepare_files(paths, bundle.preparation))
-    features, poses, owners = _posed(films, groups, laterals, lateral_groups)
+    features, poses, owners = _posed(images, groups, laterals, lateral_groups)
     say("how an image lies")
     folds = _folds(owners)
     fold = np.array([folds[owner] for owner in owners])
@@ -198,10 +192,14 @@ def fit_gate(
     heads = [_fit_poses(features[fold != left_out], poses[fold != left_out], names) for left_out in range(FOLDS)]
     upright = _upright_across(features[:cohort], heads, fold[:cohort])
     limit = _limit(pooled, references, table, groups, cohort)
-    kernel, bias = _fit_poses(features, poses, names)
+    lateral_limit = 0.0
+    if len(laterals):
+        distances = _distances(_pooled(laterals), lateral_groups, references, groups)
+        lateral_limit = max(float(np.quantile(distances, 1 - REFUSED_SHARE)), limit)
+    pose_kernel, pose_bias = _fit_poses(features, poses, names)
     say(f"{len(children)} children")
     child = _child_model(
-        features[: len(films)], table, Signatures(network, prepare_files(children, bundle.preparation))
+        features[: len(images)], table, Signatures(network, prepare_files(children, bundle.preparation))
     )
     gate = Gate(
         references=references,
@@ -211,28 +209,27 @@ def fit_gate(
         sources=_as_text(table["source"].fillna("")),
         fitted=table["fitted"].to_numpy(np.bool_),
         limit=_one(max(limit, 1e-6)),
-        pose_kernel=kernel,
-        pose_bias=bias,
+        pose_kernel=pose_kernel,
+        pose_bias=pose_bias,
         poses=np.array(names),
         upright_limit=_one(min(float(np.quantile(upright, REFUSED_SHARE)), HIGHEST_UPRIGHT_LIMIT)),
-        lateral_limit=_one(_lateral_limit(laterals, lateral_groups, references, groups, limit)),
+        lateral_limit=_one(lateral_limit),
         child_kernel=child[0],
         child_bias=child[1],
         child_limit=child[2],
     )
-    known_children = frozenset(path.name for path in children)
-    return FittedGate(gate, groups, films, laterals, lateral_groups, folds, heads, cohort, known_children)
+    learned = frozenset(path.name for path in children)
+    return FittedGate(gate, groups, images, laterals, lateral_groups, folds, heads, cohort, learned)
 
 
-def other_images(collection: Path) -> dict[str, list[Path]]:
-    """What is no chest X-ray in the collection: the name of a kind -> its files.
+def ct_slices(collection: Path) -> list[Path]:
+    """The CT slices of the collection, which are no chest X-rays.
 
     Raises:
         DatasetError: the collection cannot be read.
     """
     table = read_metadata(collection / METADATA_NAME)
-    slices = table.loc[table["modality"].str.upper() == "CT", "filename"].drop_duplicates()
-    return {"CT slice": _present(collection, slices)}
+    return _present(collection, table.loc[table["modality"].str.upper() == "CT", "filename"].drop_duplicates())
 
 
 def _known_images(bundle: Bundle, dataset: Path) -> pd.DataFrame:
@@ -255,14 +252,8 @@ def _from_collections(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
     """Adults of each hospital, as rows of the gate's table with `path` and `hospital`; and files of children."""
     images = read_collections(folder)
     hospital = images["source"] + np.where(images["site"] == "", "", " " + images["site"])
-    label = np.select(
-        [
-            images["covid"].eq(1) & images["appearance"].isin(["typical", ""]),
-            images["pattern"].eq(0) | images["covid"].eq(0),
-        ],
-        [COVID, NON_COVID],
-        "",
-    )
+    covid = images["covid"].eq(1) & images["appearance"].isin(["typical", ""])
+    label = np.select([covid, images["pattern"].eq(0) | images["covid"].eq(0)], [COVID, NON_COVID], "")
     clear = images.assign(hospital=hospital, label=label, filename=images["path"].map(lambda path: Path(path).name))
     adults = clear[~images["child"].astype(bool) & (label != "")]
     if adults.empty:
@@ -279,18 +270,15 @@ def _limit(pooled: FloatArray, references: FloatArray, table: pd.DataFrame, grou
     """The distance beyond which an image is refused: few of the dataset, and few of any left-out hospital."""
     distances = _distances(pooled[:cohort], groups[:cohort], references, groups)
     limits = [float(np.quantile(distances, 1 - REFUSED_SHARE))]
-    if cohort < len(table):
-        hospital = _as_text(table["hospital"])
-        for name in np.unique(hospital[cohort:]):
-            ours = hospital == name
-            away = _distances(pooled[ours], hospital[ours], references, hospital)
-            limits.append(float(np.quantile(away, 1 - REFUSED_ELSEWHERE)))
+    hospital = _as_text(table["hospital"])
+    for name in np.unique(hospital[cohort:]):
+        ours = hospital == name
+        away = _distances(pooled[ours], hospital[ours], references, hospital)
+        limits.append(float(np.quantile(away, 1 - REFUSED_ELSEWHERE)))
     return max(limits)
 
 
-def _child_model(
-    adults: FloatArray, table: pd.DataFrame, children: Signatures
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _child_model(adults: FloatArray, table: pd.DataFrame, children: Signatures) -> tuple[FloatArray, ...]:
     """Kernel, bias and limit of what recognises children; nothing without any.
 
     All but `WARNED_SHARE` of the adults of each hospital are below the limit, judged by a model that saw none of them.
@@ -306,18 +294,25 @@ def _child_model(
     hospital = np.append(_as_text(table["hospital"]), np.full(len(theirs), "children"))
     warned = [LEAST_CHILD_LIMIT]
     for name in np.unique(hospital[~child]):
-        kernel, bias = _logistic(features[hospital != name], child[hospital != name])
-        scores = features[hospital == name] @ kernel + bias[0]
-        warned.append(float(np.quantile(1 / (1 + np.exp(-scores)), 1 - WARNED_SHARE)))
-    kernel, bias = _logistic(features, child)
-    return kernel, bias, _one(max(warned))
+        left_out = hospital == name
+        _, kernel, bias = _logistic(features[~left_out], child[~left_out], class_weight="balanced")
+        scores = expit(features[left_out] @ kernel[:, 0] + bias[0])
+        warned.append(float(np.quantile(scores, 1 - WARNED_SHARE)))
+    _, kernel, bias = _logistic(features, child, class_weight="balanced")
+    return kernel[:, 0], bias, _one(max(warned))
 
 
-def _logistic(features: FloatArray, truth: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-7)
-    model = LogisticRegression(C=COST, class_weight="balanced", max_iter=1000).fit((features - mean) / scale, truth)
-    kernel = (model.coef_[0] / scale).astype(np.float32)
-    return kernel, _one(float(model.intercept_[0] - mean @ kernel))
+def _logistic(features: FloatArray, truth: NDArray[Any], **settings: Any) -> tuple[list[Any], FloatArray, FloatArray]:
+    """A logistic regression on standardised features, with the standardisation worked into kernel (f, k) and bias (k,).
+
+    Returns:
+        The classes, and kernel and bias: a column for each, or one column for the second of two.
+    """
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale < 1e-7] = 1  # noqa: PLR2004  a channel that is silent on all images
+    model = LogisticRegression(C=COST, max_iter=1000, **settings).fit((features - mean) / scale, truth)
+    kernel = (model.coef_.T / scale[:, None]).astype(np.float32)
+    return model.classes_.tolist(), kernel, (model.intercept_ - mean @ kernel).astype(np.float32)
 
 
 def _check_size(groups: Texts) -> None:
@@ -334,7 +329,7 @@ def _laterals(collection: Path | None, table: pd.DataFrame) -> tuple[list[Path],
     if collection is None:
         return [], np.array([], np.str_)
     rows = read_metadata(collection / METADATA_NAME)
-    rows = rows[(rows["modality"].str.lower() == "x-ray") & (rows["view"] == LATERAL_VIEW)].drop_duplicates("filename")
+    rows = rows[(rows["modality"].str.lower() == "x-ray") & (rows["view"] == "L")].drop_duplicates("filename")
     group_of = dict(zip(table["patientid"], table["group"], strict=True))
     paths = _present(collection, rows["filename"])
     patients = rows.set_index("filename")["patientid"]
@@ -350,18 +345,14 @@ def _present(collection: Path, names: "pd.Series[str]") -> list[Path]:
 
 
 def _posed(
-    films: Signatures, groups: Texts, laterals: Signatures, lateral_groups: Texts
+    images: Signatures, groups: Texts, laterals: Signatures, lateral_groups: Texts
 ) -> tuple[FloatArray, Texts, Texts]:
     """What the pose model is fitted on: features (m, fields * c), poses (m,) and groups (m,), the upright images first."""
-
-    def rows() -> Iterator[tuple[FloatArray, str, str]]:
-        for pose, repairs in POSED.items():
-            for index, group in enumerate(groups):
-                yield films.of(index, repairs), pose, group
-        for index, group in enumerate(lateral_groups):
-            yield laterals.of(index), "lateral", group
-
-    signatures, poses, owners = zip(*rows(), strict=True)
+    rows: list[tuple[FloatArray, str, str]] = []
+    for pose, repairs in POSED.items():
+        rows += [(images.of(index, repairs), pose, group) for index, group in enumerate(groups)]
+    rows += [(laterals.of(index), "lateral", group) for index, group in enumerate(lateral_groups)]
+    signatures, poses, owners = zip(*rows, strict=True)
     return np.stack([unit(one[1:].ravel()) for one in signatures]), np.array(poses), np.array(owners)
 
 
@@ -371,49 +362,34 @@ def _folds(owners: Texts) -> dict[str, int]:
     return {str(owner): fold for fold, (_, held_out) in enumerate(split) for owner in owners[held_out]}
 
 
-def _fit_poses(features: FloatArray, poses: Texts, names: Sequence[Pose]) -> tuple[FloatArray, FloatArray]:
-    """A multinomial logistic regression on standardised features, with the standardisation worked into kernel and bias.
-
-    A pose that no image is in gets a probability of nothing.
-    """
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-7] = 1  # noqa: PLR2004  a channel that is silent on all images
-    model = LogisticRegression(C=COST, max_iter=1000).fit((features - mean) / scale, poses)
+def _fit_poses(features: FloatArray, poses: Texts, names: Sequence[Pose]) -> Linear:
+    """A multinomial logistic regression; a pose that no image is in gets a probability of nothing."""
+    known, columns, offsets = _logistic(features, poses)
     kernel = np.zeros((features.shape[1], len(names)), np.float32)
     bias = np.full(len(names), -1e6, np.float32)
-    for known, pose in enumerate(model.classes_):
-        column = names.index(pose)
-        kernel[:, column] = model.coef_[known] / scale
-        bias[column] = model.intercept_[known] - mean @ kernel[:, column]
+    places = [names.index(pose) for pose in known]
+    kernel[:, places], bias[places] = columns, offsets
     return kernel, bias
 
 
-def _upright_across(features: FloatArray, heads: Sequence[tuple[FloatArray, FloatArray]], fold: Ints) -> FloatArray:
+def _upright_across(features: FloatArray, heads: Sequence[Linear], fold: NDArray[np.int64]) -> FloatArray:
     """P(upright) of images by the pose models that did not know their patients, float32 (n,)."""
     upright = np.empty(len(features), np.float32)
     for number, (kernel, bias) in enumerate(heads):
-        scores = features[fold == number] @ kernel + bias
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        upright[fold == number] = odds[:, 0] / odds.sum(axis=1)
+        upright[fold == number] = softmax(features[fold == number] @ kernel + bias, axis=1)[:, 0]
     return upright
 
 
-def _distances(films: FloatArray, groups: Texts, references: FloatArray, known_groups: Texts) -> FloatArray:
+def _pooled(images: Signatures) -> FloatArray:
+    return np.stack([unit(images.of(index)[0]) for index in range(len(images))])
+
+
+def _distances(images: FloatArray, groups: Texts, references: FloatArray, known_groups: Texts) -> FloatArray:
     """The distance of images (m, c) of length 1 from the nearest references of other groups, float32 (m,)."""
-    away = np.sqrt(np.maximum(2 - 2 * films @ references.T, 0))
+    away = np.sqrt(np.maximum(2 - 2 * images @ references.T, 0))
     away[groups[:, None] == known_groups] = np.inf
     distances: FloatArray = np.partition(away, NEIGHBOURS - 1)[:, :NEIGHBOURS].mean(axis=1)
     return distances
-
-
-def _lateral_limit(
-    laterals: Signatures, lateral_groups: Texts, references: FloatArray, groups: Texts, limit: float
-) -> float:
-    if len(laterals) == 0:
-        return 0.0
-    pooled = np.stack([unit(laterals.of(index)[0]) for index in range(len(laterals))])
-    distances = _distances(pooled, lateral_groups, references, groups)
-    return max(float(np.quantile(distances, 1 - REFUSED_SHARE)), limit)
 
 
 def _one(value: float) -> FloatArray:

@@ -46,7 +46,7 @@ from covid_core.inference.network import Network
 from covid_core.inference.prediction import Pose, ScreenedOut
 from covid_core.inference.similar import COPY_DISTANCE
 from covid_core.report.model_card import model_card
-from covid_core.training.gate import POSED, FittedGate, Say, Signatures, fit_gate, other_images, silent
+from covid_core.training.gate import POSED, FittedGate, Say, Signatures, ct_slices, fit_gate, silent
 
 MIN_SOURCE_IMAGES = 20
 POSITIVES_PASSED = 0.95
@@ -69,17 +69,9 @@ class _Verdict:
 
     strangeness: float
     refusal: ScreenedOut | None
-    known: bool = False
-    child: bool = False
-    called: bool = False
-
-
-@dataclass(frozen=True)
-class _Verdicts:
-    """Of some images, and how many could not be read."""
-
-    films: Sequence[_Verdict]
-    unreadable: int = 0
+    known: bool
+    child: bool
+    called: bool
 
 
 def judge_gate(
@@ -108,15 +100,16 @@ def judge_gate(
     network, gate = Network(bundle.file("model.tflite")), fitted.gate
     say("the gate's own images, patients apart")
     own = _own_images(fitted, bundle)
-    upright = own["upright"].films
-    kinds = [_kind(_POSE_KINDS[pose], own[pose], upright, REPAIRS.get(pose)) for pose in own if pose != "upright"]
+    upright = own.pop("upright")
+    kinds = [_kind(_POSE_KINDS[pose], images, upright, REPAIRS.get(pose)) for pose, images in own.items()]
+    places = [_hospital(COHORT, upright)]
     for kind, pictures in (negatives or {}).items():
         say(f"{kind}: {len(pictures)} pictures")
-        kinds.append(_kind(kind, _strangers(pictures, bundle, network, gate), upright, None))
-    elsewhere = []
+        images, unreadable = _strangers(pictures, bundle, network, gate)
+        kinds.append(_kind(kind, images, upright, None, unreadable))
     for name, pictures in (hospitals or {}).items():
         say(f"{name}: {len(pictures)} images")
-        elsewhere.append(_hospital(name, _strangers(pictures, bundle, network, gate)))
+        places.append(_hospital(name, *_strangers(pictures, bundle, network, gate)))
     return {
         "films": len(gate.references),
         "patients": len(set(fitted.groups.tolist())),
@@ -125,7 +118,7 @@ def judge_gate(
         "upright_limit": float(gate.upright_limit[0]),
         "poses": gate.poses.tolist(),
         "kinds": kinds,
-        "hospitals": [_hospital(COHORT, own["upright"]), *elsewhere],
+        "hospitals": places,
         "sources": _sources(gate, upright),
     }
 
@@ -163,7 +156,7 @@ def write_gate(
     bundle = load_bundle(folder)
     evaluation = read_json(bundle.file("evaluation.json"), BundleError)
     fitted = fit_gate(bundle, dataset, collection, say, elsewhere=elsewhere)
-    others: dict[str, Sequence[Picture]] = {} if collection is None else {**other_images(collection)}
+    others = {} if collection is None else {"CT slice": ct_slices(collection)}
     strange = {
         name: [one for one in pictures if not (isinstance(one, Path) and one.name in fitted.children)]
         for name, pictures in (hospitals or {}).items()
@@ -181,131 +174,120 @@ def write_gate(
 
 
 def pictures_by_kind(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of a folder; of a collection with a `labels.csv` by source, hospital group and finding, as far as it has them.
+    """Every PNG, JPEG and DICOM file, by the extension, in a folder and those in it: a kind -> its files.
+
+    Of a collection with a `labels.csv` a kind is a source, hospital group and finding, as far as the table has them.
 
     Raises:
         DatasetError: there is none.
     """
-    pictures, name = pictures_in(folder), folder.resolve().name
-    if not (folder / LABELS_NAME).is_file():
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    if not pictures:
+        raise DatasetError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
+    name, labels = folder.resolve().name, folder / LABELS_NAME
+    table = pd.read_csv(labels, dtype="str", keep_default_na=False) if labels.is_file() else pd.DataFrame()
+    if "filename" not in table:
         return {name: pictures}
-    table = pd.read_csv(folder / LABELS_NAME, dtype="str", keep_default_na=False)
-    if "filename" not in table.columns:
-        return {name: pictures}
-    columns = [one for one in ("source", "site", "finding") if one in table.columns]
-    kinds = (
-        table[columns].replace("", "not stated").agg(", ".join, axis=1)
-        if columns
-        else table["filename"].map(lambda _: "")
-    )
-    kind_of = dict(zip(table["filename"], kinds, strict=True))
+    columns = [one for one in ("source", "site", "finding") if one in table]
+    kind_of = {
+        row["filename"]: ", ".join([name, *(row[column] or "not stated" for column in columns)])
+        for row in table.to_dict("records")
+    }
     found: dict[str, list[Path]] = {}
     for path in pictures:
-        found.setdefault(", ".join(filter(None, (name, kind_of.get(path.name, "not in the table")))), []).append(path)
+        found.setdefault(kind_of.get(path.name, f"{name}, not in the table"), []).append(path)
     return dict(sorted(found.items()))
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Every PNG, JPEG and DICOM file in a folder and those in it, by the extension.
-
-    Raises:
-        DatasetError: there is none.
-    """
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in PICTURES] if folder.is_dir() else []
-    if not found:
-        raise DatasetError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
-    return sorted(found)
-
-
-def _own_images(fitted: FittedGate, bundle: Bundle) -> dict[Pose, _Verdicts]:
+def _own_images(fitted: FittedGate, bundle: Bundle) -> dict[Pose, list[_Verdict]]:
     """The images that the gate was fitted on in every pose, each judged by a gate that did not know its patient."""
-    verdicts: dict[Pose, dict[int, _Verdict]] = {pose: {} for pose in POSED}
-    cohort = fitted.groups[: fitted.cohort]
-    for group in np.unique(cohort).tolist():
-        gate = fitted.stand_in(group)
-        for index in np.flatnonzero(cohort == group).tolist():
-            for pose, repairs in POSED.items():
-                verdicts[pose][index] = _verdict(gate, fitted.films, index, bundle, repairs)
-    laterals = [
-        _verdict(fitted.stand_in(group), fitted.laterals, index, bundle)
-        for index, group in enumerate(fitted.lateral_groups.tolist())
-    ]
-    own = {pose: _Verdicts([films[index] for index in sorted(films)]) for pose, films in verdicts.items()}
-    return {**own, "lateral": _Verdicts(laterals)} if laterals else own
+    cohort = fitted.groups[: fitted.cohort].tolist()
+    stand_ins = {group: fitted.stand_in(group) for group in {*cohort, *fitted.lateral_groups.tolist()}}
+    own: dict[Pose, list[_Verdict]] = {
+        pose: [_verdict(stand_ins[group], fitted.images, index, bundle, repairs) for index, group in enumerate(cohort)]
+        for pose, repairs in POSED.items()
+    }
+    if len(fitted.laterals):
+        own["lateral"] = [
+            _verdict(stand_ins[group], fitted.laterals, index, bundle)
+            for index, group in enumerate(fitted.lateral_groups.tolist())
+        ]
+    return own
 
 
-def _strangers(pictures: Iterable[Picture], bundle: Bundle, network: Network, gate: Gate) -> _Verdicts:
-    films, unreadable = [], 0
+def _strangers(pictures: Iterable[Picture], bundle: Bundle, network: Network, gate: Gate) -> tuple[list[_Verdict], int]:
+    """Verdicts on pictures, and how many of them could not be read."""
+    verdicts, unreadable = [], 0
     for picture in pictures:
         try:
             image = decode_file(picture) if isinstance(picture, Path) else picture
         except ImageRefusedError:
             unreadable += 1
             continue
-        films.append(_verdict(gate, Signatures(network, prepare(image, bundle.preparation)[None]), 0, bundle))
-    return _Verdicts(films, unreadable)
+        verdicts.append(_verdict(gate, Signatures(network, prepare(image, bundle.preparation)[None]), 0, bundle))
+    return verdicts, unreadable
 
 
-def _verdict(gate: Gate, films: Signatures, index: int, bundle: Bundle, repairs: tuple[Repair, ...] = ()) -> _Verdict:
-    film = films.of(index, repairs)
-    screening = gate.screen_signature(film, lambda further: films.of(index, (*repairs, *further)))
-    known = bool(gate.distances(film).min() <= COPY_DISTANCE)
-    probability = bundle.calibration.apply(films.probability(index))
-    called = bool(probability >= bundle.threshold)
-    return _Verdict(gate.strangeness(film), screening.refusal, known, screening.child, called)
+def _verdict(gate: Gate, images: Signatures, index: int, bundle: Bundle, repairs: tuple[Repair, ...] = ()) -> _Verdict:
+    given = images.of(index, repairs)
+    screening = gate.screen_signature(given, lambda further: images.of(index, (*repairs, *further)))
+    known = bool(gate.distances(given).min() <= COPY_DISTANCE)
+    called = bool(bundle.calibration.apply(images.probability(index)) >= bundle.threshold)
+    return _Verdict(gate.strangeness(given), screening.refusal, known, screening.child, called)
 
 
-def _kind(kind: str, judged: _Verdicts, upright: Sequence[_Verdict], repair: Repair | None) -> dict[str, Any]:
-    films = judged.films
-    strange = np.array([film.strangeness for film in films])
-    positives = np.array([film.strangeness for film in upright])
+def _kind(
+    kind: str, images: Sequence[_Verdict], upright: Sequence[_Verdict], repair: Repair | None, unreadable: int = 0
+) -> dict[str, Any]:
+    strange = np.array([image.strangeness for image in images])
+    positives = np.array([image.strangeness for image in upright])
     threshold = np.quantile(positives, POSITIVES_PASSED, method="higher")
-    offered = [film.refusal.repair for film in films if film.refusal is not None and film.refusal.repair is not None]
+    offered = [
+        image.refusal.repair for image in images if image.refusal is not None and image.refusal.repair is not None
+    ]
     labels = np.repeat([False, True], [len(positives), len(strange)])
     return {
         "kind": kind,
-        "n": len(films),
-        "unreadable": judged.unreadable,
-        "roc_auc": roc_auc(labels, np.concatenate([positives, strange])) if len(films) else None,
-        "fpr95": float(np.mean(strange <= threshold)) if len(films) else None,
-        **_refused(films),
+        "n": len(images),
+        "unreadable": unreadable,
+        "roc_auc": roc_auc(labels, np.concatenate([positives, strange])) if images else None,
+        "fpr95": float(np.mean(strange <= threshold)) if images else None,
+        **_shares(images),
         "repair_offered": len(offered),
         "right_repair": None if repair is None else offered.count(repair),
     }
 
 
-def _hospital(name: str, judged: _Verdicts) -> dict[str, Any]:
+def _hospital(name: str, judged: Sequence[_Verdict], unreadable: int = 0) -> dict[str, Any]:
     """Of a collection from elsewhere; images of the cohort are never `known`, as their stand-ins do not know them."""
-    films = [film for film in judged.films if not film.known]
+    images = [image for image in judged if not image.known]
     return {
         "name": name,
-        "n": len(films),
-        "unreadable": judged.unreadable,
-        "copies_left_out": len(judged.films) - len(films),
-        **_refused(films),
+        "n": len(images),
+        "unreadable": unreadable,
+        "copies_left_out": len(judged) - len(images),
+        **_shares(images),
     }
 
 
-def _refused(films: Sequence[_Verdict]) -> dict[str, Any]:
-    reasons = Counter(film.refusal.reason for film in films if film.refusal is not None)
-    return {
-        "refused": wilson(reasons.total(), len(films)).to_json(),
-        "warned": wilson(sum(film.child for film in films), len(films)).to_json(),
-        "called": wilson(sum(film.called for film in films), len(films)).to_json(),
-        "called_silently": wilson(
-            sum(film.called and film.refusal is None and not film.child for film in films), len(films)
-        ).to_json(),
-        "reasons": dict(reasons.most_common()),
+def _shares(images: Sequence[_Verdict]) -> dict[str, Any]:
+    reasons = Counter(image.refusal.reason for image in images if image.refusal is not None)
+    counts = {
+        "refused": reasons.total(),
+        "warned": sum(image.child for image in images),
+        "called": sum(image.called for image in images),
+        "called_silently": sum(image.called and image.refusal is None and not image.child for image in images),
     }
+    shares = {name: wilson(count, len(images)).to_json() for name, count in counts.items()}
+    return {**shares, "reasons": dict(reasons.most_common())}
 
 
 def _sources(gate: Gate, upright: Sequence[_Verdict]) -> list[dict[str, Any]]:
     """The sources of the cohort with enough images, the largest first."""
-    counts = Counter(source for source in gate.sources.tolist()[: len(upright)] if source)
+    sources = gate.sources.tolist()[: len(upright)]
+    counts = Counter(source for source in sources if source)
     return [
-        _hospital(
-            name, _Verdicts([film for film, source in zip(upright, gate.sources, strict=False) if source == name])
-        )
+        _hospital(name, [image for image, source in zip(upright, sources, strict=True) if source == name])
         for name, count in counts.most_common()
         if count >= MIN_SOURCE_IMAGES
     ]

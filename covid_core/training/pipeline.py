@@ -13,12 +13,7 @@ from covid_core.training.recipe import Augmentation
 
 
 def training_batches(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    *,
-    batch_size: int,
-    augmentation: Augmentation,
-    seed: int,
+    images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int, *, augmentation: Augmentation, seed: int
 ) -> tf.data.Dataset:
     """Batches in a new order each epoch, each image changed at random.
 
@@ -44,7 +39,7 @@ def training_batches(
     return shuffled.batch(batch_size).map(_to_float).map(augment).prefetch(2)
 
 
-def fixed_batches(images: NDArray[np.uint8], labels: NDArray[np.int64], *, batch_size: int) -> tf.data.Dataset:
+def fixed_batches(images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
     """Batches in the given order, unchanged; arguments and result as `training_batches`."""
     return _dataset(images, labels).batch(batch_size).map(_to_float).prefetch(2)
 
@@ -64,11 +59,7 @@ def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.lay
 
 
 def balanced_class_weights(labels: NDArray[np.int64]) -> dict[int, float]:
-    """Weights that let both classes count the same: n / (2 n_class), as scikit-learn's `balanced`.
-
-    Args:
-        labels: int (n,), 1 for covid; both classes must occur.
-    """
+    """Weights that let both classes, which must occur, count the same: n / (2 n_class), as scikit-learn's `balanced`."""
     counts = np.bincount(labels, minlength=2)
     return {index: len(labels) / (2 * int(count)) for index, count in enumerate(counts)}
 

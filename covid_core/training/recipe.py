@@ -36,8 +36,7 @@ class StageSettings:
     """How long and how fast one stage trains.
 
     Attributes:
-        max_epochs: upper bound; early stopping usually ends before.
-        learning_rate: Adam's, at the start.
+        max_epochs, learning_rate: the most, and Adam's at the start.
         stop_patience: epochs without a lower validation loss before the stage ends.
         reduce_patience: epochs without one before the learning rate is halved.
     """
@@ -57,7 +56,6 @@ class Recipe:
         weights: `imagenet`, `none`, or the name of a weights file.
         weights_sha256: hash of that file; None for the other two.
         seed, threads: see `covid_core.training.runtime.Runtime`.
-        batch_size: images a step.
         hidden_units, dropout: the head, Dense -> Dropout -> sigmoid.
         frozen_share: share of the backbone's layers, from the input, that the initial training leaves as they are.
     """
@@ -81,7 +79,7 @@ class Recipe:
         return self.initial if stage == "initial" else self.finetune
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as plain values."""
+        """As plain values."""
         return asdict(self)
 
     @classmethod
@@ -92,27 +90,17 @@ class Recipe:
             TrainingError: a setting is missing, unknown or out of range.
         """
         try:
-            return cls(
-                **{
-                    **values,
-                    "preparation": Preparation(**values["preparation"]),
-                    "augmentation": Augmentation(**values["augmentation"]),
-                    "initial": StageSettings(**values["initial"]),
-                    "finetune": StageSettings(**values["finetune"]),
-                }
-            )
+            parts = {name: kind(**values[name]) for name, kind in _PARTS.items()}
+            return cls(**{**values, **parts})
         except (KeyError, TypeError, ValueError) as cause:
             raise TrainingError(f"The recipe of this run cannot be read: {cause}. Train it again.") from cause
 
 
+_PARTS = {"preparation": Preparation, "augmentation": Augmentation, "initial": StageSettings, "finetune": StageSettings}
+
+
 def named_weights(choice: str) -> tuple[str, str | None, Path | None]:
-    """Tell what `--weights` means.
-
-    Args:
-        choice: `imagenet`, `none`, or a path.
-
-    Returns:
-        For a recipe `weights` and `weights_sha256`, and the file, None for the first two.
+    """What `imagenet`, `none` or a path means: for a recipe `weights` and `weights_sha256`, and the file where it is one.
 
     Raises:
         TrainingError: there is no such file.

@@ -1,11 +1,9 @@
 """A run's folder: the recipe it was started with, what its stages left behind, and whether they are finished.
 
-    runs/NAME/run.json               recipe, dataset, runtime, versions, commit, and an entry per finished stage
-    runs/NAME/<stage>/best.keras     weights of the epoch with the lowest validation loss
-    runs/NAME/<stage>/history.csv    one row an epoch
-    runs/NAME/<stage>/backup/        state of the last whole epoch, while the stage is unfinished
-
-This module knows files and JSON; it does not know Keras.
+runs/NAME/run.json               recipe, dataset, runtime, versions, commit, and an entry per finished stage
+runs/NAME/<stage>/best.keras     weights of the epoch with the lowest validation loss
+runs/NAME/<stage>/history.csv    one row an epoch
+runs/NAME/<stage>/backup/        state of the last whole epoch, while the stage is unfinished
 """
 
 import shutil
@@ -26,13 +24,7 @@ _RECORD_KEYS = {"recipe", "dataset", "stages"}
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its folder tells it.
-
-    Attributes:
-        folder: the run's folder.
-        recipe: what it was started with.
-        record: the content of `run.json`.
-    """
+    """A run: its folder, the recipe it was started with, and the content of `run.json`."""
 
     folder: Path
     recipe: Recipe
@@ -40,7 +32,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name, that of its folder."""
+        """That of the folder."""
         return self.folder.name
 
     @property
@@ -82,8 +74,8 @@ class Run:
             TrainingError: it is not.
         """
         if not self.is_finished(stage):
-            verb = "train" if stage == "initial" else "finetune"
-            raise TrainingError(f"Stage {stage!r} of {self.folder} is not finished. Run `{verb}` first.")
+            command = "train" if stage == "initial" else "finetune"
+            raise TrainingError(f"Stage {stage!r} of {self.folder} is not finished. Run `{command}` first.")
 
     def history(self, last: Stage) -> pd.DataFrame:
         """The epochs of every stage up to and including `last`: stage, epoch (from 1), loss, val_loss, auc, val_auc, ..."""
@@ -95,21 +87,15 @@ class Run:
         return pd.concat(tables, ignore_index=True)
 
 
-def start_or_resume(folder: Path, recipe: Recipe, dataset: dict[str, Any], origin: dict[str, Any]) -> Run:
-    """Open the folder of a run that is being trained, or make it.
+def new_run(folder: Path, recipe: Recipe, dataset: dict[str, Any], origin: dict[str, Any]) -> Run:
+    """Make the folder of a run.
 
     Args:
-        folder: the run's folder.
-        recipe: what this start asks for.
+        folder: is made.
+        recipe: what it starts with.
         dataset: `folder` and `split_sha256` of the prepared dataset, and counts.
-        origin: runtime, versions and commit, recorded at the first start.
-
-    Raises:
-        TrainingError: as `resumable`.
+        origin: runtime, versions and commit.
     """
-    run = resumable(folder, recipe, dataset)
-    if run is not None:
-        return run
     record = {
         "schema": SCHEMA,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

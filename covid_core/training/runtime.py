@@ -14,14 +14,8 @@ from covid_core.errors import TrainingError
 from covid_core.paths import CLONE
 
 RECORDED_PACKAGES = (
-    "tensorflow-cpu",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pillow",
-    "pandas",
-    "scikit-learn",
-    "ai-edge-litert",
+    *("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert"),
+    *("numpy", "pillow", "pandas", "scikit-learn"),
 )
 
 
@@ -29,10 +23,8 @@ RECORDED_PACKAGES = (
 class Runtime:
     """What besides the recipe decides a run's floating-point result.
 
-    Attributes:
-        seed: seeds Python, NumPy and TensorFlow.
-        threads: threads within an operation; sums are split over them.
-        onednn: whether oneDNN kernels are on (environment variable TF_ENABLE_ONEDNN_OPTS).
+    Sums are split over the threads within an operation; `onednn` says whether oneDNN kernels are on (environment variable
+    TF_ENABLE_ONEDNN_OPTS).
     """
 
     seed: int

@@ -24,45 +24,28 @@ from covid_core.training import backbones, pipeline, runtime
 from covid_core.training.callbacks import MONITOR, stage_callbacks
 from covid_core.training.export import load_trained
 from covid_core.training.recipe import Recipe, Stage
-from covid_core.training.run import (
-    Run,
-    discard,
-    open_run,
-    read_history,
-    record_finished,
-    resumable,
-    start_or_resume,
-)
+from covid_core.training.run import Run, discard, new_run, open_run, read_history, record_finished, resumable
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Prepared images of one part with their labels, row by row.
-
-    Attributes:
-        table: the rows of `split.csv`.
-        pixels: uint8 (n, size, size).
-        labels: int64 (n,), 1 for covid.
-    """
+class PartImages:
+    """Prepared images of one part: the rows of `split.csv`, uint8 (n, size, size), and int64 (n,), 1 for covid."""
 
     table: pd.DataFrame
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
-    def __repr__(self) -> str:
-        return f"Films({len(self.labels)}, {int(self.labels.sum())} covid)"
-
 
 def load_images(
     dataset: Path, parts: tuple[str, ...], preparation: Preparation, progress: Progress | None = None
-) -> dict[str, Predictions]:
-    """Decode and prepare the images of some parts of a prepared dataset.
+) -> dict[str, PartImages]:
+    """Decode and prepare the images of some parts (`train`, `val`, `test`) of a prepared dataset.
 
     Args:
         dataset: a folder written by `prepare`.
-        parts: names out of `train`, `val`, `test`.
+        parts: which.
         preparation: how a picture becomes a model's input.
         progress: called with (done, total), over all parts.
 
@@ -74,12 +57,12 @@ def load_images(
     table = table[table["part"].isin(parts)].reset_index(drop=True)
     paths = [split_image_path(dataset, row) for _, row in table.iterrows()]
     pixels = prepare_files(paths, preparation, progress)
-    labels = np.array([CLASS_INDICES[label] for label in table["label"]], np.int64)
-    films = {}
+    labels = np.array(table["label"].map(CLASS_INDICES), np.int64)
+    images = {}
     for part in parts:
         rows = (table["part"] == part).to_numpy()
-        films[part] = Predictions(table[rows].reset_index(drop=True), pixels[rows], labels[rows])
-    return films
+        images[part] = PartImages(table[rows].reset_index(drop=True), pixels[rows], labels[rows])
+    return images
 
 
 def train(
@@ -96,7 +79,7 @@ def train(
     Args:
         dataset: a folder written by `prepare`.
         out: the run's folder.
-        recipe: every choice; `weights_sha256` is filled in from `weights_file`.
+        recipe: every choice.
         weights_file: the backbone's weights when `recipe.weights` names a file.
         restart: throw away what `out` holds, once everything else is found in order.
         progress: called with (done, total) while images are decoded.
@@ -113,17 +96,15 @@ def train(
     current = runtime.configure(recipe.seed, recipe.threads)
     if existing is not None:
         _check_runtime(existing, current)
-    films = load_images(dataset, ("train", "val"), recipe.preparation, progress)
+    images = load_images(dataset, ("train", "val"), recipe.preparation, progress)
     model = backbones.build_classifier(recipe, weights_file)
     backbones.freeze_lower(model, recipe.frozen_share)
     if restart:  # not before everything that can fail has not
         discard(out)
-    origin = {
-        "runtime": asdict(current),
-        "versions": runtime.package_versions(),
-        "commit": runtime.source_commit(),
-    }
-    return _fit(start_or_resume(out, recipe, dataset_record, origin), "initial", model, films)
+    if existing is None:
+        origin = {"versions": runtime.package_versions(), "commit": runtime.source_commit()}
+        existing = new_run(out, recipe, dataset_record, {"runtime": asdict(current), **origin})
+    return _fit(existing, "initial", model, images)
 
 
 def finetune(folder: Path, progress: Progress | None = None) -> Run:
@@ -142,10 +123,10 @@ def finetune(folder: Path, progress: Progress | None = None) -> Run:
         raise TrainingError(f"{folder} is fine-tuned already. Train another run to try again.")
     check_dataset(run)
     _check_runtime(run, runtime.configure(run.recipe.seed, run.recipe.threads))
-    films = load_images(run.dataset, ("train", "val"), run.recipe.preparation, progress)
+    images = load_images(run.dataset, ("train", "val"), run.recipe.preparation, progress)
     model = load_trained(run.best_model("initial"))
     backbones.freeze_lower(model, 0.0)
-    return _fit(run, "finetune", model, films)
+    return _fit(run, "finetune", model, images)
 
 
 def check_dataset(run: Run) -> None:
@@ -170,10 +151,10 @@ def _check_runtime(run: Run, current: runtime.Runtime) -> None:
         )
 
 
-def _fit(run: Run, stage: Stage, model: keras.Model, films: dict[str, Predictions]) -> Run:
+def _fit(run: Run, stage: Stage, model: keras.Model, images: dict[str, PartImages]) -> Run:
     recipe, settings, folder = run.recipe, run.recipe.stage(stage), run.stage_folder(stage)
     folder.mkdir(parents=True, exist_ok=True)
-    train_part, val_part = films["train"], films["val"]
+    train_part, val_part = images["train"], images["val"]
     model.compile(
         optimizer=keras.optimizers.Adam(settings.learning_rate),
         loss=keras.losses.BinaryCrossentropy(),
@@ -181,37 +162,31 @@ def _fit(run: Run, stage: Stage, model: keras.Model, films: dict[str, Prediction
     )
     model.fit(
         pipeline.training_batches(
-            train_part.pixels,
-            train_part.labels,
-            batch_size=recipe.batch_size,
-            augmentation=recipe.augmentation,
-            seed=recipe.seed,
+            train_part.pixels, train_part.labels, recipe.batch_size, augmentation=recipe.augmentation, seed=recipe.seed
         ),
-        validation_data=pipeline.fixed_batches(val_part.pixels, val_part.labels, batch_size=recipe.batch_size),
+        validation_data=pipeline.fixed_batches(val_part.pixels, val_part.labels, recipe.batch_size),
         epochs=settings.max_epochs,
         class_weight=pipeline.balanced_class_weights(train_part.labels),
         callbacks=stage_callbacks(folder, settings, title=stage),
         verbose=0,
         shuffle=False,  # the dataset shuffles itself
     )
-    return record_finished(run, stage, _stage_record(folder))
-
-
-def _stage_record(folder: Path) -> dict[str, Any]:
     history = read_history(folder / "history.csv")
     best = history.iloc[int(history[MONITOR].argmin())]
-    return {
+    entry = {
         "epochs": len(history),
         "best_epoch": int(best["epoch"]),
         "val_loss": float(best["val_loss"]),
         "val_auc": float(best["val_auc"]),
         "seconds": round(float(history["seconds"].sum()), 1),
     }
+    return record_finished(run, stage, entry)
 
 
 def _dataset_record(dataset: Path) -> dict[str, Any]:
+    counts = count_parts(read_split(dataset)).to_dict("records")
     return {
         "folder": str(dataset.resolve()),
         "split_sha256": sha256_of_file(dataset / "split.csv"),
-        "counts": count_parts(read_split(dataset)).to_dict("records"),
+        "counts": counts,
     }

@@ -31,7 +31,7 @@ from covid_core.training.backbones import starting_weights
 from covid_core.training.export import head_weights, load_trained, predict_images, write_litert
 from covid_core.training.recipe import Stage
 from covid_core.training.run import Run, open_run
-from covid_core.training.stages import Predictions, check_dataset, load_images
+from covid_core.training.stages import PartImages, check_dataset, load_images
 
 if TYPE_CHECKING:
     import keras
@@ -60,12 +60,9 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A stage of a run with what was measured of it.
+    """A stage of a run, and what was measured of its best model.
 
     Attributes:
-        run: the run.
-        stage: the stage whose best weights were used.
-        model: the Keras model.
         test: the images of the test part.
         calibration: fitted on the validation part.
         predictions: one row per image of the validation and test parts.
@@ -75,7 +72,7 @@ class EvaluatedRun:
     run: Run
     stage: Stage
     model: "keras.Model"
-    test: Predictions
+    test: PartImages
     calibration: Calibration
     predictions: pd.DataFrame
     evaluation: dict[str, Any]
@@ -90,8 +87,7 @@ class BundleContent:
         images: uint8 (n, size, size), on which the served model is held against Keras.
         raw_by_keras: float64 (n,), what the Keras model says of them.
         evaluation: the content of `evaluation.json`, but for the model's name.
-        predictions: the content of `predictions.csv`.
-        history: the content of `history.csv`.
+        predictions, history: the content of the tables of these names.
         manifest: of `bundle.json` what the model's maker knows: backbone, stage, architecture, preparation, threshold,
             calibration, starting_weights, training and, where there is one, three_way.
         licences: of what it was trained on besides the dataset: what -> which.
@@ -131,22 +127,11 @@ def evaluate_run(
     model = load_trained(run.best_model(stage))
     raw = {part: predict_images(model, images[part].pixels) for part in images}
     calibration = fit_platt(raw["val"], images["val"].labels, prevalence=PREVALENCE, fitted_on="validation part")
-    predictions = pd.concat(
-        [
-            images[part]
-            .table[list(PREDICTION_COLUMNS)]
-            .assign(probability_raw=raw[part], probability_covid=calibration.apply(raw[part]))
-            for part in images
-        ],
-        ignore_index=True,
-    )
-    evaluation = evaluate(
-        predictions,
-        model=f"{run.name} ({stage})",
-        threshold=THRESHOLD,
-        part="test",
-        prevalence=calibration.prevalence,
-    )
+    table = pd.concat([images[part].table[list(PREDICTION_COLUMNS)] for part in images], ignore_index=True)
+    probability = np.concatenate([*raw.values()])
+    predictions = table.assign(probability_raw=probability, probability_covid=calibration.apply(probability))
+    name = f"{run.name} ({stage})"
+    evaluation = evaluate(predictions, model=name, threshold=THRESHOLD, part="test", prevalence=calibration.prevalence)
     evaluation |= whom_blocks(predictions, evaluation, run.dataset, collection)
     evaluated = EvaluatedRun(run, stage, model, images["test"], calibration, predictions, evaluation)
     write_figures(run.stage_folder(stage), evaluation, predictions)
@@ -161,24 +146,24 @@ def export_run(
     *,
     collection: Path | None = None,
 ) -> Bundle:
-    """Evaluate a run and write it as a model bundle.
+    """Evaluate a run and write it as a model bundle, which is read back and verified.
 
     Args:
         folder: the run.
         out: the bundle's folder; its name becomes the model's name. A former bundle there is replaced.
-        stage: which stage's model; the last finished one by default.
-        progress: called with (done, total) while images are decoded.
-        collection: as of `evaluate_run`.
-
-    Returns:
-        The bundle, read back and verified.
+        stage: as of `evaluate_run`.
+        progress: likewise.
+        collection: likewise.
 
     Raises:
         TrainingError: as `evaluate_run`, or LiteRT and Keras do not agree.
         BundleError: `out` holds something else.
     """
     evaluated = evaluate_run(folder, stage, progress, collection=collection)
-    run, predictions = evaluated.run, evaluated.predictions
+    run, predictions, calibration = evaluated.run, evaluated.predictions, evaluated.calibration
+    method = THRESHOLD_METHOD
+    if calibration.method == "none":
+        method = f"{THRESHOLD:g} on the model's own output; {calibration.note or 'it is not calibrated'}"
     content = BundleContent(
         model=evaluated.model,
         images=evaluated.test.pixels,
@@ -193,8 +178,8 @@ def export_run(
                 f"global average pooling, Dense {run.recipe.hidden_units}, Dropout {run.recipe.dropout:g}, one sigmoid"
             ),
             "preparation": run.recipe.preparation.to_json(),
-            "threshold": {"value": THRESHOLD, "method": _threshold_method(evaluated.calibration)},
-            "calibration": evaluated.calibration.to_json(),
+            "threshold": {"value": THRESHOLD, "method": method},
+            "calibration": calibration.to_json(),
             "starting_weights": starting_weights(run.recipe),
             "training": {
                 "recipe": run.recipe.to_json(),
@@ -216,11 +201,14 @@ def write_bundle(out: Path, content: BundleContent) -> Bundle:
     """
     evaluation = {**content.evaluation, "model": out.name}
     with bundle_written_aside(out) as fresh:
-        _write_model(content.model, fresh)
         write_figures(fresh, evaluation, content.predictions)
         with written_aside(fresh / "history.csv") as aside:
             content.history.to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
+        content.model.save(fresh / "model.keras")  # loaded without its optimizer, so saved without it
         served = fresh / "model.tflite"
+        write_litert(content.model, served)
+        np.savez(fresh / "head.npz", **head_weights(content.model))  # type: ignore[arg-type]
+        write_json(fresh / "class_indices.json", CLASS_INDICES)
         today = datetime.now(UTC)
         manifest = {
             "name": out.name,
@@ -245,7 +233,7 @@ def evaluate_bundle(
 ) -> dict[str, Any]:
     """Evaluate a bundle again from its `predictions.csv`, and write its evaluation and card again; the model stays as it is.
 
-    What other measurements added to the evaluation (`report.FURTHER_BLOCKS`) is kept.
+    What other measurements added to the evaluation (`FURTHER_BLOCKS`) is kept.
 
     Args:
         folder: the bundle.
@@ -268,23 +256,17 @@ def evaluate_bundle(
     """
     bundle = load_bundle(folder)
     folders = read_external(external)
-    former = read_json(bundle.file("evaluation.json"), BundleError)
+    record, table = bundle.file("evaluation.json"), bundle.file("predictions.csv")
+    former = read_json(record, BundleError)
     if not isinstance(former, dict) or "part" not in former:
-        raise BundleError(
-            f"{bundle.file('evaluation.json')} does not say which part it is of. Export the bundle again."
-        )
+        raise BundleError(f"{record} does not say which part it is of. Export the bundle again.")
     try:
-        predictions = pd.read_csv(bundle.file("predictions.csv"), dtype={"patientid": "str", "group": "str"})
+        predictions = pd.read_csv(table, dtype={"patientid": "str", "group": "str"})
     except ValueError as cause:
-        raise BundleError(
-            f"{bundle.file('predictions.csv')} cannot be read: {cause}. Export the bundle again."
-        ) from cause
+        raise BundleError(f"{table} cannot be read: {cause}. Export the bundle again.") from cause
+    prevalence = bundle.calibration.prevalence
     evaluation = evaluate(
-        predictions,
-        model=bundle.name,
-        threshold=bundle.threshold,
-        part=former["part"],
-        prevalence=bundle.calibration.prevalence,
+        predictions, model=bundle.name, threshold=bundle.threshold, part=former["part"], prevalence=prevalence
     )
     evaluation |= {name: former[name] for name in FURTHER_BLOCKS if name in former}
     if bundle.three_way is not None and "fold" in predictions.columns:
@@ -351,19 +333,6 @@ def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
     """Write `predictions.csv` into a folder."""
     with written_aside(folder / "predictions.csv") as aside:
         predictions.to_csv(aside, index=False, float_format="%.8g", lineterminator="\n")
-
-
-def _write_model(model: "keras.Model", folder: Path) -> None:
-    model.save(folder / "model.keras")  # loaded without its optimizer, so saved without it
-    write_litert(model, folder / "model.tflite")
-    np.savez(folder / "head.npz", **head_weights(model))  # type: ignore[arg-type]
-    write_json(folder / "class_indices.json", CLASS_INDICES)
-
-
-def _threshold_method(calibration: Calibration) -> str:
-    if calibration.method == "none":
-        return f"{THRESHOLD:g} on the model's own output; {calibration.note or 'it is not calibrated'}"
-    return THRESHOLD_METHOD
 
 
 def _parity(content: BundleContent, served: Path) -> dict[str, Any]:

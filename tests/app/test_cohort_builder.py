@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shlex
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from covid_core.cli.arguments import build_parser
-from covid_core.cli.main import main
+from covid_core.cli.main import build_parser, main
 from covid_core.dataset.cohort import CohortRules
 from covid_core.dataset.prepare import Fingerprints, prepare_dataset
 from covid_core.ui import cohort_builder
@@ -235,7 +233,7 @@ def test_an_uploaded_table_has_a_flow_without_files_and_a_command_with_a_placeho
     assert "cohort_read" not in {one.key for one in app.button}
     assert "images of this table are not installed" in app.info[0].value
     assert not any("file" in step for step in app.table[0].value.index)
-    options = build_parser(defaultdict(lambda: lambda _: 0)).parse_args(shlex.split(app.code[0].value)[3:])
+    options = build_parser().parse_args(shlex.split(app.code[0].value)[3:])
     assert (options.dataset, options.seed) == (Path("FOLDER"), 3)
     assert "in place of FOLDER" in texts(app).replace("`", "")
 

@@ -4,13 +4,12 @@ import argparse
 import csv
 import io
 import shlex
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from covid_core.cli.arguments import build_parser
+from covid_core.cli.main import build_parser
 from covid_core.dataset.cohort import CohortRules, select_cohort
 from covid_core.dataset.duplicates import Fingerprint
 from covid_core.dataset.metadata import read_metadata
@@ -131,7 +130,7 @@ def options_of(command: str) -> argparse.Namespace:
     """What the command line itself makes of a command."""
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "covid_core"]
-    return build_parser(defaultdict(lambda: lambda _: 0)).parse_args(words[3:])
+    return build_parser().parse_args(words[3:])
 
 
 @pytest.mark.parametrize("rules", [*RULES, PlanRules(fractions=(0.07, 0.29, 0.64), seed=2**32 - 1)])

@@ -1,7 +1,6 @@
 import json
 import re
 import shlex
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from covid_core.cli.arguments import build_parser
+from covid_core.cli.main import build_parser
 from covid_core.evaluation.subgroups import subgroup_block
 from covid_core.report.build import CHAPTERS, ReportOptions, build_report, chapter, default_options
 from covid_core.report.csv_tables import csv_of
@@ -158,7 +157,7 @@ def test_text_from_data_stays_text_in_the_file_and_is_no_formula_in_a_spreadshee
 
 @pytest.mark.parametrize("model", ["own", "my model", "it's"])
 def test_what_is_missing_names_a_command_that_the_parser_takes(model: str) -> None:
-    parser = build_parser(defaultdict(lambda: lambda _options: 0))
+    parser = build_parser()
     chapters = [made(name, record_of(name=model)) for name in CHAPTERS]
     commands = {item.text for one in chapters for item in one.items if isinstance(item, Command)}
     verbs = set()

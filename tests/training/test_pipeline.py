@@ -31,12 +31,6 @@ def test_class_weights_are_those_of_scikit_learn(n_covid):
     assert balanced_class_weights(labels) == {0: pytest.approx(expected[0]), 1: pytest.approx(expected[1])}
 
 
-def test_both_classes_weigh_the_same_in_sum():
-    labels = np.array([1] * 471 + [0] * 215)
-    weights = balanced_class_weights(labels)
-    assert 471 * weights[1] == pytest.approx(215 * weights[0])
-
-
 def test_validation_batches_are_the_images_as_they_are_in_their_order():
     images, labels = noisy_images(), np.arange(12) % 2
     batches = list(fixed_batches(images, labels, batch_size=5))
@@ -91,13 +85,7 @@ def test_augmentation_changes_images_but_none_of_it_changes_nothing():
     for layer in augmentation_layers(Augmentation(), seed=0):
         changed = layer(changed, training=True)
     assert (np.abs(np.asarray(changed) - images).mean(axis=(1, 2, 3)) > 1).all()
-    same = images
+    same = images  # a mirror would show
     for layer in augmentation_layers(NONE, seed=0):
         same = layer(same, training=True)
     np.testing.assert_allclose(np.asarray(same), images, atol=1e-3)
-
-
-def test_images_are_mirrored_only_where_that_is_asked_for():
-    kinds = [type(layer).__name__ for layer in augmentation_layers(Augmentation(flip=False), seed=0)]
-    assert kinds == ["RandomRotation", "RandomTranslation", "RandomZoom", "RandomBrightness"]
-    assert type(augmentation_layers(Augmentation(flip=True), seed=0)[-1]).__name__ == "RandomFlip"

@@ -22,14 +22,6 @@ def test_a_recipe_survives_the_way_through_json():
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
-def test_each_stage_has_its_own_settings_and_finetuning_learns_at_1e_5():
-    recipe = Recipe()
-    assert recipe.stage("initial") is recipe.initial
-    assert recipe.stage("finetune") is recipe.finetune
-    assert recipe.finetune.learning_rate == 1e-5
-    assert recipe.frozen_share == pytest.approx(2 / 3)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -47,17 +39,11 @@ def test_a_recipe_that_cannot_be_read_is_refused(change):
         Recipe.from_json(values)
 
 
-@pytest.mark.parametrize("choice", ["imagenet", "none"])
-def test_weights_by_name_need_no_file(choice):
-    assert named_weights(choice) == (choice, None, None)
-
-
-def test_a_weights_file_is_known_by_its_name_and_its_content(tmp_path):
+def test_weights_are_named_or_a_file_known_by_its_content(tmp_path):
+    for choice in ("imagenet", "none"):
+        assert named_weights(choice) == (choice, None, None)
     path = tmp_path / "mine.weights.h5"
+    with pytest.raises(TrainingError, match=r"--weights must be imagenet, none or a file.*mine\.weights\.h5"):
+        named_weights(str(path))
     path.write_bytes(b"numbers")
     assert named_weights(str(path)) == ("mine.weights.h5", hashlib.sha256(b"numbers").hexdigest(), path)
-
-
-def test_a_missing_weights_file_is_refused_with_what_weights_may_be(tmp_path):
-    with pytest.raises(TrainingError, match=r"--weights must be imagenet, none or a file.*none\.h5"):
-        named_weights(str(tmp_path / "none.h5"))

@@ -26,7 +26,7 @@ def test_what_decides_the_result_is_told():
 
 def test_another_number_of_threads_in_a_running_process_is_refused():
     np.asarray(keras.ops.ones(1))  # TensorFlow runs
-    with pytest.raises(TrainingError, match="Start the command anew"):
+    with pytest.raises(TrainingError, match="Start the command again"):
         configure(0, THREADS + 1)
 
 

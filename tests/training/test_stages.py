@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from covid_core.errors import TrainingError
+from covid_core.files import sha256_of_file
 from covid_core.images import preprocess
 from covid_core.images.decode import decode_file
 from covid_core.images.preprocess import Preparation, prepare
@@ -19,9 +20,9 @@ from covid_core.training.backbones import BACKBONES, backbone_of
 from covid_core.training.callbacks import PutInPlace, stage_callbacks
 from covid_core.training.export import load_trained, predict_images
 from covid_core.training.recipe import StageSettings
-from covid_core.training.run import open_run, read_history
+from covid_core.training.run import new_run, open_run, read_history, record_finished
 from tests.conftest import PROJECT_DIR
-from tests.training.tiny import FILMS, SIZE, tiny_backbone, tiny_recipe, write_tiny_dataset
+from tests.training.tiny import IMAGES, SIZE, tiny_backbone, tiny_recipe, write_tiny_dataset
 
 # Keras 3.15 reads its variables by a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -69,20 +70,26 @@ def trained(tiny_dataset, tmp_path_factory):
 
 
 def test_images_come_with_their_labels_and_exactly_as_serving_prepares_them(tiny_dataset):
-    films = stages.load_images(tiny_dataset, ("train", "test"), Preparation(size=SIZE))
-    assert list(films) == ["train", "test"]
-    for part, held in films.items():
-        assert repr(held) == f"Films({2 * FILMS[part]}, {FILMS[part]} covid)"
-        assert held.pixels.shape == (2 * FILMS[part], SIZE, SIZE)
+    images = stages.load_images(tiny_dataset, ("train", "test"), Preparation(size=SIZE))
+    assert list(images) == ["train", "test"]
+    for part, held in images.items():
+        assert held.pixels.shape == (2 * IMAGES[part], SIZE, SIZE)
         for (_, row), pixels, label in zip(held.table.iterrows(), held.pixels, held.labels, strict=True):
             assert (row["part"], row["label"]) == (part, ("non_covid", "covid")[label])
             path = tiny_dataset / "split" / part / row["label"] / row["filename"]
             np.testing.assert_array_equal(pixels, prepare(decode_file(path), Preparation(size=SIZE)))
 
 
-def test_an_image_is_decoded_once_whatever_the_number_of_epochs(trained):
-    _, n_decoded = trained
-    assert n_decoded == 2 * (FILMS["train"] + FILMS["val"])
+def test_an_image_is_decoded_once_and_the_record_says_what_the_run_learned_from(trained):
+    run, n_decoded = trained
+    assert n_decoded == 2 * (IMAGES["train"] + IMAGES["val"])
+    counts = {(row["part"], row["label"]): (row["images"], row["patients"]) for row in run.record["dataset"]["counts"]}
+    # two images a patient, see write_tiny_dataset
+    assert counts == {
+        (part, label): (count, count // 2) for part, count in IMAGES.items() for label in ("covid", "non_covid")
+    }
+    assert run.record["versions"]["keras"] == keras.__version__
+    assert run.record["runtime"]["threads"] == run.recipe.threads
 
 
 def test_both_stages_leave_their_best_model_and_their_log(trained, tiny_dataset):
@@ -113,17 +120,6 @@ def test_fine_tuning_starts_from_the_best_model_and_frees_the_lower_layers(train
         np.testing.assert_array_equal(np.asarray(normalisation.moving_variance), 1)
 
 
-def test_the_record_tells_what_the_run_learned_from(trained):
-    run, _ = trained
-    counts = {(row["part"], row["label"]): (row["images"], row["patients"]) for row in run.record["dataset"]["counts"]}
-    # two images a patient, see write_tiny_dataset
-    assert counts == {
-        (part, label): (count, count // 2) for part, count in FILMS.items() for label in ("covid", "non_covid")
-    }
-    assert run.record["versions"]["keras"] == keras.__version__
-    assert run.record["runtime"]["threads"] == run.recipe.threads
-
-
 def test_a_finished_stage_is_not_trained_again(trained, tiny_dataset):
     run, _ = trained
     before = run.best_model("finetune").read_bytes()
@@ -134,31 +130,20 @@ def test_a_finished_stage_is_not_trained_again(trained, tiny_dataset):
     assert run.best_model("finetune").read_bytes() == before
 
 
-def test_fine_tuning_waits_for_the_initial_training(tiny_dataset, tmp_path):
-    run = stages.start_or_resume(tmp_path / "run", tiny_recipe(), stages._dataset_record(tiny_dataset), {})
+def test_fine_tuning_waits_for_the_initial_training_and_refuses_a_damaged_model_or_another_split(tmp_path):
+    dataset = write_tiny_dataset(tmp_path / "dataset")
+    record = {"folder": str(dataset), "split_sha256": sha256_of_file(dataset / "split.csv"), "counts": []}
+    run = new_run(tmp_path / "run", tiny_recipe(), record, {})
     with pytest.raises(TrainingError, match="Run `train` first"):
         stages.finetune(run.folder)
-
-
-def unfinished_finetuning(dataset, folder):
-    run = stages.start_or_resume(folder, tiny_recipe(), stages._dataset_record(dataset), {})
     run.stage_folder("initial").mkdir()
-    return stages.record_finished(run, "initial", {"epochs": 1})
-
-
-def test_fine_tuning_refuses_a_dataset_that_was_split_anew(tmp_path):
-    dataset = write_tiny_dataset(tmp_path / "dataset")
-    run = unfinished_finetuning(dataset, tmp_path / "run")
+    record_finished(run, "initial", {"epochs": 1})
+    run.best_model("initial").write_bytes(b"half a model")
+    with pytest.raises(TrainingError, match=r"best\.keras cannot be loaded"):
+        stages.finetune(run.folder)
     table = pd.read_csv(dataset / "split.csv")
     table.iloc[::-1].to_csv(dataset / "split.csv", index=False)
     with pytest.raises(TrainingError, match="has changed since"):
-        stages.finetune(run.folder)
-
-
-def test_fine_tuning_refuses_a_damaged_model_in_one_sentence(tiny_dataset, tmp_path):
-    run = unfinished_finetuning(tiny_dataset, tmp_path / "run")
-    run.best_model("initial").write_bytes(b"half a model")
-    with pytest.raises(TrainingError, match=r"best\.keras cannot be loaded"):
         stages.finetune(run.folder)
 
 

@@ -14,7 +14,7 @@ from covid_core.training.recipe import Recipe, StageSettings
 from tests.fake_bundle import THREADS
 
 SIZE = 32
-FILMS = {"train": 12, "val": 6, "test": 6}
+IMAGES = {"train": 12, "val": 6, "test": 6}
 """Images of each class and part."""
 
 
@@ -22,13 +22,13 @@ def write_tiny_dataset(folder: Path) -> Path:
     """Write what `prepare` leaves: `split.csv` and `split/<part>/<label>/`; covid images are brighter above than below."""
     rng = np.random.default_rng(3)
     rows = []
-    for part, count in FILMS.items():
+    for part, count in IMAGES.items():
         for label in ("covid", "non_covid"):
             (folder / "split" / part / label).mkdir(parents=True)
             for number in range(count):
                 name = f"{part}_{label}_{number}.png"
                 path = folder / "split" / part / label / name
-                Image.fromarray(_film(rng, label)).save(path)
+                Image.fromarray(_image(rng, label)).save(path)
                 patient = f"{part}-{label}-{number // 2}"
                 rows.append((name, patient, label, part, sha256(path.read_bytes()).hexdigest(), patient))
     table = pd.DataFrame(rows, columns=["filename", "patientid", "label", "part", "sha256", "group"])
@@ -94,7 +94,7 @@ def tiny_chest_backbone() -> Any:
     return Backbone(build, BACKBONES["mobilenetv2"].scaling)
 
 
-def _film(rng: np.random.Generator, label: str) -> np.ndarray:
+def _image(rng: np.random.Generator, label: str) -> np.ndarray:
     ramp = np.linspace(1, 0, 80)[:, None] if label == "covid" else np.linspace(0, 1, 80)[:, None]
     noise = np.kron(rng.random((10, 12)), np.ones((8, 8)))
     return (255 * (0.5 * ramp + 0.5 * noise)).astype(np.uint8)

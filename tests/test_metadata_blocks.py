@@ -12,25 +12,25 @@ from covid_core.evaluation.evaluate import evaluate
 from covid_core.evaluation.metadata_blocks import whom_blocks
 from tests.made_up_records import forty_images
 
-FILMS = forty_images()
+IMAGES = forty_images()
 STEP = {"reason": "every row", "images": 40, "patients": 20, "excluded_images": 0, "excluded_patients": 0}
 
 
 @pytest.fixture(scope="module")
 def evaluation() -> dict[str, Any]:
-    return evaluate(FILMS, model="own", threshold=0.5, n_resamples=40)
+    return evaluate(IMAGES, model="own", threshold=0.5, n_resamples=40)
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     """What `prepare` leaves of the forty images: their table and their (empty) files; every image is of a woman of 50."""
     folder = tmp_path / "dataset"
-    for row in FILMS.itertuples():
+    for row in IMAGES.itertuples():
         image = folder / "split" / row.part / row.label / row.filename
         image.parent.mkdir(parents=True, exist_ok=True)
         image.touch()
     columns = ["filename", "patientid", "label", "part", "group", "source"]
-    table = FILMS[columns].assign(sha256=FILMS["filename"], finding="Pneumonia", view="PA", sex="F", age=50)
+    table = IMAGES[columns].assign(sha256=IMAGES["filename"], finding="Pneumonia", view="PA", sex="F", age=50)
     table.to_csv(folder / "split.csv", index=False)
     return folder
 
@@ -41,7 +41,7 @@ def collection(tmp_path: Path) -> Path:
     folder = tmp_path / "collection"
     folder.mkdir()
     columns = "patientid,sex,age,finding,RT_PCR_positive,view,modality,filename,url"
-    rows = [f"p,M,,Pneumonia,Y,AP,X-ray,{name},https://example.org/" for name in (*FILMS["filename"], "more.png")]
+    rows = [f"p,M,,Pneumonia,Y,AP,X-ray,{name},https://example.org/" for name in (*IMAGES["filename"], "more.png")]
     (folder / "metadata.csv").write_text("\n".join([columns, *rows]) + "\n")
     return folder
 
@@ -54,72 +54,59 @@ def groups(blocks: dict[str, Any]) -> dict[str, set[str]]:
     return found
 
 
-def test_with_neither_folder_nothing_is_measured(evaluation: dict[str, Any]) -> None:
-    assert whom_blocks(FILMS, evaluation, None, None) == {}
-
-
-def test_with_the_dataset_alone_both_blocks_rest_on_what_it_says(evaluation: dict[str, Any], dataset: Path) -> None:
-    blocks = whom_blocks(FILMS, evaluation, dataset, None)
+def test_the_dataset_alone_gives_both_blocks_and_nothing_gives_none(evaluation: dict[str, Any], dataset: Path) -> None:
+    assert whom_blocks(IMAGES, evaluation, None, None) == {}
+    before = IMAGES.assign(sex="M", age=10.0)  # what the predictions say themselves is not taken, nor changed
+    images = before.copy()
+    blocks = whom_blocks(images, evaluation, dataset, None)
+    pd.testing.assert_frame_equal(images, before)
     assert set(blocks) == {"subgroups", "cohort"}
     found = groups(blocks)
-    assert found["Sex"] == {"female"}
-    assert found["Age"] == {"40 to 59"}
-    assert found["View"] == {"PA"}
+    assert (found["Sex"], found["Age"], found["View"]) == ({"female"}, {"40 to 59"}, {"PA"})
     assert "RT-PCR" not in found
     assert blocks["cohort"]["flow"] == []
     assert blocks["cohort"]["parts"] == [{"name": "test", "images": 40, "patients": 20, "covid": 20, "non_covid": 20}]
     assert blocks["cohort"]["distributions"]["sex"] == {"female": {"test": 40}}
 
 
-def test_with_the_collection_alone_there_are_groups_and_no_cohort(evaluation: dict[str, Any], collection: Path) -> None:
-    blocks = whom_blocks(FILMS, evaluation, None, collection)
+def test_a_collection_gives_groups_and_no_cohort_and_goes_before_the_dataset(
+    evaluation: dict[str, Any], dataset: Path, collection: Path
+) -> None:
+    blocks = whom_blocks(IMAGES, evaluation, None, collection)
     assert set(blocks) == {"subgroups"}
     found = groups(blocks)
-    assert found["Sex"] == {"male"}
-    assert found["View"] == {"AP"}
+    assert (found["Sex"], found["View"], found["RT-PCR"]) == ({"male"}, {"AP"}, {"COVID-19 confirmed by PCR"})
     assert "Age" not in found
-    assert found["RT-PCR"] == {"COVID-19 confirmed by PCR"}
     whole = next(row for row in blocks["subgroups"] if row["group"] == "Sex")
     for name in ("sensitivity", "specificity", "roc_auc"):
         assert whole[name]["value"] == evaluation["metrics"][name]["value"]
-
-
-def test_with_both_the_collection_is_asked_first_and_the_dataset_fills_its_gaps(
-    evaluation: dict[str, Any], dataset: Path, collection: Path
-) -> None:
-    found = groups(whom_blocks(FILMS, evaluation, dataset, collection))
-    assert found["Sex"] == {"male"}
-    assert found["Age"] == {"40 to 59"}
+    both = groups(whom_blocks(IMAGES, evaluation, dataset, collection))
+    assert (both["Sex"], both["Age"]) == ({"male"}, {"40 to 59"})
 
 
 def test_a_collection_of_other_images_leaves_them_unknown(evaluation: dict[str, Any], collection: Path) -> None:
     table = (collection / "metadata.csv").read_text().replace("film", "elsewhere")
     (collection / "metadata.csv").write_text(table.replace("elsewherename", "filename"))
-    assert set(groups(whom_blocks(FILMS, evaluation, None, collection))) == {"Source"}
+    assert set(groups(whom_blocks(IMAGES, evaluation, None, collection))) == {"Source"}
 
 
 def test_the_flow_is_that_of_the_dataset(evaluation: dict[str, Any], dataset: Path) -> None:
     account = {"flow": [STEP], "overlap": {"patients": 0, "duplicates": 0}}
     (dataset / "flow.json").write_text(json.dumps(account))
-    cohort = whom_blocks(FILMS, evaluation, dataset, None)["cohort"]
+    cohort = whom_blocks(IMAGES, evaluation, dataset, None)["cohort"]
     assert cohort["flow"] == [STEP]
     assert cohort["overlap"] == {"patients": 0, "duplicates": 0}
     assert cohort["note"] is None
 
 
 def test_the_parts_of_a_cross_validation_are_its_folds(dataset: Path) -> None:
-    folds = FILMS["patientid"].str[-2:].astype(int) % 2
-    images = FILMS.assign(part="out_of_fold", fold=folds)
+    folds = IMAGES["patientid"].str[-2:].astype(int) % 2
+    images = IMAGES.assign(part="out_of_fold", fold=folds)
     judged = evaluate(images, model="own", threshold=0.5, part="out_of_fold", n_resamples=40)
     cohort = whom_blocks(images, judged, dataset, None)["cohort"]
     assert [part["name"] for part in cohort["parts"]] == ["fold 0", "fold 1"]
     assert [part["images"] for part in cohort["parts"]] == [20, 20]
     assert "Cross-validated in 2 folds" in cohort["note"]
-
-
-def test_what_the_predictions_say_themselves_is_not_taken(evaluation: dict[str, Any], dataset: Path) -> None:
-    images = FILMS.assign(sex="M", age=10.0)
-    assert groups(whom_blocks(images, evaluation, dataset, None))["Sex"] == {"female"}
 
 
 @pytest.mark.parametrize("damage", ["no dataset", "no collection", "flow"])
@@ -133,10 +120,4 @@ def test_a_folder_that_cannot_be_read_is_a_sentence(
         "flow": (dataset, collection),
     }
     with pytest.raises(DatasetError, match=r"\.$"):
-        whom_blocks(FILMS, evaluation, *places[damage])
-
-
-def test_the_predictions_are_left_as_they_were(evaluation: dict[str, Any], dataset: Path, collection: Path) -> None:
-    before = FILMS.copy()
-    whom_blocks(FILMS, evaluation, dataset, collection)
-    pd.testing.assert_frame_equal(FILMS, before)
+        whom_blocks(IMAGES, evaluation, *places[damage])
