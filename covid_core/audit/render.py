@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from covid_core.audit.finding import SEVERITIES, Audit, Finding, Metric
+from covid_core.audit.finding import SEVERITIES, Audit, Finding
 from covid_core.text import printable
 
 ROWS_SHOWN = 5
@@ -49,20 +49,13 @@ def audit_rows(audit: Audit) -> pd.DataFrame:
 
 def _record(finding: Finding) -> dict[str, Any]:
     rows = finding.rows.astype(object).where(finding.rows.notna(), None)
-    return {
-        "check": finding.check,
-        "severity": finding.severity,
-        "count": finding.count,
-        "checked": finding.checked,
-        "sentence": finding.sentence,
-        "roc_auc": _figures(finding.roc_auc),
-        "within_source_auc": _figures(finding.within_source_auc),
-        "rows": rows.to_dict("records"),
+    record: dict[str, Any] = {
+        name: getattr(finding, name) for name in ("check", "severity", "count", "checked", "sentence")
     }
-
-
-def _figures(metric: Metric | None) -> dict[str, Any] | None:
-    return None if metric is None else {name: metric[name] for name in ("value", "lower", "upper", "n")}
+    for name in ("roc_auc", "within_source_auc"):
+        area = getattr(finding, name)
+        record[name] = area and {key: area[key] for key in ("value", "lower", "upper", "n")}
+    return record | {"rows": rows.to_dict("records")}
 
 
 def _row_lines(finding: Finding, most: int) -> list[str]:

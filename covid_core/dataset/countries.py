@@ -22,8 +22,7 @@ class Country(NamedTuple):
 
 
 _DIVIDERS = re.compile(r"[,;/|()]|\.\s+")
-_NAME_GOES_ON = frozenset({"of", "de", "the", "new", "little", "y"})
-"""Words before a name that make it a part of another: `Prince of Wales`, `New England`."""
+_NAME_GOES_ON = frozenset({"of", "de", "the", "new", "little", "y"})  # `Prince of Wales`, `New England`
 _LONGEST_LOCATION = 1000
 
 
@@ -57,10 +56,7 @@ def country_of(location: str) -> str | None:
 
     A country that is named decides, unless a place of another one stands after it (`Peru, Indiana`); where none is, the last
     known place does, unless what follows says otherwise (`Athens, Georgia`). A territory beside its country (`Macao, China`)
-    is the territory.
-
-    Returns:
-        A key of `COUNTRIES`; None where there is none, or two are named (`Brunei, New Zealand`).
+    is the territory. None where there is no country, or two are named (`Brunei, New Zealand`).
     """
     parts = [part for one in _DIVIDERS.split(location[:_LONGEST_LOCATION]) if (part := _plain(one))]
     named, places = ([_found(part, codes) for part in parts] for codes in (_NAMES, _PLACES))

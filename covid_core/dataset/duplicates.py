@@ -218,8 +218,7 @@ def _box_sampler(start: float, side: float) -> FloatArray:
     edges = start + side * np.arange(_CELLS + 1)[:, None] / _CELLS
     pixels = np.arange(THUMBNAIL_SIZE)[None, :]
     overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    sampler: FloatArray = (np.clip(overlap, 0, None) * _CELLS / side).astype(np.float32)
-    return sampler
+    return np.asarray(np.clip(overlap, 0, None) * _CELLS / side, np.float32)
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

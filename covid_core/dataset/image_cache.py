@@ -163,10 +163,8 @@ class ImageCache:
 
 def _read_index(folder: Path | None) -> dict[str, _Entry]:
     """Path -> entry; empty where there is no index or it is damaged."""
-    if folder is None:
-        return {}
     try:
-        index = json.loads((folder / _INDEX_NAME).read_bytes())
+        index = json.loads((folder / _INDEX_NAME).read_bytes()) if folder else {}
         return {path: (int(one[0]), int(one[1]), str(one[2]), str(one[3])) for path, one in index.items()}
     except (OSError, ValueError, TypeError, AttributeError, LookupError):
         return {}

@@ -174,12 +174,11 @@ def _decoded(data: bytes) -> str:
 
     What is UTF-8 but for a few bytes is refused: read as Windows-1252, each letter with an accent would become two others.
     """
+    encodings: tuple[str, ...] = ("utf-8-sig", "cp1252", "latin-1")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings: tuple[str, ...] = ("utf-16",)
+        encodings = ("utf-16",)
     elif b"\0" in data[:2]:
         encodings = ("utf-16-be",) if data[0] == 0 else ("utf-16-le",)
-    else:
-        encodings = ("utf-8-sig", "cp1252", "latin-1")
     for encoding in encodings:
         try:
             return data.decode(encoding).removeprefix("\ufeff")
@@ -271,8 +270,7 @@ def _make_numeric(table: pd.DataFrame) -> list[UnreadableCell]:
 
 
 def _derived(column: "pd.Series[str]", function: Callable[[str], str | None]) -> "pd.Series[str]":
-    values = {value: function(value) for value in column.dropna().unique()}
-    return column.map(values).astype("str")
+    return column.map({value: function(value) for value in column.dropna().unique()}).astype("str")
 
 
 def _domain(url: str) -> str | None:

@@ -55,7 +55,7 @@ def made_up_csv(rows: int, seed: int = 0) -> bytes:
         images = min(int(rng.geometric(0.68)), rows - written)
         person = _person(rng, patient)
         for image in range(images):
-            writer.writerow(person | _film(rng, patient, image))
+            writer.writerow(person | _image(rng, patient, image))
         written += images
     return text.getvalue().encode()
 
@@ -80,7 +80,7 @@ def _person(rng: np.random.Generator, patient: int) -> dict[str, object]:
     }
 
 
-def _film(rng: np.random.Generator, patient: int, image: int) -> dict[str, object]:
+def _image(rng: np.random.Generator, patient: int, image: int) -> dict[str, object]:
     view = rng.choice(list(_VIEWS), p=list(_VIEWS.values()))
     return {
         "offset": "" if rng.random() < 0.27 else image * 3 + int(rng.integers(0, 12)),

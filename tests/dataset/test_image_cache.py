@@ -176,19 +176,16 @@ def test_what_is_damaged_is_made_again(fault: str, paths: list[Path], folder: Pa
 
 
 def test_where_nothing_can_be_written_the_cache_is_in_memory(
-    paths: list[Path], tmp_path: Path, decoded: list[bytes]
+    paths: list[Path], tmp_path: Path, folder: Path, decoded: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
     (tmp_path / "file").touch()
     cache = ImageCache(tmp_path / "file" / "cache")
     for _ in range(2):
         check(cache, paths)
     assert len(decoded) == 7
-
-
-def test_a_full_disk_does_no_harm(paths: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(Path, "write_bytes", full)
     cache = ImageCache(folder)
     for _ in range(2):
