@@ -86,7 +86,9 @@ def severity_scores(path: Path) -> dict[str, float]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as cause:
-        raise DatasetError(f"{path} cannot be read as text. Take it again from the collection, or remove it.") from cause
+        raise DatasetError(
+            f"{path} cannot be read as text. Take it again from the collection, or remove it."
+        ) from cause
     rows = csv.reader(line for line in text.splitlines() if not line.startswith(_COMMENT))
     try:
         header = [cell.strip() for cell in next(rows, [])]

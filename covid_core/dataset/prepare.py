@@ -153,7 +153,9 @@ def readable_cohort(cohort: Cohort, images: Fingerprints) -> Cohort:
     return exclude(cohort, "readable", "the file cannot be read as an image", problems != "", problems)
 
 
-def plan_split(cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> SplitPlan:
+def plan_split(
+    cohort: Cohort, images: Fingerprints, fractions: Sequence[float] = FRACTIONS, seed: int = 0
+) -> SplitPlan:
     """Decide which images are used and the part of each.
 
     Args:

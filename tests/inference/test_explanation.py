@@ -207,6 +207,6 @@ def test_arrays_that_are_not_those_of_one_head_are_refused(tmp_path, arrays):
 )
 def test_arrays_that_do_not_fit_each_other_or_are_no_finite_numbers_are_refused_by_name(tmp_path, arrays, name, value):
     np.savez(tmp_path / "head.npz", **(arrays | {name: value}))
-    with pytest.raises(BundleError, match="must be (of the shape|finite numbers)") as refused:
+    with pytest.raises(BundleError, match=r"must be (of the shape|finite numbers)") as refused:
         load_head(tmp_path / "head.npz")
     assert name.split("_")[0] in str(refused.value)
