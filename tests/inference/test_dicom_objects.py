@@ -73,7 +73,7 @@ def in_memory(**values: Any) -> bytes:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.5.6.3")
-    image = FileDataset("film", {}, file_meta=meta, preamble=b"\0" * 128)
+    image = FileDataset("image", {}, file_meta=meta, preamble=b"\0" * 128)
     given = {
         "SpecificCharacterSet": "ISO_IR 192",
         "SOPClassUID": DigitalXRayImageStorageForPresentation,
@@ -182,6 +182,13 @@ def missing(dataset: Dataset, types: dict[str, int]) -> list[str]:
     return [name for name, kind in types.items() if name not in dataset or (kind == 1 and dataset[name].is_empty)]
 
 
+def both(result: Reading, rgb: NDArray[np.uint8], bundle: Bundle, **values: Any) -> tuple[FileDataset, FileDataset]:
+    """The capture and the report of a result on the image in memory."""
+    source = in_memory(**values)
+    made = secondary_capture(source, rgb, result, bundle, CREATED), structured_report(source, result, bundle, CREATED)
+    return opened(made[0]), opened(made[1])
+
+
 def test_both_objects_have_what_the_standard_demands(source: bytes, rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     capture = opened(secondary_capture(source, rgb, FULL, bundle, CREATED))
     report = opened(structured_report(source, FULL, bundle, CREATED))
@@ -213,11 +220,7 @@ def test_the_validator_of_dicom3tools_finds_no_error(
 
 
 def test_both_objects_are_filed_with_the_study_of_the_image(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    for data in (
-        secondary_capture(in_memory(), rgb, FULL, bundle, CREATED),
-        structured_report(in_memory(), FULL, bundle, CREATED),
-    ):
-        made = opened(data)
+    for made in both(FULL, rgb, bundle):
         assert made.StudyInstanceUID == "1.2.3.4.5.6.1"
         assert str(made.PatientName) == "Müller^Łucja=胸部^山田"
         assert (made.PatientID, made.PatientBirthDate, made.PatientSex) == ("ПАЦ-7", "19500131", "F")
@@ -303,18 +306,14 @@ def test_the_new_objects_have_identities_of_their_own(rgb: NDArray[np.uint8], bu
     assert len(set(uids)) == 2 * len(made)
     assert all(uid.is_valid and uid.startswith("2.25.") for uid in uids)
 
-
-def test_the_observer_is_the_model_whatever_the_image(bundle: Bundle) -> None:
     def observer(source: bytes, by: Bundle) -> str:
-        report = opened(structured_report(source, FULL, by, CREATED))
-        (item,) = (
-            item for item in content(report) if item.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID"
-        )
+        items = content(opened(structured_report(source, FULL, by, CREATED)))
+        (item,) = (one for one in items if one.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID")
         return str(item.UID)
 
-    another_image = in_memory(SOPInstanceUID="1.2.3.4.5.6.9")
-    assert observer(in_memory(), bundle) == observer(another_image, bundle)
-    assert observer(in_memory(), bundle) != observer(in_memory(), replace(bundle, version="v2"))
+    # The observer is the model, whatever the image.
+    assert observer(source, bundle) == observer(in_memory(SOPInstanceUID="1.2.3.4.5.6.9"), bundle)
+    assert observer(source, bundle) != observer(source, replace(bundle, version="v2"))
 
 
 def test_the_same_input_gives_the_same_files(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
@@ -333,6 +332,15 @@ def test_the_report_holds_the_result(source: bytes, bundle: Bundle) -> None:
     }
     assert codes_of(report)["COVID-19"] == "Indeterminate"
     assert codes_of(report)["Check for an upright frontal chest X-ray"] == "Passed"
+    said = texts(report)
+    assert RESEARCH_ONLY in said
+    assert any(one.startswith("Indeterminate. The model can rule out neither class") for one in said)
+    assert {"The image is dark.", "It knows no child.", "net-a", "2026-11-23-0123", f"SHA-256 {DIGEST}"} <= set(said)
+    assert "Before it was read, the image was turned right, then inverted." in said
+    assert "Made 2026-11-23 21:30:12 UTC+05:30 by covid_core 0.1.0." in said
+    assert "Operating point 0.400: chosen by hand" in said
+    cold = Reading("a", replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32)))
+    assert "HEAT_IN_LUNGS" not in numbers(opened(structured_report(source, cold, bundle, CREATED)))
 
 
 def test_a_measurement_report_is_read_by_highdicom(bundle: Bundle) -> None:
@@ -371,30 +379,9 @@ def test_the_report_is_not_a_verified_one(bundle: Bundle) -> None:
     assert report.SeriesDescription == "RESEARCH ONLY: COVID-19 second reader report"
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        RESEARCH_ONLY,
-        "Indeterminate. The model can rule out neither class: between 0.31 and 0.68 both classes are kept, at 90% coverage. "
-        "This image leans to COVID-19.",
-        "The image is dark.",
-        "Before it was read, the image was turned right, then inverted.",
-        "It knows no child.",
-        "Made 2026-11-23 21:30:12 UTC+05:30 by covid_core 0.1.0.",
-        "net-a",
-        "2026-11-23-0123",
-        f"SHA-256 {DIGEST}",
-        "Operating point 0.400: chosen by hand",
-    ],
-)
-def test_the_report_says(sentence: str, bundle: Bundle) -> None:
-    assert sentence in texts(opened(structured_report(in_memory(), FULL, bundle, CREATED)))
-
-
 def test_an_image_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     result = replace(FULL, outcome=ANYWAY)
-    capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
-    report = opened(structured_report(in_memory(), result, bundle, CREATED))
+    capture, report = both(result, rgb, bundle)
     mark = (
         "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the "
         "model knows."
@@ -403,13 +390,7 @@ def test_an_image_predicted_anyway_is_marked_in_both(rgb: NDArray[np.uint8], bun
     assert mark in texts(report)
     assert codes_of(report)["Check for an upright frontal chest X-ray"] == "Refused, predicted anyway"
     assert all("PREDICTED ANYWAY" in one.SeriesDescription for one in (capture, report))
-
-
-def test_an_image_predicted_anyway_is_given_no_spread(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    result = replace(FULL, outcome=ANYWAY)
-    report = opened(structured_report(in_memory(), result, bundle, CREATED))
-    assert set(numbers(report)) == {"122157", "OPERATING_POINT", "INDET_FROM", "INDET_TO", "HEAT_IN_LUNGS"}
-    capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
+    assert set(numbers(report)) == {"122157", "OPERATING_POINT", "INDET_FROM", "INDET_TO", "HEAT_IN_LUNGS"}  # no spread
     assert "0.80" not in " ".join([capture.ImageComments, *texts(report)])
 
 
@@ -418,18 +399,14 @@ def test_both_say_what_speaks_against_relying_on_the_result(
     outcome: Prediction, rgb: NDArray[np.uint8], bundle: Bundle
 ) -> None:
     result = replace(FULL, outcome=outcome, warnings=("The image is dark.", "The image is small."))
-    capture = opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED))
-    report = opened(structured_report(in_memory(), result, bundle, CREATED))
+    capture, report = both(result, rgb, bundle)
     copy = "The model was fitted on this very image or a copy of it, so the result says nothing of how good it is."
     for caution in (copy, *result.warnings):
         assert caution in capture.ImageComments
         assert caution in texts(report)
-
-
-def test_both_say_that_it_looks_like_a_child(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    result = Reading("a", OPAQUE)
-    assert CHILD in opened(secondary_capture(in_memory(), rgb, result, bundle, CREATED)).ImageComments
-    assert CHILD in texts(opened(structured_report(in_memory(), result, bundle, CREATED)))
+    capture, report = both(Reading("a", OPAQUE), rgb, bundle)
+    assert CHILD in capture.ImageComments
+    assert CHILD in texts(report)
 
 
 def test_the_report_holds_the_pattern_and_the_affected_share_where_the_model_tells_them(bundle: Bundle) -> None:
@@ -448,11 +425,6 @@ def test_the_comments_are_no_longer_than_a_long_text(rgb: NDArray[np.uint8], bun
     comments = opened(secondary_capture(in_memory(), rgb, wordy, bundle, CREATED)).ImageComments
     assert 10000 < len(comments) <= 10240  # PS3.5, 6.2: LT; blanks at the end do not count
     assert comments.startswith(RESEARCH_ONLY)
-
-
-def test_an_image_without_heat_has_its_report(bundle: Bundle) -> None:
-    cold = Reading("a", replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32)))
-    assert "HEAT_IN_LUNGS" not in numbers(opened(structured_report(in_memory(), cold, bundle, CREATED)))
 
 
 def test_the_name_of_the_file_goes_nowhere(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
@@ -487,12 +459,7 @@ def test_the_orientation_is_taken_over_unless_the_image_was_turned(rgb: NDArray[
 
 def test_what_the_image_does_not_say_is_left_blank(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     unknown = dict.fromkeys(name for name in _PATIENT_AND_STUDY if name != "StudyInstanceUID")
-    source = in_memory(**unknown, SpecificCharacterSet=None, StudyDescription=None)
-    for data in (
-        secondary_capture(source, rgb, FULL, bundle, CREATED),
-        structured_report(source, FULL, bundle, CREATED),
-    ):
-        made = opened(data)
+    for made in both(FULL, rgb, bundle, **unknown, SpecificCharacterSet=None, StudyDescription=None):
         assert all(made[name].is_empty for name in unknown)
         assert "StudyDescription" not in made
 
@@ -501,8 +468,7 @@ def test_what_the_image_does_not_say_is_left_blank(rgb: NDArray[np.uint8], bundl
     "values",
     [
         {"PatientBirthDate": "1950.01.31"},
-        {"PatientBirthDate": "19501399"},
-        {"PatientSex": "female"},
+        {"PatientBirthDate": "19501399", "PatientSex": "female"},
         {"StudyTime": "25:00"},
     ],
 )
@@ -529,12 +495,7 @@ def test_unusual_values_are_taken_over_without_a_word(
 
 
 def test_times_are_those_of_the_zone_of_the_image(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
-    source = in_memory(TimezoneOffsetFromUTC="+0200")
-    for data in (
-        secondary_capture(source, rgb, FULL, bundle, CREATED),
-        structured_report(source, FULL, bundle, CREATED),
-    ):
-        made = opened(data)
+    for made in both(FULL, rgb, bundle, TimezoneOffsetFromUTC="+0200"):
         assert made.TimezoneOffsetFromUTC == "+0200"
         assert (made.ContentDate, made.ContentTime) == ("20261123", "180012")  # 21:30:12 at +05:30
         assert made.StudyTime == "101500"
@@ -549,20 +510,14 @@ def test_an_image_of_no_known_study_is_refused(keyword: str, value: str | None, 
     assert "PDF" in str(refused.value)
 
 
-def test_what_is_no_radiograph_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(DicomExportError):
-        structured_report(in_memory(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), FULL, bundle, CREATED)  # CT
-
-
 @pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n no DICOM", b"\0" * 128 + b"DICM" + b"\xff" * 40])
 def test_what_is_no_dicom_file_is_refused(data: bytes, rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     with pytest.raises(DicomExportError):
         secondary_capture(data, rgb, FULL, bundle, CREATED)
-
-
-def test_a_deflated_image_is_refused_unread(bundle: Bundle) -> None:
+    with pytest.raises(DicomExportError):
+        secondary_capture(in_memory(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), rgb, FULL, bundle, CREATED)  # CT
     with pytest.raises(DicomExportError, match="deflated"):
-        structured_report(packaged("image_dfl.dcm"), FULL, bundle, CREATED)
+        secondary_capture(packaged("image_dfl.dcm"), rgb, FULL, bundle, CREATED)
 
 
 def test_a_refusal_does_not_quote_the_image(bundle: Bundle) -> None:
@@ -578,9 +533,6 @@ def test_a_refused_image_has_nothing_to_file(rgb: NDArray[np.uint8], bundle: Bun
         secondary_capture(in_memory(), rgb, REFUSED, bundle, CREATED)
     with pytest.raises(DicomExportError, match="refused image"):
         structured_report(in_memory(), REFUSED, bundle, CREATED)
-
-
-def test_the_caller_is_told_what_is_wrong_with_the_arguments(rgb: NDArray[np.uint8], bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="uint8"):
         secondary_capture(in_memory(), rgb[..., 0], FULL, bundle, CREATED)
     with pytest.raises(ValueError, match="offset from UTC"):

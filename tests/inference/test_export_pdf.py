@@ -19,10 +19,8 @@ from covid_core.inference.export_pdf import (
     PICTURE_SIDE,
     TITLE,
     ReportPage,
-    limitations,
     printable,
     reading_pdf,
-    report_time,
 )
 from covid_core.inference.prediction import Reading
 from covid_core.inference.wording import CHILD
@@ -36,7 +34,6 @@ from tests.inference.export_samples import (
     DIGEST,
     FULL,
     INDETERMINATE,
-    LATER,
     NOT_A_CHEST,
     OPAQUE,
     OTHER,
@@ -56,7 +53,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def film() -> np.ndarray:
+def image() -> np.ndarray:
     return phantom_image(np.random.default_rng(1), "covid", size=160).astype(np.float32) / 255
 
 
@@ -135,9 +132,14 @@ SENTENCES = (
 )
 
 
-def test_a_report_says_everything_that_is_known_of_an_image(bundle: Bundle, film: np.ndarray) -> None:
-    said = text_of(report(bundle, FULL, film))
+def test_a_report_says_everything_that_is_known_of_an_image(bundle: Bundle, image: np.ndarray) -> None:
+    said = text_of(report(bundle, FULL, image))
     assert [sentence for sentence in SENTENCES if sentence not in said] == []
+    assert "secret-name" not in said  # of a similar image
+    cold = replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32))
+    said = text_of(report(bundle, Reading("cold.png", cold), image))
+    assert "Nothing in the image raised the probability of COVID-19, so there is no heat to show." in said
+    assert "of the heat lies" not in said
 
 
 def test_a_call_has_its_confidence_and_what_it_does_not_mean(bundle: Bundle) -> None:
@@ -150,27 +152,18 @@ def test_a_call_has_its_confidence_and_what_it_does_not_mean(bundle: Bundle) -> 
     assert "spread" not in covid
 
 
-def test_similar_images_are_not_named(bundle: Bundle) -> None:
-    assert "secret-name" not in text_of(report(bundle, FULL))
-
-
-def test_an_image_predicted_anyway_is_marked(bundle: Bundle, film: np.ndarray) -> None:
-    said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), film))
+def test_an_image_predicted_anyway_is_marked(bundle: Bundle, image: np.ndarray) -> None:
+    said = text_of(report(bundle, replace(FULL, outcome=ANYWAY), image))
     mark = (
         "PREDICTED ANYWAY: the gate refused this image (not_a_chest_xray). This is unlike the frontal chest X-rays that the "
         "model knows."
     )
     assert mark in said
     assert said.index(mark) < said.index("Indeterminate")
-    assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, film))
-
-
-def test_an_image_predicted_anyway_is_given_no_spread(bundle: Bundle) -> None:
-    said = text_of(report(bundle, replace(FULL, outcome=ANYWAY)))
-    assert "P(COVID-19) 0.620" in said
     assert "grey: indeterminate, 0.31 to 0.68" in said
     assert "spread" not in said
     assert "0.80" not in said.split("Similar images")[0]
+    assert "PREDICTED ANYWAY" not in text_of(report(bundle, FULL, image))
 
 
 def test_an_image_predicted_anyway_keeps_its_other_cautions(bundle: Bundle) -> None:
@@ -192,8 +185,8 @@ def test_that_it_looks_like_a_child_stands_among_the_warnings_predicted_anyway_o
     assert "child's radiograph" not in text_of(report(bundle, FULL))
 
 
-def test_a_refused_image_has_a_page_with_reason_and_next_step(bundle: Bundle, film: np.ndarray) -> None:
-    said = text_of(report(bundle, REFUSED, film))
+def test_a_refused_image_has_a_page_with_reason_and_next_step(bundle: Bundle, image: np.ndarray) -> None:
+    said = text_of(report(bundle, REFUSED, image))
     assert (
         "Refused This is unlike the frontal chest X-rays that the model knows. No prediction was made (reason: not_a_chest_xray)."
         in said
@@ -202,12 +195,18 @@ def test_a_refused_image_has_a_page_with_reason_and_next_step(bundle: Bundle, fi
     assert "P(COVID-19) 0.6" not in said
     assert "this image" not in said
     assert "net-a" in said
+    damaged = Reading("a.png", Refusal("damaged", "The image is <damaged> & cut."))
+    assert "The image is <damaged> & cut." in text_of(report(bundle, damaged))
+    with pytest.raises(ValueError, match="at least one page"):
+        reading_pdf([], bundle, None, CREATED)
+    with pytest.raises(ValueError, match="offset from UTC"):
+        report(bundle, FULL, created=datetime(2026, 11, 23))
 
 
-def test_every_image_has_one_a4_page(bundle: Bundle, film: np.ndarray) -> None:
+def test_every_image_has_one_a4_page(bundle: Bundle, image: np.ndarray) -> None:
     titles = [f"{number} of 3" for number in (1, 2, 3)]
-    films = ((FULL, film), (REFUSED, None), (Reading("b.png", COVID), film))
-    pages = [ReportPage(result, image, title=title) for title, (result, image) in zip(titles, films, strict=True)]
+    images = ((FULL, image), (REFUSED, None), (Reading("b.png", COVID), image))
+    pages = [ReportPage(result, image, title=title) for title, (result, image) in zip(titles, images, strict=True)]
     document = read(reading_pdf(pages, bundle, None, CREATED))
     assert [tuple(map(float, page.mediabox[2:])) for page in document.pages] == [pytest.approx(A4, abs=0.1)] * 3
     assert all(title in page.extract_text() for page, title in zip(document.pages, titles, strict=True))
@@ -216,34 +215,24 @@ def test_every_image_has_one_a4_page(bundle: Bundle, film: np.ndarray) -> None:
 
 @pytest.mark.parametrize("title", ["", "1 of 1"])
 @pytest.mark.parametrize("result", [FULL, replace(FULL, outcome=ANYWAY), REFUSED, Reading("a", COVID)])
-def test_the_name_of_the_file_is_not_printed(bundle: Bundle, film: np.ndarray, result: Reading, title: str) -> None:
-    data = report(bundle, replace(result, file="DOE^JANE.dcm"), film, title=title)
+def test_the_name_of_the_file_is_not_printed(bundle: Bundle, image: np.ndarray, result: Reading, title: str) -> None:
+    data = report(bundle, replace(result, file="DOE^JANE.dcm"), image, title=title)
     assert "DOE" not in text_of(data)
     assert b"DOE^JANE" not in data
-    assert text_of(data) == text_of(report(bundle, replace(result, file="other.dcm"), film, title=title))
-
-
-@pytest.mark.parametrize("name", ["", "  "])
-def test_an_empty_title_and_an_empty_name_are_left_out(bundle: Bundle, name: str) -> None:
-    said = text_of(report(bundle, FULL, title=name, patient=name))
-    assert f"{RESEARCH_ONLY} Indeterminate" in said
+    assert text_of(data) == text_of(report(bundle, replace(result, file="other.dcm"), image, title=title))
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "<b>&=cmd|",
-        "a <i>x</i>&amp;",
-        "**bold**",
-        "=1+1|' /C calc'!A0",
-        "(a) \\b $c$",
+        *("<b>&=cmd|", "a <i>x</i>&amp;", "**bold**", "=1+1|' /C calc'!A0", "(a) \\b $c$", "]]>"),
         "</para><img src='/etc/passwd'/>",
-        "]]>",
     ],
 )
 def test_a_typed_name_is_plain_text_whatever_it_holds(bundle: Bundle, name: str) -> None:
     said = text_of(report(bundle, FULL, title=name, patient=f" {name} "))
     assert f"Image: {name} Patient, as typed in: {name} Indeterminate" in said
+    assert f"{RESEARCH_ONLY} Indeterminate" in text_of(report(bundle, FULL, title=" ", patient=""))
 
 
 def test_signs_that_the_font_lacks_become_their_code_points(bundle: Bundle) -> None:
@@ -251,8 +240,8 @@ def test_signs_that_the_font_lacks_become_their_code_points(bundle: Bundle) -> N
     assert printable("a\u202eb\u200bc\n\udc80") == "a[U+202E]b[U+200B]c[U+000A][U+DC80]"
 
 
-def test_the_metadata_name_the_program_and_nobody_else(bundle: Bundle, film: np.ndarray) -> None:
-    document = read(report(bundle, replace(FULL, file="DOE.dcm"), film, patient="Doe", title="Doe"))
+def test_the_metadata_name_the_program_and_nobody_else(bundle: Bundle, image: np.ndarray) -> None:
+    document = read(report(bundle, replace(FULL, file="DOE.dcm"), image, patient="Doe", title="Doe"))
     metadata = dict(document.metadata or {})
     assert metadata["/Title"] == TITLE
     assert metadata["/Author"] == "covid_core 0.1.0"
@@ -267,10 +256,10 @@ def fonts_of(data: bytes) -> list[str]:
     return sorted(str(one.get_object()["/BaseFont"]).rpartition("+")[2] for one in fonts)
 
 
-def test_many_threads_make_the_same_report(bundle: Bundle, film: np.ndarray) -> None:
-    first = report(bundle, FULL, film)
+def test_many_threads_make_the_same_report(bundle: Bundle, image: np.ndarray) -> None:
+    first = report(bundle, FULL, image)
     wanted, made = (text_of(first), fonts_of(first)), []
-    threads = [threading.Thread(target=lambda: made.append(report(bundle, FULL, film))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: made.append(report(bundle, FULL, image))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -292,12 +281,9 @@ def test_the_image_and_its_heat_map_keep_their_shape(bundle: Bundle, height: int
     assert places[0][0] + places[0][2] <= places[1][0]
     stored = [one.get_object() for one in read(data).pages[0]["/Resources"]["/XObject"].values()]
     assert all("/DCTDecode" in one["/Filter"] for one in stored)
-    assert max(max(one["/Width"], one["/Height"]) for one in stored) <= PICTURE_SIDE
-
-
-def test_a_page_without_an_image_has_no_picture(bundle: Bundle) -> None:
     assert drawn_pictures(report(bundle, FULL)) == []
-    assert len(drawn_pictures(report(bundle, REFUSED, np.zeros((80, 80), np.float32)))) == 1
+    assert len(drawn_pictures(report(bundle, REFUSED, image))) == 1
+    assert max(max(one["/Width"], one["/Height"]) for one in stored) <= PICTURE_SIDE
 
 
 def test_the_heat_map_shows_where_the_heat_is(bundle: Bundle) -> None:
@@ -310,16 +296,9 @@ def test_the_heat_map_shows_where_the_heat_is(bundle: Bundle) -> None:
     assert np.ptp(heated[:, 20:60], axis=2).mean() < 5
 
 
-def test_an_image_without_heat_has_its_report(bundle: Bundle, film: np.ndarray) -> None:
-    cold = replace(INDETERMINATE, heat=np.zeros((8, 8), np.float32))
-    said = text_of(report(bundle, Reading("cold.png", cold), film))
-    assert "Nothing in the image raised the probability of COVID-19, so there is no heat to show." in said
-    assert "of the heat lies" not in said
-
-
-def test_long_texts_fit_the_page(bundle: Bundle, film: np.ndarray) -> None:
+def test_long_texts_fit_the_page(bundle: Bundle, image: np.ndarray) -> None:
     long = replace(FULL, warnings=tuple(f"{n}. " + "long words " * 60 for n in range(40)))
-    data = reading_pdf([ReportPage(long, film, "n" * 900, "x" * 5000)], bundle, evaluation(), CREATED)
+    data = reading_pdf([ReportPage(long, image, "n" * 900, "x" * 5000)], bundle, evaluation(), CREATED)
     assert len(read(data).pages) == 1
     said = lowest_text(data)
     assert all(height >= 30 for height, _ in said)
@@ -339,10 +318,6 @@ def test_a_model_without_evaluation_or_card_says_so(tmp_path: Path) -> None:
     assert "grey" not in said
 
 
-def test_the_limits_are_those_of_the_card(bundle: Bundle) -> None:
-    assert limitations(bundle) == ("It was taught by the published.", "It knows no child.")
-
-
 def test_one_image_is_in_memory_at_a_time(bundle: Bundle) -> None:
     alive: list[int] = []
 
@@ -359,22 +334,6 @@ def test_one_image_is_in_memory_at_a_time(bundle: Bundle) -> None:
 
     reading_pdf(pages(), bundle, None, CREATED)
     assert max(alive) <= 1
-
-
-def test_the_time_has_its_offset() -> None:
-    assert report_time(LATER) == "2026-11-24 00:00:00 UTC+00:00"
-    with pytest.raises(ValueError, match="offset from UTC"):
-        report_time(datetime(2026, 11, 23))
-
-
-def test_no_pages_are_no_report(bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match="at least one page"):
-        reading_pdf([], bundle, None, CREATED)
-
-
-def test_every_reason_of_refusal_can_be_printed(bundle: Bundle) -> None:
-    refusal = Refusal("damaged", "The image is <damaged> & cut.")
-    assert "The image is <damaged> & cut." in text_of(report(bundle, Reading("a.png", refusal)))
 
 
 def test_the_libraries_are_loaded_only_when_an_export_is_made() -> None:
