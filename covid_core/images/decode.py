@@ -102,7 +102,8 @@ def probe(path: Path) -> tuple[int, int, FileKind]:
                 return *image.size, kind
     except (OSError, AttributeError, TypeError, ValueError) as cause:
         raise ImageRefusedError("not_an_image", f"{path.name} has a damaged header.") from cause
-    raise _unreadable(data)
+    refusal = _unreadable(data).refusal
+    raise ImageRefusedError(refusal.reason, f"{path.name}: {refusal.message}")
 
 
 def is_dicom(data: bytes) -> bool:

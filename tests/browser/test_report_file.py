@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from covid_core import figures
+from covid_core.figures.evaluation import confusion
+from covid_core.figures.groups import distributions
+from covid_core.figures.prediction import probability_scale
 from covid_core.report.document import Chapter, Chart, Report, Table, Words
 from covid_core.report.html import report_html
 from tests.browser.conftest import NewPage
@@ -31,9 +33,9 @@ WIDE = pd.DataFrame({f"Column {number}": ["-0.25", "=1+1"] for number in range(1
 FOLDED = pd.DataFrame({"Name": ["within the folded table", HOSTILE], "Value": ["1", "2"]})
 SOURCES = pd.DataFrame({HOSTILE: [3, 4], "other": [5, 6]}, index=[HOSTILE, "Hannover"])
 CHARTS = {
-    "matrix": figures.confusion([[17, 2], [17, 18]]),
-    "sources": figures.distributions(SOURCES, HOSTILE, "images"),
-    "scale": figures.probability_scale(0.8, 0.5, (0.4, 0.6), (0.7, 0.9)),
+    "matrix": confusion([[17, 2], [17, 18]]),
+    "sources": distributions(SOURCES, HOSTILE, "images"),
+    "scale": probability_scale(0.8, 0.5, (0.4, 0.6), (0.7, 0.9)),
 }
 REPORT = Report(
     title=f"Model report: {HOSTILE}",
