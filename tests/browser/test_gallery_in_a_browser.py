@@ -189,12 +189,14 @@ def test_the_grid_fits_the_width(page: Page, address: str, width: int, fewest: i
 
 def test_ticking_a_row_opens_it_again_and_again_whatever_the_order(page: Page, address: str) -> None:
     show_table(page, address)
-    for _ in range(2):
-        tick(page, 5)
-        opened(page, NAMES[5])
-        close(page)
-        run_again(page)
-        opened(page, None)
+    tick(page, 5)
+    opened(page, NAMES[5])
+    close(page)
+    run_again(page)
+    opened(page, None)
+    tick(page, 5)
+    opened(page, NAMES[5])
+    close(page)
     page.get_by_role("combobox", name="Sort by").click()
     with a_run(page):
         page.get_by_role("option", name="File name").click()

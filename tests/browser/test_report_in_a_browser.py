@@ -48,10 +48,12 @@ def test_the_threshold_is_set_with_the_keys_and_kept_in_the_address(page: Page, 
     page.get_by_role("slider").first.focus()
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
-    page.get_by_text("The model itself calls from").wait_for()
+    chosen = float(page.get_by_role("slider").first.get_attribute("aria-valuenow") or 0)
+    page.get_by_text(f"At a threshold of {chosen:.3f}").wait_for()
     page.wait_for_function("location.search.includes('threshold=')")
+    wait_until_idle(page)
     kept = location(page)
-    page.get_by_text("Download").click()
+    page.get_by_text("Download", exact=True).click()
     archive = zipfile.ZipFile(io.BytesIO(download(page, "All tables as CSV")))
     row = archive.read("figures-at-threshold.csv").decode().splitlines()[1]
     cells = page.locator("[data-testid=stTable]").filter(has_text="Sensitivity").first.locator("td").all_inner_texts()
@@ -64,7 +66,7 @@ def test_the_threshold_is_set_with_the_keys_and_kept_in_the_address(page: Page, 
 
 def test_the_report_is_downloaded_as_html_and_a_chart_as_a_picture(page: Page, address: str) -> None:
     page.goto(f"{address}/Model_report")
-    page.get_by_text("Download").click()
+    page.get_by_text("Download", exact=True).click()
     html = download(page, "Report as HTML").decode()
     assert html.lower().startswith("<!doctype html")
     for title in CHAPTERS.values():
