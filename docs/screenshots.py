@@ -1,4 +1,4 @@
-"""Take the pictures of the documentation anew: the app in Chromium, with NEMA's sample images of the package pydicom-data.
+"""Take the pictures of the documentation again: the app in Chromium, with NEMA's sample images of the package pydicom-data.
 
 python docs/screenshots.py            docs/predict.png; each state of Predict, section of Dataset and chapter of the report in
                                       docs/screenshots/

@@ -1,4 +1,4 @@
-"""Of whom the images are, from a prepared dataset, from a collection, and from both."""
+"""Subgroup and cohort blocks, from a prepared dataset, from a collection, and from both."""
 
 import json
 from pathlib import Path
